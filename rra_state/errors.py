@@ -1,0 +1,150 @@
+"""Every error the archiver raises on purpose, and what each means for the cycle.
+
+One root, `ArchiverError`; its attributes say what a message must name. Drivers' own exceptions are mapped to these
+classes at exactly one place per store. Nothing here logs, retries or formats for a terminal.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+
+
+class ArchiverError(Exception):
+    """something went wrong"""
+
+    stops_cycle = False
+    """True: the fault is the place's, not the run's. Nothing more is handed out and no failure record is written."""
+    transient = False
+    """True: the same call may succeed later, so a retry is worth while."""
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        run: int | None = None,
+        path: str | PathLike[str] | None = None,
+        line: int | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.message = message or (type(self).__doc__ or "").strip()
+        self.run = run
+        self.path = None if path is None else str(path)
+        self.line = line
+        self.hint = hint
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        """`run 7027: wibtest.fcl line 12: what is wrong (what to do)`."""
+        where = self.path or ""
+        if self.line is not None:
+            where = f"{where} line {self.line}".strip()
+        parts = [f"run {self.run}" if self.run is not None else "", where, self.message]
+        text = ": ".join(part for part in parts if part)
+        return f"{text} ({self.hint})" if self.hint else text
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Cross a process boundary whole: workers hand errors to the driver."""
+        return (_rebuild, (type(self), self.__dict__.copy()))
+
+
+def _rebuild(kind: type[ArchiverError], state: dict[str, object]) -> ArchiverError:
+    error = kind.__new__(kind)
+    Exception.__init__(error, state.get("message"))
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigError(ArchiverError):
+    """the configuration cannot be used"""
+
+
+class UsageError(ArchiverError):
+    """these command line options do not go together"""
+
+
+# ---- faults of one run -------------------------------------------------------------------------------------------
+
+
+class RecordError(ArchiverError):
+    """the run record cannot be archived as it is"""
+
+
+class RecordChanged(RecordError):
+    """the run record changed while it was read"""
+
+    transient = True
+
+
+class FhiclError(RecordError):
+    """not a FHiCL document; `line` counts from 1"""
+
+
+class BlobError(RecordError):
+    """not a run record blob"""
+
+
+class Conflict(ArchiverError):
+    """the store holds other content for this run; a person has to decide"""
+
+
+class VerificationError(ArchiverError):
+    """what was read back is not what was stored"""
+
+    transient = True
+
+
+class WorkerLost(ArchiverError):
+    """the worker process that had this run died twice"""
+
+
+# ---- faults of a place: they end the cycle and cost no run anything ------------------------------------------------
+
+
+class StoreError(ArchiverError):
+    """a store cannot be used"""
+
+    stops_cycle = True
+
+
+class StoreUnavailable(StoreError):
+    """a store did not answer"""
+
+    transient = True
+
+
+class AccessDenied(StoreError):
+    """a store refused the user, the password or the folder"""
+
+
+class IndexDamaged(StoreError):
+    """the index of the artdaqDB archive is missing or damaged"""
+
+
+class SourceUnreadable(ArchiverError):
+    """the directory of run records cannot be read"""
+
+    stops_cycle = True
+
+
+class WorkDirError(ArchiverError):
+    """the work directory cannot be written"""
+
+    stops_cycle = True
+
+
+class StateFileError(ArchiverError):
+    """a state file cannot be read or written"""
+
+    stops_cycle = True
+
+
+class LockHeld(ArchiverError):
+    """another instance of the archiver is running"""
+
+    stops_cycle = True
+
+
+class Interrupted(ArchiverError):
+    """stopped by a signal"""
+
+    stops_cycle = True

@@ -1,0 +1,1 @@
+"""Run records: read, convert, pack. Knows no store."""

@@ -1,0 +1,92 @@
+"""Sets of run numbers: contiguous sequence, ranges, gaps. Pure functions on integers; no file, no store."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from itertools import pairwise
+
+from rra_state.errors import UsageError
+
+_NAME = re.compile(r"[1-9][0-9]{0,17}")
+_RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
+_WIDEST_RANGE = 10_000_000
+
+
+def number(name: str) -> int | None:
+    """The run a directory of this name holds: plain decimal without leading zeros; None if it is no run number.
+
+    Source: spec/run_records.md section 1, and fault 29 for what leading zeros did.
+    """
+    return int(name) if _NAME.fullmatch(name) else None
+
+
+def last_contiguous(archived: Iterable[int], start: int = 0) -> int:
+    """Highest run of the unbroken sequence that follows `start` (0: begins at the lowest archived run; 0 if there is none).
+
+    Source: State Management Guide, Last Contiguous Run.
+
+    >>> last_contiguous([100, 101, 102, 105])
+    102
+    >>> last_contiguous([101, 102, 104, 105], start=100)
+    102
+    >>> last_contiguous([])
+    0
+    """
+    known = archived if isinstance(archived, set | frozenset) else set(archived)
+    if not start:
+        if not known:
+            return 0
+        start = min(known)
+    while start + 1 in known:
+        start += 1
+    return start
+
+
+def ranges(runs: Iterable[int]) -> list[tuple[int, int]]:
+    """Ascending, closed ranges that cover exactly these runs.
+
+    >>> ranges([3, 1, 2, 7])
+    [(1, 3), (7, 7)]
+    """
+    found: list[tuple[int, int]] = []
+    for run in sorted(set(runs)):
+        if found and run == found[-1][1] + 1:
+            found[-1] = (found[-1][0], run)
+        else:
+            found.append((run, run))
+    return found
+
+
+def text(runs: Iterable[int]) -> str:
+    """Ranges as people write them.
+
+    >>> text([1, 2, 3, 7])
+    '1-3,7'
+    """
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in ranges(runs))
+
+
+def parse(selection: str) -> set[int]:
+    """The runs that `100-200,305` names. Raises UsageError.
+
+    >>> sorted(parse("7, 1-3"))
+    [1, 2, 3, 7]
+    """
+    chosen: set[int] = set()
+    for part in filter(None, (part.strip() for part in selection.split(","))):
+        match = _RANGE.fullmatch(part)
+        low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if low > high or low < 1 or high - low > _WIDEST_RANGE:
+            raise UsageError(f'"{part}" is no run or range of runs', hint="write --runs 100-200,305")
+        chosen.update(range(low, high + 1))
+    return chosen
+
+
+def gaps(runs: Iterable[int]) -> list[tuple[int, int]]:
+    """Closed ranges of numbers missing between the lowest and the highest run.
+
+    >>> gaps([100, 101, 104, 106])
+    [(102, 103), (105, 105)]
+    """
+    return [(low[1] + 1, high[0] - 1) for low, high in pairwise(ranges(runs))]

@@ -1,0 +1,1 @@
+"""The two stores a run record goes to. Neither knows the other."""

@@ -1,0 +1,1 @@
+"""artdaqDB, the intermediate store, in the forms sites run it."""
