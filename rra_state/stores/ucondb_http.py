@@ -1,0 +1,217 @@
+"""HTTP as UconDB needs it: sessions, digest, and the one place where its faults become the archiver's errors.
+
+Knows statuses and headers, not versions and blobs; retries nothing but the one answer to a digest challenge.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import threading
+from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+
+import requests
+from pydantic import SecretStr
+from requests.auth import AuthBase
+
+from rra_state.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
+from rra_state.stores.ucondb_digest import Digest, UnsupportedChallenge
+
+_HEADING = re.compile(r"<h3>(.*?)</h3>", re.DOTALL | re.IGNORECASE)
+_TAGS = re.compile(r"<[^>]*>")
+
+
+class Settings(Protocol):
+    """The section `ucon_db` of the configuration, as far as this store reads it."""
+
+    @property
+    def server_url(self) -> str: ...  # noqa: D102
+    @property
+    def folder_name(self) -> str: ...  # noqa: D102
+    @property
+    def object_name(self) -> str: ...  # noqa: D102
+    @property
+    def timeout_seconds(self) -> float: ...  # noqa: D102
+    @property
+    def writer_user(self) -> str: ...  # noqa: D102
+    @property
+    def writer_password(self) -> SecretStr: ...  # noqa: D102
+    @property
+    def verify_tls(self) -> bool: ...  # noqa: D102
+    @property
+    def ca_bundle(self) -> Path | None: ...  # noqa: D102
+
+
+class Transport:
+    """Requests to one UconDB server. Threads and forked processes may share it; it does not pickle (password)."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.url = _without_user(settings.server_url).rstrip("/")
+        self.name = f"UconDB at {self.url}"
+        self._local = threading.local()
+
+    def ask(self, method: str, path: str, query: Mapping[str, str], body: bytes | None = None) -> requests.Response:
+        """One request without authentication, answered with whatever status. Raises StoreError."""
+        return self._send(method, self._address(path, query), body, _Anonymous())
+
+    def write(self, path: str, query: Mapping[str, str], body: bytes) -> requests.Response:
+        """One POST with digest authentication; a challenge is answered once. Raises AccessDenied, StoreError."""
+        address = self._address(path, query)
+        answer = self._send("POST", address, body, self._signature())
+        challenge = answer.headers.get("WWW-Authenticate")
+        if answer.status_code == HTTPStatus.UNAUTHORIZED and challenge:
+            try:
+                self._mine().digest = Digest.challenged(challenge)
+            except UnsupportedChallenge as error:
+                raise AccessDenied(f"{self.name}: asks for {error}, which the archiver cannot do (401).") from error
+            answer = self._send("POST", address, body, self._signature())
+        if answer.status_code == HTTPStatus.UNAUTHORIZED:
+            self._mine().digest = None
+        return answer
+
+    def fault(self, answer: requests.Response, *, run: int | None = None) -> ArchiverError:
+        """The error that an answer with an unwelcome status stands for. Source: spec/ucondb.md section 1."""
+        status, said = answer.status_code, said_by(answer)
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            return self._refused(status)
+        if status == HTTPStatus.NOT_FOUND and re.fullmatch(r"Folder( \S+)? not found", said):
+            return self.no_folder()
+        if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and run is not None:
+            return RecordError(f"{self.name}: the blob is too large for the server (413)", run=run)
+        if status >= 500 or status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS):
+            return StoreUnavailable(f"{self.name}: {said or 'failed'} ({status}). Look at the server's own log.")
+        if 300 <= status < 400:
+            said = f"sends us elsewhere, to {answer.headers.get('Location', 'nowhere')}"
+        return StoreError(f"{self.name}: {said or 'empty answer'} ({status}). Check ucon_db.server_url.")
+
+    def no_folder(self) -> AccessDenied:
+        """The error of a folder the server does not have."""
+        return AccessDenied(
+            f"{self.name}: has no folder {self._settings.folder_name}. "
+            "Correct ucon_db.folder_name, or ask the administrator of UconDB to create the folder."
+        )
+
+    def _refused(self, status: int) -> AccessDenied:
+        folder = self._settings.folder_name
+        if status == HTTPStatus.FORBIDDEN:
+            return AccessDenied(f"{self.name}: refuses access to folder {folder} (403). Ask its administrator.")
+        return AccessDenied(
+            f"{self.name}: wrong user or password for folder {folder} (401). "
+            "Set UCONDB_PASSWORD or ucon_db.writer_password."
+        )
+
+    def _send(self, method: str, address: str, body: bytes | None, auth: AuthBase) -> requests.Response:
+        """Send one request. Every exception of the HTTP library is mapped here and nowhere else."""
+        settings = self._settings
+        verify: bool | str = (
+            str(settings.ca_bundle) if settings.verify_tls and settings.ca_bundle else settings.verify_tls
+        )
+        try:
+            return self._mine().session.request(
+                method,
+                address,
+                data=body,
+                auth=auth,
+                timeout=settings.timeout_seconds,
+                verify=verify,
+                allow_redirects=False,
+            )
+        except requests.exceptions.SSLError as error:
+            raise StoreUnavailable(
+                f"{self.name}: its TLS certificate is not accepted: {_reason(error)}. "
+                "Set ucon_db.ca_bundle to the file of the authority that signed it."
+            ) from error
+        except requests.exceptions.Timeout as error:
+            raise StoreUnavailable(
+                f"{self.name}: no answer within {settings.timeout_seconds:g} s. "
+                "See whether it is overloaded, or raise ucon_db.timeout_seconds."
+            ) from error
+        except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+            raise StoreUnavailable(
+                f"{self.name}: {_reason(error)}. See whether it runs and can be reached from this host."
+            ) from error
+        except (requests.exceptions.RequestException, ValueError) as error:
+            raise StoreError(f"{self.name}: {_reason(error)}. Correct ucon_db.server_url.") from error
+        except OSError as error:  # requests lets this one out bare when the CA file is not there
+            raise StoreError(f"{self.name}: {_reason(error)}. Correct ucon_db.ca_bundle.") from error
+
+    def _address(self, path: str, query: Mapping[str, str]) -> str:
+        """Everything quoted, commas too: what is signed is then exactly what is sent."""
+        parts = "/".join(quote(part, safe="") for part in path.split("/"))
+        return f"{self.url.replace(',', '%2C')}/{parts}" + (f"?{urlencode(query, quote_via=quote)}" if query else "")
+
+    def _signature(self) -> AuthBase:
+        mine = self._mine()
+        if mine.digest is None:
+            mine.digest = Digest.preemptive(f"public.{self._settings.folder_name}")
+        return _Signed(mine.digest, self._settings.writer_user, self._settings.writer_password.get_secret_value())
+
+    def _mine(self) -> _Connection:
+        """The connection of this thread, made anew after a fork: two processes must never share a socket."""
+        mine: _Connection | None = getattr(self._local, "connection", None)
+        if mine is None or mine.process != os.getpid():
+            mine = self._local.connection = _Connection()
+        return mine
+
+
+class _Connection:
+    """What one thread of one process keeps between requests."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.session = requests.Session()
+        # Sizes and checksums are those of the bytes on the wire: no proxy may compress them.
+        self.session.headers["Accept-Encoding"] = "identity"
+        self.digest: Digest | None = None
+
+
+class _Anonymous(AuthBase):
+    """No authentication. Given explicitly, or requests takes a password for this host from ~/.netrc."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+class _Signed(AuthBase):
+    """Digest authentication of one request over its final address."""
+
+    def __init__(self, digest: Digest, user: str, password: str) -> None:
+        self._digest, self._user, self._password = digest, user, password
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        method = request.method or "POST"
+        request.headers["Authorization"] = self._digest.header(method, request.path_url, self._user, self._password)
+        return request
+
+
+def said_by(answer: requests.Response) -> str:
+    """What an error page says, in one short line: the heading of a traceback page, or the start of the text."""
+    page = answer.content[:100_000].decode("utf-8", "replace")
+    heading = _HEADING.search(page)
+    text = html.unescape(_TAGS.sub(" ", heading[1] if heading else page))
+    return " ".join(text.split())[:200]
+
+
+def _reason(error: Exception) -> str:
+    """The innermost cause in plain words; the outer layers repeat addresses and object ids."""
+    cause: BaseException = error
+    while True:
+        inner = cause.__cause__ or cause.__context__ or getattr(cause, "reason", None)
+        if not isinstance(inner, BaseException):
+            break
+        cause = inner
+    if isinstance(cause, OSError) and cause.strerror:
+        return f"{cause.strerror}: {cause.filename}" if cause.filename else cause.strerror
+    return " ".join(str(cause).split())[:200] or type(cause).__name__
+
+
+def _without_user(url: str) -> str:
+    """The address without `user:password@`, which must reach neither a message nor the server."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
