@@ -1,0 +1,237 @@
+"""What UconDB keeps in PostgreSQL, in its own schema and statement order; knows nothing of HTTP.
+
+Source: spec/ucondb.md section 4. Values are bound, table names are quoted identifiers.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+FOLDER = re.compile(r"[a-z_][a-z0-9_]*")
+
+_SCHEMA: LiteralString = """
+create table {data} (key bigserial primary key, hash bigint, hash_type text default 'adler32', size bigint, data bytea);
+create index {data_hash_size_key} on {data} (hash, size, key);
+create table {versions} (id serial primary key, key text, object text, tv float8, tv_end float8,
+    tr timestamptz default now(), deleted boolean default false, data_size bigint, data_key text, adler32 bigint);
+create unique index {object_key_inx} on {versions} (object, key);
+create index {versions_inx} on {versions} (object, tv, tr);
+create table {tags} (version_id int references {versions} (id) on delete cascade, tag_name text,
+    primary key (version_id, tag_name));
+create table {salt} (salt text primary key, time_used timestamptz default now());
+"""
+_NAMES = ("data", "data_hash_size_key", "versions", "object_key_inx", "versions_inx", "tags", "salt")
+_COLUMNS: LiteralString = """
+v.id, v.key, v.object, v.tv, extract(epoch from v.tr)::float8, v.data_size, v.data_key, v.adler32,
+array(select t.tag_name from {tags} t where t.version_id = v.id order by t.tag_name)
+"""
+_NEWEST: LiteralString = " order by v.tr desc, v.tv"
+
+
+class KeyExists(Exception):
+    """the object has a version with this key; the message is the server's own"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the versions table with its tags."""
+
+    folder: str
+    id: int
+    key: str | None
+    object: str
+    tv: float
+    tr: float
+    data_size: int
+    data_key: str
+    adler32: int
+    tags: list[str] = field(default_factory=list)
+
+    def metadata(self) -> dict[str, Any]:
+        """The version as the protocol shows it."""
+        return {
+            "object": self.object,
+            "folder": f"public.{self.folder}",
+            "tv": self.tv,
+            "tr": self.tr,
+            "tags": self.tags,
+            "adler32": self.adler32,
+            "uadler32": self.adler32,
+            "data_size": self.data_size,
+            "data_key": self.data_key,
+            "id": self.id,
+            "key": self.key,
+        }
+
+
+class Storage:
+    """The tables of one UconDB. Puts and gets share two connections, so the caller lets one through at a time."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._sessions: dict[str, psycopg.Connection[Any]] = {}
+
+    def create_folder(self, folder: str) -> None:
+        """Make the tables of a folder; an existing one is fine. Raises psycopg.Error, ValueError (name)."""
+        if not FOLDER.fullmatch(folder):
+            raise ValueError(f"{folder} can not be the name of a folder")
+        if self.has_folder(folder):
+            return
+        with self._session("metadata").transaction():
+            self._session("metadata").execute(sql.SQL(_SCHEMA).format(**_names(folder)))
+
+    def has_folder(self, folder: str) -> bool:
+        """Whether the folder's tables are there."""
+        return folder in self.folders()
+
+    def folders(self) -> list[str]:
+        """Names of all folders. On a connection of its own kind, for it is asked outside the lock too."""
+        query = "select left(relname, -9) from pg_class where relkind = 'r' and relname like '%\\_versions' order by 1"
+        return [name for (name,) in self._session("catalogue").execute(query)]
+
+    def put(
+        self, folder: str, object_: str, key: str | None, tags: Sequence[str], blob: bytes, *, override: bool
+    ) -> Row:
+        """Store a blob: metadata transaction around a data transaction of its own, as the server does.
+
+        Raises KeyExists and psycopg.Error; a crash between the two leaves a data row nobody refers to.
+        """
+        names = _names(folder)
+        checksum = zlib.adler32(blob)
+        with self._session("metadata").transaction():
+            if key is not None:
+                self._free_key(names, object_, key, override=override)
+            data_key = self._put_data(names, blob, checksum)
+            insert = sql.SQL(
+                "insert into {versions} (key, tv, object, data_key, data_size, adler32)"
+                " values (%s, 0.0, %s, %s, %s, %s) returning id, extract(epoch from tr)::float8"
+            ).format(**names)
+            values = (key, object_, str(data_key), len(blob), checksum)
+            row = _only(self._session("metadata").execute(insert, values))
+            for tag in tags:
+                self._add_tag(names, row[0], tag)
+        return Row(folder, row[0], key, object_, 0.0, row[1], len(blob), str(data_key), checksum, list(tags))
+
+    def add_tag(self, folder: str, version: int, tag: str) -> None:
+        """Tag a version; again is fine."""
+        with self._session("metadata").transaction():
+            self._add_tag(_names(folder), version, tag)
+
+    def version(self, folder: str, object_: str | None = None, **wanted: str | int) -> Row | None:
+        """The newest version with this key, tag or id, or the newest of all; None if there is none."""
+        conditions: dict[str, LiteralString] = {
+            "key": "v.key = %(key)s",
+            "id": "v.id = %(id)s",
+            "tag": "exists (select 1 from {tags} t where t.version_id = v.id and t.tag_name = %(tag)s)",
+        }
+        where = [conditions[name] for name in wanted] + ["v.object = %(object)s"] * (object_ is not None)
+        query = "select" + _COLUMNS + "from {versions} v where " + " and ".join(where) + _NEWEST + " limit 1"
+        with self._session("metadata").transaction():
+            found = self._session("metadata").execute(
+                sql.SQL(query).format(**_names(folder)), {"object": object_, **wanted}
+            )
+            row = found.fetchone()
+        return None if row is None else Row(folder, *row)
+
+    def data(self, folder: str, data_key: int) -> bytes | None:
+        """Content by its own key."""
+        with self._session("data").transaction():
+            query = sql.SQL("select data from {data} where key = %s").format(**_names(folder))
+            row = self._session("data").execute(query, (data_key,)).fetchone()
+        return None if row is None else row[0]
+
+    def objects(self, folder: str) -> list[str]:
+        """Objects that have a version."""
+        with psycopg.connect(self._uri) as connection:
+            query = sql.SQL("select distinct object from {versions} order by 1").format(**_names(folder))
+            return [name for (name,) in connection.execute(query)]
+
+    def has_object(self, folder: str, object_: str) -> bool:
+        """Whether the object has a version."""
+        query = sql.SQL("select from {versions} where object = %s limit 1").format(**_names(folder))
+        return self._session("catalogue").execute(query, (object_,)).fetchone() is not None
+
+    def tags(self, folder: str) -> list[str]:
+        """Every tag of every version, with repeats."""
+        with psycopg.connect(self._uri) as connection:
+            query = sql.SQL("select tag_name from {tags} order by version_id, 1").format(**_names(folder))
+            return [name for (name,) in connection.execute(query)]
+
+    def listing(self, folder: str, object_: str) -> Iterator[Row]:
+        """All versions, newest first, while the database still produces them; on an own connection."""
+        where: LiteralString = "v.object = %(object)s and not v.deleted and v.tv <= extract(epoch from now())"
+        return self._stream(folder, where, {"object": object_})
+
+    def lookup(self, folder: str, object_: str, wanted: dict[str, Any]) -> Iterator[Row]:
+        """Versions by `keys`, `ids` or `key_min`/`key_max` (compared as text), as they come."""
+        where: LiteralString = "v.object = %(object)s"
+        if "keys" in wanted:
+            where += " and v.key = any(%(keys)s)"
+        elif "ids" in wanted:
+            where += " and v.id = any(%(ids)s)"
+        else:
+            where += " and v.key >= coalesce(%(key_min)s, v.key) and (%(key_max)s::text is null or v.key < %(key_max)s)"
+        return self._stream(folder, where, {"key_min": None, "key_max": None, **wanted, "object": object_})
+
+    def _stream(self, folder: str, where: LiteralString, values: dict[str, Any]) -> Iterator[Row]:
+        query = "select" + _COLUMNS + "from {versions} v where " + where + _NEWEST
+        with psycopg.connect(self._uri) as connection, connection.cursor(name="rows") as cursor:
+            cursor.itersize = 500
+            cursor.execute(sql.SQL(query).format(**_names(folder)), values)
+            for row in cursor:
+                yield Row(folder, *row)
+
+    def _free_key(self, names: dict[str, sql.Composable], object_: str, key: str, *, override: bool) -> None:
+        session = self._session("metadata")
+        query = sql.SQL("select id from {versions} where object = %s and key = %s").format(**names)
+        old = session.execute(query, (object_, key)).fetchone()
+        if old is not None and not override:
+            raise KeyExists(f"Version of object {object_} with key {key} already exists")
+        if old is not None:
+            session.execute(sql.SQL("update {versions} set key = null where id = %s").format(**names), old)
+
+    def _put_data(self, names: dict[str, sql.Composable], blob: bytes, checksum: int) -> int:
+        """Identical bytes in the folder are stored once; no index enforces that, so two servers can store twice."""
+        session = self._session("data")
+        with session.transaction():
+            query = sql.SQL("select key, data from {data} where hash = %s and size = %s").format(**names)
+            for key, data in session.execute(query, (checksum, len(blob))):
+                if data == blob:
+                    return int(key)
+            insert = sql.SQL("insert into {data} (size, hash, data) values (%s, %s, %s) returning key").format(**names)
+            return int(_only(session.execute(insert, (len(blob), checksum, blob)))[0])
+
+    def _add_tag(self, names: dict[str, sql.Composable], version: int, tag: str) -> None:
+        insert = sql.SQL("insert into {tags} (version_id, tag_name) values (%s, %s) on conflict do nothing")
+        self._session("metadata").execute(insert.format(**names), (version, tag))
+
+    def _session(self, name: str) -> psycopg.Connection[Any]:
+        """A kept connection, made anew if the database went away; inside a transaction it is taken as it is."""
+        session = self._sessions.get(name)
+        if session is not None and session.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
+            try:
+                session.execute("select 1")
+            except psycopg.OperationalError:
+                session = None
+        if session is None or session.closed:
+            session = self._sessions[name] = psycopg.connect(self._uri, autocommit=True)
+        return session
+
+
+def _names(folder: str) -> dict[str, sql.Composable]:
+    return {name: sql.Identifier(f"{folder}_{name}") for name in _NAMES}
+
+
+def _only(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:
+    """The row of an insert with `returning`: there always is one."""
+    row: tuple[Any, ...] | None = cursor.fetchone()
+    if row is None:
+        raise psycopg.DataError("an insert returned no row")
+    return row
