@@ -207,7 +207,8 @@ def _reason(error: Exception) -> str:
             break
         cause = inner
     if isinstance(cause, OSError) and cause.strerror:
-        return f"{cause.strerror}: {cause.filename}" if cause.filename else cause.strerror
+        said = cause.strerror[0].lower() + cause.strerror[1:]
+        return f"{said}: {cause.filename}" if cause.filename else said
     return " ".join(str(cause).split())[:200] or type(cause).__name__
 
 

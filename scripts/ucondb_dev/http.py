@@ -46,7 +46,7 @@ class _Handler(WSGIRequestHandler):
             return
         streams = cast(IO[bytes], self.rfile), cast(IO[bytes], self.wfile), self.get_stderr()
         exchange = _Exchange(*streams, self.get_environ(), multithread=True)
-        exchange.run(self.server.application)
+        exchange.run(self.server.wsgi)
         self.log_request(exchange.status.split()[0] if exchange.status else "-")
 
     def finish(self) -> None:
@@ -67,7 +67,7 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
 
     def __init__(self, port: int, application: WSGIApplication, log_file: Path | None = None) -> None:
         super().__init__((HOST, port), _Handler)
-        self.application = application
+        self.wsgi = application
         self._log = log_file.open("a", buffering=1) if log_file else None
 
     def server_bind(self) -> None:
