@@ -1,0 +1,51 @@
+"""FHiCL, the language of the records: read, judge, evaluate and write it. Imports no other part of the archiver.
+
+`dump`, `check`, `values` take a document's text; `examine` gives what artdaqDB stores of it, or why it cannot.
+"""
+
+from __future__ import annotations
+
+from rra_state.records.fhicl.evaluate import Scalar, SequenceValue, TableValue, Value, evaluate
+from rra_state.records.fhicl.parse import Document, parse
+from rra_state.records.fhicl.snippet import Examined, Snippet, examine, from_snippet, snippet
+from rra_state.records.fhicl.write import Plain, atom, name, plain, quote, render, sequence, unescape, unquote
+
+__all__ = [
+    "Document",
+    "Examined",
+    "Plain",
+    "Scalar",
+    "SequenceValue",
+    "Snippet",
+    "TableValue",
+    "Value",
+    "atom",
+    "check",
+    "dump",
+    "evaluate",
+    "examine",
+    "from_snippet",
+    "name",
+    "parse",
+    "quote",
+    "sequence",
+    "snippet",
+    "unescape",
+    "unquote",
+    "values",
+]
+
+
+def dump(text: str | bytes) -> str:
+    """The evaluated document, keys sorted, exactly as the real `fhicl-dump` prints it. Raises FhiclError."""
+    return render(evaluate(parse(text)))
+
+
+def check(text: str | bytes) -> None:
+    """Raise FhiclError, with the line, if the real parser would refuse the document."""
+    evaluate(parse(text))
+
+
+def values(text: str | bytes) -> dict[str, Plain]:
+    """The evaluated document as Python values; see `plain` for how each kind is given. Raises FhiclError."""
+    return {key: plain(value, 1) for key, value in evaluate(parse(text)).items.items()}

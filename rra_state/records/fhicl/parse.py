@@ -1,0 +1,389 @@
+"""FHiCL text -> syntax tree. Resolves nothing: references, dotted names and erasures stay as written.
+
+One loop over compiled patterns with a stack of open tables and sequences; linear in the text, no recursion.
+Source: spec/run_records.md section 6.2, 6.3.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from rra_state.records.fhicl import scan
+from rra_state.records.fhicl.scan import Source, quoted
+
+MAX_DEPTH = 250
+"""Tables and sequences inside one another. Real configurations stay below 20; beyond this JSON writers give up too."""
+
+AtomKind = Literal["nil", "bool", "number", "complex", "word", "single", "double"]
+ReferenceKind = Literal["local", "db", "id", "table", "sequence"]
+Path = tuple[str | int, ...]
+
+
+class Atom(NamedTuple):
+    """A value that holds no other. text: as in the source, quotes included; complex without white space."""
+
+    kind: AtomKind
+    text: str
+    place: int
+
+
+class Reference(NamedTuple):
+    """`@local::name` and its like. name: without white space, `a.b[0]`; the 40 digits for `id`."""
+
+    kind: ReferenceKind
+    name: str
+    place: int
+
+
+class Sequence(NamedTuple):
+    """`[...]`"""
+
+    items: list[Node]
+    place: int
+
+
+class Table(NamedTuple):
+    """`{...}`"""
+
+    members: list[Definition]
+    place: int
+
+
+class Definition(NamedTuple):
+    """`name guard: value`.
+
+    value: None for `@erase`; a Reference of kind `table`, with an empty name, for `@table::x`.
+    guard: `@protect_ignore`, `@protect_error` or None.
+    include: this is an `#include` directive and the value the file's name.
+    """
+
+    name: str
+    value: Node | None
+    place: int
+    guard: str | None = None
+    include: bool = False
+
+
+Node = Atom | Reference | Sequence | Table
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A parsed document: the definitions of all its prologs, and the others, in the order of the text."""
+
+    source: Source
+    prolog: list[Definition]
+    main: list[Definition]
+
+
+class _Frame(NamedTuple):
+    """An open scope. `kind` is `main`, `prolog`, `{` or `[`; `place` is where it was opened."""
+
+    kind: str
+    content: list[Definition] | list[Node]
+    place: int
+
+
+def path_of(name: str) -> Path:
+    """Parts of a name.
+
+    >>> path_of("a.b[2]")
+    ('a', 'b', 2)
+    """
+    return tuple(int(part[:12]) if part[0].isdigit() else part for part in scan.NAME_PART.findall(name))
+
+
+def parse(text: str | bytes | Source) -> Document:
+    """Read a document. Raises FhiclError, with the line, for everything the grammar does not allow."""
+    source = text if isinstance(text, Source) else Source(text)
+    return _Parser(source).run()
+
+
+class _Parser:
+    """The state of one pass over a text."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.text = source.text
+        self.document = Document(source, [], [])
+        self.stack: list[_Frame] = []
+        self.frame = _Frame("main", self.document.main, 0)
+        self.position = 0
+        self.last_word: int | None = None  # place of the value just read if it was an unquoted one
+        self.includes = list(reversed(source.includes))
+        self.include_count = 0
+
+    def run(self) -> Document:
+        text = self.text
+        while True:
+            self._definitions()
+            if self.frame.kind == "[":
+                self._items()
+                continue
+            place = self._skip()
+            if place >= len(text):
+                break
+            self._other_than_definition(place)
+        self._require_closed()
+        return self.document
+
+    # ---- what is met -------------------------------------------------------------------------------------------
+
+    def _definitions(self) -> None:
+        """Read definitions of the present scope and of the tables opened by them, until something else comes."""
+        text, frame = self.text, self.frame
+        while frame.kind != "[":
+            position = self.position
+            if self.includes or (frame.kind == "main" and not frame.content):
+                # A directive looks like a comment to the patterns, and BEGIN_PROLOG like a name.
+                place = self._skip(stop_at_include=True)
+                if text.startswith(("BEGIN_PROLOG", "#include"), place):
+                    return
+            match = (scan.MEMBER if frame.kind == "{" else scan.DEFINITION).match(text, position)
+            if match is None:
+                return
+            if self.includes and match.end() > self.includes[-1]:
+                self._misplaced_include()
+            name, guard, kind = match["name"], match["guard"], match.lastgroup
+            if kind == "erase":
+                if guard is not None:
+                    return
+                value: Node | None = None
+            else:
+                value = self._value(match, str(kind))
+            if frame.kind != "{" and not name.isalnum():
+                name = _tidy(name)
+            definition = Definition(name, value, match.start("name"), guard)
+            frame.content.append(definition)  # type: ignore[arg-type]  # not a "[": its content is definitions
+            self.position = match.end()
+            if kind == "open":
+                self._open(value)
+                frame = self.frame
+
+    def _items(self) -> None:
+        """Read the rest of an open sequence, or up to a table or sequence in it."""
+        text, frame = self.text, self.frame
+        separated = False
+        while True:
+            if frame.content or self._at_comma():
+                separated = True
+                separator = scan.SEPARATOR.match(text, self.position)
+                if separator is None:
+                    raise self._no_separator()
+                self.position = separator.end()
+                if separator[1] == "]":
+                    self._close()
+                    return
+            match = scan.ITEM.match(text, self.position)
+            if match is None:
+                place = self._skip()
+                if not separated and text.startswith("]", place):
+                    self.position = place + 1
+                    self._close()
+                    return
+                raise self._no_value(place, None)
+            if self.includes and match.end() > self.includes[-1]:
+                self._misplaced_include()
+            kind = str(match.lastgroup)
+            value = self._value(match, kind)
+            frame.content.append(value)  # type: ignore[arg-type]  # a "[": its content is values
+            self.position = match.end()
+            if kind == "open":
+                self._open(value)
+                return
+
+    def _at_comma(self) -> bool:
+        """`[ , 1]`: the real parser takes the first item for optional, and so do we."""
+        return self.text.startswith(",", self._skip())
+
+    def _value(self, match: re.Match[str], kind: str) -> Node:  # noqa: PLR0911  # one return per kind of token
+        raw, place = match[kind], match.start(kind)
+        self.last_word = None
+        if kind == "word":
+            self.last_word = place
+            return Atom("word", raw, place)
+        if kind in ("number", "bool", "nil"):
+            return Atom(kind, raw, place)  # type: ignore[arg-type]  # the three are AtomKinds
+        if kind == "double":
+            if "\\" in raw or not raw.isprintable():
+                self._require_good_string(raw, place)
+            return Atom("double", raw, place)
+        if kind == "single":
+            if not raw.isprintable():
+                self._require_good_string(raw, place)
+            return Atom("single", raw, place)
+        if kind == "open":
+            return Table([], place) if raw == "{" else Sequence([], place)
+        if kind == "complex":
+            index = match.re.groupindex["complex"]
+            return Atom("complex", f"({match[index + 1]},{match[index + 2]})", place)
+        if kind == "splice":
+            return Reference("sequence", _tidy(raw[len("@sequence::") :]), place)
+        return Reference(kind, _tidy(raw.partition("::")[2]), place)  # type: ignore[arg-type]  # local, db, id
+
+    def _other_than_definition(self, place: int) -> None:
+        """Handle what may stand where a definition could, or raise."""
+        text, frame = self.text, self.frame
+        if self.includes and text.startswith("#include", place) and place == self.includes[-1]:
+            self._include(place)
+        elif frame.kind == "{" and text[place] == "}":
+            self.position = place + 1
+            self.last_word = None
+            self._close()
+        elif text.startswith("@table::", place):
+            match = scan.SPLICE.match(text, place)
+            if match is None:
+                raise self._no_value(place, None)
+            definition = Definition("", Reference("table", _tidy(match["name"]), place), place)
+            frame.content.append(definition)  # type: ignore[arg-type]
+            self.position = match.end()
+            self.last_word = None
+        elif frame.kind == "main" and not frame.content and text.startswith("BEGIN_PROLOG", place):
+            self.stack.append(frame)
+            self.frame = _Frame("prolog", self.document.prolog, place)
+            self.position = place + len("BEGIN_PROLOG")
+        elif frame.kind == "prolog" and not scan.HEAD.match(text, place) and text.startswith("END_PROLOG", place):
+            self.position = place + len("END_PROLOG")
+            self.last_word = None
+            self.frame = self.stack.pop()
+        else:
+            raise self._no_definition(place)
+
+    def _include(self, place: int) -> None:
+        end = self.text.index("\n", place)
+        file_place = self.text.index('"', place)
+        atom = Atom("double", self.text[file_place:end].rstrip(" \t"), file_place)
+        name = f"fhicl_pound_include_{self.include_count}"
+        self.frame.content.append(Definition(name, atom, place, include=True))  # type: ignore[arg-type]
+        self.include_count += 1
+        self.includes.pop()
+        self.position = end
+
+    # ---- scopes ------------------------------------------------------------------------------------------------
+
+    def _open(self, value: Node | None) -> None:
+        if len(self.stack) >= MAX_DEPTH:
+            raise self.source.fault(self.position - 1, f"more than {MAX_DEPTH} tables and sequences inside one another")
+        self.stack.append(self.frame)
+        if isinstance(value, Table):
+            self.frame = _Frame("{", value.members, value.place)
+        elif isinstance(value, Sequence):
+            self.frame = _Frame("[", value.items, value.place)
+
+    def _close(self) -> None:
+        self.frame = self.stack.pop()
+        self.last_word = None
+
+    def _require_closed(self) -> None:
+        if self.includes:
+            self._misplaced_include()
+        if self.frame.kind == "{":
+            raise self.source.fault(self.frame.place, '"{" is never closed')
+        if self.frame.kind == "prolog":
+            raise self.source.fault(self.frame.place, "BEGIN_PROLOG without END_PROLOG")
+
+    def _skip(self, *, stop_at_include: bool = False) -> int:
+        """The next place that is neither white space nor comment; an `#include` line is no comment."""
+        match = scan.SKIP.match(self.text, self.position)
+        place = match.end() if match else self.position
+        if self.includes and (stop_at_include or place > self.includes[-1]):
+            return min(place, self.includes[-1]) if self.includes[-1] >= self.position else place
+        return place
+
+    # ---- what is wrong -----------------------------------------------------------------------------------------
+
+    def _misplaced_include(self) -> None:
+        raise self.source.fault(self.includes[-1], "#include stands inside a value")
+
+    def _require_good_string(self, raw: str, place: int) -> None:
+        if raw[0] == '"':
+            match = scan.BAD_ESCAPE.match(raw, 1, len(raw) - 1)
+            if match is not None and match.end() < len(raw) - 1:
+                escape = raw[match.end() : match.end() + 2]
+                raise self.source.fault(
+                    place + match.end(), f"{quoted(escape)} is not an escape of FHiCL", r"write \\ for a backslash"
+                )
+        bad = scan.BAD_CHARACTER.search(raw)
+        if bad is not None:
+            raise self.source.fault(place + bad.start(), f"control character 0x{ord(bad[0]):02X} in a string")
+
+    def _no_value(self, place: int, name: str | None) -> Exception:  # noqa: PLR0911  # one return per message
+        text, fault = self.text, self.source.fault
+        where = f"the value of {quoted(name)}" if name else "a value"
+        if place >= len(text):
+            if name is None:
+                return fault(self.frame.place, '"[" is never closed')
+            return fault(self.position, f"{quoted(name)} has no value")
+        if text[place] in "\"'":
+            closed = scan.CLOSED_STRING.match(text, place)
+            if closed is None:
+                hint = (
+                    'a backslash before the closing quote keeps it open, also in "x\\\\"'
+                    if text[place] == '"'
+                    else None
+                )
+                return fault(place, f"string without a closing {text[place]}", hint)
+            end = self.source.line(closed.end() - 1)
+            after = quoted(self.source.word(closed.end()))
+            return fault(place, f"string that ends on line {end} is followed directly by {after}", "check its quotes")
+        if text[place] in ",:]}":
+            return fault(place, f"{quoted(text[place])} where {where} should be")
+        word = self.source.word(place)
+        if text[place] == "@":
+            return fault(place, f"{quoted(word)} is not a reference FHiCL knows")
+        if text[place] == "(":
+            return fault(place, f"{quoted(word)} is not a complex number", "two numbers with a comma between")
+        return fault(place, f"{quoted(word)} is not a FHiCL value", "quote it")
+
+    def _no_separator(self) -> Exception:
+        place = self._skip()
+        if place >= len(self.text):
+            return self.source.fault(self.frame.place, '"[" is never closed')
+        return self._after_value(place) or self.source.fault(
+            place, f"comma missing before {quoted(self.source.word(place))}"
+        )
+
+    def _after_value(self, place: int) -> Exception | None:
+        """`a: host:port` and `a: two words`: say that the whole of it is no value."""
+        start = self.last_word
+        if start is None or "\n" in self.text[start:place] or "#" in self.text[start:place]:
+            return None
+        if self.text[place] in "]}":
+            return None
+        whole = self.text[start:place] + self.source.word(place)
+        return self.source.fault(place, f"{quoted(whole)} is not a FHiCL value", "quote it")
+
+    def _no_definition(self, place: int) -> Exception:  # noqa: PLR0911  # one return per message
+        text, source = self.text, self.source
+        head = scan.HEAD.match(text, place)
+        if head is not None and self.frame.kind == "{" and ("." in head["name"] or "[" in head["name"]):
+            return source.fault(place, f"{quoted(_tidy(head['name']))}: a name inside a table has no dots or brackets")
+        if head is not None:
+            skipped = scan.SKIP.match(text, head.end())
+            value_place = skipped.end() if skipped else head.end()
+            if head["guard"] and text.startswith("@erase", value_place):
+                return source.fault(place, f"@erase with {head['guard']}")
+            if value_place >= len(text):
+                return source.fault(place, f"{quoted(head['name'])} has no value")
+            return self._no_value(value_place, head["name"])
+        if text.startswith("BEGIN_PROLOG", place):
+            return source.fault(place, "prologs must be the first thing and may not nest")
+        if text[place] in "}]":
+            return source.fault(place, f"{quoted(text[place])} closes nothing")
+        after = self._after_value(place)
+        if after is not None:
+            return after
+        name = scan.QUALIFIED_NAME.match(text, place)
+        if name is not None:
+            return source.fault(place, f"{quoted(_tidy(name[0]))} is not followed by a colon")
+        return source.fault(place, f"{quoted(source.word(place))} is not a name", "letters, digits and _ only")
+
+
+_BLANKS = re.compile(scan.WS.removesuffix("*+") + "++")
+
+
+def _tidy(name: str) -> str:
+    """A qualified name without the white space and comments that may stand in it."""
+    return name if name.isidentifier() else _BLANKS.sub("", name)
