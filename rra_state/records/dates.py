@@ -1,0 +1,34 @@
+"""The two forms in which `date --utc` writes a time, by locale. Pure; no locale of ours takes part.
+
+Source: spec/run_records.md section 1.1, item 8.
+"""
+
+from __future__ import annotations
+
+import re
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_CLOCK = r"(?P<hour>\d{1,2}):(?P<minute>\d\d):\d\d(?: (?P<half>[AP]M))?"
+_MONTH = rf"(?P<month>{'|'.join(_MONTHS)})"
+_FORMS = (
+    re.compile(rf"\w{{3}} {_MONTH} +(?P<day>\d{{1,2}}) {_CLOCK}(?: \w+)? \d{{4}}", re.ASCII),
+    re.compile(rf"\w{{3}},? +(?P<day>\d{{1,2}}) {_MONTH} \d{{4}},? {_CLOCK}(?: \w+)?", re.ASCII),
+)
+
+
+def month_day_minute(text: str) -> str | None:
+    """`Oct 17 10:08` of a date, as the "Packed on" line of a blob has it; None if `text` is no date.
+
+    >>> month_day_minute("Thu Oct 17 10:08:25 UTC 2024")
+    'Oct 17 10:08'
+    >>> month_day_minute("Thu 17 Oct 2024 10:08:25 PM UTC")
+    'Oct 17 22:08'
+    """
+    for form in _FORMS:
+        if match := form.fullmatch(text.strip()):
+            hour, minute, day = int(match["hour"]), int(match["minute"]), int(match["day"])
+            if match["half"]:
+                hour = hour % 12 + (12 if match["half"] == "PM" else 0)
+            if hour < 24 and minute < 60 and 1 <= day <= 31:
+                return f"{match['month']} {day:02d} {hour:02d}:{minute:02d}"
+    return None

@@ -1,0 +1,274 @@
+"""Read run records from the DAQ's disk: the list of runs, whether one is ready, and one record whole.
+
+Everything is read as bytes, once, and never waits on a FIFO or follows a link. Nothing is converted or written here.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from rra_state import runs
+from rra_state.errors import RecordChanged, RecordError, SourceUnreadable
+from rra_state.records import facts
+from rra_state.records.model import Record, Skipped, SourceFile
+
+TEXTS = ("boot", "known_boardreaders_list", "setup", "environment", "metadata", "settings", "ranks")
+"""Stems of the seven text files of a record. Source: spec/run_records.md section 1."""
+
+MAX_FILE_BYTES = 64 * 2**20
+MAX_RECORD_BYTES = 512 * 2**20
+
+_TEXT_NAMES = frozenset(f"{stem}.txt" for stem in TEXTS)
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LIMIT_HINT = "does it belong to the record? Otherwise raise the limit"
+_RIGHTS_HINT = "the archiver's account needs read permission on the record's directory and files"
+
+Signature = tuple[int, int, int, int, int]
+"""Device, inode, size, modification and change time: what differs when a file was written or replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One look at the directory of run records: the runs, and the entries that are none."""
+
+    runs: frozenset[int]
+    ignored: tuple[Skipped, ...]
+
+
+class Progress(Enum):
+    """Whether a record can be archived: READY, or OPEN while the DAQ may still write to it."""
+
+    READY = "ready"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """stop_time: as metadata.txt has it, None if the run has not ended or ended without writing it."""
+
+    progress: Progress
+    stop_time: str | None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the record can be archived now."""
+        return self.progress is Progress.READY
+
+
+def listing(run_records_dir: Path) -> Listing:
+    """The runs that have a directory here. Raises SourceUnreadable.
+
+    One scan without a stat per entry where the file system gives the type.
+    """
+    found: set[int] = set()
+    ignored: list[Skipped] = []
+    try:
+        with os.scandir(run_records_dir) as entries:
+            for entry in entries:
+                reason = _why_no_run(entry)
+                if reason:
+                    ignored.append(Skipped(entry.name, reason))
+                else:
+                    found.add(int(entry.name))
+    except OSError as error:
+        raise SourceUnreadable(
+            f"the directory of run records cannot be read: {_plain(error)}",
+            path=run_records_dir,
+            hint="check source_files.run_records_dir, and that the disk is mounted and readable for this account",
+        ) from error
+    return Listing(frozenset(found), tuple(sorted(ignored, key=lambda skipped: skipped.name)))
+
+
+def readiness(directory: Path, run: int, settle_seconds: float, now: float) -> Readiness:
+    """Whether the record in `directory` can be archived at `now` (seconds since 1970). Raises nothing.
+
+    Ready: metadata.txt has a stop time, or nothing changed for `settle_seconds`. Only metadata.txt is read.
+    A record that cannot be read is ready as well: reading it names the fault, and leaving it open would hide it.
+    """
+    try:
+        with _open(directory, run) as place:
+            stop_time = _stop_time(place)
+            if stop_time is not None:
+                return Readiness(Progress.READY, facts.readable(stop_time))
+            newest = os.fstat(place.descriptor).st_mtime
+            with os.scandir(place.descriptor) as entries:
+                newest = max([newest, *(entry.stat(follow_symlinks=False).st_mtime for entry in entries)])
+    except (OSError, RecordError):
+        return Readiness(Progress.READY, None)
+    settled = settle_seconds <= 0 or now - newest >= settle_seconds
+    return Readiness(Progress.READY if settled else Progress.OPEN, None)
+
+
+def read(
+    directory: Path,
+    run: int,
+    *,
+    max_file_bytes: int = MAX_FILE_BYTES,
+    max_record_bytes: int = MAX_RECORD_BYTES,
+) -> Record:
+    """The record in `directory`, the run's own one. Raises RecordError; RecordChanged if the DAQ wrote to it meanwhile.
+
+    Taken: regular files directly in it that are `*.fcl` or one of the seven texts. The rest is in `skipped`, by name.
+    """
+    with _open(directory, run) as place:
+        before, skipped = _inventory(place)
+        total = sum(signature[2] for signature in before.values())
+        if total > max_record_bytes:
+            raise place.fault(f"the record has {total} bytes, more than the limit of {max_record_bytes}", _LIMIT_HINT)
+        files = tuple(
+            SourceFile(name, _read_file(place, name, max_file_bytes, before[name])) for name in sorted(before)
+        )
+        after, _ = _inventory(place)
+        changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+        if changed:
+            raise place.changed(changed[0])
+        if not files:
+            raise place.fault("the record holds no file to archive", "was it copied to the end, or emptied?")
+        if facts.NAME not in before:
+            raise place.fault(f"{facts.NAME} is missing", "put the file back, or remove the directory")
+    known = facts.read(next(file.data for file in files if file.name == facts.NAME))
+    return Record(run, files, skipped, fingerprint(files), _text(known.start_time), _text(known.stop_time))
+
+
+def fingerprint(files: tuple[SourceFile, ...]) -> str:
+    """sha256 (hex) over names and contents, in the order of the names; lengths make the concatenation unambiguous."""
+    digest = hashlib.sha256()
+    for file in sorted(files, key=lambda file: file.name):
+        name = os.fsencode(file.name)
+        digest.update(b"%d:%s%d:" % (len(name), name, len(file.data)))
+        digest.update(file.data)
+    return digest.hexdigest()
+
+
+# ---- the directory -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """An open directory of a run: what is put in its place meanwhile is not read instead."""
+
+    descriptor: int
+    directory: Path
+    run: int
+
+    def fault(self, message: str, hint: str, name: str | None = None) -> RecordError:
+        return RecordError(message, run=self.run, path=self._path(name), hint=hint)
+
+    def changed(self, name: str) -> RecordChanged:
+        hint = "it is tried again when the DAQ has written it"
+        return RecordChanged("changed while it was read", run=self.run, path=self._path(name), hint=hint)
+
+    def _path(self, name: str | None) -> Path:
+        return self.directory / facts.readable(name) if name else self.directory
+
+
+@contextmanager
+def _open(directory: Path, run: int) -> Iterator[_Place]:
+    try:
+        descriptor = os.open(directory, _OPEN_DIRECTORY)
+    except FileNotFoundError as error:
+        raise RecordError("the record's directory is gone", run=run, path=directory, hint="was it removed?") from error
+    except OSError as error:
+        reason = "is no directory" if error.errno in (errno.ENOTDIR, errno.ELOOP) else _plain(error)
+        message = f"the record's directory cannot be read: {reason}"
+        raise RecordError(message, run=run, path=directory, hint=_RIGHTS_HINT) from error
+    try:
+        yield _Place(descriptor, directory, run)
+    finally:
+        os.close(descriptor)
+
+
+def _inventory(place: _Place) -> tuple[dict[str, Signature], tuple[Skipped, ...]]:
+    """The files to archive, each with what tells a later version from it, and the entries that are left out."""
+    wanted: dict[str, Signature] = {}
+    skipped: list[Skipped] = []
+    try:
+        with os.scandir(place.descriptor) as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                reason = _why_not_archived(entry.name, status.st_mode)
+                if reason:
+                    skipped.append(Skipped(facts.readable(entry.name), reason))
+                else:
+                    wanted[entry.name] = _signature(status)
+    except FileNotFoundError as error:
+        raise place.changed(str(error.filename or "")) from error
+    except OSError as error:
+        raise place.fault(f"the record's directory cannot be read: {_plain(error)}", _RIGHTS_HINT) from error
+    return wanted, tuple(sorted(skipped, key=lambda entry: entry.name))
+
+
+def _why_no_run(entry: os.DirEntry[str]) -> str | None:
+    if entry.is_symlink():
+        return "is a link"
+    if runs.number(entry.name) is None:
+        return "is no run number"
+    return None if entry.is_dir(follow_symlinks=False) else "is no directory"
+
+
+_KINDS = {
+    stat.S_IFLNK: "is a link",
+    stat.S_IFDIR: "is a directory",
+    stat.S_IFIFO: "is a FIFO",
+    stat.S_IFSOCK: "is a socket",
+    stat.S_IFBLK: "is a device",
+    stat.S_IFCHR: "is a device",
+}
+
+
+def _why_not_archived(name: str, mode: int) -> str | None:
+    if kind := _KINDS.get(stat.S_IFMT(mode)):
+        return kind
+    if name not in _TEXT_NAMES and (name == ".fcl" or not name.endswith(".fcl")):
+        return "is neither a .fcl file nor one of the seven texts"
+    return None if name.isprintable() else "has a name with control characters or bytes that are not UTF-8"
+
+
+# ---- the files -----------------------------------------------------------------------------------------------------
+
+
+def _read_file(place: _Place, name: str, limit: int, known: Signature | None = None) -> bytes:
+    """The bytes of a regular file, which must still be the one that was listed as `known`."""
+    try:
+        with open(os.open(name, _OPEN_FILE, dir_fd=place.descriptor), "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode) or (known and known != _signature(status)):
+                raise place.changed(name)
+            if status.st_size > limit:
+                raise place.fault(f"has {status.st_size} bytes, more than the limit of {limit}", _LIMIT_HINT, name)
+            data = stream.read(status.st_size + 1)
+            if len(data) != status.st_size or _signature(os.fstat(stream.fileno())) != _signature(status):
+                raise place.changed(name)
+            return data
+    except FileNotFoundError as error:
+        raise place.changed(name) from error
+    except OSError as error:
+        raise place.fault(f"cannot be read: {_plain(error)}", _RIGHTS_HINT, name) from error
+
+
+def _stop_time(place: _Place) -> str | None:
+    try:
+        return facts.read(_read_file(place, facts.NAME, MAX_FILE_BYTES)).stop_time
+    except RecordChanged:
+        return None
+
+
+def _signature(status: os.stat_result) -> Signature:
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _text(time: str | None) -> str | None:
+    return None if time is None else facts.readable(time)
+
+
+def _plain(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
