@@ -1,0 +1,120 @@
+"""Make the documents of a run from its record: the seven texts become FHiCL, `.fcl` files pass byte for byte.
+
+Names: `boot.txt` becomes `boot.fcl`, and metadata.txt also gives `RunHistory.fcl` and, if it has a time,
+`RunHistory2.fcl`. Where the record has a file of that name itself, that file keeps name and bytes and the converted one
+is `boot_txt.fcl` (or `boot_txt2.fcl`, ...). Names that differ only in case are different files. Every converted
+document is ASCII, valid FHiCL and not empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from rra_state.errors import ConfigError, FhiclError, RecordError
+from rra_state.records import facts, fhicl
+from rra_state.records.convert import boardreaders, boot, environment, history, metadata, ranks, settings, setup
+from rra_state.records.model import Document, Record, RunDocuments, Skipped, SourceFile
+
+OnBadFile = Literal["keep_text", "fail"]
+
+_CONVERTERS: dict[str, Callable[[bytes], bytes]] = {
+    "boot": boot.to_fhicl,
+    "known_boardreaders_list": boardreaders.to_fhicl,
+    "setup": setup.to_fhicl,
+    "environment": environment.to_fhicl,
+    "metadata": metadata.to_fhicl,
+    "settings": settings.to_fhicl,
+    "ranks": ranks.to_fhicl,
+}
+GENERATED = (*_CONVERTERS, "RunHistory", "RunHistory2")
+"""What `fhiclize_generate` may list."""
+
+
+def selection(names: Iterable[str]) -> frozenset[str]:
+    """The stems that `fhiclize_generate` lists: `boot`, `boot.txt` and `boot.fcl` mean the same. Raises ConfigError."""
+    stems = frozenset(name.removesuffix(".fcl").removesuffix(".txt") for name in names)
+    unknown = sorted(stems.difference(GENERATED))
+    if unknown:
+        raise ConfigError(f'fhiclize_generate: "{unknown[0]}" is not known', hint=f"choose from {', '.join(GENERATED)}")
+    return stems
+
+
+def convert(
+    record: Record, *, fhiclize: Iterable[str] | None = None, on_bad_file: OnBadFile = "keep_text"
+) -> RunDocuments:
+    """The documents of a record, in the order of their names.
+
+    fhiclize: which documents to make (see `selection`), all if None; a text that is left out is reported as skipped.
+    on_bad_file: whether a `.fcl` file that is not FHiCL is kept as text or fails the run.
+    Raises RecordError, ConfigError.
+    """
+    wanted = frozenset(GENERATED) if fhiclize is None else selection(fhiclize)
+    texts = {file.name.removesuffix(".txt"): file for file in record.files if file.name.endswith(".txt")}
+    documents = [_passed(file, record.run, on_bad_file) for file in record.files if file.name.endswith(".fcl")]
+    taken = {document.name for document in documents}
+    made = {stem: (_CONVERTERS[stem](file.data), file) for stem, file in texts.items() if stem in wanted}
+    known = facts.read(texts["metadata"].data if "metadata" in texts else b"")
+    if "metadata" in texts:
+        made.update(_histories(record.run, known, texts["metadata"], wanted))
+    for stem, (text, source) in made.items():
+        name = _free_name(stem, taken)
+        taken.add(name)
+        documents.append(Document(name, text, source))
+    left_out = tuple(
+        Skipped(file.name, "is not in fhiclize_generate") for stem, file in texts.items() if stem not in wanted
+    )
+    return RunDocuments(
+        run=record.run,
+        config_name=history.config_name(known.config_text),
+        config_text=facts.readable(known.config_text or ""),
+        documents=tuple(sorted(documents, key=lambda document: document.name)),
+        fingerprint=record.fingerprint,
+        start_time=record.start_time,
+        stop_time=record.stop_time,
+        skipped=record.skipped + left_out,
+    )
+
+
+def _histories(
+    run: int, known: facts.Facts, source: SourceFile, wanted: frozenset[str]
+) -> dict[str, tuple[bytes, SourceFile]]:
+    made = {"RunHistory": history.run_history(run, known), "RunHistory2": history.run_history_2(known)}
+    return {stem: (text, source) for stem, text in made.items() if text is not None and stem in wanted}
+
+
+def _passed(file: SourceFile, run: int, on_bad_file: OnBadFile) -> Document:
+    """A `.fcl` file as it is, with the reason if it cannot be a FHiCL document."""
+    fault = _fault(file.data)
+    if fault is None:
+        return Document(file.name, file.data)
+    if on_bad_file == "fail":
+        raise RecordError(
+            fault.message,
+            run=run,
+            path=file.name,
+            line=fault.line,
+            hint="correct the file, or set on_bad_file: keep_text",
+        ) from fault
+    where = "" if fault.line is None else f"line {fault.line}: "
+    return Document(file.name, file.data, kept=f"{where}{fault.message}")
+
+
+def _fault(text: bytes) -> FhiclError | None:
+    """Why these bytes are no FHiCL document for artdaqDB, which takes no empty one either."""
+    if not text.strip():
+        return FhiclError("the file is empty")
+    try:
+        fhicl.check(text)
+    except FhiclError as error:
+        return error
+    return None
+
+
+def _free_name(stem: str, taken: set[str]) -> str:
+    """`boot.fcl`, or another name if the record has a file of that name already."""
+    name, number = f"{stem}.fcl", 1
+    while name in taken:
+        name = f"{stem}_txt{number if number > 1 else ''}.fcl"
+        number += 1
+    return name
