@@ -1,0 +1,207 @@
+"""The text blob that holds one run in UconDB: packing, unpacking, extracting, comparing, checking.
+
+Grammar (source: spec/run_records.md section 3):
+
+    Start of Record LF Run Number: <n> LF Packed on <Mon dd HH:MM> UTC LF
+    { LF ##### LF <file name>: LF ##### LF <content> }*
+    LF End of Record LF Run Number: <n> LF Packed on <same> UTC LF
+
+The escape: a content line that is exactly `#####` or `End of Record` would be taken for the blob's own. Only if a
+record has such a line does the header get a fourth line, `Escaped: lines with "# "`, and then every line that is one of
+the two behind any number of `# ` gets one more `# ` in front: still a FHiCL comment, and undone exactly. All other
+blobs are as they always were.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rra_state import fsio
+from rra_state.errors import BlobError
+from rra_state.records import dates
+
+METADATA_KEYS = ("components", "config_name", "sbndaq_commit_or_version")
+"""Keys whose presence in metadata.fcl the readers of SBN rely on."""
+
+_LAST = (
+    "boot",
+    "known_boardreaders_list",
+    "setup",
+    "environment",
+    "metadata",
+    "settings",
+    "ranks",
+    "RunHistory",
+    "RunHistory2",
+)
+_PLACE = {f"{stem}.fcl": place for place, stem in enumerate(_LAST, 1)}
+_METADATA_NAMES = ("metadata.fcl", "metadata_txt.fcl")
+
+_NO_DATE = "Jan 01 00:00"
+_ESCAPED = b'Escaped: lines with "# "\n'
+# A line begins and ends where a reader that takes CR for LF, as the existing archiver does, would say so.
+_RESERVED = rb"(?:#####|End of Record)(?![^\r\n])"
+_MUST_ESCAPE = re.compile(rb"(?<![^\r\n])" + _RESERVED)
+_ESCAPABLE = re.compile(rb"(?<![^\r\n])(?=(?:# )*" + _RESERVED + rb")")
+_IS_ESCAPED = re.compile(rb"(?<![^\r\n])# (?=(?:# )*" + _RESERVED + rb")")
+
+_HEADER = re.compile(rb"Start of Record\nRun Number: (\d+)\nPacked on ([^\n]*) UTC\n(" + re.escape(_ESCAPED) + rb")?")
+_FOOTER = re.compile(rb"\nEnd of Record\nRun Number: (\d+)\nPacked on ([^\n]*) UTC\n")
+_FOOTER_START = b"\nEnd of Record\nRun Number: "
+_DELIMITER = re.compile(rb"\n#####\n([^\n]+):\n#####\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """A blob taken apart. packed_on: `Oct 17 10:08`; files: name to content, in the blob's order."""
+
+    run: int
+    packed_on: str
+    files: dict[str, bytes]
+
+
+def pack(run: int, files: Mapping[str, bytes]) -> bytes:
+    """The blob of these files; the same files always give the same bytes. Raises BlobError for a name no blob can hold.
+
+    "Packed on" is the run's stop time, else its start time, else a fixed date, so that a retry packs the same bytes.
+    """
+    if not files:
+        raise BlobError("there is no file to pack", run=run)
+    for name in files:
+        _check_name(name, run)
+    escaped = any(_MUST_ESCAPE.search(content) for content in files.values())
+    stamp = b"Run Number: %d\nPacked on %s UTC\n" % (run, packed_on(files).encode())
+    parts = [b"Start of Record\n", stamp, _ESCAPED if escaped else b""]
+    for name in sorted(files, key=_order):
+        content = _ESCAPABLE.sub(b"# ", files[name]) if escaped else files[name]
+        parts += [b"\n#####\n", _encode(name), b":\n#####\n", content]
+    return b"".join([*parts, b"\nEnd of Record\n", stamp])
+
+
+def packed_on(files: Mapping[str, bytes]) -> str:
+    """The date in the header and footer of the blob of these files, `Oct 17 10:08`."""
+    for key in ("daqinterface_stop_time", "daqinterface_start_time"):
+        for name in _METADATA_NAMES:
+            for value in reversed(_values(files.get(name, b""), key)):
+                date = dates.month_day_minute(value.strip('"'))
+                if date:
+                    return date
+    return _NO_DATE
+
+
+def unpack(blob: bytes) -> Unpacked:
+    """The exact inverse of `pack`, in linear time; older blobs may have their files in any order.
+
+    Raises BlobError with the line.
+    """
+    header = _HEADER.match(blob)
+    if not header:
+        raise BlobError('does not begin with "Start of Record", the run number and the date', line=1)
+    end = blob.rfind(_FOOTER_START)
+    footer = _FOOTER.fullmatch(blob, end) if end >= header.end() else None
+    if not footer:
+        raise BlobError('does not end with "End of Record", the run number and the date', line=_line(blob, len(blob)))
+    if footer[1] != header[1]:
+        text = f"the footer's run number {footer[1].decode()} is not the header's, {header[1].decode()}"
+        raise BlobError(text, line=_line(blob, end + 1))
+    return Unpacked(int(header[1]), _decode(header[2]), _files(blob, header.end(), end, unescape=bool(header[3])))
+
+
+def extract(blob: bytes, directory: Path) -> Unpacked:
+    """Write the files of a blob into `directory`, never elsewhere. BlobError comes before anything is written."""
+    unpacked = unpack(blob)
+    for name in unpacked.files:
+        _check_name(name, unpacked.run)
+    fsio.make_directory(directory)
+    fsio.write_batch((directory / name, content) for name, content in unpacked.files.items())
+    return unpacked
+
+
+def same(first: bytes, second: bytes) -> bool:
+    """Whether two blobs are equal but for the two "Packed on" texts; what is no blob is compared as it is."""
+    return first == second or _undated(first) == _undated(second)
+
+
+def validate(files: Mapping[str, bytes] | bytes, keys: Iterable[str] = METADATA_KEYS) -> list[str]:
+    """What is wrong with the metadata of a blob or its files; empty if each key is there once and has a value.
+
+    Source: spec/run_records.md section 3, and section 5, 35 for the matches inside other words and comments.
+    """
+    if isinstance(files, bytes):
+        try:
+            files = unpack(files).files
+        except BlobError as error:
+            return [str(error)]
+    name = next((name for name in _METADATA_NAMES if name in files), None)
+    if name is None:
+        return ["metadata.fcl is missing"]
+    problems = []
+    for key in keys:
+        values = _values(files[name], key)
+        if len(values) != 1:
+            problems.append(f"{name}: {key} is there {len(values)} times" if values else f"{name}: {key} is missing")
+        elif values[0] in ("", '""', "[]"):
+            problems.append(f"{name}: {key} has no value")
+    return problems
+
+
+# ---- parts ---------------------------------------------------------------------------------------------------------
+
+
+def _files(blob: bytes, start: int, end: int, *, unescape: bool) -> dict[str, bytes]:
+    """The files between header and footer. The delimiter is matched whole, as all readers of these blobs do."""
+    files: dict[str, bytes] = {}
+    delimiters = list(_DELIMITER.finditer(blob, start, end))
+    if (delimiters[0].start() if delimiters else end) != start:
+        raise BlobError('there is text before the first file, where "#####" should be', line=_line(blob, start) + 1)
+    ends = [delimiter.start() for delimiter in delimiters[1:]] + [end]
+    for delimiter, stop in zip(delimiters, ends, strict=True):
+        name = _decode(delimiter[1])
+        if name in files:
+            raise BlobError(f'the file "{name}" is there twice', line=_line(blob, delimiter.start()) + 2)
+        content = blob[delimiter.end() : stop]
+        files[name] = _IS_ESCAPED.sub(b"", content) if unescape else content
+    return files
+
+
+def _check_name(name: str, run: int) -> None:
+    """Refuse what could leave a directory, break the grammar, or be one of `fsio`'s temporary files."""
+    temporary = name.startswith(".") and name.endswith(".tmp")
+    control = any(ord(character) < 32 or ord(character) == 127 for character in name)
+    if not name or name in (".", "..") or "/" in name or control or temporary:
+        raise BlobError(f"{name!r} is no name of a file in a record", run=run, hint="nothing was written")
+
+
+def _order(name: str) -> tuple[int, str, str]:
+    """Others by lower-cased name, then the nine known ones in their order."""
+    return (_PLACE.get(name, 0), name.lower(), name)
+
+
+def _values(text: bytes, key: str) -> list[str]:
+    """The values of a top-level key that stands at the start of a line, whatever else is on other lines."""
+    pattern = rb"^[ \t]*%s[ \t]*:[ \t]*([^\r\n]*)" % re.escape(key.encode())
+    return [match[1].decode("utf-8", "replace").strip() for match in re.finditer(pattern, text, re.MULTILINE)]
+
+
+def _undated(blob: bytes) -> bytes:
+    header = _HEADER.match(blob)
+    end = blob.rfind(_FOOTER_START)
+    footer = _FOOTER.fullmatch(blob, end) if header and end >= 0 else None
+    if not header or not footer:
+        return blob
+    return b"".join((blob[: header.start(2)], blob[header.end(2) : footer.start(2)], blob[footer.end(2) :]))
+
+
+def _line(blob: bytes, offset: int) -> int:
+    return blob.count(b"\n", 0, offset) + 1
+
+
+def _encode(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
