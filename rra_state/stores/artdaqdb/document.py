@@ -1,0 +1,314 @@
+"""A run's files as artdaqDB's JSON documents, and back: the same documents whichever store holds them.
+
+Values only: no file, no index, no database. Source of every key and its order: spec/artdaqdb.md section (b).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from rra_state.errors import ArchiverError, FhiclError, RecordError, VerificationError
+from rra_state.records import fhicl
+from rra_state.records.model import Document, RunDocuments, SourceFile
+from rra_state.stores.artdaqdb.base import Item, Location
+
+RUN_HISTORY = "RunHistory"
+SYSTEM_LAYOUT = "SystemLayout"
+SCHEMA = "schema"
+"""Entity of the run's schema.fcl in SystemLayout."""
+
+Tree: TypeAlias = dict[str, Any]
+"""A document as `json.loads` gives it."""
+Parsed: TypeAlias = tuple[Tree, Tree, list[Any]]
+"""Data, metadata and comments of a FHiCL text."""
+
+_MARK = "rra:base64"
+_ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_UNICODE_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u")
+_NO_COMMENTS = [{"linenum": 0, "value": "No comments"}]
+_EVENTS = ("addConfiguration", "setVersion", "setCollection", "addEntity", "addRun")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The version of a run that documents are made for.
+
+    number: documents in RunHistory; content: digest over all of them (`content_digest`). Each document carries both,
+    so that a rebuilt index leaves out a version that was never wholly written.
+    """
+
+    run: int
+    configuration: str
+    version: str
+    assigned: str
+    number: int
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A document read back. number and content: see `Version`; None if another program wrote it (`exact` False)."""
+
+    file: SourceFile
+    source: SourceFile | None
+    exact: bool
+    number: int | None = None
+    content: str | None = None
+
+
+def object_id(collection: str, version: str, entity: str) -> str:
+    """The same 24 hex characters for the same document on every try, so that a repeated try leaves no duplicate.
+
+    >>> object_id("RunHistory", "300/standard", "boot")
+    '77a62b1b19b7dc5aae0fc366'
+    """
+    return hashlib.sha256("\0".join((collection, version, entity)).encode()).hexdigest()[:24]
+
+
+def is_ours(item: Item, version: str) -> bool:
+    """Whether this archiver wrote the document: artdaq's own object ids are random."""
+    return item.oid == object_id(item.collection, version, item.entity)
+
+
+def timestamp(moment: datetime | None = None) -> str:
+    """Local time as artdaq writes it, `2026-11-23T20:20:41.006+0000`."""
+    local = (moment or datetime.now()).astimezone()
+    return f"{local:%Y-%m-%dT%H:%M:%S}.{local.microsecond // 1000:03d}{local:%z}"
+
+
+def content_digest(files: Iterable[tuple[str, bytes, SourceFile | None]]) -> str:
+    """Sha256 (hex) over names, bytes and sources of a run's files; their order does not count."""
+    lines = [
+        f"{name}\0{_sha256(data)}\0{source.name if source else ''}\0{_sha256(source.data) if source else ''}"
+        for name, data, source in files
+    ]
+    return _sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape"))
+
+
+def digest_of(record: RunDocuments) -> str:
+    """`content_digest` of a run that is to be stored."""
+    return content_digest((each.name, each.text, each.source) for each in record.documents)
+
+
+def check_names(record: RunDocuments) -> None:
+    """Raise RecordError unless every file name can be an entity: plain ASCII without path or escape, each once.
+
+    Source: spec/artdaqdb.md, "What makes a document findable".
+    """
+    seen = set()
+    for document in record.documents:
+        name = document.name
+        if not name.isascii() or not name.isprintable() or any(mark in name for mark in '"\\/'):
+            raise RecordError(f"{name!a} cannot be a name in artdaqDB (rename it)", run=record.run)
+        if document.entity in seen:
+            raise RecordError(f"two files would be document {document.entity} of artdaqDB", run=record.run)
+        seen.add(document.entity)
+
+
+def parse(document: Document) -> Parsed:
+    """Data, metadata and comments; empty ones for what is kept as text. Raises FhiclError with the file's name."""
+    if document.kept:
+        return {"prolog": {}, "main": {}}, {"prolog": _table("#prolog"), "main": _table("#main")}, _NO_COMMENTS
+    try:
+        snippet = fhicl.snippet(document.text)
+    except FhiclError as error:
+        error.path = error.path or document.name
+        raise
+    return snippet.data, snippet.metadata, list(snippet.comments) or _NO_COMMENTS
+
+
+def tree(document: Document, version: Version, *, collection: str = RUN_HISTORY, parsed: Parsed | None = None) -> Tree:
+    """The document with its keys in artdaq's order. Raises FhiclError.
+
+    parsed: what `parse` gave, where it is at hand.
+    """
+    data, metadata, comments = parsed or parse(document)
+    now, entity, run = version.assigned, document.entity, str(version.run)
+    named = (version.configuration, version.version, collection, entity, run)
+    return {
+        "document": {"data": data, "metadata": metadata, "search": []},
+        "comments": comments,
+        "origin": {
+            "format": "fhicl",
+            "name": entity,
+            # A string it must stay: artdaq's ovlOrigin reads it as one, and keeps no key of ours when it writes a
+            # document anew. What we add goes into `rawdata`, a list of strings.
+            "source": "fhicl_to_json",
+            "timestamp": now,
+            "created": now,
+            "rawdata": _rawdata(document, version),
+        },
+        "version": version.version,
+        "entities": [_assigned(entity, now)],
+        "configurations": [_assigned(version.configuration, now)],
+        "changelog": "notprovided",
+        "bookkeeping": {
+            "isdeleted": False,
+            "isreadonly": False,
+            "updates": [
+                {"event": event, "timestamp": now, "value": _assigned(name, now)}
+                for event, name in zip(_EVENTS, named, strict=True)
+            ],
+            "created": now,
+        },
+        "_id": {"$oid": object_id(collection, version.version, entity)},
+        "collection": collection,
+        "aliases": {"active": [], "history": []},
+        "runs": [_assigned(run, now)],
+        "attachments": [],
+        "configtype": "notprovided",
+    }
+
+
+def encode(document: Tree) -> bytes:
+    r"""A document as bytes: ASCII, escapes only \" \\ \b \f \n \r \t. Raises RecordError for what needs others."""
+    text = _ENCODE(document)
+    if "\\u" in text and _UNICODE_ESCAPE.search(text):
+        raise RecordError(f"document {document['origin']['name']} holds a character that artdaq cannot read")
+    return text.encode("ascii")
+
+
+def decode(raw: bytes) -> Tree:
+    """A document from bytes; raises VerificationError."""
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise VerificationError(f"the document is damaged: {error}") from error
+    if not isinstance(document, dict):
+        raise VerificationError("the document is damaged: not a JSON object")
+    return document
+
+
+def unpack(document: Tree, item: Item, location: Location) -> Stored:
+    """The file that a stored document holds.
+
+    Raises VerificationError, with the run set, if it is another document than the index says or is damaged.
+    """
+    try:
+        _check_identity(document, item, location)
+        rawdata = _at(document, "origin", "rawdata")
+        if isinstance(rawdata, list) and rawdata[:1] == [_MARK]:
+            return _our_file(rawdata)
+        document["document"]["data"]["main"]  # without a tree there is nothing to write: LookupError
+        text = fhicl.from_snippet(document["document"])
+    except VerificationError as error:
+        error.run = location.run
+        raise
+    except (ArchiverError, LookupError, TypeError, ValueError, AttributeError) as error:
+        message = f"document {item.entity} cannot be read: {error or type(error).__name__}"
+        raise VerificationError(message, run=location.run) from error
+    return Stored(SourceFile(f"{item.entity}.fcl", text), None, exact=False)
+
+
+def manifest(document: Tree) -> tuple[str, int] | None:
+    """Digest and number of the documents that one of ours was stored with; None if another program wrote it."""
+    rawdata = _at(document, "origin", "rawdata")
+    if not isinstance(rawdata, list) or rawdata[:1] != [_MARK]:
+        return None
+    pairs = dict(zip(rawdata[::2], rawdata[1::2], strict=True))
+    return pairs["rra:content"], int(pairs["rra:documents"])
+
+
+# ---- into the document ---------------------------------------------------------------------------------------------
+
+
+def _table(comment: str) -> Tree:
+    return {"type": "table", "comment": comment, "children": {}}
+
+
+def _assigned(name: str, now: str) -> dict[str, str]:
+    return {"name": name, "assigned": now}
+
+
+def _rawdata(document: Document, version: Version) -> list[str]:
+    """Labels and values in turn, the text first: strings without quote or backslash, which any JSON writer keeps."""
+    pairs = {
+        _MARK: _base64(document.text),
+        "rra:sha256": _sha256(document.text),
+        "rra:file": document.name,
+        "rra:documents": str(version.number),
+        "rra:content": version.content,
+    }
+    if document.kept:
+        pairs["rra:kept"] = document.kept.encode("ascii", "backslashreplace").decode().translate(_PLAIN)
+    if document.source:
+        pairs["rra:source"] = _base64(document.source.data)
+        pairs["rra:source.sha256"] = _sha256(document.source.data)
+        pairs["rra:source.file"] = _base64(document.source.name.encode("utf-8", "surrogateescape"))
+    return [text for pair in pairs.items() for text in pair]
+
+
+_PLAIN = dict.fromkeys((*range(32), 127), "?") | {ord('"'): "'", ord("\\"): "/"}
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+# ---- out of the document -------------------------------------------------------------------------------------------
+
+
+def _at(document: object, *keys: str) -> object:
+    """The value at a path of keys; None where there is none, as in documents written by hand."""
+    for key in keys:
+        if not isinstance(document, Mapping):
+            return None
+        document = document.get(key)
+    return document
+
+
+def _names(document: Tree, key: str) -> list[object]:
+    entries = document.get(key)
+    return [_at(entry, "name") for entry in entries] if isinstance(entries, list) else []
+
+
+def _check_identity(document: Tree, item: Item, location: Location) -> None:
+    """Compare what the document says of itself with what was asked for.
+
+    Source: "Wrong document instead of not found" in spec/artdaqdb.md. Keys that a hand-made document lacks are passed.
+    """
+    version, entities, runs = document.get("version"), _names(document, "entities"), _names(document, "runs")
+    pattern = re.escape(location.configuration) + r"(v\d+)?"
+    if isinstance(version, str) and version != location.version and not re.fullmatch(pattern, version):
+        raise VerificationError(f"document {item.entity} belongs to version {version}, not {location.version}")
+    if entities and item.entity not in entities:
+        raise VerificationError(f"document {item.oid} is entity {entities[0]}, not {item.entity}")
+    if runs and str(location.run) not in runs:
+        raise VerificationError(f"document {item.entity} belongs to run {runs[0]}")
+    oid = _at(document, "_id", "$oid")
+    if oid is not None and oid != item.oid:
+        raise VerificationError(f"document {item.entity} is object {oid}, not {item.oid}")
+
+
+def _our_file(rawdata: list[Any]) -> Stored:
+    pairs = dict(zip(rawdata[::2], rawdata[1::2], strict=True))
+    name = pairs["rra:file"]
+    text = _checked(pairs[_MARK], pairs["rra:sha256"], name)
+    source = None
+    if "rra:source" in pairs:
+        data = _checked(pairs["rra:source"], pairs["rra:source.sha256"], f"source of {name}")
+        file = base64.b64decode(pairs["rra:source.file"]).decode("utf-8", "surrogateescape")
+        source = SourceFile(file, data)
+    return Stored(SourceFile(name, text), source, True, int(pairs["rra:documents"]), pairs["rra:content"])
+
+
+def _checked(text: str, sha256: str, name: str) -> bytes:
+    try:
+        data = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise VerificationError(f"{name} is damaged: {error}") from error
+    if _sha256(data) != sha256:
+        raise VerificationError(f"{name} is damaged: its sha256 is not the one it was stored with")
+    return data

@@ -1,0 +1,330 @@
+"""artdaqDB in a directory: artdaq's FileSystemDB format, written and read without artdaq's tools.
+
+Documents are written first, by workers; then the driver makes them visible through the index, SystemLayout's before
+RunHistory's, whose index decides what an archive holds. Format: spec/artdaqdb.md section (b).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rra_state import fsio
+from rra_state.errors import ArchiverError, FhiclError, RecordError, StoreError, VerificationError
+from rra_state.records.model import Document, RunDocuments
+from rra_state.stores.artdaqdb import document as documents
+from rra_state.stores.artdaqdb import index as indexes
+from rra_state.stores.artdaqdb import place, search
+from rra_state.stores.artdaqdb.base import Capabilities, Export, Item, Location, Staged
+from rra_state.stores.artdaqdb.document import RUN_HISTORY, SCHEMA, SYSTEM_LAYOUT, Stored, Version
+from rra_state.stores.artdaqdb.index import Index, Stamp
+
+_METADATA = "SystemMetadata"
+_COLLECTIONS = (SYSTEM_LAYOUT, RUN_HISTORY)
+"""In the order of publishing."""
+_TRIES = 5
+
+
+class FilesystemDB:
+    """An artdaqDB archive in a directory; implements `base.ArtdaqDB`. One instance per process; not for threads."""
+
+    capabilities = Capabilities(byte_identical=True, atomic=True, concurrent_readers=True)
+
+    def __init__(self, path: Path, *, schema: bytes | None = None) -> None:
+        """path: as in filesystemdb://PATH. schema: schema.fcl, stored with each run in SystemLayout."""
+        self.path = path
+        self._schema = None if schema is None else Document("schema.fcl", schema)
+        self._parsed_schema: documents.Parsed | None = None
+        self._cache: dict[str, tuple[Index, Stamp]] = {}
+        self._prepared = False
+
+    def describe(self) -> str:
+        """The store in one phrase."""
+        return f"artdaqDB directory {self.path}"
+
+    # ---- looking -----------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise StoreError unless the archive, or the directory that is to hold it, can be read and written."""
+        with place.faults(self.path):
+            directories = [self.path, *(self.path / name for name in _COLLECTIONS)]
+            present = [directory for directory in directories if directory.exists()] or [_nearest_parent(self.path)]
+            for directory in present:
+                os.scandir(directory).close()
+                if not os.access(directory, os.W_OK | os.X_OK):
+                    raise PermissionError(13, "permission denied", str(directory))
+            if os.statvfs(present[0]).f_bavail == 0:
+                raise OSError(28, "no space left on device", str(present[0]))
+        self._indexes()
+        self._schema_tree()
+
+    def runs(self) -> set[int]:
+        """Every visible run. Raises IndexDamaged rather than take a damaged archive for an empty one."""
+        return self._index(RUN_HISTORY).runs()
+
+    def lost(self, expected: Iterable[int]) -> set[int]:
+        """Runs that ought to be visible and are not, say because artdaq's own tools overwrote the index."""
+        return set(expected) - self.runs()
+
+    def locate(self, runs: Iterable[int]) -> dict[int, Location]:
+        """The newest content of each visible run; see `search.locate` for the choice."""
+        return search.locate(self._indexes(), runs)
+
+    def _indexes(self) -> dict[str, Index]:
+        return {collection: self._index(collection) for collection in _COLLECTIONS}
+
+    def _index(self, collection: str) -> Index:
+        """The index as it is on the disk now, read again only if it changed."""
+        path = self._index_path(collection)
+        with place.faults(path):
+            try:
+                current = indexes.stamp(path)
+            except FileNotFoundError:
+                self._cache.pop(collection, None)
+                return self._without_index(path)
+            if self._cache.get(collection, (None, None))[1] != current:
+                self._cache.pop(collection, None)  # before reading: two of them would be 200 MB
+                self._cache[collection] = indexes.read(path)
+        return self._cache[collection][0]
+
+    def _without_index(self, path: Path) -> Index:
+        if place.has_documents(path.parent):
+            raise indexes.missing(path)
+        return Index.empty()
+
+    def _index_path(self, collection: str) -> Path:
+        return self.path / collection / indexes.NAME
+
+    def _document_path(self, collection: str, oid: str) -> Path:
+        return self.path / collection / f"{oid}.json"
+
+    # ---- storing -----------------------------------------------------------------------------------------------------
+
+    def stage(self, records: Sequence[RunDocuments], known: Mapping[int, Location]) -> list[Staged | ArchiverError]:
+        """Make documents durable, invisible as yet; all of a call with one sync of the file system."""
+        self._prepare()
+        outcomes: list[Staged | ArchiverError] = []
+        with place.faults(self.path):
+            fsio.write_batch(self._files(records, known, outcomes))
+        return outcomes
+
+    def _files(
+        self, records: Sequence[RunDocuments], known: Mapping[int, Location], outcomes: list[Staged | ArchiverError]
+    ) -> Iterator[tuple[Path, bytes]]:
+        """The files of all records, one record in memory at a time; notes each record's outcome."""
+        now = documents.timestamp()
+        for record in records:
+            try:
+                staged, files = self._stage(record, known.get(record.run), now)
+            except RecursionError:
+                outcomes.append(RecordError("a file is nested too deeply", run=record.run))
+            except ArchiverError as error:
+                if error.stops_cycle:
+                    raise
+                error.run = record.run if error.run is None else error.run
+                outcomes.append(error)
+            else:
+                outcomes.append(staged)
+                yield from files
+
+    def _stage(self, record: RunDocuments, known: Location | None, now: str) -> tuple[Staged, list[tuple[Path, bytes]]]:
+        """One run's outcome and files; no files if a visible version holds the same. Raises ArchiverError."""
+        documents.check_names(record)
+        version = _next_version(record, known, now)
+        if any(self._document_path(item.collection, item.oid).exists() for item in self._items(record, version)):
+            # Left by a try that was never published, or another archiver was faster: only the index can tell.
+            known = self.locate([record.run]).get(record.run)
+            version = _next_version(record, known, now)
+        if known is not None and self._holds(known, record):
+            return Staged(known, changed=False, assigned=now), []
+        files = [
+            (self._document_path(RUN_HISTORY, _oid(version, each)), documents.encode(documents.tree(each, version)))
+            for each in record.documents
+        ]
+        if self._schema is not None:
+            tree = documents.tree(self._schema, version, collection=SYSTEM_LAYOUT, parsed=self._schema_tree())
+            files.append((self._document_path(SYSTEM_LAYOUT, tree["_id"]["$oid"]), documents.encode(tree)))
+        location = Location(record.run, version.configuration, version.version, self._items(record, version))
+        return Staged(location, changed=True, assigned=now), files
+
+    def _items(self, record: RunDocuments, version: Version) -> tuple[Item, ...]:
+        items = [Item(RUN_HISTORY, each.entity, _oid(version, each)) for each in record.documents]
+        if self._schema is not None:
+            oid = documents.object_id(SYSTEM_LAYOUT, version.version, SCHEMA)
+            items.append(Item(SYSTEM_LAYOUT, SCHEMA, oid))
+        return tuple(sorted(items, key=lambda item: (item.collection, item.entity)))
+
+    def _holds(self, location: Location, record: RunDocuments) -> bool:
+        """Whether a visible version gives back exactly this record. Times and schema.fcl do not count."""
+        export = self.export(location)
+        sources = {document.source for document in record.documents if document.source}
+        return export.files == {each.name: each.text for each in record.documents} and set(export.sources) == sources
+
+    def _schema_tree(self) -> documents.Parsed | None:
+        """The parsed schema.fcl, once per instance. Raises StoreError: no run can be stored with a bad one."""
+        if self._schema is not None and self._parsed_schema is None:
+            try:
+                self._parsed_schema = documents.parse(self._schema)
+            except FhiclError as error:
+                hint = "correct schema.fcl in artdaq_db.fcl_conf_dir"
+                raise StoreError(error.message, path="schema.fcl", line=error.line, hint=hint) from error
+        return self._parsed_schema
+
+    def _prepare(self) -> None:
+        """Make what an archive needs before its first document, or the documents would look like a lost index."""
+        if self._prepared:
+            return
+        with place.faults(self.path):
+            fsio.make_directory(self.path)
+            with place.locked(self.path):
+                for collection in _COLLECTIONS:
+                    path = self._index_path(collection)
+                    fsio.make_directory(path.parent)
+                    if not path.exists():
+                        self._without_index(path)
+                        fsio.write_atomic(path, indexes.EMPTY)
+                self._write_metadata()
+        self._prepared = True
+
+    def _write_metadata(self) -> None:
+        """The archive's own record, as artdaq makes it on first use."""
+        directory = self.path / _METADATA
+        if not place.has_documents(directory):
+            fsio.make_directory(directory)
+            oid = documents.object_id(_METADATA, "", "artdaq")
+            fsio.write_atomic(directory / f"{oid}.json", _metadata_record(self.path, oid))
+
+    def publish(self, staged: Sequence[Staged]) -> None:
+        """Make staged runs visible. Two archivers may do so at once: each adds to what the other wrote."""
+        changed = [each for each in staged if each.changed]
+        if not changed:
+            return
+        with place.faults(self.path), place.locked(self.path):
+            for collection in _COLLECTIONS:
+                additions = _additions(changed, collection)
+                if additions.ouid:
+                    self._extend(collection, additions)
+
+    def _extend(self, collection: str, additions: indexes.Additions) -> None:
+        """Add to an index on the disk. Archivers are kept out by the lock; artdaq's tools, which take none, are not.
+
+        They rewrite the file in place: before our rename its stamp tells, and after it the file we replaced does, which
+        is held open for that. What they wrote is merged.
+        """
+        path = self._index_path(collection)
+        for _ in range(_TRIES):
+            index = self._index(collection)
+            seen = self._cache.pop(collection, (index, None))[1]  # kept again only when memory and disk agree
+            if not index.add(additions):
+                return
+            data = index.serialise()
+            with open(path, "rb") as replaced:
+                if indexes.stamp(path) != seen:
+                    continue
+                fsio.write_atomic(path, data)
+                if indexes.stamp(replaced.fileno()) == seen:
+                    self._keep(collection, index, len(data))
+                    return
+                additions = Index.parse(replaced.read().decode(errors="replace")).everything()
+        raise StoreError(
+            "another program keeps changing the index", path=path, hint="stop artdaq's tools and try again"
+        )
+
+    def _keep(self, collection: str, index: Index, size: int) -> None:
+        written = indexes.stamp(self._index_path(collection))
+        if written[1] == size:
+            self._cache[collection] = index, written
+
+    # ---- reading back ------------------------------------------------------------------------------------------------
+
+    def export(self, location: Location) -> Export:
+        """Read a version back by object ids, without the index; every document is checked."""
+        stored = [self._read(item, location) for item in location.items if item.collection == RUN_HISTORY]
+        exact = all(each.exact for each in stored)
+        if exact:
+            _check_whole(stored, location)
+        return Export(
+            run=location.run,
+            version=location.version,
+            files={each.file.name: each.file.data for each in stored},
+            sources=tuple(sorted({each.source for each in stored if each.source}, key=lambda source: source.name)),
+            exact=exact,
+        )
+
+    def _read(self, item: Item, location: Location) -> Stored:
+        path = self._document_path(item.collection, item.oid)
+        try:
+            with place.faults(path):
+                return documents.unpack(documents.decode(self._bytes(path, item)), item, location)
+        except VerificationError as error:
+            error.run, error.path = location.run, str(path)
+            raise
+
+    def _bytes(self, path: Path, item: Item) -> bytes:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            if not path.parent.is_dir():
+                raise  # the whole archive is gone, which is no fault of this run
+            raise VerificationError(f"document {item.entity} is missing") from None
+
+
+def _next_version(record: RunDocuments, known: Location | None, now: str) -> Version:
+    """The version a record is to be stored as: the first, or the one after the known, whose name stays."""
+    configuration = version = record.configuration
+    if known is not None:
+        configuration = known.configuration
+        version = search.version_name(configuration, (search.version_number(configuration, known.version) or 0) + 1)
+    number = len(record.documents)
+    return Version(record.run, configuration, version, now, number, documents.digest_of(record))
+
+
+def _oid(version: Version, document: Document) -> str:
+    return documents.object_id(RUN_HISTORY, version.version, document.entity)
+
+
+def _additions(staged: Sequence[Staged], collection: str) -> indexes.Additions:
+    additions = indexes.Additions()
+    for each in staged:
+        location = each.location
+        for item in location.items:
+            if item.collection == collection:
+                additions.document(item.oid, location.version, [(location.configuration, each.assigned)])
+                additions.name(indexes.ENTITY, item.entity, item.oid)
+                additions.name(indexes.RUN, str(location.run), item.oid)
+    return additions
+
+
+def _check_whole(stored: Sequence[Stored], location: Location) -> None:
+    """Raise VerificationError unless these are all the documents of one version, with the content it had."""
+    found = documents.content_digest((each.file.name, each.file.data, each.source) for each in stored)
+    if any(each.number != len(stored) or each.content != found for each in stored):
+        message = (
+            f"version {location.version} in artdaqDB is not the one that was stored: documents are missing or mixed"
+        )
+        raise VerificationError(message, run=location.run)
+
+
+def _nearest_parent(path: Path) -> Path:
+    return next(parent for parent in path.absolute().parents if parent.exists())
+
+
+def _metadata_record(path: Path, oid: str) -> bytes:
+    """SystemMetadata's one record. Source: spec/artdaqdb.md section (b), Layout."""
+    system = os.uname()
+    names = ("sysname", "nodename", "release", "version", "machine")
+    record = {
+        "document": {
+            "name": "artdaq",
+            "uri": f"filesystemdb://{path}",
+            "locale": "en_US.UTF-8",
+            "create_time": documents.timestamp(),
+            "create_user": "",
+            "uname": {name: getattr(system, name) for name in names},
+            "database_format": 3,
+        },
+        "_id": {"$oid": oid},
+    }
+    return json.dumps(record, separators=(",", ":")).encode("ascii")

@@ -1,0 +1,71 @@
+"""The archive directory itself: its lock, its documents, and what its faults are called.
+
+The one place where an OSError of a FileSystemDB archive becomes a StoreError.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rra_state.errors import StoreError, StoreUnavailable
+
+_HINTS = {
+    errno.ENOSPC: "free space on this file system; nothing half stored is visible",
+    errno.EDQUOT: "raise the account's quota or free space; nothing half stored is visible",
+    errno.EROFS: "the file system is mounted read only; remount it writable",
+    errno.EACCES: "give the archiver's account read and write permission",
+    errno.EPERM: "give the archiver's account read and write permission",
+    errno.ENOTDIR: "artdaq_db.database_uri must name a directory",
+    errno.ESTALE: "is the file server well; the next cycle tries again",
+    errno.EIO: "is the disk well; the next cycle tries again",
+    errno.ENOENT: "is the archive's file system mounted",
+}
+_PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EAGAIN, errno.EMFILE, errno.ENFILE}
+
+
+@contextmanager
+def faults(path: Path) -> Iterator[None]:
+    """Raise StoreError, with path and remedy, for an OSError inside. path: named where the OSError names none."""
+    try:
+        yield
+    except OSError as error:
+        kind = StoreUnavailable if error.errno in _PASSING else StoreError
+        reason = (error.strerror or str(error)).lower()
+        message = f"the artdaqDB directory cannot be used: {reason}"
+        raise kind(message, path=error.filename or path, hint=_HINTS.get(error.errno or 0)) from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the archive alone among the archivers that share it; the lock goes with the process. Raises OSError.
+
+    artdaq's own tools take no lock: what they change meanwhile is found by the index's stamp.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def documents(directory: Path) -> Iterator[str]:
+    """Names of the files in a collection that are documents; none if there is no such directory. Raises OSError."""
+    try:
+        entries = os.scandir(directory)
+    except FileNotFoundError:
+        return
+    with entries:
+        for entry in entries:
+            if entry.name.endswith(".json") and entry.name != "index.json" and not entry.name.startswith("."):
+                yield entry.name
+
+
+def has_documents(directory: Path) -> bool:
+    """Whether a collection holds any document. Raises OSError."""
+    return next(documents(directory), None) is not None

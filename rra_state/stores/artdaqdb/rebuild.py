@@ -1,0 +1,109 @@
+"""Make the search indexes of an archive anew from its documents, after one was lost or damaged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rra_state import fsio
+from rra_state.errors import VerificationError
+from rra_state.stores.artdaqdb import document as documents
+from rra_state.stores.artdaqdb import place
+from rra_state.stores.artdaqdb.document import RUN_HISTORY
+from rra_state.stores.artdaqdb.index import ALIAS, ENTITY, NAME, RUN, Additions, Index
+
+_METADATA = "SystemMetadata"
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What the new indexes list. skipped: (file, reason) of each document left out."""
+
+    runs: int
+    documents: int
+    skipped: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What the index holds of one document. manifest: version, digest and number, for one of ours."""
+
+    oid: str
+    version: str
+    configurations: list[tuple[str, str]]
+    names: list[tuple[str, str]]
+    manifest: tuple[str, str, int] | None
+
+
+def rebuild(path: Path) -> Rebuilt:
+    """Write every collection's index.json anew; the old one is kept as index.json.bak.
+
+    Documents of ours whose version was never wholly written are left out: each carries how many they are. Takes as long
+    as reading the whole archive. Raises StoreError.
+    """
+    listed, shown = 0, 0
+    skipped: list[tuple[str, str]] = []
+    whole: set[tuple[str, str, int]] = set()
+    with place.faults(path), place.locked(path):
+        for collection in _collections(path):
+            entries = list(_entries(collection, skipped))
+            if collection.name == RUN_HISTORY:
+                whole = _whole(entries)
+            additions = Additions()
+            for entry in entries:
+                if entry.manifest is None or entry.manifest in whole:
+                    _note(additions, entry)
+                else:
+                    skipped.append((f"{collection.name}/{entry.oid}.json", "its version was never wholly written"))
+            index = Index.empty()
+            index.add(additions)
+            _replace(collection / NAME, index.serialise())
+            listed += len(additions.ouid)
+            if collection.name == RUN_HISTORY:
+                shown = len(index.runs())
+    return Rebuilt(shown, listed, tuple(sorted(skipped)))
+
+
+def _collections(path: Path) -> list[Path]:
+    """RunHistory first, since it says which versions are whole."""
+    directories = [each for each in path.iterdir() if each.is_dir() and each.name != _METADATA]
+    return sorted(directories, key=lambda each: (each.name != RUN_HISTORY, each.name))
+
+
+def _entries(collection: Path, skipped: list[tuple[str, str]]) -> Iterator[_Entry]:
+    for name in sorted(place.documents(collection)):
+        try:
+            yield _entry(name.removesuffix(".json"), documents.decode((collection / name).read_bytes()))
+        except VerificationError as error:
+            skipped.append((f"{collection.name}/{name}", error.message))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            skipped.append((f"{collection.name}/{name}", f"not an artdaqDB document: {error!r}"))
+
+
+def _entry(oid: str, tree: documents.Tree) -> _Entry:
+    configurations = [(each["name"], each.get("assigned", "")) for each in tree["configurations"]]
+    names = [(ENTITY, each["name"]) for each in tree["entities"]]
+    names += [(RUN, each["name"]) for each in tree.get("runs", ())]
+    names += [(ALIAS, each["name"]) for each in tree.get("aliases", {}).get("active", ())]
+    manifest = documents.manifest(tree)
+    return _Entry(oid, tree["version"], configurations, names, manifest and (tree["version"], *manifest))
+
+
+def _whole(entries: list[_Entry]) -> set[tuple[str, str, int]]:
+    """The versions of ours of which every document is there."""
+    found = Counter(entry.manifest for entry in entries if entry.manifest)
+    return {manifest for manifest, number in found.items() if number == manifest[2]}
+
+
+def _note(additions: Additions, entry: _Entry) -> None:
+    additions.document(entry.oid, entry.version, entry.configurations)
+    for section, name in entry.names:
+        additions.name(section, name, entry.oid)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    if path.exists():
+        fsio.write_atomic(path.with_name(f"{NAME}.bak"), path.read_bytes())
+    fsio.write_atomic(path, data)
