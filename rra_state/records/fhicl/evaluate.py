@@ -142,7 +142,7 @@ class _Evaluator:
         key: str | int = first
         blocked = self._enter(container, key, path, place)
         for part in path[1:]:
-            container = self._container(container, key, part, place)
+            container = self._container(container, key, part, path, place)
             key = part
             blocked = self._enter(container, key, path, place) or blocked
         present = container.items[key]  # type: ignore[index]  # str for tables, int for sequences
@@ -168,7 +168,7 @@ class _Evaluator:
         return guard == IGNORE
 
     def _container(
-        self, parent: TableValue | SequenceValue, key: str | int, part: str | int, place: int
+        self, parent: TableValue | SequenceValue, key: str | int, part: str | int, path: Path, place: int
     ) -> TableValue | SequenceValue:
         """The table or sequence at `key`, ready to be changed at `part`."""
         wanted = SequenceValue if isinstance(part, int) else TableValue
@@ -178,7 +178,7 @@ class _Evaluator:
             self._guard(parent, key, 0)
         elif not isinstance(present, wanted):
             kind = "sequence" if wanted is SequenceValue else "table"
-            raise self.source.fault(place, f"{quoted(str(key))} is not a {kind}, so it has no {quoted(str(part))}")
+            raise self.source.fault(place, f"{quoted(_text(path))}: {quoted(str(key))} is not a {kind}")
         elif present.shared:
             present = _copy(present)
         else:
@@ -215,8 +215,8 @@ class _Evaluator:
                     del container.items[str(part)]
                     return
             if container.items[part] is NIL:  # type: ignore[index]  # str for tables, int for sequences
-                raise self.source.fault(place, f"{quoted(str(part))} is @nil, so it has no {quoted(str(following))}")
-            container = self._container(container, part, following, place)
+                raise self.source.fault(place, f"{quoted(name)}: {quoted(str(part))} is @nil")
+            container = self._container(container, part, following, path, place)
 
     # ---- values ------------------------------------------------------------------------------------------------
 

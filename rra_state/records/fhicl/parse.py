@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple
 from rra_state.records.fhicl import scan
 from rra_state.records.fhicl.scan import Source, quoted
 
-MAX_DEPTH = 250
-"""Tables and sequences inside one another. Real configurations stay below 20; beyond this JSON writers give up too."""
+MAX_DEPTH = 200
+"""Tables and sequences inside one another. Real configurations stay below 20; much deeper, no JSON writer follows."""
 
 AtomKind = Literal["nil", "bool", "number", "complex", "word", "single", "double"]
 ReferenceKind = Literal["local", "db", "id", "table", "sequence"]
@@ -92,7 +92,12 @@ def path_of(name: str) -> Path:
     >>> path_of("a.b[2]")
     ('a', 'b', 2)
     """
-    return tuple(int(part[:12]) if part[0].isdigit() else part for part in scan.NAME_PART.findall(name))
+    return tuple(_index(part) if part[0].isdigit() else part for part in scan.NAME_PART.findall(name))
+
+
+def _index(digits: str) -> int:
+    """An index; of one that no sequence can have, as many digits as show it."""
+    return int(digits.lstrip("0")[:12] or "0")
 
 
 def parse(text: str | bytes | Source) -> Document:

@@ -130,7 +130,7 @@ class Source:
         self.includes = tuple(places)
 
 
-def show(text: str, limit: int = 60) -> str:
+def show(text: str, limit: int = 80) -> str:
     """Text as a message may carry it: one line, printable, not too long."""
     text = text if len(text) <= limit else text[: limit - 3] + "..."
     return "".join(c if c.isprintable() else f"\\x{ord(c):02X}" for c in text)

@@ -28,6 +28,7 @@ _TYPES = {
     "single": "string_singlequoted",
     "double": "string_doublequoted",
 }
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*+(?:\.[A-Za-z_][A-Za-z0-9_]*+)*+")
 _UNPRINTABLE = re.compile(r"[^\t -~]")
 
 
@@ -195,10 +196,9 @@ def from_snippet(document: Mapping[str, Any]) -> bytes:
         body: list[str] = []
         _write_members(members, _children(metadata.get(section)), body, 0)
         out += ["BEGIN_PROLOG", *body, "", "END_PROLOG"] if section == "prolog" else body
-    text = "\n".join(out).lstrip("\n")
-    result = text.encode("ascii", "replace") if not text else (text + "\n").encode("ascii", "replace")
-    parse(result)  # what was stored may be anything; what is handed out is FHiCL
-    return result
+    text = "".join(line + "\n" for line in out).lstrip("\n")
+    parse(text)  # what was stored may be anything; what is handed out is FHiCL
+    return text.encode("ascii")
 
 
 def _children(info: Any) -> Mapping[str, Any]:
@@ -216,6 +216,8 @@ def _write_members(members: Mapping[str, Any], infos: Mapping[str, Any], out: li
         if key.startswith("fhicl_pound_include_") and isinstance(value, str):
             out.append(f'#include "{value}"')
             continue
+        if not _KEY.fullmatch(key):
+            raise FhiclError(f"stored document: {quoted(key)} is not a name", line=1)
         out.append(_comment_line(info.get("comment")))
         guard = info.get("protection", "")
         guard = f" {guard}" if guard in ("@protect_ignore", "@protect_error") else ""

@@ -1,6 +1,6 @@
 r"""Python values -> FHiCL tokens that every FHiCL parser accepts, and the evaluated tree as text.
 
-What FHiCL cannot hold becomes `\xNN` (one byte) or `\uNNNN` (UTF-16) in the string's value, written with two backslashes;
+What FHiCL cannot hold becomes `\xNN` (one byte) or `\uNNNN` (UTF-16) in the string's value;
 `unescape` gives the original bytes back. Source: spec/run_records.md section 6.3, 6.4; DESIGN section 6.
 """
 
@@ -16,7 +16,7 @@ from rra_state.records.fhicl.number import canonical_number, python_number
 
 MAX_OUTPUT = 256 * 1024 * 1024
 """Characters `render` prints at most: references to references can make a small file endless."""
-MAX_VALUE_DEPTH = 400
+MAX_VALUE_DEPTH = 200
 """Depth at which `plain` gives up, long before Python's own limit."""
 
 Plain = str | int | float | bool | complex | list["Plain"] | dict[str, "Plain"] | None

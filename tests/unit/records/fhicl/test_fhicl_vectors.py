@@ -1,0 +1,63 @@
+"""The sample vectors, judged by the real FHiCL library, and the records DAQInterface wrote."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rra_state.errors import FhiclError
+from rra_state.records import fhicl
+
+DATA = Path(__file__).resolve().parents[4] / "../shared/data"
+VECTORS_FILE = DATA / "fhicl_vectors.json"
+RECORDS = DATA / "run_records"
+
+VECTORS: list[dict[str, Any]] = json.loads(VECTORS_FILE.read_text()) if VECTORS_FILE.exists() else []
+without_data = pytest.mark.skipif(not VECTORS, reason=f"the sample data is not at {DATA}")
+
+# The real library names no line, names the end of the file, or names the line of the first definition.
+OTHER_LINE = {"protect_error"}
+
+
+@without_data
+@pytest.mark.parametrize("vector", VECTORS, ids=[vector["name"] for vector in VECTORS])
+def test_vectors_are_judged_and_printed_as_the_real_parser_does(vector: dict[str, Any]) -> None:
+    if vector["valid"]:
+        assert fhicl.dump(vector["text"]) == vector["dump"]
+        assert fhicl.dump(vector["text"].encode()) == vector["dump"]
+        assert fhicl.dump(fhicl.dump(vector["text"])) == vector["dump"]
+        return
+
+    with pytest.raises(FhiclError) as caught:
+        fhicl.check(vector["text"])
+
+    assert caught.value.line is not None
+    theirs = re.search(r"line (\d+)", vector["error"])
+    if theirs and int(theirs[1]) > 0 and vector["name"] not in OTHER_LINE:
+        assert caught.value.line == int(theirs[1])
+
+
+@without_data
+def test_of_the_largest_record_exactly_one_file_is_not_fhicl() -> None:
+    faults = {path.name: fhicl.examine(path.read_bytes()).fault for path in (RECORDS / "7027").glob("*.fcl")}
+
+    refused = {name: fault for name, fault in faults.items() if fault}
+
+    assert list(refused) == ["wibtest.fcl"]
+    assert refused["wibtest.fcl"].line == 326
+    assert '"FEMBs" is not a sequence' in refused["wibtest.fcl"].message
+
+
+@without_data
+@pytest.mark.parametrize("run", ["7001", "7026", "7042", "7056"])
+def test_a_record_means_the_same_after_a_round_through_the_snippet(run: str) -> None:
+    for path in (RECORDS / run).glob("*.fcl"):
+        snippet = fhicl.snippet(path.read_bytes())
+
+        text = fhicl.from_snippet({"data": snippet.data, "metadata": snippet.metadata})
+
+        assert fhicl.dump(text) == fhicl.dump(path.read_bytes())
