@@ -1,0 +1,41 @@
+"""Servers that tests share; the machinery is in servers.py."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from scripts.ucondb_dev.postgres import PostgresError
+from tests import servers
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """One PostgreSQL for the session (one per worker under xdist); its URI."""
+    try:
+        with servers.running_postgres() as uri:
+            yield uri
+    except PostgresError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def ucondb_server(postgres: str) -> Iterator[servers.DevServer]:
+    """One UconDB development server for the session."""
+    with servers.temporary_directory() as directory:
+        server = servers.DevServer(directory, postgres)
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def ucondb(ucondb_server: servers.DevServer, request: pytest.FixtureRequest) -> Iterator[servers.Folder]:
+    """A fresh folder on that server; a test may stop the server, the next one finds it running."""
+    if ucondb_server.process is None:
+        ucondb_server.start()
+    return servers.Folder.fresh(ucondb_server, request.node.nodeid)

@@ -1,0 +1,227 @@
+"""Real servers for tests: PostgreSQL from the wheel, the UconDB development server, and a line that can be cut."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import requests
+
+from scripts.ucondb_dev.postgres import Postgres
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "ucondb_dev_server.py"
+USER = "archiver"
+PASSWORD = 'pass, with "quotes" and é'
+
+
+@contextmanager
+def temporary_directory() -> Iterator[Path]:
+    """Outside pytest's own: that one is closed to PostgreSQL's user by the next session, and too long for a socket."""
+    directory = Path(tempfile.mkdtemp(prefix="rra-"))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def running_postgres() -> Iterator[str]:
+    """A PostgreSQL of its own; its URI. Raises PostgresError if the wheel is not there."""
+    with temporary_directory() as directory:
+        server = Postgres(directory / "pg", durable=False)
+        try:
+            yield server.start()
+        finally:
+            server.stop("immediate")
+
+
+@dataclass
+class DevServer:
+    """The development server as a process. `pg_uri` None: it runs a PostgreSQL of its own below `directory`."""
+
+    directory: Path
+    pg_uri: str | None = None
+    port: int = 0
+    process: subprocess.Popen[str] | None = field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/ucondb"
+
+    def command(self, *extra: str) -> list[str]:
+        postgres = ["--pg-uri", self.pg_uri] if self.pg_uri else ["--no-fsync"]
+        return [sys.executable, str(SCRIPT), "--data", str(self.directory), *postgres, *extra]
+
+    def start(self) -> str:
+        """Start it, on the same port as before; the line it says."""
+        environment = os.environ | {"UCONDB_PASSWORD": PASSWORD, "PYTHONWARNINGS": "default"}
+        command = self.command("--port", str(self.port))
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        )
+        line = self.process.stdout.readline()
+        if "UconDB development server at" not in line:
+            raise RuntimeError(line + self.process.communicate()[0])
+        self.port = urlsplit(line.split()[4]).port
+        return line
+
+    def stop(self, number: int = signal.SIGTERM) -> int | None:
+        """End the process, gently unless told otherwise; its exit status."""
+        if self.process is None:
+            return None
+        self.process.send_signal(number)
+        self.process.wait(30)
+        self.process.stdout.close()
+        status, self.process = self.process.returncode, None
+        return status
+
+    def pg(self) -> str:
+        """URI of the PostgreSQL behind it."""
+        return self.pg_uri or json.loads((self.directory / "server.json").read_text())["pg_uri"]
+
+    def stats(self) -> dict[str, int]:
+        with urllib.request.urlopen(f"{self.url}/stats", timeout=10) as answer:
+            return json.load(answer)
+
+    def create_folder(self, folder: str) -> None:
+        answer = requests.get(
+            f"{self.url}/create_folder",
+            params={"folder": folder},
+            auth=requests.auth.HTTPDigestAuth(USER, PASSWORD),
+            timeout=10,
+        )
+        answer.raise_for_status()
+
+
+@dataclass
+class Folder:
+    """A fresh folder on a running server: what a test of the store needs. Counts are those since its making."""
+
+    server: DevServer
+    folder: str
+    user: str = USER
+    password: str = PASSWORD
+    before: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def fresh(cls, server: DevServer, name: str) -> Folder:
+        """Named after the test, in a form PostgreSQL and UconDB take."""
+        folder = cls(server, f"t_{hashlib.sha256(name.encode()).hexdigest()[:12]}")
+        server.create_folder(folder.folder)
+        folder.before = server.stats()
+        return folder
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def stats(self) -> dict[str, int]:
+        """Requests since the folder was made: {"puts": n, "gets": n, "other": n}."""
+        return {name: count - self.before.get(name, 0) for name, count in self.server.stats().items()}
+
+    def stop(self) -> None:
+        self.server.stop()
+
+    def start(self) -> None:
+        self.before = {}
+        self.server.start()
+
+    def execute(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run SQL in the database behind; `{folder}` in it is the folder. Rows, if there are any."""
+        with psycopg.connect(self.server.pg()) as connection:
+            cursor = connection.execute(query.replace("{folder}", self.folder), values)
+            return cursor.fetchall() if cursor.description else []
+
+
+class Line:
+    """A TCP proxy in front of a server. `spoil(request, answer)` says what of each answer reaches the client."""
+
+    def __init__(self, url: str, spoil: Callable[[bytes, bytes], bytes]) -> None:
+        parts = urlsplit(url)
+        self._target, self._spoil = (parts.hostname, parts.port), spoil
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}{parts.path}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        # shutdown wakes the thread that waits in accept; close alone does not
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def __enter__(self) -> Line:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, suppress(OSError), socket.create_connection(self._target) as server:
+            asked = _request(client)
+            server.sendall(asked)
+            answer = b"".join(iter(lambda: server.recv(65536), b""))
+            client.sendall(self._spoil(asked, answer))
+
+
+def _request(client: socket.socket) -> bytes:
+    """One whole request, by its Content-Length."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += client.recv(65536)
+    head, _, body = data.partition(b"\r\n\r\n")
+    for line in head.lower().split(b"\r\n"):
+        if line.startswith(b"content-length:"):
+            while len(body) < int(line.split(b":")[1]):
+                body += client.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+@contextmanager
+def canned(*answers: bytes, context: ssl.SSLContext | None = None) -> Iterator[tuple[str, list[bytes]]]:
+    """A server that gives these bytes as answers, the last one for ever; its URL, and the requests it got."""
+    got: list[bytes] = []
+    left = list(answers)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                with suppress(OSError), context.wrap_socket(client, server_side=True) if context else client as client:
+                    got.append(_request(client))
+                    client.sendall(left.pop(0) if len(left) > 1 else left[0])
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/x/app", got
+    finally:
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)

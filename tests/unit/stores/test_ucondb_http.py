@@ -1,0 +1,376 @@
+"""Digest headers, addresses and the mapping of faults, without UconDB."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import requests
+from pydantic import SecretStr
+
+from rra_state.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
+from rra_state.stores.ucondb import UconDB
+from rra_state.stores.ucondb_digest import Digest, UnsupportedChallenge
+from rra_state.stores.ucondb_http import Transport, said_by
+from tests.servers import canned
+
+PASSWORD = "unguessable-4711"
+RFC2617 = (
+    'Digest realm="testrealm@host.com", qop="auth,auth-int", nonce="dcd98b7102dd2f0e8b11d0f600bfb0c093", opaque="5ccc"'
+)
+
+
+def settings(url: str = "http://127.0.0.1:1/x/app", **changes: object) -> SimpleNamespace:
+    values = {
+        "server_url": url,
+        "folder_name": "run_records",
+        "object_name": "configuration",
+        "timeout_seconds": 5.0,
+        "writer_user": "archiver",
+        "writer_password": SecretStr(PASSWORD),
+        "verify_tls": True,
+        "ca_bundle": None,
+    }
+    return SimpleNamespace(**(values | changes))
+
+
+def response(status: str, body: bytes = b"", *headers: str) -> bytes:
+    head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers]
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+# ---- digest --------------------------------------------------------------------------------------------------------
+
+
+def test_digest_is_that_of_the_example_in_rfc_2617() -> None:
+    digest = Digest.challenged(RFC2617)
+
+    header = digest.header("GET", "/dir/index.html", "Mufasa", "Circle Of Life", cnonce="0a4f113b")
+
+    assert 'response="6629fae49393a05397450978507c4ef1"' in header
+    assert 'opaque="5ccc"' in header
+
+
+def test_digest_is_that_of_the_sha_256_example_in_rfc_7616() -> None:
+    digest = Digest.challenged(
+        'Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm=SHA-256, '
+        'nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v"'
+    )
+
+    header = digest.header(
+        "GET", "/dir/index.html", "Mufasa", "Circle of Life", cnonce="f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ"
+    )
+
+    assert "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1" in header
+
+
+def test_preemptive_digest_has_all_that_the_server_insists_on() -> None:
+    header = Digest.preemptive("public.run_records").header("POST", "/data/f/o?key=1", "archiver", PASSWORD)
+
+    for part in ('realm="public.run_records"', 'uri="/data/f/o?key=1"', "qop=auth", "nc=00000001", "cnonce=", "nonce="):
+        assert part in header
+    assert PASSWORD not in header
+
+
+def test_each_use_of_a_nonce_is_counted() -> None:
+    digest = Digest.preemptive("r")
+
+    headers = [digest.header("POST", "/", "u", "p") for _ in range(11)]
+
+    assert "nc=0000000b" in headers[-1]
+
+
+def test_a_comma_never_gets_into_the_digest_uri() -> None:
+    with pytest.raises(ValueError, match="%2C"):
+        Digest.preemptive("r").header("POST", "/a,b", "u", "p")
+
+
+@pytest.mark.parametrize(
+    "challenge", ['Basic realm="x"', "Digest", 'Digest realm="x", nonce="y", algorithm=SHA-512, qop="auth"']
+)
+def test_a_challenge_that_cannot_be_met_is_said_so(challenge: str) -> None:
+    with pytest.raises(UnsupportedChallenge):
+        Digest.challenged(challenge)
+
+
+# ---- what goes over the line -----------------------------------------------------------------------------------------
+
+
+def test_what_is_signed_is_what_is_sent() -> None:
+    with canned(response("200 OK", b"5")) as (url, got):
+        Transport(settings(url.replace("/x/app", "/x,y/app/"))).write("data/f/a b,c", {"key": "a,b/c&d"}, b"blob")
+
+    line, headers = got[0].decode().split("\r\n", 1)
+    sent = line.split()[1]
+    assert sent == "/x%2Cy/app/data/f/a%20b%2Cc?key=a%2Cb%2Fc%26d"
+    assert re.search('uri="([^"]*)"', headers)[1] == sent
+    assert "Content-Length: 4" in headers
+    assert headers.endswith("\r\n\r\nblob")
+
+
+def test_reading_takes_no_password_from_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login a password b\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+    with canned(response("200 OK", b"[]")) as (url, got):
+        assert UconDB(settings(url)).versions() == {}
+
+    assert b"Authorization" not in got[0]
+
+
+def test_a_user_in_the_address_reaches_no_message_and_no_server() -> None:
+    with canned(response("500 No", b"down")) as (url, got):
+        store = UconDB(settings(url.replace("http://", f"http://someone:{PASSWORD}@")))
+        with pytest.raises(StoreUnavailable) as caught:
+            store.versions()
+
+    assert PASSWORD not in str(caught.value) + store.describe()
+    assert b"Authorization" not in got[0]
+
+
+def test_a_stricter_server_is_answered_once() -> None:
+    challenge = 'WWW-Authenticate: Digest realm="strict", nonce="theirs", opaque="o", qop="auth", algorithm=SHA-256'
+
+    with canned(response("401 No", b"", challenge), response("200 OK", b"5")) as (url, got):
+        transport = Transport(settings(url))
+        first = transport.write("data", {}, b"1")
+        second = transport.write("data", {}, b"2")
+
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert len(got) == 3
+    assert b'nonce="theirs"' in got[1]
+    assert b"nc=00000002" in got[2]
+
+
+def test_a_server_that_keeps_challenging_has_refused() -> None:
+    challenge = 'WWW-Authenticate: Digest realm="strict", nonce="n", qop="auth"'
+
+    with canned(response("401 No", b"", challenge)) as (url, got), pytest.raises(AccessDenied):
+        UconDB(settings(url)).put(1, b"blob")
+
+    assert len(got) == 2
+
+
+def test_a_server_that_asks_for_basic_is_refused_a_readable_password() -> None:
+    with canned(response("401 No", b"", 'WWW-Authenticate: Basic realm="x"')) as (url, got):
+        with pytest.raises(AccessDenied, match="asks for Basic authentication"):
+            UconDB(settings(url)).put(1, b"blob")
+
+    assert len(got) == 1
+
+
+def test_the_store_does_not_pickle_its_password() -> None:
+    with pytest.raises(TypeError, match="pickle"):
+        pickle.dumps(UconDB(settings()))
+
+
+# ---- faults become errors at one place -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (response("401 No"), AccessDenied, "wrong user or password for folder run_records (401). Set UCONDB_PASSWORD"),
+        (response("403 No"), AccessDenied, "refuses access to folder run_records (403)"),
+        (response("404 No", b"Folder not found"), AccessDenied, "has no folder run_records"),
+        (response("404 No", b"Folder run_records not found"), AccessDenied, "ucon_db.folder_name"),
+        (response("404 No", b"<html>nginx</html>"), StoreError, "nginx (404). Check ucon_db.server_url"),
+        (
+            response("302 Go", b"", "Location: http://127.0.0.1:9/login"),
+            StoreError,
+            "elsewhere, to http://127.0.0.1:9/login",
+        ),
+        (response("500 No", b"<html><h3>it &lt;broke&gt;\n</h3><pre>x"), StoreUnavailable, "it <broke> (500)"),
+        (b"HTTP/1.1 503 Service unavailable\n\n", StoreUnavailable, "(503)"),
+        (b"", StoreUnavailable, "closed connection without response"),
+        (b"nonsense\r\n\r\n", StoreUnavailable, "nonsense"),
+    ],
+)
+def test_an_unwelcome_answer_says_what_and_where_and_what_to_do(answer: bytes, kind: type, words: str) -> None:
+    with canned(answer) as (url, _):
+        store = UconDB(settings(url))
+        with pytest.raises(ArchiverError) as caught:
+            store.versions()
+
+    assert type(caught.value) is kind
+    assert caught.value.stops_cycle
+    assert str(caught.value).startswith(f"UconDB at {url}: ")
+    assert words in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+
+
+def test_the_message_for_a_wrong_password_is_the_documented_one() -> None:
+    with canned(response("401 No", b"Authorization required")) as (url, _), pytest.raises(AccessDenied) as caught:
+        UconDB(settings(url)).put(1, b"blob")
+
+    assert str(caught.value) == (
+        f"UconDB at {url}: wrong user or password for folder run_records (401). "
+        "Set UCONDB_PASSWORD or ucon_db.writer_password."
+    )
+
+
+def test_a_blob_too_large_for_the_server_is_that_runs_fault_alone() -> None:
+    missing = response("404 No", b"Version not found")
+
+    with (
+        canned(response("413 Too large"), missing) as (url, _),
+        pytest.raises(RecordError, match="run 7: .*too large") as caught,
+    ):
+        UconDB(settings(url)).put(7, b"blob")
+
+    assert not caught.value.stops_cycle
+
+
+def test_a_server_that_is_not_there_is_unavailable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+    with pytest.raises(StoreUnavailable, match=rf"127\.0\.0\.1:{port}/x: connection refused"):
+        UconDB(settings(f"http://127.0.0.1:{port}/x")).runs()
+
+
+def test_a_name_nobody_knows_is_unavailable() -> None:
+    with pytest.raises(StoreUnavailable, match=r"no-such-host\.invalid"):
+        UconDB(settings("http://no-such-host.invalid/x")).runs()
+
+
+def test_a_silent_server_is_given_up_after_the_configured_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        store = UconDB(settings(f"http://127.0.0.1:{listener.getsockname()[1]}/x", timeout_seconds=0.2))
+
+        with pytest.raises(StoreUnavailable, match=r"no answer within 0.2 s.*timeout_seconds"):
+            store.runs()
+
+
+@pytest.fixture
+def tls_server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A server whose certificate nobody vouches for; its URL, and the certificate."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    subprocess.run(
+        f"{openssl} req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+        " -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out certificate.pem".split(),
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with canned(response("200 OK", b"[]"), context=context) as (url, _):
+        yield url.replace("http://", "https://"), certificate
+
+
+def test_a_certificate_nobody_vouches_for_is_refused(tls_server: tuple[str, Path]) -> None:
+    url, _ = tls_server
+
+    with pytest.raises(StoreUnavailable, match=r"TLS certificate is not accepted: .*self.signed.*ucon_db.ca_bundle"):
+        UconDB(settings(url)).runs()
+
+
+def test_the_configured_authority_is_trusted(tls_server: tuple[str, Path]) -> None:
+    url, certificate = tls_server
+
+    assert UconDB(settings(url, ca_bundle=certificate)).runs() == set()
+
+
+def test_only_an_explicit_setting_leaves_the_certificate_unchecked(
+    tls_server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tls_server[1].with_name("none.pem")))
+
+    assert UconDB(settings(tls_server[0], verify_tls=False)).runs() == set()
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1/x", "http:///x", "http://127.0.0.1:port/x"])
+def test_an_address_that_is_none_names_the_key_to_correct(url: str) -> None:
+    with pytest.raises(StoreError, match="server_url") as caught:
+        UconDB(settings(url)).runs()
+
+    assert not caught.value.transient
+
+
+def test_a_ca_file_that_is_not_there_names_the_key_to_correct(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="ca_bundle"):
+        UconDB(settings("https://127.0.0.1:1/x", ca_bundle=tmp_path / "none.pem")).runs()
+
+
+def test_an_error_page_is_told_in_one_short_line() -> None:
+    answer = requests.Response()
+    answer._content = b"<html><body><h3>Version of object o with key 1 already exists</h3>" + b"x" * 10_000
+
+    assert said_by(answer) == "Version of object o with key 1 already exists"
+
+
+# ---- answers that are not what they should be ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "listing", [b"", b"[", b'[{"key": "1", "id": 1, "data_key": "1", "adler32": 1, "data_size": 1, "tr": 1}']
+)
+def test_a_listing_without_its_end_is_no_listing(listing: bytes) -> None:
+    with canned(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + listing) as (url, _):
+        with pytest.raises(StoreUnavailable, match="listing came back cut off"):
+            UconDB(settings(url)).runs()
+
+
+@pytest.mark.parametrize("listing", [b'{"a": 1}', b"[1]", b'[{"key": "7"}]'])
+def test_a_listing_of_something_else_is_refused(listing: bytes) -> None:
+    with canned(response("200 OK", listing)) as (url, _), pytest.raises(StoreError):
+        UconDB(settings(url)).runs()
+
+
+BLOB_HEADERS = ("X-UconDB-version-key: 7", "X-UconDB-version-id: 3", "X-UconDB-data-key: 2", "X-UconDB-tr: 1.5")
+SIZE, CHECKSUM = "X-UconDB-data-size: 3", "X-UconDB-adler32: 38600999"  # of b"abc"
+
+
+def test_a_blob_is_given_with_its_description() -> None:
+    with canned(response("200 OK", b"abc", *BLOB_HEADERS, SIZE, CHECKSUM)) as (url, _):
+        content, version = UconDB(settings(url)).get(7)
+
+    assert content == b"abc"
+    assert (version.run, version.id, version.data_key, version.size, version.tr) == (7, 3, "2", 3, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "words"),
+    [
+        (b"ab", (*BLOB_HEADERS, SIZE, CHECKSUM), "cut off"),
+        (b"abd", (*BLOB_HEADERS, SIZE, CHECKSUM), "damaged"),
+        (b"abcd", (*BLOB_HEADERS, SIZE, CHECKSUM), "damaged"),
+        (b"abc", BLOB_HEADERS, "proxy"),
+        (b"abc", ("X-UconDB-version-key: 8", *BLOB_HEADERS[1:], SIZE, CHECKSUM), "answered with key 8"),
+    ],
+)
+def test_a_blob_that_is_not_as_described_is_never_given(body: bytes, headers: tuple[str, ...], words: str) -> None:
+    with canned(response("200 OK", body, *headers)) as (url, _), pytest.raises(ArchiverError, match=words):
+        UconDB(settings(url)).get(7)
+
+
+def test_a_damaged_blob_costs_the_other_runs_nothing() -> None:
+    with canned(response("200 OK", b"abd", *BLOB_HEADERS, SIZE, CHECKSUM)) as (url, _):
+        with pytest.raises(ArchiverError) as caught:
+            UconDB(settings(url)).get(7)
+
+    assert caught.value.run == 7
+    assert not caught.value.stops_cycle
+
+
+def test_a_signed_checksum_of_an_old_row_is_understood() -> None:
+    blob = b"\xff" * 300
+    expected = zlib.adler32(blob)
+    size, checksum = "X-UconDB-data-size: 300", f"X-UconDB-adler32: {expected - 2**32}"
+    assert expected > 2**31
+
+    with canned(response("200 OK", blob, *BLOB_HEADERS, size, checksum)) as (url, _):
+        assert UconDB(settings(url)).get(7)[1].adler32 == expected
