@@ -1,0 +1,53 @@
+"""pydantic's findings about a configuration, in the words of its file: line, key, nearest known key."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from rra_state.errors import ConfigError
+
+
+def explain(error: ValidationError, model: type[BaseModel], text: str, path: Path) -> ConfigError:
+    """One ConfigError for all findings; the line is the first one's. Values are left out: one may be a secret."""
+    findings = error.errors(include_input=False, include_url=False)
+    tree = yaml.compose(text, Loader=yaml.SafeLoader)
+    messages = [_message(tuple(map(str, found["loc"])), found["type"], found["msg"], model) for found in findings]
+    return ConfigError("; ".join(messages), path=path, line=_line(tree, findings[0]["loc"]))
+
+
+def _message(location: tuple[str, ...], kind: str, message: str, model: type[BaseModel]) -> str:
+    key = ".".join(location)
+    if kind == "missing":
+        return f"{key} is missing"
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(location[-1], _known(model, location[:-1]), n=1, cutoff=0.0)
+        return f"{key} is not known; the nearest known key is {'.'.join((*location[:-1], *near))}"
+    return f"{key}: {message[0].lower()}{message[1:]}"
+
+
+def _known(model: type[BaseModel], section: tuple[str, ...]) -> list[str]:
+    for name in section:
+        annotation = model.model_fields[name].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def _line(node: yaml.Node | None, location: tuple[int | str, ...]) -> int | None:
+    """Line of the deepest key of `location` that the file has."""
+    line = None
+    for part in location:
+        if not isinstance(node, yaml.MappingNode):
+            break
+        for key, value in node.value:
+            if key.value == str(part):
+                line, node = key.start_mark.line + 1, value
+                break
+        else:
+            break
+    return line
