@@ -31,6 +31,7 @@ class ArchiverError(Exception):
         self.path = None if path is None else str(path)
         self.line = line
         self.hint = hint
+        self.tries = 1
         super().__init__(self.message)
 
     def __str__(self) -> str:

@@ -22,7 +22,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     temporary = _temporary(path)
     try:
         _write(temporary, data, mode, sync=True)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
@@ -43,7 +43,7 @@ def write_batch(files: Iterable[tuple[Path, bytes]], *, mode: int = 0o644) -> No
         for directory in _one_per_file_system({path.parent for _, path in pending}):
             _sync_file_system(directory)
         for temporary, path in pending:
-            os.replace(temporary, path)
+            temporary.replace(path)
     except OSError:
         for temporary, _ in pending:
             temporary.unlink(missing_ok=True)
@@ -76,6 +76,12 @@ def make_directory(path: Path, *, mode: int = 0o755) -> None:
         sync_directory(directory.parent)
 
 
+def rewrite(descriptor: int, data: bytes) -> None:
+    """Replace the content behind an open descriptor in place: for lock files, which must keep their inode."""
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, data, 0)
+
+
 def sync_directory(path: Path) -> None:
     """Make renames and removals in `path` durable. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -101,7 +107,7 @@ def _write(path: Path, data: bytes, mode: int, *, sync: bool) -> None:
 
 
 def _one_per_file_system(directories: set[Path]) -> list[Path]:
-    return list({os.stat(directory).st_dev: directory for directory in directories}.values())
+    return list({directory.stat().st_dev: directory for directory in directories}.values())
 
 
 def _sync_file_system(directory: Path) -> None:

@@ -22,8 +22,9 @@ def number(name: str) -> int | None:
 
 
 def last_contiguous(archived: Iterable[int], start: int = 0) -> int:
-    """Highest run of the unbroken sequence that follows `start` (0: begins at the lowest archived run; 0 if there is none).
+    """Highest run of the unbroken sequence that follows `start`.
 
+    start: 0 begins at the lowest archived run; the result is 0 if there is none.
     Source: State Management Guide, Last Contiguous Run.
 
     >>> last_contiguous([100, 101, 102, 105])

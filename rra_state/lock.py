@@ -1,0 +1,109 @@
+"""One instance at a time: flock on `markers/.lock` and on the documented lock file.
+
+The second is the one operators know and may remove; the first is what keeps a second instance out even then.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from rra_state import fsio
+from rra_state.errors import LockHeld, WorkDirError
+
+VARIABLE = "RRA_LOCK_FD"
+"""Environment variable through which the command line hands its lock to the Snakemake process it starts."""
+
+ORPHAN_SECONDS = 5.0
+"""How long to wait for the children of a holder that was killed."""
+
+
+class Lock:
+    """The archive lock of one work directory, held until `release` or the end of the process."""
+
+    def __init__(self, work_dir: Path, lock_file: Path) -> None:
+        self._inner = work_dir / "markers" / ".lock"
+        self._outer = lock_file
+        self._descriptors: list[int] = []
+
+    @property
+    def inheritable(self) -> int:
+        """Descriptor of `markers/.lock`, to be passed to a child."""
+        return self._descriptors[0]
+
+    def acquire(self) -> Self:
+        """Take both locks and write the process id. Raises LockHeld with the holder's id, or WorkDirError."""
+        try:
+            for path in (self._inner, self._outer):
+                fsio.make_directory(path.parent)
+                self._descriptors.append(_open_and_lock(path))
+        except OSError as error:
+            self.release()
+            raise WorkDirError(
+                f"lock cannot be written: {(error.strerror or '').lower()}",
+                path=error.filename,
+                hint="check owner and mode of the work directory",
+            ) from error
+        except LockHeld:
+            self.release()
+            raise
+        for descriptor in self._descriptors:
+            fsio.rewrite(descriptor, f"{os.getpid()}\n".encode())
+        return self
+
+    def inherit(self, environ: Mapping[str, str]) -> bool:
+        """Adopt the lock that the parent process handed over; False if it handed none for this work directory."""
+        try:
+            descriptor = int(environ.get(VARIABLE, ""))
+            same = os.path.samestat(os.fstat(descriptor), self._inner.stat())
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (ValueError, OSError):
+            return False
+        if same:
+            self._descriptors.append(descriptor)
+        return same
+
+    def release(self) -> None:
+        """Give the locks back. The files stay: removing them would let two instances lock two different files."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+
+def _open_and_lock(path: Path) -> int:
+    """An own descriptor with the lock on the file that `path` names. Raises LockHeld, OSError."""
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            if time.monotonic() < deadline and _is_gone(holder):
+                time.sleep(0.05)  # killed a moment ago: what it started is about to end and gives the lock back
+                continue
+            who = f"process {holder}" if holder else "another process"
+            raise LockHeld(f"the archiver is already running: {who} holds {path}", hint="wait for it to end") from None
+        try:
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)  # removed between opening and locking: lock the new file instead
+
+
+def _is_gone(process: str) -> bool:
+    """True if no process has this id any more."""
+    try:
+        os.kill(int(process), 0)
+    except ValueError:
+        return False
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

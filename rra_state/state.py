@@ -1,0 +1,229 @@
+"""State files and failure logs, derived from the marker tree by one pure function.
+
+`derive` is the rule (DESIGN section 3); `Keeper` reads and writes the files of one stage: the documented state file and
+failure log, and the ledger that remembers what was last written, so that an operator's edit is recognised and honoured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from rra_state import fsio, runs
+from rra_state.config import Settings
+from rra_state.errors import StateFileError
+from rra_state.markers import Tree
+from rra_state.outcome import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The two documented numbers. Source: State Management Guide, State File Structure."""
+
+    last_contiguous_run: int = 0
+    last_attempted_run: int = 0
+
+    @property
+    def start(self) -> int:
+        """Incremental mode takes the runs above this. Source: State Management Guide, Incremental Mode."""
+        return max(self.last_contiguous_run, self.last_attempted_run)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What `state.py` remembers between cycles.
+
+    base: the unbroken sequence is counted from here (0: from the lowest archived run). attempted: highest run tried.
+    held: an operator's numbers, shown until a cycle attempts something. added: runs an operator wrote into the log.
+    """
+
+    base: int = 0
+    attempted: int | None = None
+    held: State | None = None
+    added: frozenset[int] = frozenset()
+    state_digest: str = ""
+    log_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The runs of one stage.
+
+    source: those that should be archived. is_open: whether such a run is still being written; asked only of runs whose
+    answer matters, since it costs a look into the record.
+    """
+
+    source: Collection[int]
+    archived: frozenset[int] | set[int]
+    failed: frozenset[int] | set[int]
+    is_open: Callable[[int], bool] = field(default=lambda _run: False)
+
+    @property
+    def tried(self) -> set[int]:
+        """Runs attempted at least once."""
+        return set(self.archived) | set(self.failed)
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """State and failure log as they have to be; `not_attempted` are the runs in the log that were never tried."""
+
+    state: State
+    log: tuple[int, ...]
+    not_attempted: frozenset[int]
+
+
+def derive(known: Known, ledger: Ledger) -> Derived:
+    """State and failure log that follow from what is known. Pure. Source: DESIGN section 3.
+
+    Every source run above the base and at or below `last_attempted_run` is archived, or in the log, or open.
+    """
+    attempted = max(known.tried, default=0) if ledger.attempted is None else ledger.attempted
+    state = ledger.held or State(runs.last_contiguous(known.archived, ledger.base), attempted)
+    listed = {run for run in known.source if ledger.base < run <= state.last_attempted_run} - known.archived
+    failed = {run for run in known.failed if ledger.base < run} - known.archived
+    not_attempted = {run for run in listed - failed if not known.is_open(run)}
+    log = failed | not_attempted | (ledger.added - known.archived)
+    return Derived(state, tuple(sorted(log)), frozenset(not_attempted))
+
+
+def raised(known: Known, attempted: int, *, explicit: bool) -> int:
+    """`last_attempted_run` after a cycle: the highest run attempted; never lower than before.
+
+    explicit: the operator named the runs. Then it rises only as far as no untried ready run lies below, so that one
+    run archived out of turn does not push the others into the failure log.
+    """
+    tried = [run for run in known.tried if run > attempted]
+    if explicit:
+        untried = sorted(run for run in set(known.source) - known.tried if run > attempted)
+        barrier = next((run for run in untried if not known.is_open(run)), None)
+        tried = [run for run in tried if barrier is None or run < barrier]
+    return max(tried, default=attempted)
+
+
+class Keeper:
+    """State file, failure log and ledger of one stage."""
+
+    def __init__(self, settings: Settings, stage: Stage) -> None:
+        app = settings.app
+        self.stage = stage
+        self.state_file = app.import_state_file if stage == "import" else app.migrate_state_file
+        self.log_file = app.import_failure_log if stage == "import" else app.migrate_failure_log
+        self._ledger_file = Tree(app.work_dir).ledger_path(stage)
+
+    def read_log(self) -> set[int]:
+        """The runs in the failure log as it stands. A missing log is empty. Raises StateFileError."""
+        text = _read(self.log_file)
+        found = set()
+        for number, line in enumerate((text or b"").decode("utf-8", "replace").splitlines(), 1):
+            if line.strip():
+                run = runs.number(line.strip())
+                if run is None:
+                    raise StateFileError(
+                        f'"{line.strip()}" is no run number', path=self.log_file, line=number, hint="mend or remove it"
+                    )
+                found.add(run)
+        return found
+
+    def read(self, known: Known) -> Ledger:
+        """The ledger, with an operator's edits of state file and log taken over. Raises StateFileError."""
+        ledger = self._read_ledger()
+        text = _read(self.state_file)
+        if text is None:
+            ledger = replace(ledger, held=None)
+        elif _digest(text) != ledger.state_digest:
+            edited = _parse_state(text, self.state_file, self.stage)
+            ledger = replace(ledger, base=edited.last_contiguous_run, attempted=edited.last_attempted_run, held=edited)
+        log = _read(self.log_file)
+        if log is not None and _digest(log) != ledger.log_digest:
+            strangers = self.read_log() - set(derive(known, ledger).log)
+            ledger = replace(ledger, added=ledger.added | strangers)
+        return replace(ledger, added=ledger.added - known.archived)
+
+    def write(self, known: Known, ledger: Ledger) -> Derived:
+        """Derive, and write what changed: ledger last, so that a crash in between is put right by the next call.
+
+        Raises StateFileError (`Failed to write state file: Permission denied`).
+        """
+        derived = derive(known, ledger)
+        state_text = (json.dumps(asdict(derived.state), indent=2) + "\n").encode()
+        log_text = "".join(f"{run}\n" for run in derived.log).encode()
+        final = replace(
+            ledger,
+            attempted=derived.state.last_attempted_run,
+            state_digest=_digest(state_text),
+            log_digest=_digest(log_text),
+        )
+        ledger_text = (json.dumps(asdict(final), default=sorted) + "\n").encode()
+        files = ((self.state_file, state_text), (self.log_file, log_text), (self._ledger_file, ledger_text))
+        for path, text in files:
+            if _read(path) != text:
+                self._write(path, text)
+        return derived
+
+    def update(self, known: Known, *, attempted: bool = False, explicit: bool = False) -> Derived:
+        """Bring the files up to date. attempted: a cycle has just tried some run. Raises StateFileError."""
+        ledger = self.read(known)
+        if attempted:
+            before = ledger.attempted or 0
+            ledger = replace(ledger, held=None, attempted=raised(known, before, explicit=explicit))
+        return self.write(known, ledger)
+
+    def _write(self, path: Path, text: bytes) -> None:
+        try:
+            fsio.make_directory(path.parent)
+            fsio.write_atomic(path, text)
+        except OSError as error:
+            what = "failure log" if path == self.log_file else "state file"
+            raise StateFileError(
+                f"Failed to write {what}: {error.strerror}", path=path, hint="check space, owner and mode"
+            ) from error
+
+    def _read_ledger(self) -> Ledger:
+        text = _read(self._ledger_file)
+        if text is None:
+            return Ledger()
+        try:
+            values = json.loads(text)
+            held = State(**values.pop("held")) if values.get("held") else None
+            return Ledger(**{**values, "held": held, "added": frozenset(values["added"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise _invalid(self._ledger_file, self.stage, "it is not the ledger this program writes") from error
+
+
+def _parse_state(text: bytes, path: Path, stage: Stage) -> State:
+    """The two integers of a state file. Raises StateFileError that names the recovery command."""
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise _invalid(path, stage, "it is not JSON") from error
+    if not isinstance(values, dict):
+        raise _invalid(path, stage, "it is not a JSON object")
+    for name in ("last_contiguous_run", "last_attempted_run"):
+        if not isinstance(values.get(name), int) or isinstance(values[name], bool) or values[name] < 0:
+            raise _invalid(path, stage, f"{name} is not an integer from 0 up")
+    return State(values["last_contiguous_run"], values["last_attempted_run"])
+
+
+def _invalid(path: Path, stage: Stage, why: str) -> StateFileError:
+    return StateFileError(
+        f"the state file cannot be used: {why}",
+        path=path,
+        hint=f"mend it, or rebuild it from the stores with --recover-{stage}-state",
+    )
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateFileError(f"cannot be read: {error.strerror}", path=path, hint="check owner and mode") from error
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
