@@ -1,0 +1,194 @@
+"""The driver: groups ready runs into chunks, keeps the workers busy, settles what comes back.
+
+Knows nothing of Snakemake: a Listener is told what became of each run. One thread does everything; whoever calls
+`add` or `stop` only leaves it a message.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from rra_state.errors import ArchiverError, Interrupted, WorkerLost
+from rra_state.import_stage import import_runs
+from rra_state.migrate_stage import migrate_runs
+from rra_state.outcome import STAGES, Outcome, Stage
+from rra_state.pool import BrokenExecutor, Pool
+from rra_state.settle import Settler
+from rra_state.stores.artdaqdb.base import ArtdaqDB
+
+CHUNK = 25
+"""Runs handed to a worker at once: enough to share an fsync and an index, few enough to stop within seconds."""
+CHUNKS_PER_WORKER = 2
+
+
+class Listener(Protocol):
+    """Who wants to know. Called from the driver's thread."""
+
+    def settled(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
+        """These runs are archived, failed, or (a fault of the place) not tried, and all that is durable."""
+
+    def dropped(self, stage: Stage, numbers: Sequence[int]) -> None:
+        """These runs were not begun."""
+
+    def stopped(self, error: ArchiverError) -> None:
+        """Nothing more is handed out, and nothing is in hand any more."""
+
+    def broken(self, error: BaseException) -> None:
+        """The driver itself failed; it does nothing more."""
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Runs at one worker. alone: a single run whose first worker died."""
+
+    stage: Stage
+    numbers: tuple[int, ...]
+    generation: int
+    alone: bool = False
+
+
+@dataclass
+class _Work:
+    """What waits: per stage the ready runs, and apart those whose worker died."""
+
+    ready: dict[Stage, deque[int]] = field(default_factory=lambda: {stage: deque() for stage in STAGES})
+    suspects: deque[tuple[Stage, int]] = field(default_factory=deque)
+
+
+class Driver:
+    """Runs one window's chunks on a pool. Start it with the first `add`, end it with `close`."""
+
+    def __init__(
+        self, pool: Pool, artdaqdb: ArtdaqDB, settler: Settler, listener: Listener, *, validate: bool = False
+    ) -> None:
+        self._pool = pool
+        self._artdaqdb = artdaqdb
+        self._settler = settler
+        self._listener = listener
+        self._validate = validate
+        self._work = _Work()
+        self._in_hand: dict[Future[list[Outcome]], _Chunk] = {}
+        self._generation = 0
+        self._fault: ArchiverError | None = None
+        self._messages: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="rra-driver", daemon=True)
+
+    def add(self, stage: Stage, numbers: Sequence[int]) -> None:
+        """Take these runs on, in this order."""
+        if not self._thread.is_alive():
+            self._thread.start()
+        self._messages.put(lambda: self._work.ready[stage].extend(numbers))
+
+    def stop(self, error: ArchiverError) -> None:
+        """Let chunks in hand finish, drop the rest. Safe in a signal handler."""
+        self._messages.put(lambda: self._halt(error))
+
+    def close(self) -> None:
+        """End thread and workers."""
+        self._messages.put(None)
+        self._pool.close()
+
+    def _serve(self) -> None:
+        try:
+            while (message := self._messages.get()) is not None:
+                message()
+                self._hand_out()
+        except BaseException as error:
+            self._listener.broken(error)
+
+    # ---- handing out ----
+
+    def _hand_out(self) -> None:
+        while self._fault is None and (chunk := self._next()) is not None:
+            try:
+                self._submit(chunk)
+            except ArchiverError as error:
+                self._listener.dropped(chunk.stage, chunk.numbers)
+                self._halt(error)
+        if self._fault is not None:
+            self._drop()
+
+    def _next(self) -> _Chunk | None:
+        """The next chunk, if there is one and a worker to give it to. Stages take turns, so that they overlap."""
+        work = self._work
+        if work.suspects:
+            if self._in_hand:
+                return None
+            stage, run = work.suspects.popleft()
+            return _Chunk(stage, (run,), self._generation, alone=True)
+        if len(self._in_hand) >= CHUNKS_PER_WORKER * self._pool.size:
+            return None
+        waiting = [stage for stage in STAGES if work.ready[stage]]
+        if not waiting:
+            return None
+        busy = [chunk.stage for chunk in self._in_hand.values()]
+        stage = min(waiting, key=busy.count)
+        ready = work.ready[stage]
+        size = min(CHUNK, max(1, -(-len(ready) // (CHUNKS_PER_WORKER * self._pool.size))))
+        return _Chunk(stage, tuple(ready.popleft() for _ in range(size)), self._generation)
+
+    def _submit(self, chunk: _Chunk) -> None:
+        located = self._artdaqdb.locate(chunk.numbers)
+        options: dict[str, Any] = {}
+        function: Callable[..., list[Outcome]] = import_runs
+        if chunk.stage == "migrate":
+            function, options = migrate_runs, {"validate": self._validate}
+        try:
+            future = self._pool.submit(function, chunk.numbers, located, **options)
+        except BrokenExecutor:
+            self._lost(chunk)
+            return
+        self._in_hand[future] = chunk
+        future.add_done_callback(lambda done: self._messages.put(lambda: self._done(done)))
+
+    # ---- taking back ----
+
+    def _done(self, future: Future[list[Outcome]]) -> None:
+        chunk = self._in_hand.pop(future)
+        try:
+            outcomes = future.result()
+        except BrokenExecutor:
+            self._lost(chunk)
+            return
+        final = self._settler.settle(chunk.stage, outcomes)
+        self._listener.settled(chunk.stage, final)
+        fault = next((outcome.error for outcome in final if outcome.untried), None)
+        if fault is not None:
+            self._halt(fault)
+
+    def _lost(self, chunk: _Chunk) -> None:
+        """A worker died. Its runs, and those of every chunk that the pool lost with it, are tried once more, alone."""
+        if chunk.generation == self._generation:
+            self._generation += 1
+            self._pool.renew()
+        if chunk.alone:
+            lost = [Outcome(run, error=WorkerLost(run=run), tries=2) for run in chunk.numbers]
+            self._listener.settled(chunk.stage, self._settler.settle(chunk.stage, lost))
+        else:
+            self._work.suspects.extend((chunk.stage, run) for run in chunk.numbers)
+
+    # ---- stopping ----
+
+    def _halt(self, error: ArchiverError) -> None:
+        """Hand out nothing more. The first reason counts, but for the workers' own Interrupted."""
+        if self._fault is None or isinstance(self._fault, Interrupted):
+            self._fault = error
+        self._pool.ask_to_stop()
+        self._drop()
+
+    def _drop(self) -> None:
+        for stage, waiting in self._work.ready.items():
+            if waiting:
+                self._listener.dropped(stage, list(waiting))
+                waiting.clear()
+        while self._work.suspects:
+            stage, run = self._work.suspects.popleft()
+            self._listener.dropped(stage, [run])
+        if not self._in_hand and self._fault is not None:
+            self._listener.stopped(self._fault)

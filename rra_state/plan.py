@@ -1,0 +1,186 @@
+"""The planner: which runs a cycle takes, in which order, in which windows. Only reads.
+
+Directories are listed; a record is opened only when its run is about to be planned, to see whether it is ready.
+Source: DESIGN sections 3, 4 and 6.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from typing import Any, Literal
+
+from rra_state import runs
+from rra_state.config import Settings
+from rra_state.errors import ConfigError
+from rra_state.markers import Tree
+from rra_state.outcome import STAGES, Stage
+from rra_state.records import source
+from rra_state.state import Keeper, Known, derive
+
+Mode = Literal["full", "incremental", "retry"]
+Order = Literal["oldest", "newest"]
+WINDOW_KEY = "rra_window"
+"""Key of Snakemake's `--config` through which the command line hands a window to the Snakefile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What the operator asked for. only: runs named with --runs, else None."""
+
+    stages: tuple[Stage, ...] = STAGES
+    mode: Mode = "full"
+    only: frozenset[int] | None = None
+    order: Order = "oldest"
+
+    @property
+    def explicit(self) -> bool:
+        """True if the runs were named, not found by a rule."""
+        return self.only is not None or self.mode == "retry"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The runs one Snakemake process handles, and how far `last_attempted_run` may rise for them."""
+
+    imports: frozenset[int] = frozenset()
+    migrations: frozenset[int] = frozenset()
+    order: Order = "oldest"
+    explicit: bool = False
+
+    def __len__(self) -> int:
+        return len(self.imports | self.migrations)
+
+    def targets(self, stage: Stage | None = None) -> list[str]:
+        """Marker files to ask Snakemake for: of one stage, or the last one of each run."""
+        last = dict.fromkeys(self.imports, "import") if stage in (None, "import") else {}
+        last |= dict.fromkeys(self.migrations, "migrate") if stage in (None, "migrate") else {}
+        return [f"markers/{last[run]}/{run}.json" for run in self.sorted(last)]
+
+    def sorted(self, chosen: Iterable[int]) -> list[int]:
+        """Runs in the order in which they are to be taken."""
+        return sorted(chosen, reverse=self.order == "newest")
+
+    def mapping(self) -> dict[str, Any]:
+        """The window as plain values, for `snakemake --config`."""
+        return {
+            "import": runs.text(self.imports),
+            "migrate": runs.text(self.migrations),
+            "order": self.order,
+            "explicit": self.explicit,
+        }
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Window:
+        """Inverse of `mapping`."""
+        imports, migrations = (frozenset(runs.parse(str(values[stage]))) for stage in STAGES)
+        return cls(imports, migrations, values["order"], bool(values["explicit"]))
+
+
+@dataclass
+class Planner:
+    """What lies where, listed once, and what follows for a cycle. `now` is a time in seconds since the epoch."""
+
+    settings: Settings
+    now: float = field(default_factory=time.time)
+    _ready: dict[int, bool] = field(default_factory=dict)
+
+    @cached_property
+    def tree(self) -> Tree:
+        """The marker tree."""
+        return Tree(self.settings.app.work_dir)
+
+    @cached_property
+    def listing(self) -> source.Listing:
+        """The run records on disk. Raises SourceUnreadable."""
+        return source.listing(self.settings.source_files.run_records_dir)
+
+    def ignored(self) -> Iterator[tuple[str, str]]:
+        """Entries of the records' directory that are no run records, each with the reason."""
+        return ((entry.name, entry.reason) for entry in self.listing.ignored)
+
+    def is_ready(self, run: int) -> bool:
+        """Whether the record of a run is complete or settled (DESIGN section 6). Reads its metadata.txt."""
+        if run not in self._ready:
+            directory = self.settings.source_files.run_records_dir / str(run)
+            readiness = source.readiness(directory, run, self.settings.source_files.settle_seconds, self.now)
+            self._ready[run] = readiness.ready
+        return self._ready[run]
+
+    def known(self, stage: Stage) -> Known:
+        """The runs of a stage as the tree and the source show them now."""
+        archived, failed = self.tree.archived(stage), self.tree.failed(stage)
+        if stage == "migrate":
+            return Known(self.tree.archived("import"), archived, failed)
+        return Known(self.listing.runs, archived, failed, lambda run: not self.is_ready(run))
+
+    def windows(self, selection: Selection) -> Iterator[Window]:
+        """The cycle's runs, each once, in windows of the configured size, as far as the limit goes."""
+        imports = self._imports(selection) if "import" in selection.stages else iter(())
+        taken = frozenset(imports)
+        migrations = frozenset(self._migrations(selection, taken)) if "migrate" in selection.stages else frozenset()
+        order = sorted(taken | migrations, key=lambda run: self._rank(run, selection))
+        size = self.settings.app.window_size
+        for first in range(0, len(order), size):
+            part = frozenset(order[first : first + size])
+            yield Window(part & taken, part & migrations, selection.order, selection.explicit)
+
+    def not_found(self, selection: Selection) -> set[int]:
+        """Runs the operator named that are neither on disk nor in artdaqDB."""
+        return set(selection.only or ()) - self.listing.runs - self.tree.archived("import")
+
+    def _imports(self, selection: Selection) -> Iterator[int]:
+        missing = self._wanted("import", self.listing.runs, selection)
+        order = sorted(missing, key=lambda run: self._rank(run, selection))
+        ready = (run for run in order if run not in self.listing.runs or self.is_ready(run))
+        return islice(ready, self._limit(selection))
+
+    def _migrations(self, selection: Selection, imports: frozenset[int]) -> Iterator[int]:
+        offered = self.tree.archived("import") | imports
+        missing = self._wanted("migrate", offered, selection)
+        return islice(sorted(missing, key=lambda run: self._rank(run, selection)), self._limit(selection))
+
+    def _wanted(self, stage: Stage, offered: Set[int], selection: Selection) -> Set[int]:
+        """Runs that the stage has to take, ready or not."""
+        archived = self.tree.archived(stage)
+        if selection.mode == "retry":
+            return Keeper(self.settings, stage).read_log() - archived
+        missing = offered - archived
+        if selection.only is not None:
+            return missing & selection.only
+        if selection.mode == "incremental":
+            known = Known(offered, archived, self.tree.failed(stage))
+            keeper = Keeper(self.settings, stage)
+            ledger = keeper.read(known)
+            start = derive(known, ledger).state.start
+            missing = {run for run in missing if run > start or (run > ledger.base and run not in known.failed)}
+        return missing
+
+    def _rank(self, run: int, selection: Selection) -> tuple[bool, int]:
+        """Never-tried runs first, so that old failures do not use up the window; then by number."""
+        return run in self._failed_before, -run if selection.order == "newest" else run
+
+    @cached_property
+    def _failed_before(self) -> set[int]:
+        return self.tree.failed("import") | self.tree.failed("migrate")
+
+    def _limit(self, selection: Selection) -> int | None:
+        """Runs per stage and execution: `batch_size`, tenfold in full mode, as in the existing archiver."""
+        size = self.settings.app.batch_size
+        if size is None or selection.explicit:
+            return None
+        return size * 10 if selection.mode == "full" else size
+
+
+def current(settings: Settings, config: Mapping[str, Any]) -> Window:
+    """The window of this parse of the Snakefile: the command line's if it gave one, else the first of a full cycle."""
+    given = config.get(WINDOW_KEY)
+    if given is None:
+        return next(Planner(settings).windows(Selection()), Window())
+    try:
+        return Window.from_mapping(given)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{WINDOW_KEY} is for the command line's own use", hint="leave it out") from error

@@ -1,0 +1,106 @@
+"""Where chunks of runs are worked on: a small interface that a cluster can implement, and local processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import types
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from multiprocessing import forkserver
+from typing import Any, Protocol
+
+from rra_state import worker
+from rra_state.config import Settings
+
+
+class Pool(Protocol):
+    """Workers. `submit` may raise, and its futures may hold, BrokenExecutor: a worker died; `renew`, then go on."""
+
+    size: int
+
+    def submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future[Any]:
+        """Have a worker call a stage's function with its own bench as second argument."""
+
+    def renew(self) -> None:
+        """Replace the workers after one died."""
+
+    def ask_to_stop(self) -> None:
+        """Let workers finish the run in hand and begin no other."""
+
+    def close(self) -> None:
+        """End the workers; those still busy are killed."""
+
+
+class ProcessPool:
+    """Worker processes on this machine."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.size = settings.app.parallel_workers or len(os.sched_getaffinity(0))
+        self._config_path = settings.path
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["rra_state.import_stage", "rra_state.migrate_stage"])
+        with _signals_ignored():
+            # The fork server would otherwise die of a SIGTERM sent to the process group, and every worker with it.
+            forkserver.ensure_running()
+        self._stop = self._context.Event()
+        self._executor = self._started()
+
+    def submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future[Any]:
+        """See Pool."""
+        return self._executor.submit(worker.call, function, *arguments, **options)
+
+    def renew(self) -> None:
+        """See Pool."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._executor = self._started()
+
+    def ask_to_stop(self) -> None:
+        """See Pool."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """See Pool."""
+        self._stop.set()
+        for process in list((self._executor._processes or {}).values()):
+            process.kill()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _started(self) -> ProcessPoolExecutor:
+        executor = ProcessPoolExecutor(
+            self.size, mp_context=self._context, initializer=worker.start, initargs=(self._config_path, self._stop)
+        )
+        with _main_hidden():
+            # A worker would otherwise import Snakemake's main module again: 0.7 s of a core for each.
+            pending = [executor.submit(os.getpid) for _ in range(self.size)]
+        wait(pending, timeout=60)
+        return executor
+
+
+@contextmanager
+def _signals_ignored() -> Iterator[None]:
+    """Ignore SIGINT and SIGTERM while a process is started that must inherit that."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _main_hidden() -> Iterator[None]:
+    """Show multiprocessing an empty main module while it starts processes."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+__all__ = ["BrokenExecutor", "Pool", "ProcessPool"]

@@ -1,0 +1,134 @@
+"""One Snakemake process: what the Snakefile, the executor and the hooks share.
+
+`begin` is called at the top of the Snakefile and only reads, but for taking the lock. `finish` is called by its hooks.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from rra_state import config, fsio, log, plan, telling
+from rra_state.config import Settings
+from rra_state.errors import ArchiverError, ConfigError, Interrupted
+from rra_state.lock import Lock
+from rra_state.outcome import STAGES
+from rra_state.plan import Planner, Window
+from rra_state.state import Keeper
+
+VALIDATE_KEY = "rra_validate"
+"""Key of Snakemake's `--config` that asks for the check of the metadata keys."""
+_OWN_KEYS = {plan.WINDOW_KEY, VALIDATE_KEY}
+
+READ_ONLY_FLAGS = frozenset(
+    """
+    --dry-run --dryrun --summary -S --detailed-summary -D --list-changes --lc --list-input-changes --li
+    --list-params-changes --lp --list-untracked --lu --dag --rulegraph --filegraph --d3dag --list-rules --list -l
+    --list-target-rules --lt --lint --unlock --containerize --report --print-compilation --archive
+    """.split()  # noqa: SIM905 - forty quoted words would hide them
+)
+"""Arguments of Snakemake with which it starts no job, so that no lock is needed."""
+
+
+@dataclass
+class Session:
+    """Settings, window and lock of this process; `fault` is set when the cycle ends early."""
+
+    settings: Settings
+    window: Window
+    lock: Lock | None
+    validate: bool
+    fault: ArchiverError | None = None
+
+    @property
+    def lock_held(self) -> bool:
+        """True if this process, or the command line that started it, holds the archive's lock."""
+        return self.lock is not None
+
+
+_session: Session | None = None
+
+
+def current() -> Session:
+    """The session of this process."""
+    assert _session is not None  # noqa: S101 - the Snakefile began it
+    return _session
+
+
+def begin(mapping: dict[str, Any], files: Sequence[str | Path], arguments: Sequence[str] = sys.argv) -> Session:
+    """Load the configuration, take the lock unless Snakemake will only read, and plan this window.
+
+    mapping, files: Snakemake's `config` and `--configfile`s. Ends the process with one readable line on any
+    ArchiverError: an exception would add a traceback of Snakemake's.
+    """
+    global _session  # noqa: PLW0603 - hooks and executor have no other way to the Snakefile's values
+    try:
+        settings = _settings(mapping, files)
+        _refuse_other_directory(settings, arguments)
+        held = None
+        if not _only_reads(arguments):
+            held = Lock(settings.app.work_dir, settings.app.lock_file)
+            if not held.inherit(os.environ):
+                held.acquire()
+            _clear_stale_snakemake_lock(settings.app.work_dir)
+        log.setup(settings.app, to_console=telling.VARIABLE not in os.environ)
+        window = plan.current(settings, mapping)
+    except ArchiverError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - logging may not be set up yet
+        sys.exit(1)
+    _session = Session(settings, window, held, bool(mapping.get(VALIDATE_KEY)))
+    mapping.clear()  # Snakemake would copy it, passwords included, into the preamble of every script
+    return _session
+
+
+def finish() -> None:
+    """Bring state files and failure logs up to date after a plain Snakemake run; exit 130 if it was interrupted."""
+    session = current()
+    try:
+        if telling.VARIABLE not in os.environ:
+            update_state(session.settings, attempted=True, explicit=session.window.explicit)
+    except ArchiverError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the last word of a process that ends
+        sys.exit(1)
+    if isinstance(session.fault, Interrupted):
+        sys.exit(130)
+
+
+def update_state(settings: Settings, *, attempted: bool = False, explicit: bool = False) -> None:
+    """Derive and write state file, failure log and ledger of both stages. Raises ArchiverError."""
+    planner = Planner(settings)
+    for stage in STAGES:
+        Keeper(settings, stage).update(planner.known(stage), attempted=attempted, explicit=explicit)
+
+
+def _settings(mapping: Mapping[str, Any], files: Sequence[str | Path]) -> Settings:
+    if len(files) != 1:
+        raise ConfigError("the workflow needs exactly one configuration", hint="snakemake --configfile CONFIG.yaml")
+    unknown = set(mapping) - set(config.Settings.model_fields) - _OWN_KEYS
+    if unknown:
+        raise ConfigError(f"--config {min(unknown)}: settings come from {files[0]} alone", hint="change that file")
+    return config.load(files[0])
+
+
+def _refuse_other_directory(settings: Settings, arguments: Sequence[str]) -> None:
+    """Another `--directory` would silently split the markers from the state."""
+    for flag, value in pairwise(arguments):
+        if flag in ("-d", "--directory") and Path(value).resolve() != settings.app.work_dir.resolve():
+            raise ConfigError(f"--directory {value}: the work directory is app.work_dir", path=settings.path)
+
+
+def _only_reads(arguments: Sequence[str]) -> bool:
+    """True if this Snakemake starts no job, or was itself started by another one for a job: no lock is needed."""
+    dry_run = any(re.fullmatch("-[pkFrq]*n[pkFrq]*", argument) for argument in arguments)
+    return dry_run or bool((READ_ONLY_FLAGS | {"--mode", "--target-jobs"}) & set(arguments))
+
+
+def _clear_stale_snakemake_lock(work_dir: Path) -> None:
+    """What a killed Snakemake left; we hold the archive's lock, so no other one is alive."""
+    fsio.remove_batch((work_dir / ".snakemake" / "locks").glob("*"))

@@ -1,0 +1,87 @@
+"""A worker process: its stores, opened once, and how it stops.
+
+A worker computes and talks to the stores; it writes no marker. It ignores the signals meant for the driver and dies
+with its parent.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any, Protocol
+
+from rra_state import config
+from rra_state.records import blob
+from rra_state.stores import artdaqdb
+from rra_state.stores.artdaqdb.base import ArtdaqDB
+from rra_state.stores.ucondb import UconDB
+
+
+class Flag(Protocol):
+    """A `threading.Event` or its like of multiprocessing."""
+
+    def is_set(self) -> bool:
+        """Whether the driver wants to stop."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for that, at most `timeout` seconds."""
+
+
+class Bench:
+    """What one process works with: settings, the two stores, and whether it shall stop."""
+
+    def __init__(self, settings: config.Settings, stop: Flag | None = None) -> None:
+        self.settings = settings
+        self._stop: Flag = stop or threading.Event()
+
+    @cached_property
+    def artdaqdb(self) -> ArtdaqDB:
+        """The artdaqDB archive, opened on first use."""
+        return artdaqdb.open_store(self.settings.artdaq_db)
+
+    @cached_property
+    def ucondb(self) -> UconDB:
+        """The UconDB client, opened on first use."""
+        return UconDB(self.settings.ucon_db, same=blob.same)
+
+    @property
+    def stopping(self) -> bool:
+        """True once the driver wants no further run begun."""
+        return self._stop.is_set()
+
+    @property
+    def retrying(self) -> dict[str, Any]:
+        """Arguments for `retry.attempt`; a wait ends early when the driver stops."""
+        app = self.settings.app
+        return {"retries": app.run_process_retries, "delay": app.retry_delay_seconds, "sleep": self._stop.wait}
+
+
+_bench: Bench | None = None
+
+
+def start(config_path: Path, stop: Flag) -> None:
+    """Initialise a worker process: called once by the pool in each."""
+    global _bench  # noqa: PLW0603 - a process pool has no other place for what its tasks share
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
+    _bench = Bench(config.load(config_path), stop)
+
+
+def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Run a stage's function with this process's bench as second argument."""
+    assert _bench is not None  # noqa: S101 - the pool's initialiser ran
+    return function(arguments[0], _bench, *arguments[1:], **options)
+
+
+def _die_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
