@@ -1,0 +1,10 @@
+rule migrate_run:
+    """Store one run as a blob in UconDB, and read it back."""
+    input:
+        imported=ancient("markers/import/{run}.json"),
+    output:
+        marker="markers/migrate/{run}.json",
+    params:
+        config=run.settings.path,
+    script:
+        "../scripts/migrate_runs.py"

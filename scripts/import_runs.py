@@ -1,0 +1,9 @@
+"""Import stage as a Snakemake script: one run, when the workflow runs without its executor."""
+
+from __future__ import annotations
+
+from rra_state.import_stage import import_runs
+from rra_state.single import run_job
+
+if "snakemake" in globals():
+    run_job("import", import_runs, snakemake)  # type: ignore[name-defined]  # noqa: F821 - Snakemake's own
