@@ -1,0 +1,202 @@
+"""One cycle of the command line: plan, let Snakemake do window after window, keep the state files true.
+
+The lock is held from before the first look at the tree to after the last write.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+from rra_state import lock, paths, session, telling
+from rra_state.config import Settings
+from rra_state.display import Display
+from rra_state.errors import ArchiverError, Interrupted
+from rra_state.lock import Lock
+from rra_state.markers import Tree
+from rra_state.outcome import STAGES, Stage
+from rra_state.plan import WINDOW_KEY, Planner, Selection, Window
+
+log = logging.getLogger("rra")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a cycle is done, apart from which runs it takes."""
+
+    validate: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+
+@dataclass(slots=True)
+class Result:
+    """What a cycle did. stopped: why it ended early, None if it did not."""
+
+    archived: dict[Stage, int] = field(default_factory=lambda: dict.fromkeys(STAGES, 0))
+    failed: dict[Stage, int] = field(default_factory=lambda: dict.fromkeys(STAGES, 0))
+    problems: int = 0
+    stopped: ArchiverError | None = None
+    seconds: float = 0.0
+
+    @property
+    def total(self) -> int:
+        """Runs archived or failed."""
+        return sum(self.archived.values()) + sum(self.failed.values())
+
+    @property
+    def good(self) -> bool:
+        """True if every run the cycle took is archived and nothing else went wrong."""
+        return self.stopped is None and not any(self.failed.values()) and not self.problems
+
+
+def run(settings: Settings, selection: Selection, options: Options) -> Result:
+    """Archive what `selection` asks for. Raises ArchiverError if the cycle cannot begin; runs' faults are counted."""
+    began = time.monotonic()
+    tree = Tree(settings.app.work_dir)
+    held = Lock(settings.app.work_dir, settings.app.lock_file).acquire()
+    try:
+        tree.prepare()
+        session.update_state(settings)
+        planner = Planner(settings)
+        for name, reason in planner.ignored():
+            log.debug("%s: %s is ignored: %s", settings.source_files.run_records_dir, name, reason)
+        windows = list(planner.windows(selection))
+        result = _windows(settings, windows, held, options)
+    finally:
+        held.release()
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def _windows(settings: Settings, windows: list[Window], held: Lock, options: Options) -> Result:
+    totals: dict[Stage, int] = {
+        "import": sum(len(window.imports) for window in windows),
+        "migrate": sum(len(window.migrations) for window in windows),
+    }
+    result = Result()
+    with Display(totals, quiet=options.quiet) as display, _Child() as child:
+        for window in windows:
+            error = child.run(settings, window, held, display, options)
+            session.update_state(settings, attempted=True, explicit=window.explicit)
+            if error is not None:
+                result.stopped = error
+                break
+    result.archived, result.failed, result.problems = display.archived, display.failed, display.problems
+    return result
+
+
+class _Child:
+    """The Snakemake process of the window in hand. Signals to this process are handed on to it."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._interrupted = False
+
+    def __enter__(self) -> _Child:
+        self._before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def run(
+        self, settings: Settings, window: Window, held: Lock, display: Display, options: Options
+    ) -> ArchiverError | None:
+        """Do one window; give the reason if the cycle has to end with it."""
+        if self._interrupted:
+            return Interrupted("interrupted before the next window began")
+        command = _command(settings, window, options)
+        with _pipe() as (reader, writer):
+            environ = os.environ | {lock.VARIABLE: str(held.inheritable), telling.VARIABLE: str(writer)}
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=environ,
+                pass_fds=(held.inheritable, writer),
+                process_group=0,
+            )
+            os.close(writer)
+            tail = _Tail(self._process, echo=options.verbose)
+            with os.fdopen(os.dup(reader), "rb") as events:
+                for line in events:
+                    display.show(json.loads(line))
+            status = self._process.wait()
+        return self._verdict(status, display, tail.text())
+
+    def _verdict(self, status: int, display: Display, output: str) -> ArchiverError | None:
+        if self._interrupted:
+            return Interrupted(display.stopped or "interrupted")
+        if display.stopped:
+            return ArchiverError(display.stopped)
+        failed = any(display.failed.values())
+        if status != 0 and not failed:
+            return ArchiverError(f"the workflow ended with status {status}:\n{output}")
+        return None
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._interrupted = True
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+
+
+def _command(settings: Settings, window: Window, options: Options) -> list[str]:
+    config = [f"{WINDOW_KEY}={json.dumps(window.mapping())}"]
+    if options.validate:
+        config.append(f"{session.VALIDATE_KEY}=true")
+    return [
+        sys.executable,
+        *("-m", "snakemake", "all"),
+        *("--snakefile", str(paths.SNAKEFILE)),
+        *("--workflow-profile", str(paths.PROFILE)),
+        *("--directory", str(settings.app.work_dir)),
+        *("--configfile", str(settings.path)),
+        *("--config", *config),
+    ]
+
+
+@contextmanager
+def _pipe() -> Iterator[tuple[int, int]]:
+    """A pipe for events; the reader is closed at the end, the writer by whoever handed it on."""
+    reader, writer = os.pipe()
+    try:
+        yield reader, writer
+    finally:
+        os.close(reader)
+
+
+class _Tail:
+    """Keeps the last lines a process prints, for the case that it ends unexpectedly."""
+
+    def __init__(self, process: subprocess.Popen[bytes], *, echo: bool) -> None:
+        self._lines: deque[str] = deque(maxlen=40)
+        self._echo = echo
+        self._thread = threading.Thread(target=self._read, args=(process,), daemon=True)
+        self._thread.start()
+
+    def text(self) -> str:
+        """The last lines."""
+        self._thread.join(timeout=5)
+        return "\n".join(self._lines)
+
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None  # noqa: S101 - it was asked for
+        for line in process.stdout:
+            text = line.decode("utf-8", "replace").rstrip()
+            self._lines.append(text)
+            if self._echo:
+                log.debug("snakemake: %s", text)

@@ -1,0 +1,74 @@
+"""How a running cycle looks: a progress bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from rra_state.outcome import PLACES, STAGES, Stage
+from rra_state.telling import log
+
+
+class Display:
+    """Shows events of `telling.Sender`, and counts them. `totals`: runs of the whole cycle per stage."""
+
+    def __init__(self, totals: Mapping[Stage, int], *, quiet: bool) -> None:
+        self.archived: dict[Stage, int] = dict.fromkeys(STAGES, 0)
+        self.failed: dict[Stage, int] = dict.fromkeys(STAGES, 0)
+        self.problems = 0
+        self.stopped: str | None = None
+        self._totals = totals
+        self._quiet = quiet
+        self._bars: dict[Stage, TaskID] = {}
+        self._progress: Progress | None = None
+
+    def __enter__(self) -> Self:
+        """Show the bars if a person is looking."""
+        if not self._quiet and sys.stderr.isatty():
+            self._progress = Progress(
+                TextColumn("{task.description:>14}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            for stage in STAGES:
+                if self._totals[stage]:
+                    name = f"into {PLACES[stage]}"
+                    self._bars[stage] = self._progress.add_task(name, total=self._totals[stage], rate="")
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the terminal as it was."""
+        if self._progress is not None:
+            self._progress.stop()
+
+    def show(self, event: Mapping[str, Any]) -> None:
+        """Take one event in."""
+        if "stopped" in event:
+            self.stopped = str(event["stopped"])
+            return
+        stage: Stage = event["stage"]
+        self.archived[stage] += len(event["archived"])
+        self.failed[stage] += len(event["failed"])
+        for level, text in event["lines"]:
+            self.problems += level >= logging.ERROR
+            log.log(level, "%s", text)
+        self._advance(stage, len(event["archived"]) + len(event["failed"]))
+
+    def _advance(self, stage: Stage, number: int) -> None:
+        if self._progress is None:
+            done = self.archived[stage] + self.failed[stage]
+            failed = f", {self.failed[stage]} failed" if self.failed[stage] else ""
+            log.info("%s: %d of %d runs%s", stage, done, self._totals[stage], failed)
+            return
+        bar = self._bars[stage]
+        speed = next(task.speed for task in self._progress.tasks if task.id == bar)
+        self._progress.update(bar, advance=number, rate=f"{speed:.0f} runs/s" if speed else "")

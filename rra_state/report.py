@@ -1,0 +1,165 @@
+"""The status report as text: what is safe, what is missing, what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import pandas as pd
+
+from rra_state import runs
+from rra_state.outcome import PLACES
+from rra_state.status import Progress, Status
+
+WIDTH = 80
+SHOWN = 10
+
+
+def text(status: Status) -> str:
+    """The whole report, at most 80 columns wide where run numbers allow it."""
+    sections = (_verdict, _places, _stages, _gaps, _failures, _kept, _ignored, _recommendations)
+    return "\n".join(line for section in sections for line in section(status)) + "\n"
+
+
+def places(status: Status) -> pd.DataFrame:
+    """One row per place: number of runs, lowest, highest, gaps."""
+    rows = [
+        {
+            "place": place.name,
+            "runs": len(place.runs),
+            "lowest": min(place.runs, default=pd.NA),
+            "highest": max(place.runs, default=pd.NA),
+            "gaps": len(runs.gaps(place.runs)),
+        }
+        for place in status.places
+        if place.error is None
+    ]
+    columns = ["place", "runs", "lowest", "highest", "gaps"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.astype(dict.fromkeys(columns[1:], "Int64"))
+
+
+def _verdict(status: Status) -> Iterator[str]:
+    yield "=" * WIDTH
+    yield "RUN RECORD ARCHIVER - STATUS"
+    yield "=" * WIDTH
+    disk, _, ucondb = (place.runs for place in status.places)
+    waiting = disk - ucondb - status.open
+    if not status.readable:
+        yield "NOT KNOWN: a place cannot be read (see below)."
+    elif waiting:
+        yield f"NOT SAFE YET: {_count(len(waiting), 'run')} on disk not in UconDB."
+    else:
+        yield f"SAFE: every complete run on disk ({len(disk - status.open)}) is in UconDB."
+    if status.open:
+        yield f"Still being written: {_some(status.open)}"
+
+
+def _places(status: Status) -> Iterator[str]:
+    yield from _heading("Places")
+    table = places(status)
+    if len(table):
+        yield from table.to_string(index=False, na_rep="-").splitlines()
+    for place in status.places:
+        if place.error is not None:
+            yield f"{place.name}: {place.error}"
+        elif place.runs:
+            yield f"{place.name} runs: {_some(place.runs)}"
+
+
+def _stages(status: Status) -> Iterator[str]:
+    yield from _heading("Stages")
+    for progress in status.progress:
+        state = progress.state
+        yield (
+            f"{progress.stage} (into {PLACES[progress.stage]}): contiguous to {state.last_contiguous_run},"
+            f" attempted to {state.last_attempted_run}, {len(progress.log)} in the failure log"
+        )
+
+
+def _gaps(status: Status) -> Iterator[str]:
+    disk, artdaqdb, ucondb = (place.runs for place in status.places)
+    missing = (
+        ("on disk, not in artdaqDB", disk - artdaqdb - status.open),
+        ("in artdaqDB, not in UconDB", artdaqdb - ucondb),
+        ("in UconDB, no longer on disk", ucondb - disk),
+    )
+    if status.readable and any(found for _, found in missing):
+        yield from _heading("Gaps")
+        for title, found in missing:
+            if found:
+                yield f"{_count(len(found), 'run')} {title}: {_some(found)}"
+
+
+def _failures(status: Status) -> Iterator[str]:
+    for progress in status.progress:
+        if progress.log:
+            yield from _heading(f"Not archived ({progress.stage})")
+            yield from _reasons(progress)
+
+
+def _reasons(progress: Progress) -> Iterator[str]:
+    for failure in islice(progress.failures, SHOWN):
+        yield f"{failure.message} [{failure.kind}, {_count(failure.attempts, 'attempt')}, last {failure.last}]"
+    if len(progress.failures) > SHOWN:
+        yield f"... and {len(progress.failures) - SHOWN} more"
+    if progress.not_attempted:
+        yield f"never attempted: {_some(progress.not_attempted)}"
+    others = set(progress.log) - {failure.run for failure in progress.failures} - progress.not_attempted
+    if others:
+        yield f"listed by an operator: {_some(others)}"
+
+
+def _kept(status: Status) -> Iterator[str]:
+    if status.kept:
+        yield from _heading("Files kept as text (archived as they are, but no FHiCL)")
+        for run, files in islice(status.kept.items(), SHOWN):
+            for name, reason in files.items():
+                yield f"run {run}: {name} {reason}"
+        if len(status.kept) > SHOWN:
+            yield f"... and {len(status.kept) - SHOWN} more runs; their import markers tell"
+
+
+def _ignored(status: Status) -> Iterator[str]:
+    if status.ignored:
+        yield from _heading("Ignored in the records' directory")
+        for name, reason in islice(status.ignored, SHOWN):
+            yield f"{name}: {reason}"
+        if len(status.ignored) > SHOWN:
+            yield f"... and {len(status.ignored) - SHOWN} more"
+
+
+def _recommendations(status: Status) -> Iterator[str]:
+    yield from _heading("What to do")
+    command = f"./run_archiver.sh {status.settings.path}"
+    steps = []
+    if not status.readable:
+        steps.append(f"mend what the lines above say, then: {command} --check")
+    else:
+        disk, artdaqdb, ucondb = (place.runs for place in status.places)
+        logged = {run for progress in status.progress for run in progress.log}
+        steps += [
+            f"{command} --retry-failed-{progress.stage}    (once the reasons above are mended)"
+            for progress in status.progress
+            if progress.log
+        ]
+        if ((disk - artdaqdb - status.open) | (artdaqdb - ucondb)) - logged:
+            steps.append(f"{command} --incremental    (new runs wait)")
+    yield from steps or ["nothing"]
+
+
+def _heading(title: str) -> Iterator[str]:
+    yield ""
+    yield title
+    yield "-" * len(title)
+
+
+def _some(numbers: Iterable[int]) -> str:
+    """The first ranges of these runs, and how many more there are."""
+    found = runs.ranges(numbers)
+    shown = runs.text(run for low, high in found[:SHOWN] for run in range(low, high + 1)).replace(",", ", ")
+    return shown if len(found) <= SHOWN else f"{shown}, ... ({len(found) - SHOWN} more ranges)"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
