@@ -1,0 +1,108 @@
+"""Archives for these tests: records of ours, and documents as artdaq's own tools leave them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rra_state.records.model import Document, RunDocuments, SourceFile
+from rra_state.stores.artdaqdb.base import Location, Staged
+from rra_state.stores.artdaqdb.filesystem import FilesystemDB
+from rra_state.stores.artdaqdb.index import EMPTY
+
+SCHEMA = b'main: { collection: "RunHistory" }\n'
+TIME = "2024-11-23T20:20:41.006+0000"
+
+
+def record(run: int, files: dict[str, bytes] | None = None, *, config: str = "standard") -> RunDocuments:
+    """A record of FHiCL files, of a converted one and of one kept as text, unless `files` says otherwise."""
+    documents: tuple[Document, ...] = (
+        Document("component01.fcl", f"# generator\nid: {run}\n".encode()),
+        Document("boot.fcl", b'debug_level: "1"\n', SourceFile("boot.txt", b"debug level: 1 \xff\r\n")),
+        Document("odd.fcl", b"a-b: 1\n\x00\xe9\r\n", kept='line 1: "a-b" is not a FHiCL value \u2013 quote it'),
+    )
+    if files is not None:
+        documents = tuple(Document(name, text) for name, text in files.items())
+    return RunDocuments(run, config, config, documents)
+
+
+def stage(db: FilesystemDB, *records: RunDocuments, known: Mapping[int, Location] | None = None) -> list[Staged]:
+    """Stage records none of which may fail."""
+    outcomes = db.stage(records, known or {})
+    staged = [each for each in outcomes if isinstance(each, Staged)]
+    assert staged == outcomes
+    return staged
+
+
+def store(db: FilesystemDB, *records: RunDocuments) -> list[Staged]:
+    """Stage and publish, as the import stage does."""
+    staged = stage(db, *records, known=db.locate([each.run for each in records]))
+    db.publish(staged)
+    return staged
+
+
+def files_of(path: Path) -> dict[str, bytes]:
+    """Every document of an archive, by name."""
+    return {each.name: each.read_bytes() for each in path.glob("*/*.json") if each.name != "index.json"}
+
+
+class Artdaq:
+    """Writes into an archive what artdaq's tools would: random object ids, no raw data, index rewritten in place."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(
+        self,
+        run: int,
+        entity: str,
+        data: dict[str, Any] | None = None,
+        *,
+        configuration: str | None = None,
+        version: str | None = None,
+        collection: str = "RunHistory",
+        oid: str | None = None,
+        assigned: str = TIME,
+        runs_name: bool = True,
+    ) -> str:
+        oid = oid or uuid.uuid4().hex[:24]
+        configuration = configuration or f"{run}/standard"
+        version = version or configuration
+        main = data or {"id": str(run)}
+        children = {key: {"type": "number", "comment": "", "annotation": ""} for key in main}
+        table = {"type": "table", "comment": "#main", "children": children}
+        prolog = {"type": "table", "comment": "#prolog", "children": {}}
+        document = {
+            "document": {
+                "data": {"prolog": {}, "main": main},
+                "metadata": {"prolog": prolog, "main": table},
+                "search": [],
+            },
+            "comments": [{"linenum": 0, "value": "No comments"}],
+            "origin": {"format": "fhicl", "name": entity, "source": "fhicl_to_json", "rawdata": []},
+            "version": version,
+            "entities": [{"name": entity, "assigned": assigned}],
+            "configurations": [{"name": configuration, "assigned": assigned}],
+            "_id": {"$oid": oid},
+            "collection": collection,
+            "aliases": {"active": [], "history": []},
+            "runs": [{"name": str(run), "assigned": assigned}] if runs_name else [],
+        }
+        directory = self.path / collection
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"{oid}.json").write_text(json.dumps(document, indent=0))
+        index = directory / "index.json"
+        tree = json.loads(index.read_bytes() if index.exists() else EMPTY)
+        tree["ouid"] = sorted({*tree["ouid"], oid})
+        names = {"version": version, "configurations.name": configuration, "entities.name": entity}
+        if runs_name:
+            names["runs.name"] = str(run)
+        for section, key in names.items():
+            tree[section][key] = sorted({*tree[section].get(key, []), oid})
+        times = tree["configurations.assigned"]
+        times[configuration] = sorted({*times.get(configuration, []), assigned})
+        index.write_text(json.dumps(tree, indent=0))
+        return oid

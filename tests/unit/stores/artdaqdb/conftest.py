@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from artdaqdb_helpers import SCHEMA, Artdaq
+
+from rra_state.stores.artdaqdb.filesystem import FilesystemDB
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "archive"
+
+
+@pytest.fixture
+def db(path: Path) -> FilesystemDB:
+    return FilesystemDB(path, schema=SCHEMA)
+
+
+@pytest.fixture
+def artdaq(path: Path) -> Artdaq:
+    return Artdaq(path)

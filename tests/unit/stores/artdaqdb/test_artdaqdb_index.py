@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rra_state.errors import IndexDamaged
+from rra_state.stores.artdaqdb import index as indexes
+from rra_state.stores.artdaqdb.index import Additions, Index
+
+SECTIONS = (indexes.VERSION, indexes.CONFIGURATION, indexes.ENTITY, indexes.ALIAS, indexes.RUN)
+
+
+def additions(*documents: tuple[str, str, str, str]) -> Additions:
+    """From (oid, run, entity, time)."""
+    made = Additions()
+    for oid, run, entity, time in documents:
+        made.document(oid, f"{run}/standard", [(f"{run}/standard", time)])
+        made.name(indexes.ENTITY, entity, oid)
+        made.name(indexes.RUN, run, oid)
+    return made
+
+
+def test_an_index_is_written_as_artdaq_writes_it() -> None:
+    index = Index.empty()
+
+    index.add(additions(("b1", "300", "boot", "T1"), ("a2", "300", "setup", "T1")))
+
+    assert index.serialise().decode().replace("\n", "|") == (
+        '{|"ouid" : [|"a2",|"b1"|],'
+        '|"version" : {|"300/standard" : [|"a2",|"b1"|]|},'
+        '|"configurations.name" : {|"300/standard" : [|"a2",|"b1"|]|},'
+        '|"entities.name" : {|"boot" : [|"b1"|],|"setup" : [|"a2"|]|},'
+        '|"aliases.active.name" : {|},'
+        '|"runs.name" : {|"300" : [|"a2",|"b1"|]|},'
+        '|"configurations.assigned" : {|"300/standard" : [|"T1"|]|}|}'
+    )
+
+
+def test_what_a_foreign_program_added_survives() -> None:
+    foreign = json.loads(indexes.EMPTY) | {"notes": {"a": [1, True, "\u00e9"]}, "version": {"a b/\u00e9\\": ["x"]}}
+    index = Index.parse(json.dumps(foreign))
+
+    index.add(additions(("b1", "300", "boot", "T1")))
+
+    tree = json.loads(index.serialise())
+    assert tree["notes"] == foreign["notes"]
+    assert tree["version"] == {"a b/\u00e9\\": ["x"], "300/standard": ["b1"]}
+
+
+Entries = list[tuple[str, str, str, str]]
+documents = st.lists(
+    st.tuples(
+        st.text("0123456789abcdef", min_size=1, max_size=3),
+        st.sampled_from(["1", "2", "30"]),
+        st.sampled_from(["boot", "setup"]),
+        st.sampled_from(["T1", "T2"]),
+    ),
+    max_size=12,
+)
+
+
+@given(documents, documents)
+def test_lists_stay_sorted_and_unique_whatever_is_added(first: Entries, second: Entries) -> None:
+    index = Index.empty()
+
+    index.add(additions(*first))
+    index.add(additions(*second))
+    again = index.add(additions(*first))
+
+    tree = json.loads(index.serialise())
+    assert not again
+    assert tree["ouid"] == sorted({oid for oid, *_ in first + second})
+    for section in SECTIONS:
+        assert all(items == sorted(set(items)) for items in tree[section].values())
+    assert tree["runs.name"] == {
+        run: sorted({oid for oid, each, *_ in first + second if each == run}) for _, run, *_ in first + second
+    }
+
+
+@given(documents)
+def test_a_written_index_is_read_as_it_was(entries: Entries) -> None:
+    index = Index.empty()
+    index.add(additions(*entries))
+
+    again = Index.parse(index.serialise().decode())
+
+    assert again.serialise() == index.serialise()
+
+
+def test_runs_are_found_by_configuration_or_run_name_but_not_by_odd_names() -> None:
+    tree = json.loads(indexes.EMPTY)
+    names = ("300/standard", "0301/x", "302", "tmp/x", "303/a b/c", "\u0663/x", "99999999999999999999/x", "304/empty")
+    tree["configurations.name"] = {name: ["a"] for name in names} | {"304/empty": []}
+    tree["runs.name"] = {"305": ["b"], "notprovided": ["c"], "306": []}
+
+    assert Index.parse(json.dumps(tree)).runs() == {300, 303, 305}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        '{"ouid":[], "version":{}, "configurations.name":{}}',
+        '{"ouid":[], "version":[], "configurations.name":{}, "entities.name":{}}',
+        '{"ouid":[], "version":{"a":"b"}, "configurations.name":{}, "entities.name":{}}',
+        '{"ouid":[1], "version":{}, "configurations.name":{}, "entities.name":{}}',
+        '{"ouid":["a\\"b"], "version":{}, "configurations.name":{}, "entities.name":{}}',
+        '{"ouid":["a\\nb"], "version":{}, "configurations.name":{}, "entities.name":{}}',
+        '{"ouid":[], "version":{"\\ud800":[]}, "configurations.name":{}, "entities.name":{}}',
+        "[" * 100_000,
+    ],
+)
+def test_a_damaged_index_is_never_taken_for_an_empty_one(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "index.json"
+    path.write_text(text)
+
+    with pytest.raises(IndexDamaged) as caught:
+        indexes.read(path)
+
+    assert caught.value.path == str(path)
+    assert "rebuild" in str(caught.value)
+
+
+def test_an_index_that_is_no_text_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "index.json"
+    path.write_bytes(b'{"ouid":["\xff"]}')
+
+    with pytest.raises(IndexDamaged):
+        indexes.read(path)
+
+
+def test_sections_that_reading_does_not_need_may_be_missing() -> None:
+    index = Index.parse('{"ouid":[], "version":{}, "configurations.name":{"300/a":["x"]}, "entities.name":{}}')
+
+    assert index.runs() == {300}
+
+
+def test_an_index_that_is_rewritten_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "index.json"
+    path.write_bytes(indexes.EMPTY[:40])
+    parse = Index.parse
+
+    def finished_meanwhile(text: str) -> Index:
+        if len(text) == 40:
+            path.write_bytes(indexes.EMPTY)
+            os.utime(path, ns=(1, 1))
+        return parse(text)
+
+    monkeypatch.setattr(Index, "parse", finished_meanwhile)
+
+    index, stamp = indexes.read(path)
+
+    assert index.runs() == set()
+    assert stamp == indexes.stamp(path)

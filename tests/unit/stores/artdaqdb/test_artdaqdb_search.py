@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from artdaqdb_helpers import Artdaq, record, store
+
+from rra_state.stores.artdaqdb.base import Location
+from rra_state.stores.artdaqdb.filesystem import FilesystemDB
+from rra_state.stores.artdaqdb.search import version_name, version_number
+
+
+def located(path: Path, run: int) -> Location:
+    return FilesystemDB(path).locate([run])[run]
+
+
+def entities(location: Location) -> dict[str, str]:
+    return {item.entity: item.oid for item in location.items if item.collection == "RunHistory"}
+
+
+@pytest.mark.parametrize("number", [0, 1, 9, 10, 12345])
+def test_version_names_and_numbers_belong_together(number: int) -> None:
+    assert version_number("300/a", version_name("300/a", number)) == number
+
+
+@pytest.mark.parametrize(
+    "name", ["300/b", "300/a1", "300/av", "300/avx", "300/av-1", "300/av\u0661", "300/av1v2", "300/"]
+)
+def test_another_name_is_no_version(name: str) -> None:
+    assert version_number("300/a", name) is None
+
+
+def test_version_ten_comes_after_nine(path: Path, artdaq: Artdaq) -> None:
+    for number in (0, 2, 9, 10, 1, 12):
+        newest = artdaq.write(300, "boot", version=version_name("300/standard", number), configuration="300/standard")
+
+    location = located(path, 300)
+
+    assert location.version == "300/standardv12"
+    assert entities(location) == {"boot": newest}
+
+
+def test_an_update_of_the_existing_archiver_leaves_the_rest_of_the_run_in_place(path: Path, artdaq: Artdaq) -> None:
+    base = {name: artdaq.write(300, name) for name in ("boot", "RunHistory", "RunHistory2")}
+    update = artdaq.write(300, "RunHistory2", configuration="300/standard", version="300/standardv1")
+    artdaq.write(300, "schema", configuration="300/standard", version="300/standardv1", collection="SystemLayout")
+
+    location = located(path, 300)
+
+    assert location.version == "300/standardv1"
+    assert entities(location) == base | {"RunHistory2": update}
+
+
+def test_a_file_that_left_the_record_is_not_taken_from_an_older_version_of_ours(path: Path, db: FilesystemDB) -> None:
+    store(db, record(300, {"a.fcl": b"a: 1\n", "b.fcl": b"b: 1\n"}))
+    store(db, record(300, {"a.fcl": b"a: 2\n"}))
+
+    assert set(entities(located(path, 300))) == {"a"}
+
+
+def test_an_update_by_the_existing_archiver_on_top_of_ours_is_merged(
+    path: Path, db: FilesystemDB, artdaq: Artdaq
+) -> None:
+    store(db, record(300, {"boot.fcl": b"a: 1\n", "RunHistory2.fcl": b"b: 1\n"}))
+    update = artdaq.write(300, "RunHistory2", configuration="300/standard", version="300/standardv1")
+
+    found = entities(located(path, 300))
+
+    assert set(found) == {"boot", "RunHistory2"}
+    assert found["RunHistory2"] == update
+
+
+def test_of_foreign_duplicates_the_smallest_object_id_is_taken(path: Path, artdaq: Artdaq) -> None:
+    for oid in ("c" * 24, "a" * 24, "b" * 24):
+        artdaq.write(300, "boot", oid=oid)
+
+    assert entities(located(path, 300)) == {"boot": "a" * 24}
+
+
+def test_of_a_duplicate_of_ours_ours_is_taken(path: Path, db: FilesystemDB, artdaq: Artdaq) -> None:
+    store(db, record(300, {"boot.fcl": b"a: 1\n"}))
+    artdaq.write(300, "boot", oid="0" * 24)
+
+    assert db.export(located(path, 300)).files == {"boot.fcl": b"a: 1\n"}
+
+
+def test_a_run_with_several_configurations_is_read_under_the_last_assigned(path: Path, artdaq: Artdaq) -> None:
+    artdaq.write(300, "boot", configuration="300/z", assigned="2024-11-23T20:20:41.006+0000")
+    chosen = artdaq.write(300, "boot", configuration="300/a", assigned="2024-11-23T14:20:41.007-0600")
+
+    location = located(path, 300)
+
+    assert (location.configuration, entities(location)) == ("300/a", {"boot": chosen})
+
+
+def test_a_name_that_looks_like_another_names_version_is_kept_apart(path: Path, artdaq: Artdaq) -> None:
+    artdaq.write(300, "boot", configuration="300/av1", assigned="2024-11-23T20:20:41.006+0000")
+    chosen = artdaq.write(300, "setup", configuration="300/a", assigned="2025-11-23T20:20:41.006+0000")
+
+    location = located(path, 300)
+
+    assert (location.version, entities(location)) == ("300/a", {"setup": chosen})
+
+
+@pytest.mark.parametrize("configuration", ["300/a b", "300/a/b", '300/\u00e9 "q"', "300/v1", "300/"])
+def test_foreign_configuration_names_are_found(path: Path, artdaq: Artdaq, configuration: str) -> None:
+    artdaq.write(300, "boot", configuration=configuration)
+
+    assert located(path, 300).configuration == configuration
+
+
+def test_a_configuration_named_without_the_run_is_found_by_run_name(path: Path, artdaq: Artdaq) -> None:
+    oids = {run: artdaq.write(run, "boot", configuration="shared") for run in (300, 301)}
+
+    found = FilesystemDB(path).locate([300, 301, 302])
+
+    assert {run: entities(each)["boot"] for run, each in found.items()} == oids
+
+
+def test_documents_without_a_run_name_still_count(path: Path, artdaq: Artdaq) -> None:
+    artdaq.write(300, "boot", runs_name=False)
+
+    assert FilesystemDB(path).runs() == {300}
+    assert located(path, 300).run == 300
+
+
+def test_a_version_with_a_foreign_name_is_older_than_all_others(path: Path, artdaq: Artdaq) -> None:
+    artdaq.write(300, "boot", configuration="300/standard", version="notprovided")
+    newer = artdaq.write(300, "boot", configuration="300/standard", version="300/standard")
+    old = artdaq.write(300, "setup", configuration="300/standard", version="notprovided")
+
+    assert entities(located(path, 300)) == {"boot": newer, "setup": old}
+
+
+def test_the_check_sums_of_the_existing_archiver_are_no_file_but_a_file_of_ours_by_that_name_is(
+    path: Path, db: FilesystemDB, artdaq: Artdaq
+) -> None:
+    artdaq.write(300, "boot")
+    artdaq.write(300, "hashes")
+    store(db, record(301, {"hashes.fcl": b"a: 1\n"}))
+
+    assert set(entities(located(path, 300))) == {"boot"}
+    assert set(entities(located(path, 301))) == {"hashes"}
+
+
+def test_a_run_of_which_only_schema_or_check_sums_are_there_is_left_out(path: Path, artdaq: Artdaq) -> None:
+    artdaq.write(300, "schema", collection="SystemLayout")
+    artdaq.write(301, "hashes")
+
+    assert FilesystemDB(path).locate([300, 301]) == {}

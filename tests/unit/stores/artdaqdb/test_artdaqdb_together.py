@@ -1,0 +1,124 @@
+"""Several programs on one archive: archivers, readers, and artdaq's own tools, which take no lock."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from artdaqdb_helpers import Artdaq, record, stage, store
+
+from rra_state import fsio
+from rra_state.errors import StoreError
+from rra_state.stores.artdaqdb import index as indexes
+from rra_state.stores.artdaqdb.filesystem import FilesystemDB
+from rra_state.stores.artdaqdb.index import Index
+
+_spawn = multiprocessing.get_context("spawn")
+
+
+def _archive(path: Path, runs: list[int]) -> None:
+    db = FilesystemDB(path, schema=b"a: 1\n")
+    for run in runs:
+        store(db, record(run))
+
+
+def _read(path: Path, expected: int) -> None:
+    db, seen = FilesystemDB(path), 0
+    while seen < expected:
+        located = db.locate(db.runs())
+        assert len(located) >= seen, "a run vanished"
+        for location in located.values():
+            assert db.export(location).exact
+        seen = len(located)
+
+
+def test_archivers_that_publish_at_the_same_time_lose_nothing(path: Path) -> None:
+    runs = [list(range(start, 100, 3)) for start in (1, 2, 3)]
+    workers = [_spawn.Process(target=_archive, args=(path, each)) for each in runs]
+    workers.append(_spawn.Process(target=_read, args=(path, 99)))
+
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+    assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
+    assert FilesystemDB(path).runs() == set(range(1, 100))
+
+
+def test_what_another_program_added_between_two_publishes_is_kept(path: Path, artdaq: Artdaq) -> None:
+    db = FilesystemDB(path)
+    store(db, record(300))
+    artdaq.write(301, "boot")
+
+    store(db, record(302))
+
+    assert db.runs() == FilesystemDB(path).runs() == {300, 301, 302}
+
+
+def test_what_another_program_writes_between_our_look_and_our_write_is_merged(path: Path, artdaq: Artdaq) -> None:
+    db = FilesystemDB(path)
+    store(db, record(300))
+    staged = stage(db, record(302))
+    serialise, once = Index.serialise, iter([301])
+
+    def interfere(index: Index) -> bytes:
+        for run in once:
+            artdaq.write(run, "boot")
+        return serialise(index)
+
+    with mock.patch.object(Index, "serialise", interfere):
+        db.publish(staged)
+
+    assert db.runs() == FilesystemDB(path).runs() == {300, 301, 302}
+
+
+def test_what_another_program_writes_during_our_write_is_merged(path: Path, artdaq: Artdaq) -> None:
+    db = FilesystemDB(path)
+    store(db, record(300))
+    staged = stage(db, record(302))
+    write, once = fsio.write_atomic, iter([301])
+
+    def interfere(target: Path, data: bytes) -> None:
+        for run in once:
+            artdaq.write(run, "boot")
+        write(target, data)
+
+    with mock.patch.object(fsio, "write_atomic", interfere):
+        db.publish(staged)
+
+    assert db.runs() == FilesystemDB(path).runs() == {300, 301, 302}
+
+
+def test_a_program_that_never_stops_changing_the_index_is_named(path: Path, artdaq: Artdaq) -> None:
+    db = FilesystemDB(path)
+    store(db, record(300))
+    staged = stage(db, record(302))
+    write = fsio.write_atomic
+
+    def interfere(target: Path, data: bytes) -> None:
+        artdaq.write(400, "boot")
+        write(target, data)
+
+    with (
+        mock.patch.object(fsio, "write_atomic", interfere),
+        pytest.raises(StoreError, match="stop artdaq's tools"),
+    ):
+        db.publish(staged)
+
+
+def test_an_index_is_read_only_when_another_program_changed_it(path: Path) -> None:
+    db = FilesystemDB(path)
+    store(db, record(300))
+
+    with mock.patch.object(indexes, "read", wraps=indexes.read) as read:
+        db.runs()
+        own = read.call_count
+        store(FilesystemDB(path), record(301))
+        read.reset_mock()
+        db.runs()
+        db.runs()
+
+    assert (own, read.call_count) == (0, 1)
