@@ -16,6 +16,7 @@ from typing import Protocol
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import requests
+import urllib3
 from pydantic import SecretStr
 from requests.auth import AuthBase
 
@@ -55,6 +56,9 @@ class Transport:
         self.url = _without_user(settings.server_url).rstrip("/")
         self.name = f"UconDB at {self.url}"
         self._local = threading.local()
+        if not settings.verify_tls:
+            # Said once per cycle by who reads the configuration; urllib3 would say it with every request.
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
     def ask(self, method: str, path: str, query: Mapping[str, str], body: bytes | None = None) -> requests.Response:
         """One request without authentication, answered with whatever status. Raises StoreError."""

@@ -18,7 +18,6 @@ from html import escape
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException, NotFound
-from werkzeug.http import parse_dict_header
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from .storage import KeyExists, Row, Storage
@@ -128,9 +127,8 @@ class Server:
             answer.headers["WWW-Authenticate"] = f'Digest realm="{realm}", nonce="{nonce!r}", algorithm=MD5, qop="auth"'
             return answer
         # The server splits at every comma, quoted or not: one in the uri ruins the header.
-        given: dict[str, str] = {}
-        for part in rest.split(","):
-            given.update({name: value or "" for name, value in parse_dict_header(part).items()})
+        pairs = (part.strip().partition("=") for part in rest.split(","))
+        given = {name: value.strip('"') for name, _, value in pairs}
         for name in ("nc", "cnonce", "qop", "nonce", "uri", "response", "username"):
             if name not in given:
                 raise Fault(f"'{name}'")

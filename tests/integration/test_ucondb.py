@@ -104,7 +104,7 @@ def test_the_same_blob_again_is_there_already_and_changes_nothing(ucondb: Folder
 def test_other_content_is_a_conflict_and_changes_nothing(ucondb: Folder, store: UconDB) -> None:
     store.put(7, BLOB)
 
-    with pytest.raises(Conflict, match="run 7: UconDB at .*other content") as caught:
+    with pytest.raises(Conflict, match=r"run 7: UconDB at .*other content") as caught:
         store.put(7, b"other")
 
     assert f"{len(BLOB)} bytes" in str(caught.value)
@@ -127,9 +127,12 @@ def test_content_that_differs_only_as_far_as_allowed_is_there_already(ucondb: Fo
 
 def test_keys_that_are_no_runs_are_left_out_of_the_listing(ucondb: Folder, store: UconDB) -> None:
     store.put(7, BLOB)
-    insert = "insert into {folder}_versions (key, object, tv, data_size, data_key, adler32) values (%s, 'configuration', 0, 1, '1', 1)"
     for key in (None, None, "", "007", "latest", "1e3", "٣"):
-        ucondb.execute(insert, key)
+        ucondb.execute(
+            "insert into {folder}_versions (key, object, tv, data_size, data_key, adler32) "
+            "values (%s, 'configuration', 0, 1, '1', 1)",
+            key,
+        )
 
     assert store.runs() == {7}
 
@@ -247,9 +250,10 @@ def test_a_put_that_never_arrived_may_be_tried_again(ucondb: Folder, store: Ucon
         return b"HTTP/1.1 503 Service unavailable\n\n" if asked.startswith(b"POST") else answer
 
     wrong = settings(ucondb, writer_password=SecretStr("wrong"))  # so that the server behind stores nothing
-    with Line(ucondb.url, refuse) as line, pytest.raises(StoreUnavailable) as caught:
+    with Line(ucondb.url, refuse) as line:
         wrong.server_url = line.url
-        UconDB(wrong).put(7, BLOB)
+        with pytest.raises(StoreUnavailable) as caught:
+            UconDB(wrong).put(7, BLOB)
 
     assert caught.value.transient
     assert not store.put(7, BLOB).already
@@ -269,9 +273,8 @@ def test_an_answer_nobody_waited_for_is_found_by_the_next_put(ucondb: Folder, st
 def test_a_blob_that_was_cut_on_its_way_is_never_taken_for_whole(ucondb: Folder, store: UconDB) -> None:
     store.put(7, BLOB)
 
-    with Line(ucondb.url, lambda _, answer: answer[:-1000]) as line:
-        with pytest.raises(StoreUnavailable, match="cut off"):
-            UconDB(settings(ucondb, server_url=line.url)).get(7)
+    with Line(ucondb.url, lambda _, answer: answer[:-1000]) as line, pytest.raises(StoreUnavailable, match="cut off"):
+        UconDB(settings(ucondb, server_url=line.url)).get(7)
 
 
 def test_a_put_is_not_done_before_it_was_read_back(ucondb: Folder, store: UconDB) -> None:
@@ -289,7 +292,7 @@ def test_damage_in_the_database_is_that_runs_fault(ucondb: Folder, store: UconDB
     store.put(8, b"sound")
     ucondb.execute("update {folder}_data set data = overlay(data placing '\\x00'::bytea from 100) where size > 100")
 
-    with pytest.raises(VerificationError, match="run 7: .*damaged"):
+    with pytest.raises(VerificationError, match=r"run 7: .*damaged"):
         store.put(7, BLOB)
 
     assert store.get(8)[0] == b"sound"
@@ -323,8 +326,9 @@ def test_a_listing_the_database_did_not_finish_is_no_listing(ucondb: Folder, sto
 def test_a_lookup_that_was_cut_short_doubles_nothing(ucondb: Folder, store: UconDB) -> None:
     break_the_tags_of_run_5(ucondb)
 
-    found = store.lookup([5, *range(2600, 3000)])
+    found = store.lookup([5, *range(1000, 3000)])
 
+    assert 2999 in found
     assert 5 not in found  # the answer ended early, cleanly, and nobody can tell
     with pytest.raises(ArchiverError):
         store.put(5, BLOB)
@@ -473,7 +477,8 @@ def test_a_forked_worker_uses_a_connection_of_its_own(ucondb: Folder) -> None:
         "import os, sys; from types import SimpleNamespace; from pydantic import SecretStr\n"
         "from rra_state.stores.ucondb import UconDB\n"
         "store = UconDB(SimpleNamespace(server_url=sys.argv[1], folder_name=sys.argv[2], object_name='o', "
-        "timeout_seconds=9, writer_user='archiver', writer_password=SecretStr(sys.stdin.read()), verify_tls=True, ca_bundle=None))\n"
+        "timeout_seconds=9, writer_user='archiver', writer_password=SecretStr(sys.stdin.read()), "
+        "verify_tls=True, ca_bundle=None))\n"
         "mine = store._http._mine(); store.put(1, b'1')\n"
         "child = os.fork()\n"
         "if child == 0:\n"

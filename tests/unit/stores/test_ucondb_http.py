@@ -161,9 +161,10 @@ def test_a_server_that_keeps_challenging_has_refused() -> None:
 
 
 def test_a_server_that_asks_for_basic_is_refused_a_readable_password() -> None:
-    with canned(response("401 No", b"", 'WWW-Authenticate: Basic realm="x"')) as (url, got):
-        with pytest.raises(AccessDenied, match="asks for Basic authentication"):
-            UconDB(settings(url)).put(1, b"blob")
+    basic = response("401 No", b"", 'WWW-Authenticate: Basic realm="x"')
+
+    with canned(basic) as (url, got), pytest.raises(AccessDenied, match="asks for Basic authentication"):
+        UconDB(settings(url)).put(1, b"blob")
 
     assert len(got) == 1
 
@@ -223,7 +224,7 @@ def test_a_blob_too_large_for_the_server_is_that_runs_fault_alone() -> None:
 
     with (
         canned(response("413 Too large"), missing) as (url, _),
-        pytest.raises(RecordError, match="run 7: .*too large") as caught,
+        pytest.raises(RecordError, match=r"run 7: .*too large") as caught,
     ):
         UconDB(settings(url)).put(7, b"blob")
 
@@ -319,9 +320,10 @@ def test_an_error_page_is_told_in_one_short_line() -> None:
     "listing", [b"", b"[", b'[{"key": "1", "id": 1, "data_key": "1", "adler32": 1, "data_size": 1, "tr": 1}']
 )
 def test_a_listing_without_its_end_is_no_listing(listing: bytes) -> None:
-    with canned(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + listing) as (url, _):
-        with pytest.raises(StoreUnavailable, match="listing came back cut off"):
-            UconDB(settings(url)).runs()
+    answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + listing
+
+    with canned(answer) as (url, _), pytest.raises(StoreUnavailable, match="listing came back cut off"):
+        UconDB(settings(url)).runs()
 
 
 @pytest.mark.parametrize("listing", [b'{"a": 1}', b"[1]", b'[{"key": "7"}]'])
@@ -358,9 +360,10 @@ def test_a_blob_that_is_not_as_described_is_never_given(body: bytes, headers: tu
 
 
 def test_a_damaged_blob_costs_the_other_runs_nothing() -> None:
-    with canned(response("200 OK", b"abd", *BLOB_HEADERS, SIZE, CHECKSUM)) as (url, _):
-        with pytest.raises(ArchiverError) as caught:
-            UconDB(settings(url)).get(7)
+    answer = response("200 OK", b"abd", *BLOB_HEADERS, SIZE, CHECKSUM)
+
+    with canned(answer) as (url, _), pytest.raises(ArchiverError) as caught:
+        UconDB(settings(url)).get(7)
 
     assert caught.value.run == 7
     assert not caught.value.stops_cycle
