@@ -156,7 +156,7 @@ def _files(blob: bytes, start: int, end: int, *, unescape: bool) -> dict[str, by
     files: dict[str, bytes] = {}
     delimiters = list(_DELIMITER.finditer(blob, start, end))
     if (delimiters[0].start() if delimiters else end) != start:
-        raise BlobError('there is text before the first file, where "#####" should be', line=_line(blob, start) + 1)
+        raise BlobError('there is text before the first file, where "#####" should be', line=_line(blob, start))
     ends = [delimiter.start() for delimiter in delimiters[1:]] + [end]
     for delimiter, stop in zip(delimiters, ends, strict=True):
         name = _decode(delimiter[1])

@@ -1,0 +1,209 @@
+"""Reading run records: what is taken, what is reported, what fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from rra_state.errors import RecordChanged, RecordError, SourceUnreadable
+from rra_state.records import source
+from rra_state.records.model import Skipped
+
+METADATA = b"Config name: demo\nComponent #0: a\n\nDAQInterface start time: Wed Oct 16 18:50:42 UTC 2024\n"
+STOPPED = METADATA + b"\nDAQInterface stop time: Thu Oct 17 18:50:41 UTC 2024\n"
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    directory = tmp_path / "7001"
+    directory.mkdir()
+    (directory / "metadata.txt").write_bytes(STOPPED)
+    (directory / "boot.txt").write_bytes(b"debug level: 1\r\n")
+    (directory / "reader1.fcl").write_bytes(b"a: 1\n")
+    return directory
+
+
+def test_a_record_is_read_as_it_lies_on_the_disk(record: Path) -> None:
+    read = source.read(record, 7001)
+
+    assert [file.name for file in read.files] == ["boot.txt", "metadata.txt", "reader1.fcl"]
+    assert read.files[0].data == b"debug level: 1\r\n"
+    assert (read.run, read.skipped) == (7001, ())
+    assert read.stop_time == "Thu Oct 17 18:50:41 UTC 2024"
+    assert read.start_time == "Wed Oct 16 18:50:42 UTC 2024"
+
+
+def test_everything_but_regular_files_of_known_names_is_reported_and_never_opened(record: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret.fcl").write_bytes(b"password: 1\n")
+    (record / "link.fcl").symlink_to(tmp_path / "secret.fcl")
+    (record / "dangling.fcl").symlink_to("nowhere")
+    (record / "sub").mkdir()
+    os.mkfifo(record / "pipe.fcl")
+    (record / "notes.md").write_bytes(b"x")
+    (record / "odd\nname.fcl").write_bytes(b"x")
+    (record / ".fcl").write_bytes(b"x")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(record / "s.fcl"))
+
+        read = source.read(record, 7001)
+
+    other = "is neither a .fcl file nor one of the seven texts"
+    assert len(read.files) == 3
+    assert read.skipped == (
+        Skipped(".fcl", other),
+        Skipped("dangling.fcl", "is a link"),
+        Skipped("link.fcl", "is a link"),
+        Skipped("notes.md", other),
+        Skipped("odd\nname.fcl", "has a name with control characters or bytes that are not UTF-8"),
+        Skipped("pipe.fcl", "is a FIFO"),
+        Skipped("s.fcl", "is a socket"),
+        Skipped("sub", "is a directory"),
+    )
+
+
+def test_a_fifo_in_the_place_of_metadata_does_not_block(record: Path) -> None:
+    (record / "metadata.txt").unlink()
+    os.mkfifo(record / "metadata.txt")
+
+    with pytest.raises(RecordError, match=r"metadata\.txt is missing"):
+        source.read(record, 7001)
+    assert not source.readiness(record, 7001, 3600, _newest(record)).ready
+
+
+def test_a_record_without_metadata_fails_and_names_it(record: Path) -> None:
+    (record / "metadata.txt").unlink()
+
+    with pytest.raises(RecordError, match=r"run 7001: .*metadata\.txt is missing"):
+        source.read(record, 7001)
+
+
+def test_an_empty_a_missing_and_a_linked_record_fail(tmp_path: Path, record: Path) -> None:
+    (tmp_path / "7002").mkdir()
+    (tmp_path / "7004").symlink_to(record)
+
+    for run, reason in ((7002, "no file to archive"), (7003, "gone"), (7004, "is no directory")):
+        with pytest.raises(RecordError, match=reason) as caught:
+            source.read(tmp_path / str(run), run)
+        assert (caught.value.run, caught.value.path) == (run, str(tmp_path / str(run)))
+        assert caught.value.hint
+
+
+def test_an_unreadable_file_fails_and_says_what_to_do(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def refuse(name: str | Path, flags: int, **where: int) -> int:
+        if name == "boot.txt":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+        return real(name, flags, **where)
+
+    monkeypatch.setattr(os, "open", refuse)
+
+    with pytest.raises(RecordError, match=r"boot\.txt: cannot be read: permission denied \(the archiver's account"):
+        source.read(record, 7001)
+
+
+def test_a_file_written_while_it_is_read_is_a_transient_failure(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = source._read_file
+
+    def read_and_append(place: source._Place, name: str, *rest: object) -> bytes:
+        data = real(place, name, *rest)  # type: ignore[arg-type]
+        if name == "metadata.txt":
+            with (record / name).open("ab") as stream:
+                stream.write(b"\nMore: 1\n")
+        return data
+
+    monkeypatch.setattr(source, "_read_file", read_and_append)
+
+    with pytest.raises(RecordChanged, match=r"metadata\.txt: changed while it was read") as caught:
+        source.read(record, 7001)
+    assert caught.value.transient
+
+
+def test_a_file_replaced_between_listing_and_reading_is_noticed(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = source._inventory
+    calls = []
+
+    def swap(place: source._Place) -> object:
+        found = real(place)
+        if not calls:
+            (record / "new").write_bytes(b"a: 2\n")
+            (record / "new").rename(record / "reader1.fcl")
+        calls.append(1)
+        return found
+
+    monkeypatch.setattr(source, "_inventory", swap)
+
+    with pytest.raises(RecordChanged, match=r"reader1\.fcl"):
+        source.read(record, 7001)
+
+
+def test_limits_name_the_file_or_the_record(record: Path) -> None:
+    with pytest.raises(RecordError, match=r"metadata\.txt: has \d+ bytes, more than the limit of 20"):
+        source.read(record, 7001, max_file_bytes=20)
+    with pytest.raises(RecordError, match=r"the record has \d+ bytes, more than the limit of 30"):
+        source.read(record, 7001, max_record_bytes=30)
+
+
+def test_the_fingerprint_tells_names_and_contents_apart(record: Path) -> None:
+    first = source.read(record, 7001).fingerprint
+    assert source.read(record, 7001).fingerprint == first
+
+    (record / "reader1.fcl").rename(record / "reader2.fcl")
+    renamed = source.read(record, 7001).fingerprint
+    (record / "reader2.fcl").write_bytes(b"a: 2\n")
+
+    assert len({first, renamed, source.read(record, 7001).fingerprint}) == 3
+
+
+def test_a_record_is_ready_with_a_stop_time_or_when_it_is_old(record: Path) -> None:
+    assert source.readiness(record, 7001, 3600, _newest(record)).stop_time == "Thu Oct 17 18:50:41 UTC 2024"
+    assert source.readiness(record, 7001, 3600, _newest(record)).ready
+
+    (record / "metadata.txt").write_bytes(METADATA)
+    now = _newest(record)
+
+    assert not source.readiness(record, 7001, 3600, now + 3599).ready
+    assert source.readiness(record, 7001, 3600, now + 3601) == source.Readiness(source.Progress.READY, None)
+    assert source.readiness(record, 7001, 0, now).ready
+
+
+@pytest.mark.parametrize("end", [b"DAQInterface stop time: ", b"\nDAQInterface stop time: Thu Oct 17 18:5"])
+def test_a_stop_time_that_is_just_being_written_does_not_count(record: Path, end: bytes) -> None:
+    (record / "metadata.txt").write_bytes(METADATA + end)
+
+    assert not source.readiness(record, 7001, 3600, _newest(record)).ready
+
+
+def test_a_record_that_cannot_be_read_is_ready_so_that_its_fault_is_named(tmp_path: Path) -> None:
+    assert source.readiness(tmp_path / "gone", 1, 3600, 0).ready
+
+
+def test_a_listing_tells_runs_from_everything_else(tmp_path: Path) -> None:
+    for name in ("7001", "12", "0007050", "tmp"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "7051").write_bytes(b"")
+    (tmp_path / "7052").symlink_to(tmp_path / "7001")
+
+    listing = source.listing(tmp_path)
+
+    assert listing.runs == {12, 7001}
+    assert listing.ignored == (
+        Skipped("0007050", "is no run number"),
+        Skipped("7051", "is no directory"),
+        Skipped("7052", "is a link"),
+        Skipped("tmp", "is no run number"),
+    )
+
+
+def test_a_missing_directory_of_records_ends_the_cycle_with_a_hint(tmp_path: Path) -> None:
+    with pytest.raises(SourceUnreadable, match=r"no such file.*check source_files\.run_records_dir") as caught:
+        source.listing(tmp_path / "gone")
+    assert caught.value.stops_cycle
+
+
+def _newest(directory: Path) -> float:
+    return max(path.stat(follow_symlinks=False).st_mtime for path in (directory, *directory.iterdir()))
