@@ -125,7 +125,7 @@ def test_a_file_written_while_it_is_read_is_a_transient_failure(record: Path, mo
 
 def test_a_file_replaced_between_listing_and_reading_is_noticed(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = source._inventory
-    calls = []
+    calls: list[int] = []
 
     def swap(place: source._Place) -> object:
         found = real(place)
