@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rra_state import fsio
-from rra_state.errors import ArchiverError, FhiclError, RecordError, StoreError, VerificationError
+from rra_state.errors import ArchiverError, FhiclError, IndexDamaged, RecordError, StoreError, VerificationError
 from rra_state.records.model import Document, RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import index as indexes
@@ -227,7 +227,7 @@ class FilesystemDB:
                 if indexes.stamp(replaced.fileno()) == seen:
                     self._keep(collection, index, len(data))
                     return
-                additions = Index.parse(replaced.read().decode(errors="replace")).everything()
+                additions = _foreign(replaced.read(), path).everything()
         raise StoreError(
             "another program keeps changing the index", path=path, hint="stop artdaq's tools and try again"
         )
@@ -283,6 +283,15 @@ def _next_version(record: RunDocuments, known: Location | None, now: str) -> Ver
 
 def _oid(version: Version, document: Document) -> str:
     return documents.object_id(RUN_HISTORY, version.version, document.entity)
+
+
+def _foreign(raw: bytes, path: Path) -> Index:
+    """What another program wrote into the index file that ours replaced."""
+    try:
+        return Index.parse(raw.decode(errors="replace"))
+    except IndexDamaged as error:
+        error.path = str(path)
+        raise
 
 
 def _additions(staged: Sequence[Staged], collection: str) -> indexes.Additions:

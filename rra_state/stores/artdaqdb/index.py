@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from rra_state import runs
-from rra_state.errors import IndexDamaged
+from rra_state.errors import IndexDamaged, StoreError, StoreUnavailable
 
 NAME = "index.json"
 EMPTY = (
@@ -175,25 +175,26 @@ def read(path: Path) -> tuple[Index, Stamp]:
     """Read an index file and its stamp.
 
     A foreign writer truncates and rewrites in place: what was read while that went on is read again. Raises
-    IndexDamaged, OSError (FileNotFoundError if there is none).
+    IndexDamaged, StoreUnavailable if that does not end, OSError (FileNotFoundError if there is none).
     """
+    fault: StoreError = StoreUnavailable("another program keeps rewriting the index", hint="let artdaq's tools finish")
     for _ in range(5):
         with open(path, encoding="utf-8", newline="") as stream:
             before = stamp(stream.fileno())
             try:
                 index = Index.parse(stream.read())
             except UnicodeDecodeError as error:
-                damage = IndexDamaged(f"the index is damaged: {error}", hint=_HINT)
+                fault = IndexDamaged(f"the index is damaged: {error}", hint=_HINT)
             except IndexDamaged as error:
-                damage = error
+                fault = error
             else:
                 if stamp(stream.fileno()) == before:
                     return index, before
                 continue
         if stamp(path) == before:
             break
-    damage.path = str(path)
-    raise damage
+    fault.path = str(path)
+    raise fault
 
 
 def missing(path: Path) -> IndexDamaged:

@@ -146,6 +146,24 @@ def test_a_visible_version_that_the_caller_did_not_know_is_not_touched(path: Pat
     assert files_of(path).items() >= before.items()
 
 
+def test_a_run_is_shown_last_so_that_its_layout_is_never_missing(path: Path, db: FilesystemDB) -> None:
+    staged = stage(db, record(300))
+
+    with mock.patch.object(fsio, "write_atomic", wraps=fsio.write_atomic) as write:
+        db.publish(staged)
+
+    assert [call.args[0].parent.name for call in write.call_args_list] == ["SystemLayout", "RunHistory"]
+
+
+def test_documents_are_durable_in_one_batch_before_they_are_shown(path: Path, db: FilesystemDB) -> None:
+    with mock.patch.object(fsio, "write_batch", wraps=fsio.write_batch) as write:
+        store(db, *(record(run) for run in range(300, 310)))
+
+    assert write.call_count == 1
+    for run, location in db.locate(range(300, 310)).items():
+        assert all((path / item.collection / f"{item.oid}.json").stat().st_size for item in location.items), run
+
+
 def test_publishing_twice_lists_nothing_twice(path: Path, db: FilesystemDB) -> None:
     staged = store(db, record(300))
     before = (path / "RunHistory/index.json").read_bytes()

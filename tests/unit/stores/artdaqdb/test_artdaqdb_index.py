@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rra_state.errors import IndexDamaged
+from rra_state.errors import IndexDamaged, StoreUnavailable
 from rra_state.stores.artdaqdb import index as indexes
 from rra_state.stores.artdaqdb.index import Additions, Index
 
@@ -142,6 +142,43 @@ def test_sections_that_reading_does_not_need_may_be_missing() -> None:
     index = Index.parse('{"ouid":[], "version":{}, "configurations.name":{"300/a":["x"]}, "entities.name":{}}')
 
     assert index.runs() == {300}
+
+
+def test_an_index_that_changed_while_it_was_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "index.json"
+    path.write_bytes(indexes.EMPTY)
+    later = Index.empty()
+    later.add(additions(("b1", "300", "boot", "T1")))
+    parse, once = Index.parse, iter([later.serialise()])
+
+    def changed_meanwhile(text: str) -> Index:
+        for data in once:
+            path.write_bytes(data)
+        return parse(text)
+
+    monkeypatch.setattr(Index, "parse", changed_meanwhile)
+
+    assert indexes.read(path)[0].runs() == {300}
+
+
+def test_an_index_that_never_stops_changing_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "index.json"
+    path.write_bytes(indexes.EMPTY)
+    parse = Index.parse
+    times = iter(range(1, 100))
+
+    def changed_meanwhile(text: str) -> Index:
+        os.utime(path, (0, next(times)))
+        return parse(text)
+
+    monkeypatch.setattr(Index, "parse", changed_meanwhile)
+
+    with pytest.raises(StoreUnavailable, match="artdaq's tools") as caught:
+        indexes.read(path)
+
+    assert caught.value.path == str(path)
 
 
 def test_an_index_that_is_rewritten_while_it_is_read_is_read_again(

@@ -10,7 +10,7 @@ import pytest
 from artdaqdb_helpers import Artdaq, record, stage, store
 
 from rra_state import fsio
-from rra_state.errors import StoreError
+from rra_state.errors import IndexDamaged, StoreError
 from rra_state.stores.artdaqdb import index as indexes
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.artdaqdb.index import Index
@@ -69,9 +69,13 @@ def test_what_another_program_writes_between_our_look_and_our_write_is_merged(pa
             artdaq.write(run, "boot")
         return serialise(index)
 
-    with mock.patch.object(Index, "serialise", interfere):
+    with (
+        mock.patch.object(Index, "serialise", interfere),
+        mock.patch.object(fsio, "write_atomic", wraps=fsio.write_atomic) as write,
+    ):
         db.publish(staged)
 
+    assert all(b'"301/standard"' in data for (_, data), _ in write.call_args_list), "301 was hidden for a moment"
     assert db.runs() == FilesystemDB(path).runs() == {300, 301, 302}
 
 
@@ -90,6 +94,39 @@ def test_what_another_program_writes_during_our_write_is_merged(path: Path, artd
         db.publish(staged)
 
     assert db.runs() == FilesystemDB(path).runs() == {300, 301, 302}
+
+
+def test_what_another_program_writes_right_after_ours_is_seen(path: Path, artdaq: Artdaq) -> None:
+    db = FilesystemDB(path)
+    store(db, record(300))
+    staged = stage(db, record(302))
+    write = fsio.write_atomic
+
+    def interfere(target: Path, data: bytes) -> None:
+        write(target, data)
+        artdaq.write(301, "boot")
+
+    with mock.patch.object(fsio, "write_atomic", interfere):
+        db.publish(staged)
+
+    assert db.runs() == {300, 301, 302}
+
+
+def test_half_an_index_written_by_another_program_during_our_write_is_named(path: Path) -> None:
+    db = FilesystemDB(path)
+    store(db, record(300))
+    staged = stage(db, record(302))
+    write = fsio.write_atomic
+
+    def interfere(target: Path, data: bytes) -> None:
+        target.write_bytes(b'{"ouid":[')
+        write(target, data)
+
+    with mock.patch.object(fsio, "write_atomic", interfere), pytest.raises(IndexDamaged) as caught:
+        db.publish(staged)
+
+    assert caught.value.path == str(path / "RunHistory/index.json")
+    assert FilesystemDB(path).runs() == {300, 302}
 
 
 def test_a_program_that_never_stops_changing_the_index_is_named(path: Path, artdaq: Artdaq) -> None:
