@@ -483,7 +483,7 @@ def test_a_forked_worker_uses_a_connection_of_its_own(ucondb: Folder) -> None:
         "child = os.fork()\n"
         "if child == 0:\n"
         "    store.put(2, b'2'); os._exit(store._http._mine() is mine)\n"
-        "sys.exit(os.waitpid(child, 0)[1] or len(store.runs()) != 2)\n"
+        "sys.exit(os.waitpid(child, 0)[1] != 0 or len(store.runs()) != 2)\n"
     )
 
     done = subprocess.run(

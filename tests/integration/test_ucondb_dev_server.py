@@ -299,6 +299,16 @@ def test_a_killed_server_starts_again_on_the_same_data(alone: DevServer) -> None
     assert get(Folder(alone, "run_records"), "data/run_records/o", key="7").content == b"kept"
 
 
+def test_the_database_of_a_killed_server_can_be_stopped(alone: DevServer) -> None:
+    alone.start()
+    postmaster = int((alone.directory / "postgres" / "postmaster.pid").read_text().split()[0])
+    alone.stop(signal.SIGKILL)
+
+    assert alive(postmaster)
+    assert run(alone, "--stop").returncode == 0
+    assert not alive(postmaster)
+
+
 def test_detached_it_stays_until_it_is_stopped(alone: DevServer) -> None:
     first = run(alone, "--detach")
     again = run(alone, "--detach")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 import shutil
@@ -17,7 +18,7 @@ import pytest
 import requests
 from pydantic import SecretStr
 
-from rra_state.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
+from rra_state.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable, VerificationError
 from rra_state.stores.ucondb import UconDB
 from rra_state.stores.ucondb_digest import Digest, UnsupportedChallenge
 from rra_state.stores.ucondb_http import Transport, said_by
@@ -342,6 +343,33 @@ def test_a_blob_is_given_with_its_description() -> None:
 
     assert content == b"abc"
     assert (version.run, version.id, version.data_key, version.size, version.tr) == (7, 3, "2", 3, 1.5)
+
+
+def taken(identity: int) -> bytes:
+    """The answer to a put that was stored as this version."""
+    metadata = {"key": "7", "id": identity, "data_key": "2", "adler32": 38600999, "data_size": 3, "tr": 1.5}
+    return response("200 OK", json.dumps(metadata).encode())
+
+
+@pytest.mark.parametrize(
+    ("blob", "identity", "words"),
+    [(b"xyz", 3, "other bytes"), (b"abc", 4, "as version 3")],
+    ids=["other content, sound in itself", "another version"],
+)
+def test_what_is_read_back_must_be_what_was_put(blob: bytes, identity: int, words: str) -> None:
+    held = response("200 OK", b"abc", *BLOB_HEADERS, SIZE, CHECKSUM)
+
+    with canned(taken(identity), held) as (url, _), pytest.raises(VerificationError, match=words) as caught:
+        UconDB(settings(url)).put(7, blob)
+
+    assert caught.value.run == 7
+
+
+def test_a_blob_that_was_taken_but_is_not_shown_is_not_archived() -> None:
+    missing = response("404 No", b"Version not found")
+
+    with canned(taken(3), missing) as (url, _), pytest.raises(VerificationError, match="does not show it"):
+        UconDB(settings(url)).put(7, b"abc")
 
 
 @pytest.mark.parametrize(
