@@ -159,3 +159,20 @@ def test_an_index_is_read_only_when_another_program_changed_it(path: Path) -> No
         db.runs()
 
     assert (own, read.call_count) == (0, 1)
+
+
+def test_an_archiver_killed_at_any_moment_leaves_whole_runs_and_can_go_on(path: Path) -> None:
+    runs = list(range(1, 1000))
+    victim = _spawn.Process(target=_archive, args=(path, runs))
+    victim.start()
+    _read(path, 3)
+
+    victim.kill()
+    victim.join()
+
+    db = FilesystemDB(path, schema=b"a: 1\n")
+    visible = db.runs()
+    assert visible == set(range(1, len(visible) + 1))
+    assert all(db.export(location).exact for location in db.locate(visible).values())
+    store(db, *(record(run) for run in range(1, len(visible) + 4)))
+    assert db.runs() == set(range(1, len(visible) + 4))
