@@ -10,7 +10,7 @@ BLANKS = " \t\v\f"
 _BOM = b"\xef\xbb\xbf"
 _SPACED_COMMENT = re.compile(r'"[^"]*"|(?P<comment>(?<!\S)#)')
 _ANY_COMMENT = re.compile(r""""[^"]*"|(?<![^\s\[,])'[^']*'|(?P<comment>\#)""")
-_ITEM = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^,]*?))\s*(,|\Z)""")
+_ITEM = re.compile(r"""[ \t]*(?:(?:"([^"]*)"|'([^']*)')[ \t]*|([^,]*))(?:,|\Z)""")
 _BOOLEANS = ("true", "false")
 
 
@@ -67,12 +67,12 @@ def sequence(value: str) -> str | None:
     body = strip(value[1:].removesuffix("]"))
     items: list[str] = []
     position = 0
-    while position < len(body):
-        match = _ITEM.match(body, position)
-        if match is None or not _is_flat(match[3] or ""):
+    while position < len(body) and (match := _ITEM.match(body, position)):
+        word = strip(match[3] or "")
+        if not _is_flat(word):
             return None
         quoted = match[1] if match[1] is not None else match[2]
-        items.append(fhicl.quote(quoted) if quoted is not None else fhicl.atom(match[3]))
+        items.append(fhicl.quote(quoted) if quoted is not None else fhicl.atom(word))
         position = match.end()
     return f"[{', '.join(items)}]"
 

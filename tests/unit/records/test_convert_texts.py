@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from rra_state.records import fhicl
 from rra_state.records.convert import boardreaders, boot, environment, metadata, ranks, settings, setup
 
@@ -42,6 +44,12 @@ def test_a_block_without_an_empty_line_after_it_ends_at_the_next_known_key() -> 
     made = values(metadata.to_fhicl(b"a logfiles: \nx:/1\nb logfiles: \ny:/2\nDAQInterface stop time: now\n"))
 
     assert made == {"a_logfiles": ["x:/1"], "b_logfiles": ["y:/2"], "daqinterface_stop_time": "now"}
+
+
+def test_an_empty_line_ends_a_block_whatever_key_follows() -> None:
+    made = values(metadata.to_fhicl(b"a logfiles: \nx:/1\n\nRun type: physics\n"))
+
+    assert made == {"a_logfiles": ["x:/1"], "Run_type": "physics"}
 
 
 def test_older_keys_are_known() -> None:
@@ -148,6 +156,14 @@ def test_list_items_are_unchanged() -> None:
     )
 
     assert made == {"packages": ["artdaq-core", "a/b", "host:1.5", "x, y", "wib[13]0", 3], "open": ["a", "b"]}
+
+
+def test_a_hostile_list_costs_no_time() -> None:
+    started = time.perf_counter()
+
+    settings.to_fhicl(b"a: [ b" + b" " * 200_000 + b"c, " + b"'" * 50_000 + b'"x' * 50_000 + b"\n")
+
+    assert time.perf_counter() - started < 5
 
 
 def test_settings_keys_and_values() -> None:
