@@ -124,9 +124,7 @@ def read(
         total = sum(signature[2] for signature in before.values())
         if total > max_record_bytes:
             raise place.fault(f"the record has {total} bytes, more than the limit of {max_record_bytes}", _LIMIT_HINT)
-        files = tuple(
-            SourceFile(name, _read_file(place, name, max_file_bytes, before[name])) for name in sorted(before)
-        )
+        files = tuple(SourceFile(name, _read_file(place, name, max_file_bytes)) for name in sorted(before))
         after, _ = _inventory(place)
         changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
         if changed:
@@ -236,12 +234,12 @@ def _why_not_archived(name: str, mode: int) -> str | None:
 # ---- the files -----------------------------------------------------------------------------------------------------
 
 
-def _read_file(place: _Place, name: str, limit: int, known: Signature | None = None) -> bytes:
-    """The bytes of a regular file, which must still be the one that was listed as `known`."""
+def _read_file(place: _Place, name: str, limit: int) -> bytes:
+    """The bytes of a regular file. Whether it is the one that was listed, a second look at the directory tells."""
     try:
         with open(os.open(name, _OPEN_FILE, dir_fd=place.descriptor), "rb") as stream:
             status = os.fstat(stream.fileno())
-            if not stat.S_ISREG(status.st_mode) or (known and known != _signature(status)):
+            if not stat.S_ISREG(status.st_mode):
                 raise place.changed(name)
             if status.st_size > limit:
                 raise place.fault(f"has {status.st_size} bytes, more than the limit of {limit}", _LIMIT_HINT, name)
