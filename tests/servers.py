@@ -18,11 +18,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 import requests
+from pydantic import SecretStr
 
 from scripts.ucondb_dev.postgres import Postgres
 
@@ -131,6 +133,20 @@ class Folder:
     @property
     def url(self) -> str:
         return self.server.url
+
+    def settings(self, **changes: object) -> SimpleNamespace:
+        """What the section `ucon_db` would hold for it."""
+        values = {
+            "server_url": self.url,
+            "folder_name": self.folder,
+            "object_name": "configuration",
+            "timeout_seconds": 10.0,
+            "writer_user": self.user,
+            "writer_password": SecretStr(self.password),
+            "verify_tls": True,
+            "ca_bundle": None,
+        }
+        return SimpleNamespace(**(values | changes))
 
     def stats(self) -> dict[str, int]:
         """Requests since the folder was made: {"puts": n, "gets": n, "other": n}."""
