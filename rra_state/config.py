@@ -23,7 +23,7 @@ from rra_state.records import convert
 PASSWORD_VARIABLE = "UCONDB_PASSWORD"  # noqa: S105 - the variable's name
 PASSWORD_CREDENTIAL = "ucondb_password"  # noqa: S105 - the credential's name
 
-Seconds = Annotated[float, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -31,6 +31,21 @@ class Section(BaseModel):
     """What all sections share: no unknown key, no change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _absent(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        """A key without a value, or with an empty one where none is allowed, counts as left out.
+
+        An empty path would be the current directory: it is never what was meant.
+        """
+        field = cls.model_fields[info.field_name or ""]
+        optional = not field.is_required() and field.default is None
+        if not field.is_required() and (value is None or (value == "" and optional)):
+            return field.get_default(call_default_factory=True)
+        if value == "" and field.annotation is Path:
+            raise ValueError("must not be empty")
+        return value
 
 
 class App(Section):
@@ -106,7 +121,7 @@ class UconDBSection(Section):
     """Folder the blobs go to."""
     object_name: str = "configuration"
     """Object in that folder; the key is the run number."""
-    timeout_seconds: Annotated[float, Field(gt=0)] = 30
+    timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30
     """Longest wait for an answer."""
     writer_user: str = ""
     """User allowed to write."""
@@ -128,7 +143,7 @@ class Validation(Section):
 
 
 class AppFuzz(Section):
-    """Deliberate faults, for tests of the existing archiver. Read, and refused when switched on."""
+    """Deliberate faults, for tests of the existing archiver. Read; this version makes none and says so."""
 
     random_skip_percent: Percent = 0
     """Share of runs to skip."""
@@ -223,10 +238,12 @@ class Settings(Section):
         files = value.get("files") if isinstance(value, dict) else value
         if files is None:
             return None
+        if not isinstance(files, list | tuple):
+            raise ValueError("must be a list such as [boot, metadata]")
         try:
             return tuple(sorted(convert.selection(map(str, files))))
         except ConfigError as error:
-            raise ValueError(str(error)) from error
+            raise ValueError(str(error).removeprefix("fhiclize_generate: ")) from error
 
 
 def load(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ) -> Settings:
@@ -244,7 +261,7 @@ def load(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ) 
         mapping = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or "not YAML"
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed"
         raise ConfigError(f"not YAML: {problem}", path=path, line=mark and mark.line + 1) from error
     if not isinstance(mapping, dict):
         raise ConfigError("the configuration is empty", path=path, hint="start from config/config.yaml")
@@ -264,8 +281,8 @@ def _checked(mapping: dict[str, Any], text: str, path: Path, environ: Mapping[st
 def _with_default_paths(mapping: dict[str, Any]) -> dict[str, Any]:
     """Write those defaults of `app` that refer to other keys into the mapping, so that they are expanded too."""
     app = mapping.get("app")
-    if not isinstance(app, dict):
-        return mapping
+    if not isinstance(app, dict) or not app.get("work_dir"):
+        return mapping  # what is missing is told when the rest is checked
     defaults = {name: str(field.default) for name, field in App.model_fields.items() if "${" in str(field.default)}
     given = {key: value for key, value in app.items() if value is not None}
     return {**mapping, "app": {**defaults, **given}}
@@ -278,7 +295,7 @@ def _anchored(mapping: dict[str, Any], directory: Path) -> dict[str, Any]:
         values = mapping.get(section)
         if isinstance(values, dict) and isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             result[section] = {
-                key: str(directory / Path(value).expanduser())
+                key: os.path.join(directory, os.path.expanduser(value))  # noqa: PTH111, PTH118 - an unknown ~name stays
                 if key in field.annotation.model_fields
                 and "Path" in str(field.annotation.model_fields[key].annotation)
                 and isinstance(value, str)

@@ -15,8 +15,16 @@ def explain(error: ValidationError, model: type[BaseModel], text: str, path: Pat
     """One ConfigError for all findings; the line is the first one's. Values are left out: one may be a secret."""
     findings = error.errors(include_input=False, include_url=False)
     tree = yaml.compose(text, Loader=yaml.SafeLoader)
-    messages = [_message(tuple(map(str, found["loc"])), found["type"], found["msg"], model) for found in findings]
-    return ConfigError("; ".join(messages), path=path, line=_line(tree, findings[0]["loc"]))
+    messages = [_message(_key(found["loc"], model), found["type"], found["msg"], model) for found in findings]
+    return ConfigError("; ".join(dict.fromkeys(messages)), path=path, line=_line(tree, findings[0]["loc"]))
+
+
+def _key(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[str, ...]:
+    """The location as far as the file has it: pydantic adds which choice of a union, or which item, it looked at."""
+    depth = 1
+    while depth < len(location) and _known(model, tuple(map(str, location[:depth]))):
+        depth += 1
+    return tuple(map(str, location[:depth]))
 
 
 def _message(location: tuple[str, ...], kind: str, message: str, model: type[BaseModel]) -> str:
@@ -26,12 +34,15 @@ def _message(location: tuple[str, ...], kind: str, message: str, model: type[Bas
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(location[-1], _known(model, location[:-1]), n=1, cutoff=0.0)
         return f"{key} is not known; the nearest known key is {'.'.join((*location[:-1], *near))}"
+    if kind == "string_type":
+        return f"{key} must be a text (put it in quotes)"
+    message = message.removeprefix("Value error, ")
     return f"{key}: {message[0].lower()}{message[1:]}"
 
 
 def _known(model: type[BaseModel], section: tuple[str, ...]) -> list[str]:
     for name in section:
-        annotation = model.model_fields[name].annotation
+        annotation = model.model_fields[name].annotation if name in model.model_fields else None
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return []
         model = annotation

@@ -17,6 +17,8 @@ from rra_state.errors import ConfigError
 
 _REFERENCE = re.compile(r"\$\{(?:[^{}]|\{[^{}]*\})*\}")
 _KEY = re.compile(r"\$\{([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?=[}:])")
+_VARIABLE = re.compile(r"\$\{[A-Za-z_]\w*[^\w\s.]")
+_DEFAULT = re.compile(r"\$\{([A-Za-z_]\w*):-(.*)\}", re.DOTALL)
 _SECRETS = ("password", "token")
 
 
@@ -54,15 +56,25 @@ class _Expander:
             raise self._error(where, f"refers to itself: {' -> '.join([*self._open, name])}")
         self._open.append(name)
         try:
-            return _REFERENCE.sub(lambda match: self._reference(match[0], where), value)
+            return self._replaced(value, where)
         finally:
             self._open.pop()
+
+    def _replaced(self, value: str, where: tuple[str, ...]) -> str:
+        if "${" in _REFERENCE.sub("", value) and not where[-1].endswith(_SECRETS):
+            raise self._error(where, f"{value} cannot be expanded: a brace is not closed")
+        return _REFERENCE.sub(lambda match: self._reference(match[0], where), value)
 
     def _reference(self, reference: str, where: tuple[str, ...]) -> str:
         key = _KEY.match(reference)
         target = self._lookup(key[1], where) if key else None
         if target is not None:
             return str(self._value(*target))
+        default = _DEFAULT.fullmatch(reference)
+        if default:
+            return self._environ.get(default[1]) or self._replaced(default[2], where)
+        if not _VARIABLE.match(reference):
+            raise self._error(where, f"{reference} cannot be expanded: neither a key nor a variable")
         try:
             return str(expandvars.expand(reference, environ=self._environ, nounset=True))
         except expandvars.UnboundVariable:
