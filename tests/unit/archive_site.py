@@ -1,0 +1,74 @@
+"""A small site: directories, a configuration, and short ways to say what happened to runs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rra_state import config
+from rra_state.config import Settings
+from rra_state.errors import RecordError
+from rra_state.markers import Tree
+from rra_state.outcome import Facts, Failure, Marker, Outcome, Stage
+from rra_state.state import Keeper
+
+METADATA = "Config name: standard\nComponent #0: component01\n"
+STOP = "\nDAQInterface stop time: Thu Oct 17 10:08:25 UTC 2024\n"
+
+
+@dataclass
+class Site:
+    """One archiver's directories below `root`; `app` are further keys of that section."""
+
+    root: Path
+    app: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.records.mkdir(exist_ok=True)
+        file = self.root / "config.yaml"
+        file.write_text(
+            yaml.safe_dump(
+                {
+                    "app": {"work_dir": "work", **self.app},
+                    "source_files": {"run_records_dir": "records"},
+                    "artdaq_db": {"database_uri": f"filesystemdb://{self.root}/artdaqdb"},
+                    "ucon_db": {"server_url": "http://localhost:1/app", "folder_name": "run_records"},
+                }
+            )
+        )
+        self.settings: Settings = config.load(file, {})
+        self.tree = Tree(self.settings.app.work_dir)
+        self.tree.prepare()
+
+    @property
+    def records(self) -> Path:
+        return self.root / "records"
+
+    def keeper(self, stage: Stage = "import") -> Keeper:
+        return Keeper(self.settings, stage)
+
+    def record(self, *runs: int, ended: bool = True, age: float = 0) -> None:
+        """Write records. ended: with a stop time. age: seconds since the DAQ last wrote to them."""
+        for run in runs:
+            directory = self.records / str(run)
+            directory.mkdir(exist_ok=True)
+            metadata = directory / "metadata.txt"
+            metadata.write_text(METADATA + (STOP if ended else ""))
+            for path in (metadata, directory):
+                changed = path.stat().st_mtime - age
+                os.utime(path, (changed, changed))
+
+    def archive(self, stage: Stage, *runs: int, **facts: Any) -> None:
+        """Put markers."""
+        self.tree.write_markers(Marker.of(stage, run, Facts(verified=True, **facts)) for run in runs)
+
+    def fail(self, stage: Stage, *runs: int, message: str = "is broken") -> None:
+        """Put failure records."""
+        self.tree.write_failures(
+            Failure.of(stage, Outcome(run, error=RecordError(message, run=run)), self.tree.failure(stage, run))
+            for run in runs
+        )
