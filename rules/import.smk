@@ -3,6 +3,6 @@ rule import_run:
     output:
         marker="markers/import/{run}.json",
     params:
-        config=run.settings.path,
+        config=cycle.settings.path,
     script:
         "../scripts/import_runs.py"

@@ -5,6 +5,6 @@ rule migrate_run:
     output:
         marker="markers/migrate/{run}.json",
     params:
-        config=run.settings.path,
+        config=cycle.settings.path,
     script:
         "../scripts/migrate_runs.py"

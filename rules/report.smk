@@ -1,6 +1,6 @@
 rule report:
     """Print the status of all runs: what is safe, what is missing, what to do."""
     params:
-        config=run.settings.path,
+        config=cycle.settings.path,
     script:
         "../scripts/status_report.py"

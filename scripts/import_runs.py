@@ -1,7 +1,5 @@
 """Import stage as a Snakemake script: one run, when the workflow runs without its executor."""
 
-from __future__ import annotations
-
 from rra_state.import_stage import import_runs
 from rra_state.single import run_job
 

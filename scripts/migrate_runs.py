@@ -1,7 +1,5 @@
 """Migration stage as a Snakemake script: one run, when the workflow runs without its executor."""
 
-from __future__ import annotations
-
 from rra_state.migrate_stage import migrate_runs
 from rra_state.single import run_job
 

@@ -1,7 +1,5 @@
 """Status report as a Snakemake script."""
 
-from __future__ import annotations
-
 import sys
 
 from rra_state import config, report, status
