@@ -1,0 +1,315 @@
+"""The planner: which runs a cycle takes, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rra_state import plan
+from rra_state.errors import ConfigError, SourceUnreadable, UsageError
+from rra_state.plan import WINDOW_KEY, Planner, Selection, Window
+from tests.unit.archive_site import Site
+
+FULL, INCREMENTAL, RETRY = Selection(), Selection(mode="incremental"), Selection(mode="retry")
+
+
+def only(*runs: int) -> Selection:
+    return Selection(only=frozenset(runs))
+
+
+def windows(site: Site, selection: Selection = FULL) -> list[Window]:
+    return list(Planner(site.settings).windows(selection))
+
+
+def taken(site: Site, selection: Selection = FULL) -> tuple[set[int], set[int]]:
+    """Imports and migrations of the cycle."""
+    found = windows(site, selection)
+    return {run for w in found for run in w.imports}, {run for w in found for run in w.migrations}
+
+
+def cycle(site: Site) -> None:
+    """What the end of a cycle does."""
+    planner = Planner(site.settings)
+    for stage in ("import", "migrate"):
+        site.keeper(stage).update(planner.known(stage), attempted=True)  # type: ignore[arg-type]
+
+
+def test_a_full_cycle_takes_every_missing_run_through_both_stages(site: Site) -> None:
+    site.record(*range(1, 7))
+    site.archive("import", 1, 2, 3)
+    site.archive("migrate", 1)
+
+    assert taken(site) == ({4, 5, 6}, {2, 3, 4, 5, 6})
+
+
+def test_a_full_cycle_takes_failed_runs_again(site: Site) -> None:
+    site.record(1, 2)
+    site.archive("import", 1)
+    site.fail("import", 2)
+    site.fail("migrate", 1)
+    cycle(site)
+
+    assert taken(site) == ({2}, {1, 2})
+
+
+def test_nothing_to_do_is_no_window(site: Site) -> None:
+    site.record(1)
+    site.archive("import", 1)
+    site.archive("migrate", 1)
+
+    assert windows(site) == []
+
+
+def test_a_run_archived_earlier_is_migrated_although_its_record_is_gone_from_disk(site: Site) -> None:
+    site.archive("import", 5)
+
+    assert taken(site) == (set(), {5})
+
+
+def test_runs_still_being_written_are_left_for_later(site: Site) -> None:
+    site.record(1, 4)
+    site.record(2, ended=False)
+    site.record(3, ended=False, age=7200)
+
+    assert taken(site) == ({1, 3, 4}, {1, 3, 4})
+
+
+def test_a_record_without_metadata_is_taken_once_settled_so_that_its_fault_is_named(site: Site) -> None:
+    site.record(1, age=7200)
+    (site.records / "1" / "metadata.txt").unlink()
+
+    planner = Planner(site.settings, now=site.records.stat().st_mtime + 9999)
+
+    assert [window.imports for window in planner.windows(FULL)] == [{1}]
+
+
+def test_a_stage_alone_leaves_the_other_one_out(site: Site) -> None:
+    site.record(1, 2)
+    site.archive("import", 1)
+
+    assert taken(site, Selection(stages=("import",))) == ({2}, set())
+    assert taken(site, Selection(stages=("migrate",))) == (set(), {1})
+
+
+def test_incremental_mode_leaves_failed_runs_to_a_retry(site: Site) -> None:
+    site.record(*range(1, 8))
+    site.archive("import", 1, 2, 4)
+    site.archive("migrate", 1, 2)
+    site.fail("import", 3)
+    site.fail("migrate", 4)
+    cycle(site)
+
+    assert taken(site, INCREMENTAL) == ({5, 6, 7}, {5, 6, 7})
+
+
+def test_incremental_mode_takes_runs_that_came_late(site: Site) -> None:
+    site.record(5, 7)
+    site.archive("import", 5, 7)
+    site.archive("migrate", 5, 7)
+    cycle(site)
+    site.record(6)
+
+    assert taken(site, INCREMENTAL) == ({6}, {6})
+
+
+def test_incremental_mode_begins_above_an_operators_reset(site: Site) -> None:
+    site.record(11999, 12000, 12001, 12002)
+    site.settings.app.import_state_file.write_text('{"last_contiguous_run": 12000, "last_attempted_run": 12000}')
+
+    assert taken(site, INCREMENTAL)[0] == {12001, 12002}
+
+
+def test_a_retry_takes_the_runs_of_the_failure_log_and_no_other(site: Site) -> None:
+    site.record(*range(1, 8))
+    site.archive("import", 1)
+    site.fail("import", 2)
+    cycle(site)
+    with site.settings.app.import_failure_log.open("a") as log:
+        log.write("6\n1\n")
+
+    imports, _ = taken(site, Selection(stages=("import",), mode="retry"))
+
+    assert imports == {2, 6}
+
+
+def test_a_retry_of_migrations_takes_those_of_its_own_log(site: Site) -> None:
+    site.record(1, 2, 3)
+    site.archive("import", 1, 2)
+    site.archive("migrate", 1)
+    site.fail("migrate", 2)
+    cycle(site)
+
+    assert taken(site, Selection(stages=("migrate",), mode="retry")) == (set(), {2})
+
+
+@pytest.mark.xfail(strict=True, reason="_wanted gives the whole log; Snakemake then imports the run as well")
+def test_a_retry_offers_no_run_for_migration_that_is_not_in_artdaqdb(site: Site) -> None:
+    site.settings.app.migrate_failure_log.write_text("900\n")
+
+    assert taken(site, Selection(stages=("migrate",), mode="retry")) == (set(), set())
+
+
+def test_named_runs_are_taken_and_no_others(site: Site) -> None:
+    site.record(1, 2, 3)
+    site.archive("import", 1)
+
+    assert taken(site, only(1, 3)) == ({3}, {1, 3})
+
+
+def test_named_runs_that_exist_nowhere_are_told(site: Site) -> None:
+    site.record(1)
+    site.archive("import", 7)
+
+    assert Planner(site.settings).not_found(only(1, 7, 8)) == {8}
+
+
+@pytest.mark.parametrize(("mode", "number"), [(INCREMENTAL, 3), (FULL, 30)])
+def test_batch_size_limits_each_stage_and_counts_tenfold_in_full_mode(
+    make_site: Callable[..., Site], mode: Selection, number: int
+) -> None:
+    site = make_site(batch_size=3)
+    site.record(*range(1, 41))
+    site.archive("import", *range(101, 141))
+
+    imports, migrations = taken(site, mode)
+
+    assert imports == set(range(1, number + 1))
+    assert len(migrations) == number
+
+
+def test_batch_size_does_not_limit_what_was_named(make_site: Callable[..., Site]) -> None:
+    site = make_site(batch_size=1)
+    site.record(*range(1, 21))
+    site.settings.app.import_failure_log.write_text("1\n2\n3\n")
+
+    assert taken(site, only(*range(1, 21)))[0] == set(range(1, 21))
+    assert taken(site, Selection(stages=("import",), mode="retry"))[0] == {1, 2, 3}
+
+
+def test_runs_not_ready_use_nothing_of_the_limit(make_site: Callable[..., Site]) -> None:
+    site = make_site(batch_size=2)
+    site.record(1, 2, ended=False)
+    site.record(3, 4, 5)
+
+    assert taken(site, INCREMENTAL)[0] == {3, 4}
+
+
+def test_never_tried_runs_go_first_so_that_old_failures_do_not_use_up_the_limit(
+    make_site: Callable[..., Site],
+) -> None:
+    site = make_site(batch_size=1)
+    site.record(*range(1, 21))
+    site.fail("import", *range(1, 11))
+    cycle(site)
+
+    assert taken(site)[0] == set(range(11, 21))
+
+
+def test_the_newest_runs_go_first_if_asked(make_site: Callable[..., Site]) -> None:
+    site = make_site(window_size=2)
+    site.record(1, 2, 3, 10)
+
+    found = windows(site, Selection(order="newest"))
+
+    assert [window.targets() for window in found] == [
+        ["markers/migrate/10.json", "markers/migrate/3.json"],
+        ["markers/migrate/2.json", "markers/migrate/1.json"],
+    ]
+
+
+def test_windows_take_each_run_once_and_both_its_stages_together(make_site: Callable[..., Site]) -> None:
+    site = make_site(window_size=3)
+    site.record(*range(1, 8))
+    site.archive("import", 2)
+
+    found = windows(site)
+
+    assert [len(window) for window in found] == [3, 3, 1]
+    assert [window.imports for window in found] == [{1, 3}, {4, 5, 6}, {7}]
+    assert [window.migrations for window in found] == [{1, 2, 3}, {4, 5, 6}, {7}]
+
+
+def test_planning_writes_nothing(site: Site) -> None:
+    site.record(1, 2)
+    before = sorted(path.relative_to(site.root) for path in site.root.rglob("*"))
+
+    windows(site, INCREMENTAL)
+
+    assert sorted(path.relative_to(site.root) for path in site.root.rglob("*")) == before
+
+
+def test_only_records_about_to_be_planned_are_opened(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.record(*range(1, 21))
+    site.archive("import", *range(1, 19))
+    site.archive("migrate", *range(1, 19))
+    cycle(site)
+    opened = []
+    readiness = plan.source.readiness
+
+    def spy(directory: Path, run: int, *rest: float) -> object:
+        opened.append(run)
+        return readiness(directory, run, *rest)
+
+    monkeypatch.setattr(plan.source, "readiness", spy)
+    taken(site, INCREMENTAL)
+
+    assert sorted(opened) == [19, 20]
+
+
+def test_unreadable_records_stop_the_plan(site: Site) -> None:
+    site.records.rmdir()
+
+    with pytest.raises(SourceUnreadable):
+        windows(site)
+
+
+def test_entries_that_are_no_runs_are_told_with_the_reason(site: Site) -> None:
+    site.record(1)
+    (site.records / "007").mkdir()
+    (site.records / "notes").mkdir()
+
+    assert dict(Planner(site.settings).ignored()) == {"007": "is no run number", "notes": "is no run number"}
+
+
+# ---- windows on their way to the Snakefile -------------------------------------------------------------------------
+
+
+def test_a_window_survives_the_way_through_snakemakes_config() -> None:
+    window = Window(frozenset({1, 2, 3, 9}), frozenset({2, 5}), "newest", explicit=True)
+
+    assert Window.from_mapping(window.mapping()) == window
+    assert Window.from_mapping(Window().mapping()) == Window()
+
+
+def test_only_the_last_marker_of_a_run_is_asked_for() -> None:
+    window = Window(frozenset({1, 2}), frozenset({2, 3}))
+
+    assert window.targets() == ["markers/import/1.json", "markers/migrate/2.json", "markers/migrate/3.json"]
+    assert window.targets("import") == ["markers/import/1.json", "markers/import/2.json"]
+    assert window.targets("migrate") == ["markers/migrate/2.json", "markers/migrate/3.json"]
+
+
+def test_a_plain_snakemake_does_the_first_window_of_a_full_cycle(make_site: Callable[..., Site]) -> None:
+    site = make_site(window_size=2)
+    site.record(1, 2, 3)
+
+    assert plan.current(site.settings, {}).imports == {1, 2}
+
+
+def test_the_command_lines_window_is_taken_as_it_is(site: Site) -> None:
+    window = Window(frozenset({7}), frozenset({7, 8}))
+
+    assert plan.current(site.settings, {WINDOW_KEY: window.mapping()}) == window
+
+
+@pytest.mark.parametrize("given", ["1-3", {}, {"import": "1"}, 5])
+def test_a_window_written_by_hand_is_refused(site: Site, given: object) -> None:
+    with pytest.raises(ConfigError, match="command line's own use"):
+        plan.current(site.settings, {WINDOW_KEY: given})
+
+
+def test_a_window_of_something_else_than_runs_is_refused(site: Site) -> None:
+    with pytest.raises(UsageError, match='"x" is no run'):
+        plan.current(site.settings, {WINDOW_KEY: {"import": "x", "migrate": "", "order": "oldest", "explicit": False}})
