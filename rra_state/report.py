@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
@@ -16,9 +17,10 @@ SHOWN = 10
 
 
 def text(status: Status) -> str:
-    """The whole report, at most 80 columns wide where run numbers allow it."""
-    sections = (_verdict, _places, _stages, _gaps, _failures, _kept, _ignored, _recommendations)
-    return "\n".join(line for section in sections for line in section(status)) + "\n"
+    """The whole report, at most 80 columns wide but for names and commands that are longer."""
+    sections = (_verdict, _places, _stages, _gaps, _failures, _kept, _ignored)
+    told = (part for section in sections for line in section(status) for part in _folded(line))
+    return "\n".join([*told, *_recommendations(status)]) + "\n"
 
 
 def places(status: Status) -> pd.DataFrame:
@@ -49,6 +51,8 @@ def _verdict(status: Status) -> Iterator[str]:
         yield "NOT KNOWN: a place cannot be read (see below)."
     elif waiting:
         yield f"NOT SAFE YET: {_count(len(waiting), 'run')} on disk not in UconDB."
+    elif not disk:
+        yield f"NO RUN ON DISK in {status.settings.source_files.run_records_dir}: is it mounted?"
     else:
         yield f"SAFE: every complete run on disk ({len(disk - status.open)}) is in UconDB."
     if status.open:
@@ -59,7 +63,7 @@ def _places(status: Status) -> Iterator[str]:
     yield from _heading("Places")
     table = places(status)
     if len(table):
-        yield from table.to_string(index=False, na_rep="-").splitlines()
+        yield from table.astype(object).where(table.notna(), "-").to_string(index=False).splitlines()
     for place in status.places:
         if place.error is not None:
             yield f"{place.name}: {place.error}"
@@ -134,18 +138,25 @@ def _recommendations(status: Status) -> Iterator[str]:
     command = f"./run_archiver.sh {status.settings.path}"
     steps = []
     if not status.readable:
-        steps.append(f"mend what the lines above say, then: {command} --check")
+        steps.append(f"{command} --check\n    once what the lines above say is mended")
     else:
         disk, artdaqdb, ucondb = (place.runs for place in status.places)
         logged = {run for progress in status.progress for run in progress.log}
         steps += [
-            f"{command} --retry-failed-{progress.stage}    (once the reasons above are mended)"
+            f"{command} --retry-failed-{progress.stage}\n    once the reasons above are mended"
             for progress in status.progress
             if progress.log
         ]
         if ((disk - artdaqdb - status.open) | (artdaqdb - ucondb)) - logged:
-            steps.append(f"{command} --incremental    (new runs wait)")
+            steps.append(f"{command} --incremental\n    new runs wait")
     yield from steps or ["nothing"]
+
+
+def _folded(line: str) -> list[str]:
+    """The line, or several if it is too long; a message with line ends in it stays one paragraph."""
+    if len(line) <= WIDTH and "\n" not in line:
+        return [line]
+    return textwrap.wrap(line, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def _heading(title: str) -> Iterator[str]:
