@@ -16,6 +16,9 @@ from typing import Any, Protocol
 from rra_state import worker
 from rra_state.config import Settings
 
+START_SECONDS = 60
+"""Longest wait for worker processes to come up."""
+
 
 class Pool(Protocol):
     """Workers. `submit` may raise, and its futures may hold, BrokenExecutor: a worker died; `renew`, then go on."""
@@ -55,7 +58,7 @@ class ProcessPool:
 
     def renew(self) -> None:
         """See Pool."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._kill()
         self._executor = self._started()
 
     def ask_to_stop(self) -> None:
@@ -65,7 +68,11 @@ class ProcessPool:
     def close(self) -> None:
         """See Pool."""
         self._stop.set()
-        for process in list((self._executor._processes or {}).values()):
+        self._kill()
+
+    def _kill(self) -> None:
+        """End the workers for good: they ignore the SIGTERM with which an executor ends the mates of a dead one."""
+        for process in self._processes:
             process.kill()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
@@ -76,7 +83,8 @@ class ProcessPool:
         with _main_hidden():
             # A worker would otherwise import Snakemake's main module again: 0.7 s of a core for each.
             pending = [executor.submit(os.getpid) for _ in range(self.size)]
-        wait(pending, timeout=60)
+        wait(pending, timeout=START_SECONDS)
+        self._processes = list(executor._processes.values())
         return executor
 
 

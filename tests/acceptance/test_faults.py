@@ -1,0 +1,246 @@
+"""Faults in the middle of work: a place that fails costs no run anything, a bad record costs only itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from scripts.make_run_records import make_records
+from tests.acceptance.site import Site
+
+
+def test_a_bad_record_fails_alone_and_names_run_file_and_remedy(site: Site) -> None:
+    make_records(6, site.records, first_run=1, breaks={3: "no-metadata", 5: "empty"})
+
+    done = site.archive_runs(status=1)
+
+    site.assert_archived_once({1, 2, 4, 6})
+    assert "run 3: " in done.stderr
+    assert "metadata.txt" in done.stderr
+    assert "run 5: " in done.stderr
+    assert site.failures("import") == [3, 5]
+    assert site.failures("migrate") == []
+    assert site.state("import") == {"last_contiguous_run": 2, "last_attempted_run": 6}
+
+
+def test_a_repaired_record_is_taken_by_the_retry(site: Site) -> None:
+    make_records(3, site.records, first_run=1, breaks={2: "no-metadata"})
+    site.archive_runs(status=1)
+    make_records(1, site.records, first_run=2)
+
+    site.archive_runs("--retry-failed-import")
+    site.archive_runs("--incremental")
+
+    site.assert_archived_once({1, 2, 3})
+    assert site.failures("import") == []
+    assert site.state("import") == {"last_contiguous_run": 3, "last_attempted_run": 3}
+
+
+def test_names_that_are_no_runs_are_ignored_and_told(site: Site) -> None:
+    site.make(2)
+    for name in ("0003", "tmp"):
+        (site.records / name).mkdir()
+    (site.records / "4").write_text("a file")
+    (site.records / "5").symlink_to("nowhere")
+
+    site.archive_runs()
+
+    site.assert_archived_once({1, 2})
+    report = site.archive_runs("--report-status").stdout
+    assert all(f"\n{name}: " in report for name in ("0003", "tmp", "4", "5"))
+
+
+def test_a_file_that_is_no_fhicl_is_kept_and_named(site: Site) -> None:
+    make_records(2, site.records, first_run=1, breaks={2: "bad-fcl"})
+
+    done = site.archive_runs()
+
+    site.assert_archived_once({1, 2})
+    line = next(line for line in done.stderr.splitlines() if "kept as text" in line)
+    assert line.startswith("run 2: reader01.fcl line ")
+    assert list(site.marker("import", 2)["kept"]) == ["reader01.fcl"]
+
+
+def _wrong_password(site: Site) -> None:
+    site.ucondb.password = "wrong"
+    site.configure()
+
+
+def _unknown_folder(site: Site) -> None:
+    site.configure(ucon_db={"folder_name": "nosuch"})
+
+
+def _unreachable(site: Site) -> None:
+    site.configure(ucon_db={"server_url": "http://127.0.0.1:9/ucondb"})
+
+
+def _archive_is_a_file(site: Site) -> None:
+    (site.root / "file").write_text("")
+    site.configure(artdaq_db={"database_uri": f"filesystemdb://{site.root}/file"})
+
+
+def _no_records(site: Site) -> None:
+    site.configure(source_files={"run_records_dir": str(site.root / "nosuch")})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (_wrong_password, "wrong user or password"),
+        (_unknown_folder, "nosuch"),
+        (_unreachable, "127.0.0.1:9"),
+        (_archive_is_a_file, "file"),
+        (_no_records, "nosuch"),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_one_error_and_no_runs_failure(
+    site: Site, spoil: Callable[[Site], None], words: str
+) -> None:
+    site.make(60)
+    spoil(site)
+
+    done = site.archive_runs("--incremental", "-q", status=1)
+
+    errors = done.stderr.strip().splitlines()
+    assert len(errors) == 1, errors
+    assert words in errors[0]
+    assert not list(site.work.glob("failures/*/*.json"))
+    assert site.markers("migrate") == set()
+    _mend(site)
+    site.archive_runs("--incremental")
+    site.assert_archived_once(range(1, 61))
+    assert site.failures("import") == site.failures("migrate") == []
+
+
+def _mend(site: Site) -> None:
+    site.ucondb.password = "secret"
+    from tests import servers
+
+    site.ucondb.password = servers.PASSWORD
+    site.configure()
+
+
+def test_ucondb_stopped_in_the_middle_of_a_cycle_costs_no_run(site: Site) -> None:
+    site.make(300)
+    cycle = site.start(site.command())
+    wait_until(lambda: len(site.markers("migrate")) >= 30)
+    site.ucondb.stop()
+    output, _ = cycle.communicate(timeout=60)
+    assert cycle.returncode == 1, output
+    assert 30 <= len(site.markers("migrate")) < 300
+    assert not list(site.work.glob("failures/migrate/*.json"))
+
+    site.ucondb.start()
+    site.archive_runs("--incremental")
+
+    site.assert_archived_once(range(1, 301))
+    assert site.failures("import") == site.failures("migrate") == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_lets_runs_in_hand_finish_and_writes_the_state(site: Site, number: int) -> None:
+    site.make(200)
+    cycle = site.start(site.command())
+    wait_until(lambda: len(site.markers("import")) >= 20)
+
+    os.kill(cycle.pid, number)
+    output, _ = cycle.communicate(timeout=30)
+
+    assert cycle.returncode == 130, output
+    done = site.markers("import")
+    assert 20 <= len(done) < 200
+    assert site.state("import")["last_attempted_run"] == max(done)
+    assert not list(site.work.glob("failures/*/*.json"))
+    site.archive_runs("--incremental")
+    site.assert_archived_once(range(1, 201))
+    assert site.failures("import") == site.failures("migrate") == []
+
+
+def test_three_signals_end_at_once_and_the_next_cycle_completes(site: Site) -> None:
+    site.make(200)
+    cycle = site.start(site.command())
+    wait_until(lambda: len(site.markers("import")) >= 20)
+
+    for _ in range(3):
+        os.kill(cycle.pid, signal.SIGINT)
+        wait_until(lambda: True)
+    began = time.monotonic()
+    cycle.communicate(timeout=30)
+
+    assert cycle.returncode == 130
+    assert time.monotonic() - began < 10
+    site.archive_runs()
+    site.assert_archived_once(range(1, 201))
+
+
+def test_a_killed_cycle_needs_no_manual_step(site: Site) -> None:
+    site.make(200)
+    cycle = site.start(site.command())
+    wait_until(lambda: len(site.markers("import")) >= 20)
+
+    os.killpg(cycle.pid, signal.SIGKILL)
+    cycle.communicate(timeout=30)
+
+    site.archive_runs("--incremental")
+    site.assert_archived_once(range(1, 201))
+    assert site.failures("import") == site.failures("migrate") == []
+    assert not [path for path in site.root.rglob(".*.tmp")]
+
+
+def test_a_killed_worker_costs_no_run(site: Site) -> None:
+    site.make(200)
+    cycle = site.start(site.command())
+    wait_until(lambda: len(site.markers("import")) >= 20)
+
+    os.kill(_a_worker_of(cycle.pid), signal.SIGKILL)
+    output, _ = cycle.communicate(timeout=90)
+
+    assert cycle.returncode == 0, output
+    site.assert_archived_once(range(1, 201))
+
+
+def test_two_instances_at_once_do_not_disturb_each_other(site: Site) -> None:
+    site.make(150)
+    first = site.start(site.command())
+    wait_until(lambda: len(site.markers("import")) >= 1)
+
+    (site.work / ".archiver.lock").unlink()
+    second = site.archive_runs(status=1)
+    third = site.snakemake(status=1)
+
+    for refused in (second.stderr, third.stderr):
+        assert f"process {first.pid}" in refused
+        assert "Traceback" not in refused
+    output, _ = first.communicate(timeout=90)
+    assert first.returncode == 0, output
+    site.assert_archived_once(range(1, 151))
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Look every few milliseconds until it is so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def _a_worker_of(cycle: int) -> int:
+    """A worker process: a grandchild whose parent is the fork server."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents[int(stat.parent.name)] = int(fields[1])
+    commands = {
+        pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in parents if Path(f"/proc/{pid}/cmdline").exists()
+    }
+    children = [pid for pid, parent in parents.items() if parent == cycle]
+    servers = [pid for pid, parent in parents.items() if parent in children and b"forkserver" in commands.get(pid, b"")]
+    return next(pid for pid, parent in parents.items() if parent in servers)
