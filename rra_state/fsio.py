@@ -33,22 +33,23 @@ def write_batch(files: Iterable[tuple[Path, bytes]], *, mode: int = 0o644) -> No
     """Write many files so that all of them are durable when the call returns.
 
     As `write_atomic`, but with one `syncfs` for all contents and one fsync per directory: 160 files of 12 kB take 8 ms
-    instead of 51 ms. A crash in between leaves any of the files old and any new, none mixed. Raises OSError.
+    instead of 51 ms. A crash in between leaves any of the files old and any new, none mixed. Of a path that comes twice
+    the last content counts. Raises OSError, and what `files` raises.
     """
-    pending: list[tuple[Path, Path]] = []
+    pending: dict[Path, Path] = {}
     try:
         for path, data in files:
-            pending.append((_temporary(path), path))
-            _write(pending[-1][0], data, mode, sync=False)
-        for directory in _one_per_file_system({path.parent for _, path in pending}):
+            pending[path] = _temporary(path)
+            _write(pending[path], data, mode, sync=False)
+        for directory in _one_per_file_system({path.parent for path in pending}):
             _sync_file_system(directory)
-        for temporary, path in pending:
+        for path, temporary in pending.items():
             temporary.replace(path)
-    except OSError:
-        for temporary, _ in pending:
+    except BaseException:
+        for temporary in pending.values():
             temporary.unlink(missing_ok=True)
         raise
-    for directory in {path.parent for _, path in pending}:
+    for directory in {path.parent for path in pending}:
         sync_directory(directory)
 
 

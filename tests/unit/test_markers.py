@@ -1,0 +1,138 @@
+"""The marker tree: what was written is found again, and only that."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rra_state import fsio
+from rra_state.errors import RecordError, WorkDirError
+from rra_state.markers import Tree
+from rra_state.outcome import Facts, Failure, Marker, Outcome
+from tests.unit.archive_site import Site
+
+
+def test_an_archived_run_has_a_marker_with_all_an_audit_needs(site: Site) -> None:
+    facts = Facts(verified=True, configuration="standard", fingerprint="ab", kept={"a.fcl": "line 3"}, size=10)
+
+    site.tree.write_markers([Marker.of("import", 7, facts)])
+
+    marker = site.tree.marker("import", 7)
+    assert marker is not None
+    assert marker.items() >= {"run": 7, "stage": "import", "configuration": "standard", "fingerprint": "ab"}.items()
+    assert marker.items() >= {"verified": True, "size": 10, "kept": {"a.fcl": "line 3"}, "stop_time": None}.items()
+    assert {"archived", "archiver", "host"} <= marker.keys()
+    assert "facts" not in marker
+
+
+def test_runs_of_the_stages_are_told_apart(site: Site) -> None:
+    site.archive("import", 1, 2)
+    site.archive("migrate", 1)
+    site.fail("migrate", 2)
+
+    assert (site.tree.archived("import"), site.tree.archived("migrate")) == ({1, 2}, {1})
+    assert (site.tree.failed("import"), site.tree.failed("migrate")) == (set(), {2})
+
+
+def test_success_removes_the_failure_record_of_that_stage_only(site: Site) -> None:
+    site.fail("import", 7, 8)
+    site.fail("migrate", 7)
+
+    site.archive("import", 7)
+
+    assert (site.tree.failed("import"), site.tree.failed("migrate")) == ({8}, {7})
+
+
+def test_a_failure_record_counts_attempts_and_remembers_the_first_time(site: Site) -> None:
+    site.fail("import", 7, message="first")
+    before = site.tree.failure("import", 7)
+
+    site.tree.write_failures([Failure.of("import", Outcome(7, error=RecordError("second", run=7), tries=3), before)])
+
+    after = site.tree.failure("import", 7)
+    assert before is not None
+    assert after is not None
+    assert (after.kind, after.message, after.attempts) == ("RecordError", "run 7: second", 4)
+    assert after.first == before.first <= after.last
+
+
+def test_a_run_without_a_stop_time_is_watched(site: Site) -> None:
+    site.tree.write_markers([Marker.of("import", 7, Facts(verified=True))], watch=[7])
+
+    assert site.tree.watched() == {7}
+
+
+def test_what_is_no_run_in_the_tree_is_not_counted(site: Site) -> None:
+    site.archive("import", 7)
+    directory = site.tree.marker_path("import", 7).parent
+    for name in (".8.json.tmp", "9.json.bak", "010.json", "notes.json", "11", ".json"):
+        (directory / name).write_text("{}")
+
+    assert site.tree.archived("import") == {7}
+
+
+def test_a_tree_that_is_not_there_is_empty_and_reading_makes_nothing(tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "none")
+
+    assert (tree.archived("import"), tree.failed("migrate"), tree.watched()) == (set(), set(), set())
+    assert tree.marker("import", 7) is None
+    assert tree.failure("import", 7) is None
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "5", "\udcff"])
+def test_a_damaged_marker_is_named_with_what_to_do(site: Site, text: str) -> None:
+    path = site.tree.marker_path("import", 7)
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+
+    with pytest.raises(WorkDirError, match=r"markers/import/7\.json: cannot be read as JSON \(remove it"):
+        site.tree.marker("import", 7)
+
+
+@pytest.mark.parametrize("text", ["{}", '{"run": 7}', '{"unknown": 1}'])
+def test_a_failure_record_of_another_shape_is_named(site: Site, text: str) -> None:
+    site.tree.failure_path("import", 7).write_text(text)
+
+    with pytest.raises(WorkDirError, match=r"failures/import/7\.json"):
+        site.tree.failure("import", 7)
+
+
+def test_a_full_disk_is_a_fault_of_the_place(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fsio, "_sync_file_system", full)
+
+    with pytest.raises(WorkDirError, match="cannot be written: no space left on device") as caught:
+        site.archive("import", 7)
+
+    assert caught.value.stops_cycle
+    assert str(site.tree.root) in str(caught.value)
+    assert site.tree.archived("import") == set()
+
+
+def test_a_failure_record_is_kept_if_the_marker_cannot_be_written(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.fail("import", 7)
+    monkeypatch.setattr(fsio, "write_batch", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
+
+    with pytest.raises(WorkDirError):
+        site.archive("import", 7)
+
+    assert site.tree.failed("import") == {7}
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "work").write_text("")
+
+    with pytest.raises(WorkDirError, match="cannot be written"):
+        Tree(tmp_path / "work").prepare()
+
+
+def test_markers_are_plain_json_for_other_programs(site: Site) -> None:
+    site.archive("migrate", 7, sha256="ab", adler32=5, ucondb_data_key="7")
+
+    values = json.loads(site.tree.marker_path("migrate", 7).read_text())
+
+    assert (values["run"], values["sha256"], values["adler32"]) == (7, "ab", 5)
