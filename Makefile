@@ -1,0 +1,46 @@
+# Run Record Archiver. `make demo` shows it, `make test` checks it; both set up what they need in .venv.
+VENV ?= .venv
+DEMO ?= demo
+RECORDS ?=
+PYTHON := $(VENV)/bin/python
+PYTEST := $(PYTHON) -m pytest -n 2 --dist worksteal
+
+.PHONY: help setup demo demo-start demo-stop test test-long lint bench clean
+
+help:           ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: $(VENV)/.ready   ## Make the environment in .venv
+
+$(VENV)/.ready: pyproject.toml
+	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	test -x $(PYTHON) || python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: setup     ## Archive 60 made-up runs (or those in RECORDS=DIR) end to end, and show what went where
+	@$(PYTHON) -m scripts.demo --directory $(DEMO) run $(if $(RECORDS),--records $(RECORDS))
+
+demo-start: setup   ## Bring the demo's servers back on the same data
+	@$(PYTHON) -m scripts.demo --directory $(DEMO) start
+
+demo-stop: setup    ## Stop the demo's servers
+	@$(PYTHON) -m scripts.demo --directory $(DEMO) stop
+
+test: setup     ## Run all tests
+	$(PYTEST)
+
+test-long: setup    ## The same with many more examples of the model-based tests
+	HYPOTHESIS_PROFILE=long $(PYTEST) --timeout 7200
+
+lint: setup     ## Check style, types and generated files
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	$(PYTHON) -m scripts.make_config_docs --check
+
+bench: setup    ## Measure; prints the table of docs/performance.md
+	$(PYTHON) -m tests.bench.cycle
+
+clean:          ## Remove what make made (stop the demo first)
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
