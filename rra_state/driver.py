@@ -24,6 +24,7 @@ from rra_state.stores.artdaqdb.base import ArtdaqDB
 
 CHUNK = 25
 """Runs handed to a worker at once: enough to share an fsync and an index, few enough to stop within seconds."""
+SMALL_CHUNK = 4
 CHUNKS_PER_WORKER = 2
 
 
@@ -130,8 +131,13 @@ class Driver:
         busy = [chunk.stage for chunk in self._in_hand.values()]
         stage = min(waiting, key=busy.count)
         ready = work.ready[stage]
-        size = min(CHUNK, max(1, -(-len(ready) // (CHUNKS_PER_WORKER * self._pool.size))))
-        return _Chunk(stage, tuple(ready.popleft() for _ in range(size)), self._generation)
+        numbers = tuple(ready.popleft() for _ in range(self._chunk_size(len(ready))))
+        return _Chunk(stage, numbers, self._generation)
+
+    def _chunk_size(self, waiting: int) -> int:
+        """Large while much waits, smaller towards the end so that all workers finish together, never tiny."""
+        even_share = -(-waiting // self._pool.size)
+        return min(CHUNK, max(-(-even_share // CHUNKS_PER_WORKER), min(SMALL_CHUNK, even_share)))
 
     def _submit(self, chunk: _Chunk) -> None:
         located = self._artdaqdb.locate(chunk.numbers)
