@@ -67,7 +67,7 @@ def test_a_run_without_a_stop_time_is_watched(site: Site) -> None:
 def test_what_is_no_run_in_the_tree_is_not_counted(site: Site) -> None:
     site.archive("import", 7)
     directory = site.tree.marker_path("import", 7).parent
-    for name in (".8.json.tmp", "9.json.bak", "010.json", "notes.json", "11", ".json"):
+    for name in (".8.json.tmp", "9.json.bak", "010.json", "notes.json", "11", "12.jsom", ".json"):
         (directory / name).write_text("{}")
 
     assert site.tree.archived("import") == {7}

@@ -1,0 +1,125 @@
+"""Log file and console."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rra_state import log
+from rra_state.errors import WorkDirError
+from rra_state.log import MAX_AGE_SECONDS, AgingFileHandler
+from tests.unit.archive_site import Site
+
+
+@pytest.fixture(autouse=True)
+def own_handlers() -> Iterator[None]:
+    """Give every test the logger as a fresh process has it."""
+    before = log.log.handlers[:], log.log.propagate, log.log.level
+    log.log.handlers[:] = []
+    yield
+    for handler in log.log.handlers:
+        handler.close()
+    log.log.handlers[:], log.log.propagate = before[:2]
+    log.log.setLevel(before[2])
+
+
+def test_the_file_has_utc_times_levels_and_what_is_important_enough(make_site: Callable[..., Site]) -> None:
+    site = make_site(log_file="logs/archiver.log", log_level="WARNING")
+
+    log.setup(site.settings.app, to_console=False)
+    log.log.info("unimportant")
+    log.log.warning("run %d: kept", 7)
+
+    (line,) = (site.root / "logs" / "archiver.log").read_text().splitlines()
+    stamp, rest = line[:20], line[20:]
+    assert rest == " WARNING run 7: kept"
+    assert abs(time.mktime(time.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ")) - time.mktime(time.gmtime())) < 60
+
+
+def test_the_console_has_plain_lines_at_its_own_level(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    log.setup(site.settings.app, level=logging.INFO)
+    log.log.debug("a detail")
+    log.log.info("news")
+
+    assert capsys.readouterr().err == "news\n"
+
+
+def test_setting_up_twice_tells_everything_once(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    log.setup(site.settings.app)
+    log.setup(site.settings.app)
+    log.log.info("news")
+
+    assert capsys.readouterr().err == "news\n"
+
+
+def test_without_a_log_file_none_is_made(site: Site) -> None:
+    before = sorted(site.root.rglob("*"))
+
+    log.setup(site.settings.app, to_console=False)
+
+    assert log.log.handlers == []
+    assert sorted(site.root.rglob("*")) == before
+
+
+def test_a_log_file_that_cannot_be_written_is_named_with_its_key(make_site: Callable[..., Site]) -> None:
+    site = make_site(log_file="records/a-file/archiver.log")
+    (site.records / "a-file").write_text("")
+
+    with pytest.raises(WorkDirError, match=r"archiver\.log: log file cannot be written: .* \(see app\.log_file\)"):
+        log.setup(site.settings.app)
+
+
+def _handler(path: Path, *, max_bytes: int = 0) -> AgingFileHandler:
+    handler = AgingFileHandler(path, maxBytes=max_bytes, backupCount=2, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    return handler
+
+
+def _say(handler: logging.Handler, text: str, at: float) -> None:
+    record = logging.LogRecord("rra", logging.INFO, __file__, 1, text, None, None)
+    record.created = at
+    handler.emit(record)
+
+
+def _stamp(age: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - age)) + "Z INFO first line\n"
+
+
+@pytest.mark.parametrize(("age", "rotated"), [(MAX_AGE_SECONDS + 60, True), (MAX_AGE_SECONDS - 60, False)])
+def test_a_file_is_begun_anew_after_14_days_however_often_the_program_is_started(
+    tmp_path: Path, age: float, rotated: bool
+) -> None:
+    path = tmp_path / "a.log"
+    path.write_text(_stamp(age))
+
+    handler = _handler(path)
+    _say(handler, "news", time.time())
+    _say(handler, "more", time.time())
+    handler.close()
+
+    assert (tmp_path / "a.log.1").exists() is rotated
+    assert path.read_text().endswith("news\nmore\n")
+
+
+def test_a_file_is_begun_anew_when_it_is_full(tmp_path: Path) -> None:
+    handler = _handler(tmp_path / "a.log", max_bytes=10)
+    for text in ("first", "second", "third"):
+        _say(handler, text, time.time())
+    handler.close()
+
+    contents = [(tmp_path / name).read_text() for name in ("a.log", "a.log.1", "a.log.2")]
+    assert contents == ["third\n", "second\n", "first\n"]
+
+
+def test_a_file_of_another_program_is_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text("no time here\n")
+
+    handler = _handler(tmp_path / "a.log")
+    _say(handler, "news", time.time())
+    handler.close()
+
+    assert (tmp_path / "a.log").read_text() == "no time here\nnews\n"

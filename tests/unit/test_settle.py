@@ -1,0 +1,155 @@
+"""The driver's part of a chunk: index before markers, markers before success."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from rra_state import fsio
+from rra_state.errors import ArchiverError, IndexDamaged, RecordError, StoreUnavailable
+from rra_state.outcome import Facts, Outcome
+from rra_state.settle import Settler
+from rra_state.stores.artdaqdb.base import Location, Staged
+from tests.unit.archive_site import Site
+
+
+class Store:
+    """Remembers what was published, and what the tree said then."""
+
+    def __init__(self, site: Site, error: ArchiverError | None = None) -> None:
+        self.site = site
+        self.error = error
+        self.published: list[int] = []
+        self.markers_then: set[int] = set()
+
+    def publish(self, staged: Sequence[Staged]) -> None:
+        self.markers_then = self.site.tree.archived("import")
+        if self.error is not None:
+            raise self.error
+        self.published += [item.location.run for item in staged]
+
+
+def imported(run: int, *, changed: bool = True, stop_time: str | None = "then", verified: bool = True) -> Outcome:
+    staged = Staged(Location(run, f"{run}/standard", "v0", ()), changed, "2026-11-23T20:20:41.006+0000")
+    return Outcome(run, facts=Facts(verified=verified, stop_time=stop_time, config_name="standard"), staged=staged)
+
+
+def settler(site: Site, store: Store) -> Settler:
+    return Settler(site.tree, store)  # type: ignore[arg-type]
+
+
+def test_imported_runs_are_visible_before_they_have_a_marker(site: Site) -> None:
+    store = Store(site)
+
+    final = settler(site, store).settle("import", [imported(1), imported(2)])
+
+    assert store.published == [1, 2]
+    assert store.markers_then == set()
+    assert site.tree.archived("import") == {1, 2}
+    assert all(outcome.archived for outcome in final)
+
+
+def test_content_that_is_visible_already_is_not_published_again(site: Site) -> None:
+    store = Store(site)
+
+    settler(site, store).settle("import", [imported(1, changed=False), Outcome(2, facts=Facts(verified=False))])
+
+    assert store.published == []
+    assert site.tree.archived("import") == {1, 2}
+
+
+def test_a_failed_run_gets_a_record_and_no_marker_and_harms_no_other(site: Site) -> None:
+    outcomes = [imported(1), Outcome(2, error=RecordError("bad", run=2), tries=3)]
+
+    final = settler(site, Store(site)).settle("import", outcomes)
+
+    failure = site.tree.failure("import", 2)
+    assert site.tree.archived("import") == {1}
+    assert failure is not None
+    assert (failure.kind, failure.message, failure.attempts) == ("RecordError", "run 2: bad", 3)
+    assert [outcome.archived for outcome in final] == [True, False]
+
+
+def test_a_run_not_tried_gets_neither_marker_nor_record(site: Site) -> None:
+    settler(site, Store(site)).settle("migrate", [Outcome(1, error=StoreUnavailable())])
+
+    assert (site.tree.archived("migrate"), site.tree.failed("migrate")) == (set(), set())
+
+
+def test_an_index_that_cannot_be_written_leaves_all_of_the_chunk_untried(site: Site) -> None:
+    fault = IndexDamaged("cannot be written")
+
+    final = settler(site, Store(site, fault)).settle("import", [imported(1), imported(2)])
+
+    assert [outcome.error for outcome in final] == [fault, fault]
+    assert all(outcome.untried for outcome in final)
+    assert site.tree.archived("import") == set()
+
+
+def test_a_full_disk_leaves_all_of_the_chunk_untried(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fsio, "_sync_file_system", full)
+
+    final = settler(site, Store(site)).settle("import", [imported(1), Outcome(2, error=RecordError(run=2))])
+
+    assert all(outcome.untried and outcome.facts is None for outcome in final)
+    assert site.tree.failed("import") == set()
+
+
+def test_a_fault_that_is_no_places_is_not_hidden(site: Site) -> None:
+    with pytest.raises(RecordError):
+        settler(site, Store(site, RecordError("a bug"))).settle("import", [imported(1)])
+
+
+def test_a_verified_record_without_a_stop_time_is_watched(site: Site) -> None:
+    outcomes = [imported(1), imported(2, stop_time=None), imported(3, stop_time=None, verified=False)]
+
+    settler(site, Store(site)).settle("import", outcomes)
+
+    assert site.tree.watched() == {2}
+
+
+def test_a_migrations_marker_tells_what_the_import_knew(site: Site) -> None:
+    site.archive("import", 7, fingerprint="ab", config_name="standard", kept={"a.fcl": "line 3"})
+
+    settler(site, Store(site)).settle("migrate", [Outcome(7, facts=Facts(verified=True, size=10))])
+
+    marker = site.tree.marker("migrate", 7)
+    assert marker is not None
+    assert marker.items() >= {"fingerprint": "ab", "config_name": "standard", "size": 10, "verified": True}.items()
+    assert marker["kept"] == {"a.fcl": "line 3"}
+
+
+def test_a_migration_without_an_import_marker_is_settled_all_the_same(site: Site) -> None:
+    settler(site, Store(site)).settle("migrate", [Outcome(7, facts=Facts(verified=True))])
+
+    assert site.tree.archived("migrate") == {7}
+
+
+@pytest.mark.xfail(strict=True, reason="WorkDirError of reading the old record: the whole chunk is untried, for ever")
+def test_a_damaged_failure_record_does_not_stop_the_archive(site: Site) -> None:
+    site.tree.failure_path("import", 2).write_text("")
+
+    final = settler(site, Store(site)).settle("import", [imported(1), Outcome(2, error=RecordError("bad", run=2))])
+
+    assert [outcome.untried for outcome in final] == [False, False]
+    assert site.tree.failure("import", 2) is not None
+
+
+@pytest.mark.xfail(strict=True, reason="untried, so Snakemake removes its durable marker")
+def test_a_run_whose_marker_is_durable_is_not_called_untried(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise fsio_full
+
+    fsio_full = OSError(28, "No space left on device")
+    write = fsio.write_batch
+    batches = iter(range(9))
+    monkeypatch.setattr(fsio, "write_batch", lambda files: write(files) if next(batches) == 0 else full())
+
+    final = settler(site, Store(site)).settle("import", [imported(1), Outcome(2, error=RecordError(run=2))])
+
+    assert site.tree.archived("import") == {1}
+    assert final[0].archived

@@ -1,0 +1,158 @@
+"""What a cycle tells while it works."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from rra_state import telling
+from rra_state.errors import Interrupted, RecordError, StoreUnavailable
+from rra_state.outcome import Facts, Outcome
+from rra_state.telling import VARIABLE, Logger, Sender, lines, teller, when_nobody_listens
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reader, writer = os.pipe()
+    yield reader, writer
+    for descriptor in (reader, writer):
+        try:
+            os.close(descriptor)
+        except OSError:
+            continue
+
+
+@pytest.fixture
+def messages(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    monkeypatch.setattr(telling.log, "propagate", True)
+    caplog.set_level(logging.DEBUG, telling.log.name)
+    return caplog
+
+
+def events(pipe: tuple[int, int]) -> list[dict[str, Any]]:
+    """What was sent; closes the writer."""
+    os.close(pipe[1])
+    with os.fdopen(os.dup(pipe[0]), "rb") as stream:
+        return [json.loads(line) for line in stream]
+
+
+OUTCOMES = [
+    Outcome(1, facts=Facts(verified=True)),
+    Outcome(2, error=RecordError("bad", run=2)),
+    Outcome(3, error=StoreUnavailable()),
+]
+
+
+def test_the_command_line_hears_which_runs_are_archived_and_which_failed(pipe: tuple[int, int]) -> None:
+    teller({VARIABLE: str(pipe[1])}, {}).settled("import", OUTCOMES)
+
+    (event,) = events(pipe)
+    assert (event["stage"], event["archived"], event["failed"]) == ("import", [1], [2])
+    assert [logging.ERROR, "run 2: bad"] in event["lines"]
+
+
+@pytest.mark.parametrize(("error", "interrupted"), [(Interrupted("by a person"), True), (StoreUnavailable("x"), False)])
+def test_the_command_line_hears_why_a_cycle_ends_early(
+    pipe: tuple[int, int], error: Interrupted | StoreUnavailable, interrupted: bool
+) -> None:
+    Sender(pipe[1]).stopped(error)
+
+    assert events(pipe) == [{"stopped": str(error), "interrupted": interrupted}]
+
+
+def test_an_event_larger_than_the_pipe_arrives_whole(pipe: tuple[int, int]) -> None:
+    outcomes = [Outcome(run, error=RecordError("x" * 1000, run=run)) for run in range(300)]
+    received: list[dict[str, Any]] = []
+
+    def read() -> None:
+        with os.fdopen(os.dup(pipe[0]), "rb") as stream:
+            received.append(json.loads(stream.readline()))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    Sender(pipe[1]).settled("import", outcomes)
+    reader.join(10)
+
+    assert received[0]["failed"] == list(range(300))
+
+
+def test_file_names_that_are_not_utf8_do_not_break_an_event(pipe: tuple[int, int]) -> None:
+    Sender(pipe[1]).settled("import", [Outcome(1, error=RecordError("bad", run=1, path="a\udcff.fcl"))])
+
+    assert events(pipe)[0]["failed"] == [1]
+
+
+def test_a_plain_snakemake_logs_counts_and_failures(messages: pytest.LogCaptureFixture) -> None:
+    news = teller({}, {"import": 5, "migrate": 0})
+
+    news.settled("import", OUTCOMES)
+    news.settled("import", [Outcome(4, facts=Facts(verified=True))])
+    news.stopped(StoreUnavailable("no answer"))
+
+    told = [record.getMessage() for record in messages.records if record.levelno >= logging.INFO]
+    assert told == [
+        "run 2: bad",
+        "import: 1 of 5 runs in artdaqDB, 1 failed",
+        "import: 2 of 5 runs in artdaqDB, 1 failed",
+        "no answer",
+    ]
+
+
+def test_a_percent_sign_in_a_message_is_only_a_percent_sign(messages: pytest.LogCaptureFixture) -> None:
+    Logger({"import": 1, "migrate": 0}).settled("import", [Outcome(1, error=RecordError("100%s of it", run=1))])
+
+    assert "run 1: 100%s of it" in messages.messages
+
+
+def test_a_run_not_tried_is_not_told_as_failed() -> None:
+    assert list(lines("import", Outcome(1, error=StoreUnavailable()))) == []
+
+
+def test_a_failure_names_its_run_once() -> None:
+    assert list(lines("import", Outcome(7, error=RecordError("bad")))) == [(logging.ERROR, "run 7: bad")]
+    assert list(lines("import", Outcome(7, error=RecordError("bad", run=7)))) == [(logging.ERROR, "run 7: bad")]
+
+
+def test_kept_and_skipped_files_are_told_by_the_import_alone() -> None:
+    facts = Facts(verified=True, kept={"a.fcl": "line 3: no"}, skipped={"x": "is a link"})
+    outcome = Outcome(7, facts=facts, note="a note")
+
+    told = list(lines("import", outcome))
+
+    assert (logging.WARNING, "run 7: a.fcl line 3: no; kept as text") in told
+    assert (logging.WARNING, "run 7: x is not archived: is a link") in told
+    assert (logging.INFO, "a note") in told
+    assert not any(level == logging.WARNING for level, _ in lines("migrate", outcome))
+
+
+def test_what_the_check_of_the_metadata_found_is_an_error() -> None:
+    facts = Facts(verified=True, problems=("components is missing",))
+
+    assert (logging.ERROR, "run 7: validation: components is missing") in list(
+        lines("migrate", Outcome(7, facts=facts))
+    )
+
+
+def test_a_workflow_notices_that_its_command_line_is_gone(pipe: tuple[int, int]) -> None:
+    gone = threading.Event()
+    when_nobody_listens({VARIABLE: str(pipe[1])}, gone.set)
+    early = gone.is_set()
+
+    os.close(pipe[0])
+
+    assert gone.wait(10)
+    assert not early
+
+
+def test_without_a_command_line_nobody_is_watched() -> None:
+    before = threading.active_count()
+
+    when_nobody_listens({}, lambda: None)
+
+    assert threading.active_count() == before
