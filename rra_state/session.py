@@ -14,6 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from rra_state import config, fsio, log, plan, telling
 from rra_state.config import Settings
 from rra_state.errors import ArchiverError, ConfigError, Interrupted
@@ -110,10 +112,13 @@ def update_state(settings: Settings, *, attempted: bool = False, explicit: bool 
 def _settings(mapping: Mapping[str, Any], files: Sequence[str | Path]) -> Settings:
     if len(files) != 1:
         raise ConfigError("the workflow needs exactly one configuration", hint="snakemake --configfile CONFIG.yaml")
-    unknown = set(mapping) - set(config.Settings.model_fields) - _OWN_KEYS
-    if unknown:
-        raise ConfigError(f"--config {min(unknown)}: settings come from {files[0]} alone", hint="change that file")
-    return config.load(files[0])
+    settings = config.load(files[0])
+    written = yaml.safe_load(Path(files[0]).read_text(encoding="utf-8"))
+    changed = [key for key in mapping if key not in _OWN_KEYS and mapping[key] != written.get(key)]
+    if changed:
+        # Scripts and workers read the file; they would not see it.
+        raise ConfigError(f"--config {changed[0]}: settings come from {files[0]} alone", hint="change that file")
+    return settings
 
 
 def _refuse_other_directory(settings: Settings, arguments: Sequence[str]) -> None:

@@ -1,0 +1,163 @@
+"""The workflow as a plain `snakemake` call from the repository root, with and without its executor."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rra_state.outcome import STAGES
+from rra_state.records import blob
+from tests.acceptance.site import REPOSITORY, Site
+from tests.acceptance.test_faults import wait_until
+
+SNAKEMAKE_LOGS = REPOSITORY / ".snakemake"
+
+
+def test_a_plain_call_archives_everything_and_writes_the_state(site: Site) -> None:
+    site.make(12)
+
+    done = site.snakemake()
+
+    site.assert_archived_once(range(1, 13))
+    assert site.state("migrate") == {"last_contiguous_run": 12, "last_attempted_run": 12}
+    assert "import: 12 of 12 runs in artdaqDB" in done.stderr
+
+
+def test_targets_name_a_stage_or_a_run(site: Site) -> None:
+    site.make(4)
+
+    site.snakemake("markers/migrate/3.json")
+    assert (site.markers("import"), site.markers("migrate")) == ({3}, {3})
+    site.snakemake("import_all")
+    assert (site.markers("import"), site.markers("migrate")) == ({1, 2, 3, 4}, {3})
+    site.snakemake("migrate_all")
+
+    site.assert_archived_once(range(1, 5))
+
+
+def test_the_report_target_prints_the_status(site: Site) -> None:
+    site.make(2)
+    site.snakemake()
+
+    done = site.snakemake("report")
+
+    assert "SAFE: every complete run on disk (2) is in UconDB." in done.stdout
+
+
+def test_a_dry_run_lists_the_missing_runs_and_changes_nothing(site: Site) -> None:
+    site.make(3)
+    site.snakemake("markers/migrate/1.json")
+    before = _everything(site.root)
+
+    done = site.snakemake("-n")
+
+    assert "markers/migrate/2.json" in done.stdout + done.stderr
+    assert "markers/migrate/1.json" not in done.stdout + done.stderr
+    assert _everything(site.root) == before
+
+
+def test_a_dry_run_before_the_first_cycle_makes_no_work_directory(site: Site) -> None:
+    site.make(2)
+
+    site.snakemake("-n")
+
+    assert [path for path in site.work.rglob("*") if ".snakemake" not in path.parts] == []
+
+
+def test_a_failed_run_fails_alone(site: Site) -> None:
+    site.make(6)
+    metadata = site.records / "4" / "metadata.txt"
+    metadata.parent.chmod(0o755)
+    metadata.unlink()
+
+    done = site.snakemake(status=1)
+
+    assert site.markers("migrate") == {1, 2, 3, 5, 6}
+    assert site.failures("import") == [4]
+    assert "run 4: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_the_executor_the_same_tree_and_the_same_bytes(site: Site, tmp_path: Path) -> None:
+    site.make(20)
+    site.snakemake()
+    with_executor = _stored(site)
+    other = _second_site(site, tmp_path / "other")
+
+    other.snakemake("--executor", "local", "--cores", "2")
+
+    other.assert_archived_once(range(1, 21))
+    assert _stored(other) == with_executor
+    assert other.state("import") == {"last_contiguous_run": 20, "last_attempted_run": 20}
+
+
+def test_two_plain_calls_at_once_are_one_call_and_one_line(site: Site) -> None:
+    site.make(120)
+    first = site.start(site.snakemake_command())
+    wait_until(lambda: len(site.markers("import")) >= 1)
+
+    second = site.snakemake(status=1)
+    third = site.archive_runs(status=1)
+
+    for refused in (second, third):
+        lines = [line for line in refused.stderr.splitlines() if "already running" in line]
+        assert len(lines) == 1
+        assert "Traceback" not in refused.stderr
+    output, _ = first.communicate(timeout=90)
+    assert first.returncode == 0, output
+    site.assert_archived_once(range(1, 121))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--config", "ucon_db=x"), "settings come from"),
+        (("--directory", "/tmp"), "the work directory is app.work_dir"),
+    ],
+)
+def test_what_would_split_the_archive_is_refused_in_one_line(
+    site: Site, arguments: tuple[str, ...], words: str
+) -> None:
+    site.make(1)
+
+    done = subprocess.run(
+        [*site.snakemake_command(), *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def _second_site(site: Site, root: Path) -> Site:
+    """Another archiver over the same records, with stores of its own."""
+    root.mkdir()
+    (root / "run_records").symlink_to(site.records)
+    folder = site.ucondb.fresh(site.ucondb.server, str(root))
+    return Site(root, folder)
+
+
+def _stored(site: Site) -> tuple[dict[str, bytes], list[dict[str, bytes]], list[tuple[str, ...]]]:
+    """Blobs, exported files, and what the markers have in common however they were made."""
+    archive = site.archive
+    exported = [archive.export(location).files for _, location in sorted(archive.locate(archive.runs()).items())]
+    times = {"archived", "ucondb_id", "ucondb_data_key"}
+    markers = [
+        tuple(f"{key}={value}" for key, value in site.marker(stage, run).items() if key not in times)
+        for stage in STAGES
+        for run in sorted(site.markers(stage))
+    ]
+    blobs = site.blobs()
+    assert all(blob.unpack(content).files for content in blobs.values())
+    return blobs, exported, markers
+
+
+def _everything(root: Path) -> dict[str, tuple[int, int]]:
+    """Every file but Snakemake's own, with size and time of change."""
+    return {
+        str(path): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in root.rglob("*")
+        if ".snakemake" not in path.parts and path.is_file()
+    }
