@@ -223,9 +223,9 @@ def test_few_runs_are_spread_over_all_workers() -> None:
 
     with driving(pool) as (driver, _):
         driver.add("import", range(1, 9))
-        pool.task(7)
+        pool.task(3)
 
-    assert {len(task.runs) for task in pool.tasks} == {1}
+    assert max(len(task.runs) for task in pool.tasks) == 2
 
 
 def test_the_check_of_the_metadata_is_asked_of_migrations_only() -> None:
@@ -301,7 +301,9 @@ def test_a_suspect_is_tried_while_nothing_else_is_in_hand() -> None:
     pool = FakePool(size=1)
 
     with driving(pool) as (driver, listener):
-        driver.add("import", [1, 2])
+        driver.add("import", [1])
+        pool.task(0)
+        driver.add("import", [2])
         pool.task(1).ends(BrokenExecutor("died"))
         driver.add("migrate", [9])
         pool.tasks[0].ends()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,16 @@ def own_handlers() -> Iterator[None]:
     log.log.setLevel(before[2])
 
 
+@pytest.fixture
+def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "America/Chicago")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_from_greenwich")
 def test_the_file_has_utc_times_levels_and_what_is_important_enough(make_site: Callable[..., Site]) -> None:
     site = make_site(log_file="logs/archiver.log", log_level="WARNING")
 
@@ -37,7 +48,7 @@ def test_the_file_has_utc_times_levels_and_what_is_important_enough(make_site: C
     (line,) = (site.root / "logs" / "archiver.log").read_text().splitlines()
     stamp, rest = line[:20], line[20:]
     assert rest == " WARNING run 7: kept"
-    assert abs(time.mktime(time.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ")) - time.mktime(time.gmtime())) < 60
+    assert abs(datetime.fromisoformat(stamp).timestamp() - time.time()) < 60
 
 
 def test_the_console_has_plain_lines_at_its_own_level(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
