@@ -12,6 +12,9 @@ from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import pydantic
+import pydantic.dataclasses
+
 from rra_state import fsio, runs
 from rra_state.config import Settings
 from rra_state.errors import StateFileError
@@ -32,20 +35,24 @@ class State:
         return max(self.last_contiguous_run, self.last_attempted_run)
 
 
-@dataclass(frozen=True, slots=True)
+@pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(strict=True, extra="forbid"))
 class Ledger:
     """What `state.py` remembers between cycles.
 
     base: the unbroken sequence is counted from here (0: from the lowest archived run). attempted: highest run tried.
     held: an operator's numbers, shown until a cycle attempts something. added: runs an operator wrote into the log.
+    state_digests, log_digests: of the contents that are ours; two while they are being replaced.
     """
 
     base: int = 0
     attempted: int | None = None
     held: State | None = None
     added: frozenset[int] = frozenset()
-    state_digest: str = ""
-    log_digest: str = ""
+    state_digests: tuple[str, ...] = ()
+    log_digests: tuple[str, ...] = ()
+
+
+_LEDGER = pydantic.TypeAdapter(Ledger)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,43 +140,56 @@ class Keeper:
         ledger = self._read_ledger()
         text = _read(self.state_file)
         if text is None:
-            ledger = replace(ledger, held=None)
-        elif _digest(text) != ledger.state_digest:
+            ledger = replace(ledger, base=0, attempted=None, held=None)
+        elif _digest(text) not in ledger.state_digests:
             edited = _parse_state(text, self.state_file, self.stage)
             ledger = replace(ledger, base=edited.last_contiguous_run, attempted=edited.last_attempted_run, held=edited)
         log = _read(self.log_file)
-        if log is not None and _digest(log) != ledger.log_digest:
+        if log is not None and _digest(log) not in ledger.log_digests:
             strangers = self.read_log() - set(derive(known, ledger).log)
             ledger = replace(ledger, added=ledger.added | strangers)
         return replace(ledger, added=ledger.added - known.archived)
 
     def write(self, known: Known, ledger: Ledger) -> Derived:
-        """Derive, and write what changed: ledger last, so that a crash in between is put right by the next call.
+        """Derive, and write what changed. Raises StateFileError (`Failed to write state file: Permission denied`).
 
-        Raises StateFileError (`Failed to write state file: Permission denied`).
+        While state file and log are replaced, the ledger knows their old and their new contents: a crash in between
+        must not look like an operator's edit.
         """
         derived = derive(known, ledger)
         state_text = (json.dumps(asdict(derived.state), indent=2) + "\n").encode()
         log_text = "".join(f"{run}\n" for run in derived.log).encode()
-        final = replace(
-            ledger,
-            attempted=derived.state.last_attempted_run,
-            state_digest=_digest(state_text),
-            log_digest=_digest(log_text),
+        new_state, new_log = (_digest(state_text),), (_digest(log_text),)
+        settled = replace(
+            ledger, attempted=derived.state.last_attempted_run, state_digests=new_state, log_digests=new_log
         )
-        ledger_text = (json.dumps(asdict(final), default=sorted) + "\n").encode()
-        files = ((self.state_file, state_text), (self.log_file, log_text), (self._ledger_file, ledger_text))
-        for path, text in files:
+        crossing = replace(
+            settled,
+            state_digests=tuple(dict.fromkeys(ledger.state_digests + new_state)),
+            log_digests=tuple(dict.fromkeys(ledger.log_digests + new_log)),
+        )
+        for path, text in (
+            (self._ledger_file, _encode(crossing)),
+            (self.state_file, state_text),
+            (self.log_file, log_text),
+            (self._ledger_file, _encode(settled)),
+        ):
             if _read(path) != text:
                 self._write(path, text)
         return derived
 
     def update(self, known: Known, *, attempted: bool = False, explicit: bool = False) -> Derived:
-        """Bring the files up to date. attempted: a cycle has just tried some run. Raises StateFileError."""
+        """Bring the files up to date. Raises StateFileError.
+
+        attempted: a cycle has just tried some run. Without one, what a killed cycle archived still counts, as far as no
+        untried run lies below.
+        """
         ledger = self.read(known)
         if attempted:
-            before = ledger.attempted or 0
-            ledger = replace(ledger, held=None, attempted=raised(known, before, explicit=explicit))
+            ledger = replace(ledger, held=None)
+        if ledger.held is None and ledger.attempted is not None:
+            highest = raised(known, ledger.attempted, explicit=explicit or not attempted)
+            ledger = replace(ledger, attempted=highest)
         return self.write(known, ledger)
 
     def _write(self, path: Path, text: bytes) -> None:
@@ -187,10 +207,8 @@ class Keeper:
         if text is None:
             return Ledger()
         try:
-            values = json.loads(text)
-            held = State(**values.pop("held")) if values.get("held") else None
-            return Ledger(**{**values, "held": held, "added": frozenset(values["added"])})
-        except (ValueError, TypeError, KeyError) as error:
+            return _LEDGER.validate_json(text)
+        except pydantic.ValidationError as error:
             raise _invalid(self._ledger_file, self.stage, "it is not the ledger this program writes") from error
 
 
@@ -223,6 +241,10 @@ def _read(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise StateFileError(f"cannot be read: {error.strerror}", path=path, hint="check owner and mode") from error
+
+
+def _encode(ledger: Ledger) -> bytes:
+    return json.dumps(asdict(ledger), default=sorted).encode() + b"\n"
 
 
 def _digest(text: bytes) -> str:
