@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from rra_state.errors import ArchiverError, Interrupted, WorkerLost
+from rra_state.errors import ArchiverError, Interrupted, WorkerLost, WorkersUnusable
 from rra_state.import_stage import import_runs
 from rra_state.migrate_stage import migrate_runs
 from rra_state.outcome import STAGES, Outcome, Stage
@@ -26,6 +26,9 @@ CHUNK = 25
 """Runs handed to a worker at once: enough to share an fsync and an index, few enough to stop within seconds."""
 SMALL_CHUNK = 4
 CHUNKS_PER_WORKER = 2
+
+BARREN_GENERATIONS = 5
+"""So many pools in a row without a finished chunk, and it is not the runs that kill the workers."""
 
 
 class Listener(Protocol):
@@ -76,7 +79,9 @@ class Driver:
         self._work = _Work()
         self._in_hand: dict[Future[list[Outcome]], _Chunk] = {}
         self._generation = 0
+        self._barren = 0
         self._fault: ArchiverError | None = None
+        self._told = False
         self._messages: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="rra-driver", daemon=True)
 
@@ -118,6 +123,8 @@ class Driver:
     def _next(self) -> _Chunk | None:
         """The next chunk, if there is one and a worker to give it to. Stages take turns, so that they overlap."""
         work = self._work
+        if any(chunk.alone for chunk in self._in_hand.values()):
+            return None
         if work.suspects:
             if self._in_hand:
                 return None
@@ -162,6 +169,7 @@ class Driver:
         except BrokenExecutor:
             self._lost(chunk)
             return
+        self._barren = 0
         final = self._settler.settle(chunk.stage, outcomes)
         self._listener.settled(chunk.stage, final)
         fault = next((outcome.error for outcome in final if outcome.untried), None)
@@ -171,13 +179,25 @@ class Driver:
     def _lost(self, chunk: _Chunk) -> None:
         """A worker died. Its runs, and those of every chunk that the pool lost with it, are tried once more, alone."""
         if chunk.generation == self._generation:
-            self._generation += 1
-            self._pool.renew()
+            try:
+                self._renew()
+            except WorkersUnusable as error:
+                self._listener.dropped(chunk.stage, chunk.numbers)
+                self._halt(error)
+                return
         if chunk.alone:
             lost = [Outcome(run, error=WorkerLost(run=run), tries=2) for run in chunk.numbers]
             self._listener.settled(chunk.stage, self._settler.settle(chunk.stage, lost))
         else:
             self._work.suspects.extend((chunk.stage, run) for run in chunk.numbers)
+
+    def _renew(self) -> None:
+        """New workers. Raises WorkersUnusable if they do not start, or if no pool in a row got anything done."""
+        self._barren += 1
+        self._generation += 1
+        if self._barren > BARREN_GENERATIONS:
+            raise WorkersUnusable
+        self._pool.renew()
 
     # ---- stopping ----
 
@@ -186,7 +206,6 @@ class Driver:
         if self._fault is None or isinstance(self._fault, Interrupted):
             self._fault = error
         self._pool.ask_to_stop()
-        self._drop()
 
     def _drop(self) -> None:
         for stage, waiting in self._work.ready.items():
@@ -196,5 +215,6 @@ class Driver:
         while self._work.suspects:
             stage, run = self._work.suspects.popleft()
             self._listener.dropped(stage, [run])
-        if not self._in_hand and self._fault is not None:
+        if not self._in_hand and self._fault is not None and not self._told:
+            self._told = True
             self._listener.stopped(self._fault)

@@ -145,6 +145,12 @@ class LockHeld(ArchiverError):
     stops_cycle = True
 
 
+class WorkersUnusable(ArchiverError):
+    """worker processes die again and again, whichever run they have; see the system's log (memory, limits)"""
+
+    stops_cycle = True
+
+
 class Interrupted(ArchiverError):
     """stopped by a signal"""
 

@@ -100,7 +100,7 @@ def _is_gone(process: str) -> bool:
     """True if no process has this id any more."""
     try:
         os.kill(int(process), 0)
-    except ValueError:
+    except (ValueError, OverflowError):
         return False
     except ProcessLookupError:
         return True

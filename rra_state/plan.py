@@ -147,7 +147,9 @@ class Planner:
         """Runs that the stage has to take, ready or not."""
         archived = self.tree.archived(stage)
         if selection.mode == "retry":
-            return Keeper(self.settings, stage).read_log() - archived
+            listed = Keeper(self.settings, stage).read_log() - archived
+            # A run that is in neither place stays an import's failure; a migration never imports.
+            return listed if stage == "import" else listed & offered
         missing = offered - archived
         if selection.only is not None:
             return missing & selection.only

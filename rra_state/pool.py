@@ -8,13 +8,14 @@ import signal
 import sys
 import types
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import forkserver
 from typing import Any, Protocol
 
 from rra_state import worker
 from rra_state.config import Settings
+from rra_state.errors import WorkersUnusable
 
 START_SECONDS = 60
 """Longest wait for worker processes to come up."""
@@ -29,7 +30,7 @@ class Pool(Protocol):
         """Have a worker call a stage's function with its own bench as second argument."""
 
     def renew(self) -> None:
-        """Replace the workers after one died."""
+        """Replace the workers after one died. Raises WorkersUnusable if the new ones do not start."""
 
     def ask_to_stop(self) -> None:
         """Let workers finish the run in hand and begin no other."""
@@ -82,8 +83,13 @@ class ProcessPool:
         )
         with _main_hidden():
             # A worker would otherwise import Snakemake's main module again: 0.7 s of a core for each.
-            pending = [executor.submit(os.getpid) for _ in range(self.size)]
-        wait(pending, timeout=START_SECONDS)
+            try:
+                pending = [executor.submit(os.getpid) for _ in range(self.size)]
+                for future in pending:
+                    future.result(timeout=START_SECONDS)
+            except (BrokenExecutor, TimeoutError) as error:
+                executor.shutdown(wait=False, cancel_futures=True)
+                raise WorkersUnusable from error
         self._processes = list(executor._processes.values())
         return executor
 

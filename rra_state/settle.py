@@ -5,13 +5,16 @@ Runs in one process at a time. Order matters: documents are durable before the i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rra_state.errors import ArchiverError
+from rra_state.errors import ArchiverError, WorkDirError
 from rra_state.markers import Tree
 from rra_state.outcome import Facts, Failure, Marker, Outcome, Stage
 from rra_state.stores.artdaqdb.base import ArtdaqDB
+
+log = logging.getLogger("rra")
 
 
 class Settler:
@@ -24,28 +27,39 @@ class Settler:
     def settle(self, stage: Stage, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Record these outcomes durably; give them back as they finally are.
 
-        A fault of the place (index or work directory not writable) turns every outcome it touches into an untried one.
+        A fault of the place (index or work directory not writable) turns those it kept from being recorded into
+        untried ones.
         """
+        final = {outcome.run: outcome for outcome in outcomes}
         try:
             if stage == "import":
                 self._artdaqdb.publish([o.staged for o in outcomes if o.archived and o.staged and o.staged.changed])
-            self._write(stage, outcomes)
+            self._mark(stage, [outcome for outcome in outcomes if outcome.archived])
         except ArchiverError as error:
-            if not error.stops_cycle:
-                raise
-            return [replace(outcome, error=error, facts=None) for outcome in outcomes]
-        return list(outcomes)
+            final |= _untried([outcome for outcome in outcomes if outcome.archived], error)
+        failed = [outcome for outcome in outcomes if not outcome.archived and not outcome.untried]
+        try:
+            self._tree.write_failures(
+                Failure.of(stage, outcome, self._before(stage, outcome.run)) for outcome in failed
+            )
+        except ArchiverError as error:
+            final |= _untried(failed, error)
+        return list(final.values())
 
-    def _write(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
-        archived = [(o.run, self._complete(stage, o.run, o.facts)) for o in outcomes if o.archived and o.facts]
+    def _mark(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
+        archived = [(o.run, self._complete(stage, o.run, o.facts)) for o in outcomes if o.facts]
         self._tree.write_markers(
             (Marker.of(stage, run, facts) for run, facts in archived),
             watch=[run for run, facts in archived if stage == "import" and facts.verified and not facts.stop_time],
         )
-        failed = [outcome for outcome in outcomes if not outcome.archived and not outcome.untried]
-        self._tree.write_failures(
-            Failure.of(stage, outcome, self._tree.failure(stage, outcome.run)) for outcome in failed
-        )
+
+    def _before(self, stage: Stage, run: int) -> Failure | None:
+        """The earlier failure record. A damaged one counts as none: it is about to be replaced."""
+        try:
+            return self._tree.failure(stage, run)
+        except WorkDirError as error:
+            log.warning("%s; it is written anew", error.message)
+            return None
 
     def _complete(self, stage: Stage, run: int, facts: Facts) -> Facts:
         """Give a migration's marker what only the import knew of the record."""
@@ -54,3 +68,10 @@ class Settler:
         imported = self._tree.marker("import", run) or {}
         names = ("config_name", "fingerprint", "start_time", "stop_time", "kept")
         return replace(facts, **{name: imported[name] for name in names if imported.get(name)})
+
+
+def _untried(outcomes: Sequence[Outcome], error: ArchiverError) -> dict[int, Outcome]:
+    """These outcomes, not recorded because of a fault of the place. Raises any other error."""
+    if not error.stops_cycle:
+        raise error
+    return {outcome.run: Outcome(outcome.run, error=error) for outcome in outcomes}

@@ -44,7 +44,7 @@ class Document:
     name: file name in the blob, `boot.fcl`.
     text: its bytes in the blob, FHiCL unless `kept`.
     source: for a converted or generated file, the untouched text file it was made from.
-    kept: why `text` is not FHiCL and is kept as plain text, `line 12: "a-b" is not a FHiCL value (quote it)`; else None.
+    kept: why `text` is not FHiCL and is kept as text, `line 12: "a-b" is not a FHiCL value (quote it)`; else None.
     """
 
     name: str

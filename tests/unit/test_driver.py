@@ -19,6 +19,7 @@ from rra_state.errors import (
     StoreUnavailable,
     WorkDirError,
     WorkerLost,
+    WorkersUnusable,
 )
 from rra_state.import_stage import import_runs
 from rra_state.outcome import Facts, Outcome, Stage
@@ -59,6 +60,7 @@ class FakePool:
         self.stopping = threading.Event()
         self.closed = False
         self.refuse: BaseException | None = None
+        self.cannot_start = False
         self._arrived = threading.Condition()
 
     def submit(self, function: Callable[..., Any], runs: tuple[int, ...], located: object, **options: Any) -> Any:
@@ -81,6 +83,8 @@ class FakePool:
         return self.tasks[number]
 
     def renew(self) -> None:
+        if self.cannot_start:
+            raise WorkersUnusable
         self.renewed += 1
 
     def ask_to_stop(self) -> None:
@@ -295,7 +299,6 @@ def test_all_chunks_that_a_dead_worker_takes_with_it_cost_one_renewal() -> None:
     assert listener.failed() == {}
 
 
-@pytest.mark.xfail(strict=True, reason="_next hands out other chunks beside the last suspect")
 def test_a_suspect_is_tried_while_nothing_else_is_in_hand() -> None:
     """Else another run that kills the worker would have the suspect blamed for it."""
     pool = FakePool(size=1)
@@ -428,7 +431,6 @@ def test_a_worker_that_dies_during_a_stop_costs_its_runs_nothing() -> None:
     assert listener.begun_not == [("import", 1)]
 
 
-@pytest.mark.xfail(strict=True, reason="_drop tells it once from _halt and once more from _hand_out")
 def test_the_end_is_told_once() -> None:
     pool = FakePool()
 
@@ -441,15 +443,27 @@ def test_the_end_is_told_once() -> None:
     assert len(listener.reasons) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="a pool that cannot start workers is taken for runs that kill them")
 def test_workers_that_cannot_start_at_all_are_not_the_fault_of_any_run() -> None:
-    pool = FakePool(work=lambda task: BrokenExecutor("initializer failed"))
+    pool = FakePool(work=lambda task: BrokenExecutor("killed"))
+    pool.cannot_start = True
 
     with driving(pool) as (driver, listener):
         driver.add("import", range(1, 11))
-        listener.wait(lambda: listener.reasons or len(listener.outcomes) == 10)
+        listener.wait(lambda: listener.reasons)
 
-    assert WorkerLost.__name__ not in listener.failed().values()
+    assert listener.outcomes == {}
+    assert sorted(run for _, run in listener.begun_not) == list(range(1, 11))
+
+
+def test_pools_that_die_whatever_they_have_end_the_cycle() -> None:
+    pool = FakePool(work=lambda task: BrokenExecutor("no memory"))
+
+    with driving(pool) as (driver, listener):
+        driver.add("import", range(1, 101))
+        listener.wait(lambda: listener.reasons)
+
+    assert isinstance(listener.reasons[0], WorkersUnusable)
+    assert len(listener.begun_not) > 90
 
 
 def test_a_failing_listener_ends_in_broken() -> None:

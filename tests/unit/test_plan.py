@@ -144,7 +144,6 @@ def test_a_retry_of_migrations_takes_those_of_its_own_log(site: Site) -> None:
     assert taken(site, Selection(stages=("migrate",), mode="retry")) == (set(), {2})
 
 
-@pytest.mark.xfail(strict=True, reason="_wanted gives the whole log; Snakemake then imports the run as well")
 def test_a_retry_offers_no_run_for_migration_that_is_not_in_artdaqdb(site: Site) -> None:
     site.settings.app.migrate_failure_log.write_text("900\n")
 

@@ -129,7 +129,6 @@ def test_a_migration_without_an_import_marker_is_settled_all_the_same(site: Site
     assert site.tree.archived("migrate") == {7}
 
 
-@pytest.mark.xfail(strict=True, reason="WorkDirError of reading the old record: the whole chunk is untried, for ever")
 def test_a_damaged_failure_record_does_not_stop_the_archive(site: Site) -> None:
     site.tree.failure_path("import", 2).write_text("")
 
@@ -139,7 +138,6 @@ def test_a_damaged_failure_record_does_not_stop_the_archive(site: Site) -> None:
     assert site.tree.failure("import", 2) is not None
 
 
-@pytest.mark.xfail(strict=True, reason="untried, so Snakemake removes its durable marker")
 def test_a_run_whose_marker_is_durable_is_not_called_untried(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise fsio_full

@@ -74,7 +74,7 @@ class Export:
 
 
 class ArtdaqDB(Protocol):
-    """An artdaqDB archive. Faults of the place raise StoreError; faults of one run are returned or raised with `run` set."""
+    """An artdaqDB archive. Faults of the place raise StoreError; those of one run are returned or raised with `run`."""
 
     capabilities: Capabilities
 
@@ -98,7 +98,7 @@ class ArtdaqDB(Protocol):
         """
 
     def publish(self, staged: Sequence[Staged]) -> None:
-        """Make staged runs visible, durably, each whole or not at all. Only the driver calls this. Raises StoreError."""
+        """Make staged runs visible, durably, each whole or not at all. For the driver alone. Raises StoreError."""
 
     def export(self, location: Location) -> Export:
-        """Read a version back. Raises VerificationError if a document is missing or damaged, StoreError for the place."""
+        """Read a version back. Raises VerificationError if a document is missing or damaged, or StoreError."""
