@@ -88,8 +88,9 @@ def _windows(settings: Settings, windows: list[Window], held: Lock, options: Opt
     result = Result()
     with Display(totals, quiet=options.quiet) as display, _Child() as child:
         for window in windows:
+            before = display.tried
             error = child.run(settings, window, held, display, options)
-            session.update_state(settings, attempted=True, explicit=window.explicit)
+            session.update_state(settings, attempted=display.tried > before, explicit=window.explicit)
             if error is not None:
                 result.stopped = error
                 break

@@ -27,6 +27,11 @@ class Display:
         self._bars: dict[Stage, TaskID] = {}
         self._progress: Progress | None = None
 
+    @property
+    def tried(self) -> int:
+        """Runs archived or failed so far."""
+        return sum(self.archived.values()) + sum(self.failed.values())
+
     def __enter__(self) -> Self:
         """Show the bars if a person is looking."""
         if not self._quiet and sys.stderr.isatty():

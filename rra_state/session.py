@@ -40,13 +40,17 @@ READ_ONLY_FLAGS = frozenset(
 
 @dataclass
 class Session:
-    """Settings, window and lock of this process; `fault` is set when the cycle ends early."""
+    """Settings, window and lock of this process.
+
+    fault: why the cycle ended early. tried: whether a run was; jobs without the executor can not tell, so True.
+    """
 
     settings: Settings
     window: Window
     lock: Lock | None
     validate: bool
     fault: ArchiverError | None = None
+    tried: bool = True
 
     @property
     def lock_held(self) -> bool:
@@ -94,7 +98,7 @@ def finish() -> None:
     session = current()
     try:
         if telling.VARIABLE not in os.environ:
-            update_state(session.settings, attempted=True, explicit=session.window.explicit)
+            update_state(session.settings, attempted=session.tried, explicit=session.window.explicit)
     except ArchiverError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the last word of a process that ends
         sys.exit(1)

@@ -98,6 +98,7 @@ class Executor(RealExecutor):
     def settled(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
         """Report a whole chunk in one go: the scheduler then looks at its queue once, not once per run."""
         self._teller.settled(stage, outcomes)
+        session.current().tried |= not all(outcome.untried for outcome in outcomes)
         for outcome in outcomes:
             job = self._take(stage, outcome.run)
             if outcome.archived:
@@ -128,6 +129,7 @@ class Executor(RealExecutor):
         current = session.current()
         if not current.lock_held:
             raise WorkflowError(f"the archive's lock ({lock.VARIABLE}) is not held; use workflow/Snakefile as it is")
+        current.tried = False
         settings = current.settings
         window = current.window
         self._teller = telling.teller(os.environ, {"import": len(window.imports), "migrate": len(window.migrations)})
