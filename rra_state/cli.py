@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Sequence
+from itertools import combinations
 
 from rra_state import __version__, config, log, runs
 from rra_state.config import Settings
@@ -49,8 +51,10 @@ def _act(options: argparse.Namespace, settings: Settings) -> int:
     """Do the one thing the options ask for."""
     if options.check:
         return _check(settings)
-    if options.report_status:
-        return _report(settings)
+    if options.recover_import_state or options.recover_migrate_state:
+        return _recover(settings, options)
+    if options.report_status or options.compare_state:
+        return _report(settings, options)
     selection = _selection(options)
     if options.dry_run:
         return _dry_run(settings, selection)
@@ -94,12 +98,42 @@ def _dry_run(settings: Settings, selection: Selection) -> int:
     return 0
 
 
-def _report(settings: Settings) -> int:
-    from rra_state import report, status  # noqa: PLC0415 - pandas takes half a second to load
+def _report(settings: Settings, options: argparse.Namespace) -> int:
+    from rra_state import status  # noqa: PLC0415 - not needed by a cycle
 
     found = status.collect(settings)
-    sys.stdout.write(report.text(found))
-    return 0 if found.readable else 1
+    good = found.readable
+    if options.report_status:
+        from rra_state import report  # noqa: PLC0415 - pandas takes half a second to load
+
+        sys.stdout.write(report.text(found))
+    if options.compare_state:
+        from rra_state import compare  # noqa: PLC0415 - not needed by a cycle
+
+        comparison = compare.compare(found)
+        sys.stdout.write(comparison.text())
+        good = good and comparison.consistent
+    return 0 if good else 1
+
+
+def _recover(settings: Settings, options: argparse.Namespace) -> int:
+    from rra_state import recovery  # noqa: PLC0415 - not needed by a cycle
+
+    chosen: tuple[tuple[Stage, bool], ...] = (
+        ("import", options.recover_import_state),
+        ("migrate", options.recover_migrate_state),
+    )
+    recovery.recover(settings, [stage for stage, wanted in chosen if wanted], _say)
+    return 0
+
+
+def _say(line: str) -> None:
+    """Print a line at once. A reader that went away (`| head`) or an old terminal must not stop a recovery halfway."""
+    encoding = sys.stdout.encoding or "ascii"
+    try:
+        print(line.encode(encoding, "replace").decode(encoding), flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
 
 
 def _check(settings: Settings) -> int:
@@ -161,6 +195,8 @@ def _level(options: argparse.Namespace) -> int:
 
 
 _SELECTING = ("incremental", "import_only", "migrate_only", "runs", "retry_failed_import", "retry_failed_migrate")
+_ACTIONS = ("check", "report_status", "compare_state", "recover_import_state", "recover_migrate_state")
+_TOGETHER = {("report_status", "compare_state"), ("recover_import_state", "recover_migrate_state")}
 _EXCLUSIVE = (
     ("import_only", "migrate_only"),
     ("incremental", "runs"),
@@ -174,9 +210,8 @@ _EXCLUSIVE = (
     ("retry_failed_import", "validate"),
     ("quiet", "verbose"),
     ("check", "report_status"),
-    ("check", "dry_run"),
-    ("report_status", "dry_run"),
-    *((action, other) for action in ("check", "report_status") for other in (*_SELECTING, "validate")),
+    *((action, other) for action in _ACTIONS for other in (*_SELECTING, "validate", "dry_run")),
+    *(pair for pair in combinations(_ACTIONS, 2) if pair not in _TOGETHER),
 )
 
 
@@ -205,6 +240,9 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--order", choices=("oldest", "newest"), default="oldest", help="which runs come first")
     instead = parser.add_argument_group("instead of archiving")
     instead.add_argument("--report-status", action="store_true", help="show what is where and what to do")
+    instead.add_argument("--compare-state", action="store_true", help="check state files and logs against the stores")
+    instead.add_argument("--recover-import-state", action="store_true", help="rebuild it from disk and artdaqDB")
+    instead.add_argument("--recover-migrate-state", action="store_true", help="rebuild it from artdaqDB and UconDB")
     instead.add_argument("--dry-run", action="store_true", help="show what would be done")
     instead.add_argument("--check", action="store_true", help="check everything the archiver depends on")
     how = parser.add_argument_group("how")

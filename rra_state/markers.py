@@ -90,6 +90,16 @@ class Tree:
         with self._writing():
             fsio.write_batch((self.failure_path(f.stage, f.run), _encode(asdict(f))) for f in failures)
 
+    def remove_markers(self, stage: Stage, gone: Iterable[int]) -> None:
+        """Take back the markers of runs that the store does not hold, durably. Raises WorkDirError."""
+        with self._writing():
+            fsio.remove_batch(self.marker_path(stage, run) for run in gone)
+
+    def remove_failures(self, stage: Stage, gone: Iterable[int]) -> None:
+        """Drop failure records, durably. Raises WorkDirError."""
+        with self._writing():
+            fsio.remove_batch(self.failure_path(stage, run) for run in gone)
+
     def _writing(self) -> _Writing:
         return _Writing(self.root)
 

@@ -1,0 +1,307 @@
+"""Rebuild markers, state file and failure log of a stage from what the places hold.
+
+For state that was lost or damaged, and for runs that other programs archived. Every place is read before anything is
+changed; content is not compared, so the markers made here say `verified: false`.
+Source: State Management Guide, State Recovery; DESIGN section 3.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+from rra_state import fsio, runs
+from rra_state.config import Settings
+from rra_state.errors import ArchiverError, StateFileError, WorkDirError
+from rra_state.lock import Lock
+from rra_state.markers import Tree
+from rra_state.outcome import PLACES, STAGES, Facts, Marker, Stage
+from rra_state.plan import Planner
+from rra_state.records import blob
+from rra_state.state import Derived, Keeper, Known, Ledger
+from rra_state.stores import artdaqdb
+from rra_state.stores.artdaqdb.base import Location
+from rra_state.stores.artdaqdb.document import RUN_HISTORY
+from rra_state.stores.ucondb import UconDB, Version
+
+log = logging.getLogger("rra")
+Say = Callable[[str], None]
+
+SMALL_BLOB = 8192
+"""Bytes below which a blob can hardly be a whole run's: nothing but schema.fcl and a frame is 4 kB."""
+NEEDED_DOCUMENTS = frozenset({"metadata", "RunHistory"})
+"""Entities that every complete run has in artdaqDB."""
+SHOWN = 10
+_RULE = "=" * 70
+_BATCH = 5000
+"""Markers per write: one sync of the file system each, and no more than so many in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """How the recovery of a stage speaks of its source and its destination."""
+
+    title: str
+    source: tuple[str, str, str]
+    destination: tuple[str, str, str]
+
+
+_ARTDAQDB = ("Querying artdaqDB for available runs...", "runs in artdaqDB", "ArtdaqDB runs")
+_WORDS: dict[Stage, _Words] = {
+    "import": _Words(
+        "IMPORT", ("Scanning filesystem for run records...", "runs in filesystem", "Filesystem runs"), _ARTDAQDB
+    ),
+    "migrate": _Words(
+        "MIGRATION", _ARTDAQDB, ("Querying UconDB for migrated runs...", "runs in UconDB", "UconDB runs")
+    ),
+}
+_IDENTITY: dict[Stage, tuple[str, ...]] = {"import": ("version",), "migrate": ("ucondb_id", "size", "adler32")}
+"""What a marker and the store have to agree in."""
+
+
+@dataclass
+class Places:
+    """The three places, each read once, when it is first asked for. Raises ArchiverError."""
+
+    settings: Settings
+    planner: Planner = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.planner = Planner(self.settings)
+
+    @cached_property
+    def records(self) -> frozenset[int]:
+        """Runs on disk."""
+        return self.planner.listing.runs
+
+    @cached_property
+    def artdaqdb(self) -> Mapping[int, Location | None]:
+        """Runs in artdaqDB; None where the index names a run but no document of it."""
+        store = artdaqdb.open_store(self.settings.artdaq_db)
+        shown = store.runs()
+        return dict.fromkeys(shown) | store.locate(shown)
+
+    @cached_property
+    def ucondb(self) -> Mapping[int, Version]:
+        """Runs in UconDB."""
+        return UconDB(self.settings.ucon_db, same=blob.same).versions()
+
+    def source(self, stage: Stage) -> Set[int]:
+        """Runs that a stage has to archive."""
+        return self.records if stage == "import" else self.artdaqdb.keys()
+
+    def archived(self, stage: Stage) -> Set[int]:
+        """Runs that a stage has archived."""
+        return self.artdaqdb.keys() if stage == "import" else self.ucondb.keys()
+
+    def facts(self, stage: Stage, run: int) -> Facts:
+        """What the listings tell of an archived run."""
+        location = self.artdaqdb.get(run)
+        configuration, version = (
+            (location.configuration.partition("/")[2], location.version) if location else (None,) * 2
+        )
+        if stage == "import":
+            return Facts(verified=False, configuration=configuration, version=version)
+        listed = self.ucondb[run]
+        return Facts(
+            verified=False,
+            configuration=configuration,
+            version=version,
+            size=listed.size,
+            adler32=listed.adler32,
+            ucondb_id=listed.id,
+            ucondb_data_key=listed.data_key,
+        )
+
+    def load(self, stages: Iterable[Stage]) -> None:
+        """Read all that these stages need."""
+        for stage in stages:
+            self.source(stage)
+            self.archived(stage)
+
+    def incomplete(self, stage: Stage) -> set[int]:
+        """Archived runs that can hardly be whole."""
+        if stage == "migrate":
+            return {run for run, version in self.ucondb.items() if version.size < SMALL_BLOB}
+        made = self.settings.fhiclize_generate
+        needed = NEEDED_DOCUMENTS if made is None else NEEDED_DOCUMENTS & set(made)
+        return {run for run, location in self.artdaqdb.items() if not needed <= _entities(location)}
+
+
+def recover(settings: Settings, stages: Sequence[Stage], say: Say, places: Places | None = None) -> None:
+    """Rebuild what the archiver knows of these stages, and `say` the documented block of each.
+
+    Raises ArchiverError: LockHeld, or a place that cannot be read, before anything is changed.
+    """
+    places = places or Places(settings)
+    held = Lock(settings.app.work_dir, settings.app.lock_file).acquire()
+    try:
+        for number, stage in enumerate(stages):
+            if number:
+                say("")
+            _read(stage, stages, places, say)
+            _rebuild(settings, stage, places, say)
+        for stage in (stage for stage in STAGES if stage not in stages):
+            _follow(settings, stage)
+    finally:
+        held.release()
+
+
+def _read(stage: Stage, stages: Sequence[Stage], places: Places, say: Say) -> None:
+    """The first part of the block, said while the places are read; all of them before the first change."""
+    words = _WORDS[stage]
+    for line in (_RULE, f"{words.title} STATE RECOVERY", _RULE):
+        say(line)
+    try:
+        for (doing, found, _), ask in ((words.source, places.source), (words.destination, places.archived)):
+            say(doing)
+            say(f"Found {len(ask(stage))} {found}")
+            say("")
+        places.load(stages)
+    except ArchiverError:
+        say("Nothing was changed.")
+        raise
+
+
+def _rebuild(settings: Settings, stage: Stage, places: Places, say: Say) -> None:
+    """Markers first, state file and log last: an interrupted recovery is simply done again."""
+    tree, keeper = Tree(settings.app.work_dir), Keeper(settings, stage)
+    archived = frozenset(places.archived(stage))
+    attempted = max(archived, default=0)
+    tree.prepare()
+    for path in (keeper.state_file, keeper.log_file):
+        _keep_old(path)
+    _discard_unusable(tree.ledger_path(stage))
+    if stage == "migrate":
+        _make_markers(tree, "import", places)
+    _make_markers(tree, stage, places)
+    lost = tree.archived(stage) - archived
+    tree.remove_markers(stage, lost)
+    tree.remove_failures(stage, _outdated_failures(tree, stage, archived, attempted))
+    known = places.planner.known(stage)
+    known = Known(places.source(stage), archived, known.failed, known.is_open)
+    derived = keeper.write(known, Ledger(attempted=attempted))
+    _tell(stage, places, keeper, derived, say)
+    if lost:
+        log.warning("removed the %s markers of runs that %s does not hold: %s", stage, PLACES[stage], runs.text(lost))
+
+
+def _tell(stage: Stage, places: Places, keeper: Keeper, derived: Derived, say: Say) -> None:
+    """The second part of the block, and what it has no place for. Source: State Management Guide, State Recovery."""
+    words, state, missing = _WORDS[stage], derived.state, derived.log
+    for line in (
+        f"Last attempted run: {state.last_attempted_run}",
+        f"Last contiguous run: {state.last_contiguous_run}",
+        "",
+        f"Found {len(missing)} missing runs to add to failure log",
+        f"✓ Written {keeper.state_file.name}",
+        f"✓ Written {keeper.log_file.name} with {len(missing)} runs",
+        "",
+        _RULE,
+        f"{words.title} STATE RECOVERY COMPLETE",
+        f"  {words.source[2]}: {len(places.source(stage))}",
+        f"  {words.destination[2]}: {len(places.archived(stage))}",
+        f"  Last contiguous: {state.last_contiguous_run}",
+        f"  Last attempted: {state.last_attempted_run}",
+        f"  Missing runs: {len(missing)}",
+        *preview(missing),
+        _RULE,
+    ):
+        say(line)
+    incomplete = places.incomplete(stage)
+    if incomplete:
+        why = "no metadata or RunHistory document" if stage == "import" else f"blob under {SMALL_BLOB} bytes"
+        say(f"Runs in {PLACES[stage]} that look incomplete ({why}): {runs.text(incomplete)}")
+
+
+def preview(missing: Sequence[int]) -> Iterator[str]:
+    """The line that shows the first missing runs; none without one."""
+    if missing:
+        shown = [str(run) for run in islice(missing, SHOWN)] + ["..."] * (len(missing) > SHOWN)
+        yield f"  Missing runs (preview): [{', '.join(shown)}]"
+
+
+def _make_markers(tree: Tree, stage: Stage, places: Places) -> None:
+    """Markers for archived runs without one, or with one that says other things than the store."""
+    present = tree.archived(stage)
+    known = ((run, places.facts(stage, run)) for run in sorted(places.archived(stage)))
+    needed = ((run, facts) for run, facts in known if run not in present or not _agrees(tree, stage, run, facts))
+    while batch := list(islice(needed, _BATCH)):
+        tree.write_markers(Marker.of(stage, run, facts) for run, facts in batch)
+
+
+def _agrees(tree: Tree, stage: Stage, run: int, facts: Facts) -> bool:
+    """Whether the marker of a run is sound and names what the store holds."""
+    try:
+        marker = tree.marker(stage, run) or {}
+    except WorkDirError:
+        return False
+    same = (getattr(facts, name) in (None, marker.get(name)) for name in _IDENTITY[stage])
+    return (marker.get("run"), marker.get("stage")) == (run, stage) and all(same)
+
+
+def _outdated_failures(tree: Tree, stage: Stage, archived: Set[int], attempted: int) -> set[int]:
+    """Runs whose failure record says nothing any more: archived, not attempted yet, or damaged."""
+    failed = tree.failed(stage)
+    gone = {run for run in failed if run in archived or run > attempted}
+    return gone | {run for run in failed - gone if _is_damaged(tree, stage, run)}
+
+
+def _is_damaged(tree: Tree, stage: Stage, run: int) -> bool:
+    try:
+        tree.failure(stage, run)
+    except WorkDirError:
+        return True
+    return False
+
+
+def _entities(location: Location | None) -> set[str]:
+    return {item.entity for item in location.items if item.collection == RUN_HISTORY} if location else set()
+
+
+def _keep_old(path: Path) -> None:
+    """Copy a file to `<name>.bak`, or move it there if it is no file that can be read. Raises StateFileError."""
+    kept = path.with_name(f"{path.name}.bak")
+    try:
+        content = _content(path)
+        if content is not None:
+            fsio.write_atomic(kept, content)
+        elif path.is_symlink() or path.exists():
+            _move(path, kept)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StateFileError(f"cannot be kept as {kept.name}: {reason}", path=path, hint="move it away") from error
+
+
+def _discard_unusable(ledger: Path) -> None:
+    """A damaged ledger is overwritten like any other; what is no file at all would be in the way."""
+    if _content(ledger) is None:
+        _keep_old(ledger)
+
+
+def _content(path: Path) -> bytes | None:
+    """The bytes of a regular file; None for anything that cannot be read as one."""
+    try:
+        return path.read_bytes() if path.is_file() else None
+    except OSError:
+        return None
+
+
+def _move(path: Path, kept: Path) -> None:
+    number = 2
+    while kept.is_symlink() or kept.exists():
+        kept, number = path.with_name(f"{path.name}.bak{number}"), number + 1
+    path.rename(kept)
+    fsio.sync_directory(path.parent)
+
+
+def _follow(settings: Settings, stage: Stage) -> None:
+    """Let the other stage's log know of the new markers, as the next cycle would. Its own faults are its own."""
+    try:
+        Keeper(settings, stage).update(Planner(settings).known(stage))
+    except ArchiverError as error:
+        log.warning("%s state is as it was: %s", stage, error)
