@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from rra_state import lock, paths, session, telling
+from rra_state import lock, lost, paths, session, telling
 from rra_state.config import Settings
 from rra_state.display import Display
 from rra_state.errors import ArchiverError, Interrupted
@@ -27,6 +27,7 @@ from rra_state.lock import Lock
 from rra_state.markers import Tree
 from rra_state.outcome import STAGES, Stage
 from rra_state.plan import WINDOW_KEY, Planner, Selection, Window
+from rra_state.stores import artdaqdb
 
 log = logging.getLogger("rra")
 
@@ -68,8 +69,9 @@ def run(settings: Settings, selection: Selection, options: Options) -> Result:
     held = Lock(settings.app.work_dir, settings.app.lock_file).acquire()
     try:
         tree.prepare()
-        session.update_state(settings)
         planner = Planner(settings)
+        lost.reclaim(tree, artdaqdb.open_store(settings.artdaq_db), planner.listing.runs)
+        session.update_state(settings)
         for name, reason in planner.ignored():
             log.debug("%s: %s is ignored: %s", settings.source_files.run_records_dir, name, reason)
         windows = list(planner.windows(selection))

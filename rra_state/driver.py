@@ -27,6 +27,8 @@ CHUNK = 25
 SMALL_CHUNK = 4
 CHUNKS_PER_WORKER = 2
 
+CLOSE_SECONDS = 2.0
+"""Longest wait for the driver's thread to finish what it is about."""
 BARREN_GENERATIONS = 5
 """So many pools in a row without a finished chunk, and it is not the runs that kill the workers."""
 
@@ -99,6 +101,8 @@ class Driver:
         """End thread and workers."""
         self._messages.put(None)
         self._pool.close()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(CLOSE_SECONDS)
 
     def _serve(self) -> None:
         try:

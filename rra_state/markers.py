@@ -100,6 +100,18 @@ class Tree:
         with self._writing():
             fsio.remove_batch(self.failure_path(stage, run) for run in gone)
 
+    def note(self, name: str) -> dict[str, Any] | None:
+        """The note `state/<name>.json`; None if there is none or it is damaged: a note only saves work."""
+        try:
+            return _read(self.root / "state" / f"{name}{_SUFFIX}")
+        except WorkDirError:
+            return None
+
+    def write_note(self, name: str, values: Mapping[str, Any]) -> None:
+        """Write a note durably. Raises WorkDirError."""
+        with self._writing():
+            fsio.write_atomic(self.root / "state" / f"{name}{_SUFFIX}", _encode(values))
+
     def _writing(self) -> _Writing:
         return _Writing(self.root)
 

@@ -244,3 +244,33 @@ def _a_worker_of(cycle: int) -> int:
     children = [pid for pid, parent in parents.items() if parent == cycle]
     servers = [pid for pid, parent in parents.items() if parent in children and b"forkserver" in commands.get(pid, b"")]
     return next(pid for pid, parent in parents.items() if parent in servers)
+
+
+def test_runs_that_another_program_dropped_from_the_index_are_told_and_taken_again(site: Site) -> None:
+    site.make(5)
+    site.archive_runs()
+    index = site.root / "artdaqdb" / "RunHistory" / "index.json"
+    before = index.read_bytes()
+    site.make(3, first_run=6)
+    site.archive_runs("--incremental")
+    index.write_bytes(before)
+
+    done = site.archive_runs("--incremental")
+
+    assert "LostFromIndex: runs 6-8 were in artdaqDB, but its index lost them; taken again" in done.stderr
+    site.assert_archived_once(range(1, 9))
+    assert "LostFromIndex" not in site.archive_runs("--incremental").stderr
+
+
+def test_a_damaged_index_is_one_error_and_never_an_empty_archive(site: Site) -> None:
+    site.make(3)
+    site.archive_runs()
+    index = site.root / "artdaqdb" / "RunHistory" / "index.json"
+    index.write_bytes(index.read_bytes()[:-200])
+    site.make(1, first_run=4)
+
+    done = site.archive_runs("--incremental", status=1)
+
+    assert "the index is damaged" in done.stderr
+    assert "--rebuild-index" in done.stderr
+    assert site.markers("import") == {1, 2, 3}

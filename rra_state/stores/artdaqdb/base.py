@@ -84,6 +84,12 @@ class ArtdaqDB(Protocol):
     def check(self) -> None:
         """Raise StoreError, with a hint, unless the store can be read and written. Changes nothing."""
 
+    def stamp(self) -> str:
+        """Differs once anybody has changed what the archive shows. Cheap: reads no index."""
+
+    def lost(self, expected: Iterable[int]) -> set[int]:
+        """Those of these runs that ought to be visible and are not."""
+
     def runs(self) -> set[int]:
         """Every run with a visible version. An archive that does not exist yet is empty; a damaged one raises."""
 

@@ -60,6 +60,15 @@ class FilesystemDB:
         self._indexes()
         self._schema_tree()
 
+    def stamp(self) -> str:
+        """Inode, size and time of change of the index; empty if there is none."""
+        path = self._index_path(RUN_HISTORY)
+        with place.faults(path):
+            try:
+                return "-".join(map(str, indexes.stamp(path)))
+            except FileNotFoundError:
+                return ""
+
     def runs(self) -> set[int]:
         """Every visible run. Raises IndexDamaged rather than take a damaged archive for an empty one."""
         return self._index(RUN_HISTORY).runs()

@@ -19,7 +19,7 @@ from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 from snakemake_interface_executor_plugins.settings import CommonSettings, ExecMode
 
-from rra_state import lock, session, telling
+from rra_state import lock, lost, session, telling
 from rra_state.driver import Driver
 from rra_state.errors import ArchiverError, Interrupted
 from rra_state.markers import Tree
@@ -75,6 +75,8 @@ class Executor(RealExecutor):
         """All is done, or all that still can be."""
         if self._driver is not None:
             self._driver.close()
+            if session.current().fault is None:
+                lost.remember(self._tree, self._store)
 
     def cancel(self) -> None:
         """Snakemake gives up at once."""
@@ -133,12 +135,11 @@ class Executor(RealExecutor):
         settings = current.settings
         window = current.window
         self._teller = telling.teller(os.environ, {"import": len(window.imports), "migrate": len(window.migrations)})
-        tree = Tree(settings.app.work_dir)
-        tree.prepare()
-        store = artdaqdb.open_store(settings.artdaq_db)
-        self._driver = Driver(
-            ProcessPool(settings), store, Settler(tree, store), listener=self, validate=current.validate
-        )
+        self._tree = Tree(settings.app.work_dir)
+        self._tree.prepare()
+        self._store = artdaqdb.open_store(settings.artdaq_db)
+        settler = Settler(self._tree, self._store)
+        self._driver = Driver(ProcessPool(settings), self._store, settler, self, validate=current.validate)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         telling.when_nobody_listens(os.environ, self._end_now)

@@ -1,0 +1,56 @@
+"""Runs with an import marker that artdaqDB no longer shows: another program overwrote its index.
+
+Looking is cheap when nothing changed: the archive's stamp is remembered with the tree. Source: DESIGN section 5.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Set
+
+from rra_state import runs
+from rra_state.errors import ArchiverError
+from rra_state.markers import Tree
+from rra_state.outcome import Failure, Outcome
+from rra_state.stores.artdaqdb.base import ArtdaqDB
+
+NOTE = "artdaqdb"
+"""Name of the note with the archive's stamp: `state/artdaqdb.json`."""
+
+log = logging.getLogger("rra")
+
+
+class LostFromIndex(ArchiverError):
+    """was in artdaqDB, but its index does not show the run any more"""
+
+
+def reclaim(tree: Tree, store: ArtdaqDB, on_disk: Set[int]) -> set[int]:
+    """Find lost runs, say so, and make them missing again: this cycle takes those whose record is still on disk.
+
+    A run whose record is gone as well gets a failure record, for a person. Raises StoreError, WorkDirError.
+    """
+    if store.stamp() == _remembered(tree):
+        return set()
+    lost = store.lost(tree.archived("import"))
+    for what, found in (("taken again", lost & on_disk), ("no longer on disk: look in UconDB", lost - on_disk)):
+        if found:
+            log.warning("LostFromIndex: runs %s were in artdaqDB, but its index lost them; %s", runs.text(found), what)
+    tree.write_failures(_failure(run) for run in lost - on_disk)
+    tree.remove_markers("import", lost)
+    remember(tree, store)
+    return lost
+
+
+def remember(tree: Tree, store: ArtdaqDB) -> None:
+    """Note that the archive, as it is now, shows every archived run. Does nothing if it does not."""
+    stamp = store.stamp()
+    if stamp != _remembered(tree) and not store.lost(tree.archived("import")):
+        tree.write_note(NOTE, {"stamp": stamp})
+
+
+def _failure(run: int) -> Failure:
+    return Failure.of("import", Outcome(run, error=LostFromIndex(run=run)), None)
+
+
+def _remembered(tree: Tree) -> str | None:
+    return (tree.note(NOTE) or {}).get("stamp")
