@@ -1,0 +1,222 @@
+"""The archiver in this process: `cycle.run` as it is, but for the Snakemake child, whose part is played here.
+
+A window is done by the real Driver, Settler and stages over real stores; only the worker processes and Snakemake's
+own bookkeeping (a run is migrated once its import marker is there) are stood in for. A cycle takes milliseconds.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from rra_state import cycle, driver, session
+from rra_state.config import Settings
+from rra_state.display import Display
+from rra_state.driver import Driver
+from rra_state.errors import ArchiverError, Interrupted
+from rra_state.lock import Lock
+from rra_state.markers import Tree
+from rra_state.outcome import STAGES, Outcome, Stage
+from rra_state.plan import Selection, Window
+from rra_state.pool import BrokenExecutor
+from rra_state.settle import Settler
+from rra_state.stores import artdaqdb
+from rra_state.worker import Bench
+from tests.reliability.faults import Course, Killed, Signal, Unreliable
+
+CHUNK = 3
+PATIENCE = 30.0
+
+
+@dataclass
+class Report:
+    """What a cycle did. taken: runs whose archiving was begun, as the stages were called. killed: it did not end."""
+
+    taken: dict[Stage, list[int]] = field(default_factory=lambda: {stage: [] for stage in STAGES})
+    archived: dict[Stage, set[int]] = field(default_factory=lambda: {stage: set() for stage in STAGES})
+    failed: dict[Stage, set[int]] = field(default_factory=lambda: {stage: set() for stage in STAGES})
+    stopped: ArchiverError | None = None
+    killed: bool = False
+    troubled: bool = False
+
+    def settled(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
+        """Note what became of runs."""
+        for outcome in outcomes:
+            if not outcome.untried:
+                self.taken[stage].append(outcome.run)
+                (self.archived if outcome.archived else self.failed)[stage].add(outcome.run)
+
+
+def run(settings: Settings, selection: Selection, course: Course, updated: Callable[[Report], None]) -> Report:
+    """One cycle. updated: called after each update of the state files."""
+    report = Report()
+
+    def update_state(chosen: Settings, *, attempted: bool = False, explicit: bool = False) -> None:
+        real_update(chosen, attempted=attempted, explicit=explicit)
+        updated(report)
+
+    real_update = session.update_state
+    locks: list[Lock] = []
+
+    def lock(*paths: Path) -> Lock:
+        locks.append(Lock(*paths))
+        return locks[-1]
+
+    with (
+        mock.patch.object(cycle, "Lock", lock),
+        mock.patch.object(cycle, "_Child", partial(_Child, report, course)),
+        mock.patch.object(session, "update_state", update_state),
+        mock.patch.object(driver, "CHUNK", CHUNK),
+        course.in_effect(),
+    ):
+        try:
+            report.stopped = cycle.run(settings, selection, cycle.Options(quiet=True)).stopped
+        except Killed:
+            report.killed = True
+            for held in locks:
+                held.release()  # the kernel does it
+    report.troubled = course.happened
+    return report
+
+
+class _Child:
+    """Stands in for the child process: does a window here. Everything in memory ends with it."""
+
+    def __init__(self, report: Report, course: Course) -> None:
+        self._report = report
+        self._course = course
+
+    def __enter__(self) -> _Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(
+        self, settings: Settings, window: Window, _held: object, display: Display, _options: object
+    ) -> ArchiverError | None:
+        handed_over = Window.from_mapping(window.mapping())
+        error = _Workflow(settings, handed_over, self._report, display, self._course).run()
+        interrupted = (
+            self._course.happened and self._course.fault is not None and self._course.fault.kind == "interrupt"
+        )
+        return Interrupted() if interrupted else error
+
+
+class _Pool:
+    """One worker, in the driver's thread."""
+
+    size = 1
+
+    def __init__(self, bench: Bench, stop: Signal, course: Course) -> None:
+        self._bench = bench
+        self._stop = stop
+        self._course = course
+
+    def submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        if self._course.due("worker"):
+            future.set_exception(BrokenExecutor("a worker died"))
+            return future
+        future.set_result(function(arguments[0], self._bench, *arguments[1:], **options))
+        return future
+
+    def renew(self) -> None:
+        pass
+
+    def ask_to_stop(self) -> None:
+        self._stop.set()
+
+    def close(self) -> None:
+        self._stop.set()
+
+
+class _Workflow:
+    """What Snakemake and its executor do with a window: which job is ready when, and when all is over."""
+
+    def __init__(self, settings: Settings, window: Window, report: Report, display: Display, course: Course) -> None:
+        tree = Tree(settings.app.work_dir)
+        tree.prepare()
+        stop = Signal(course, lambda: self._driver.stop(Interrupted()))
+        bench = Bench(settings, stop)
+        store: Any = Unreliable(artdaqdb.open_store(settings.artdaq_db), "artdaqdb", course)
+        bench.artdaqdb = store
+        bench.ucondb = Unreliable(bench.ucondb, "ucondb", course)  # type: ignore[assignment]
+        self._driver = Driver(_Pool(bench, stop, course), store, Settler(tree, store), listener=self)
+        self._window = window
+        self._report = report
+        self._display = display
+        self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        imported, migrated = tree.archived("import"), tree.archived("migrate")
+        self._waiting = set(window.migrations) - migrated
+        # As the rules say: a migration without an import marker asks for the import first.
+        self._open: set[tuple[Stage, int]] = {("import", run) for run in (window.imports | self._waiting) - imported}
+        self._fault: ArchiverError | None = None
+        self._halted = False
+        self._over = False
+
+    def run(self) -> ArchiverError | None:
+        """Do the window; give the reason if the cycle has to end."""
+        imports = self._window.sorted(run for _, run in self._open)
+        ready = self._window.sorted(self._waiting - set(imports))
+        if not imports and not ready:
+            return None
+        try:
+            if imports:
+                self._driver.add("import", imports)
+            self._release(ready)
+            while not self._over and (self._open or self._halted):
+                self._news.get(timeout=PATIENCE)()
+        finally:
+            self._driver.close()
+            self._driver._thread.join(PATIENCE)
+        return self._fault
+
+    def _release(self, numbers: Sequence[int]) -> None:
+        if numbers:
+            self._waiting.difference_update(numbers)
+            self._open |= {("migrate", run) for run in numbers}
+            self._driver.add("migrate", numbers)
+
+    # ---- what the driver tells, in its thread ----
+
+    def settled(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
+        self._report.settled(stage, outcomes)
+        self._news.put(lambda: self._settled(stage, outcomes))
+
+    def dropped(self, stage: Stage, numbers: Sequence[int]) -> None:
+        self._news.put(lambda: self._dropped(stage, numbers))
+
+    def stopped(self, error: ArchiverError) -> None:
+        self._news.put(lambda: self._stopped(error))
+
+    def broken(self, error: BaseException) -> None:
+        def end() -> None:
+            raise error
+
+        self._news.put(end)
+
+    # ---- and what follows, in Snakemake's ----
+
+    def _settled(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
+        archived = [outcome.run for outcome in outcomes if outcome.archived]
+        failed = [outcome.run for outcome in outcomes if not outcome.archived and not outcome.untried]
+        self._display.show({"stage": stage, "archived": archived, "failed": failed, "lines": []})
+        self._open.difference_update((stage, outcome.run) for outcome in outcomes)
+        self._halted = self._halted or any(outcome.untried for outcome in outcomes)
+        if stage == "import" and not self._halted:
+            self._release(self._window.sorted(self._waiting.intersection(archived)))
+
+    def _dropped(self, stage: Stage, numbers: Sequence[int]) -> None:
+        self._open.difference_update((stage, run) for run in numbers)
+        self._halted = True
+
+    def _stopped(self, error: ArchiverError) -> None:
+        self._fault = error
+        self._over = True

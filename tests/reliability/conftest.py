@@ -1,0 +1,25 @@
+"""How hard the model-based test tries: HYPOTHESIS_PROFILE is `default` or, in `make test-long`, `long`.
+
+The default profile takes the same examples every time, so that the gate is stable; the long one looks for new ones.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_COMMON = settings(
+    deadline=None,
+    print_blob=True,
+    stateful_step_count=30,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
+
+settings.register_profile("rra-default", _COMMON, max_examples=300, derandomize=True, database=None)
+settings.register_profile("rra-long", _COMMON, max_examples=5000)
+
+
+def reliability_settings() -> settings:
+    """The profile of this run."""
+    return settings.get_profile(f"rra-{os.environ.get('HYPOTHESIS_PROFILE', 'default')}")
