@@ -26,14 +26,16 @@ class Tree:
 
     def __init__(self, work_dir: Path) -> None:
         self.root = work_dir
+        self._markers = {stage: work_dir / "markers" / stage for stage in STAGES}
+        self._failures = {stage: work_dir / "failures" / stage for stage in STAGES}
 
     def marker_path(self, stage: Stage, run: int) -> Path:
         """`markers/<stage>/<run>.json`."""
-        return self.root / "markers" / stage / f"{run}{_SUFFIX}"
+        return self._markers[stage] / f"{run}{_SUFFIX}"
 
     def failure_path(self, stage: Stage, run: int) -> Path:
         """`failures/<stage>/<run>.json`."""
-        return self.root / "failures" / stage / f"{run}{_SUFFIX}"
+        return self._failures[stage] / f"{run}{_SUFFIX}"
 
     def ledger_path(self, stage: Stage) -> Path:
         """`state/<stage>.json`."""
@@ -51,11 +53,11 @@ class Tree:
 
     def archived(self, stage: Stage) -> set[int]:
         """Runs with a marker. One directory listing, nothing opened."""
-        return _numbers(self.root / "markers" / stage, _SUFFIX)
+        return _numbers(self._markers[stage], _SUFFIX)
 
     def failed(self, stage: Stage) -> set[int]:
         """Runs with a failure record."""
-        return _numbers(self.root / "failures" / stage, _SUFFIX)
+        return _numbers(self._failures[stage], _SUFFIX)
 
     def watched(self) -> set[int]:
         """Archived runs whose record had no stop time yet."""
@@ -83,7 +85,9 @@ class Tree:
         watches = [(self.root / "watch" / str(run), b"") for run in watch]
         with self._writing():
             fsio.write_batch([*watches, *((path, _encode(values)) for path, values in contents.items())])
-            fsio.remove_batch(self.failure_path(marker.stage, marker.run) for marker in markers)
+            failed = {stage: self.failed(stage) for stage in {marker.stage for marker in markers}}
+            done = (marker for marker in markers if marker.run in failed[marker.stage])
+            fsio.remove_batch(self.failure_path(marker.stage, marker.run) for marker in done)
 
     def write_failures(self, failures: Iterable[Failure]) -> None:
         """Write failure records durably. Raises WorkDirError."""
@@ -162,4 +166,5 @@ def _damaged(path: Path) -> WorkDirError:
 
 
 def _encode(values: Mapping[str, Any]) -> bytes:
-    return json.dumps(values, indent=1).encode() + b"\n"
+    """One key per line; `indent` would do that in Python, eight times slower."""
+    return json.dumps(values, separators=(",\n ", ": ")).encode() + b"\n"

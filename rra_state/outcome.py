@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
@@ -85,10 +85,9 @@ class Marker:
         return cls(run, stage, utc_now(), __version__, socket.gethostname(), facts)
 
     def mapping(self) -> dict[str, Any]:
-        """The marker as flat JSON, the facts beside the rest."""
-        values: dict[str, Any] = asdict(self)
-        facts: dict[str, Any] = values.pop("facts")
-        return values | facts
+        """The marker as flat JSON, the facts beside the rest. Not copied: a recovery makes 100,000 of them."""
+        own = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "facts"}
+        return own | {each.name: getattr(self.facts, each.name) for each in fields(self.facts)}
 
 
 @dataclass(frozen=True, slots=True)

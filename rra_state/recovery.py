@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -231,7 +231,8 @@ def _make_markers(tree: Tree, stage: Stage, places: Places) -> None:
     known = ((run, places.facts(stage, run)) for run in sorted(places.archived(stage)))
     needed = ((run, facts) for run, facts in known if run not in present or not _agrees(tree, stage, run, facts))
     while batch := list(islice(needed, _BATCH)):
-        tree.write_markers(Marker.of(stage, run, facts) for run, facts in batch)
+        first = Marker.of(stage, *batch[0])
+        tree.write_markers(replace(first, run=run, facts=facts) for run, facts in batch)
 
 
 def _agrees(tree: Tree, stage: Stage, run: int, facts: Facts) -> bool:
