@@ -1,0 +1,172 @@
+"""Commands in the pages: found as they stand there, and run against a site."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rra_state.outcome import STAGES
+from tests.acceptance.site import REPOSITORY, TIMEOUT, Site, environment
+
+README = REPOSITORY / "README.md"
+DOCS = [REPOSITORY / "docs" / f"{name}.md" for name in ("install", "configure", "operate", "recover", "troubleshoot")]
+RUN = 12345
+"""The run that the pages take as an example."""
+
+ELSEWHERE = {
+    "make demo": "test_readme.py, test_the_demo_is_what_the_readme_promises",
+    "make demo-start": "the same",
+    "make demo-stop": "the same",
+    "make setup": ".ci/run, as a prerequisite of the next two",
+    "make lint": ".ci/run",
+    "make test": ".ci/run; it runs this very test",
+}
+"""Commands of the pages that another place runs, and which."""
+
+_BEGINNINGS = ("./run_archiver.sh ", ".venv/bin/", "make ")
+_CODE_LINE = re.compile(r"^ {4,}(\S.*)$", re.MULTILINE)
+_FENCE = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_IN_LINE = re.compile(r"`([^`\n]+)`")
+
+
+def commands(*pages: Path) -> list[str]:
+    """Every command in these pages, once: indented, fenced and quoted ones, without comments and line ends."""
+    found: dict[str, None] = {}
+    for page in pages:
+        text = page.read_text()
+        fenced = [line.strip() for block in _FENCE.findall(text) for line in block.splitlines()]
+        for line in [*_CODE_LINE.findall(text), *fenced, *_IN_LINE.findall(text)]:
+            command = re.sub(r"\s+#.*$", "", line).strip()
+            if command.startswith(_BEGINNINGS):
+                found[command] = None
+    return list(found)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A site on which a command has something to do, and what shows that it did it."""
+
+    prepare: Callable[[Site], object] = lambda site: site.make(1, RUN)
+    done: Callable[[Site], bool] = lambda site: site.markers("migrate") == {RUN}
+
+
+def run(command: str, site: Site) -> subprocess.CompletedProcess[str]:
+    """Run a command as it stands in a page, from the checkout, with the site's names for the page's placeholders."""
+    names = {"CONFIG": str(site.config), "ARCHIVE": str(site.root / "artdaqdb")}
+    words = [names.get(word, word) for word in shlex.split(command)]
+    words[0] = re.sub(r"^\.venv/bin/", f"{sys.prefix}/bin/", words[0])
+    return subprocess.run(
+        words,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+        env=environment() | {"RRA_PYTHON": sys.executable},
+    )
+
+
+def check(command: str, site: Site) -> None:
+    """Run a command on its example; it has to end well and to have done what it is for."""
+    example = EXAMPLES[command]
+    example.prepare(site)
+
+    done = run(command, site)
+
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert example.done(site), f"{done.stdout}\n{done.stderr}"
+
+
+# ---- the examples --------------------------------------------------------------------------------------------------
+
+
+def _listed_runs(site: Site) -> None:
+    site.make(101, 100)
+    site.make(1, 305)
+    site.make(1, RUN)
+
+
+def _imported(site: Site) -> None:
+    site.make(1, RUN)
+    site.archive_runs("--import-only")
+
+
+def _archived(site: Site) -> None:
+    site.make(1, RUN)
+    site.archive_runs()
+
+
+def _failed(site: Site) -> None:
+    """A run that an operator put into the failure log: the same to a retry as one that failed."""
+    site.make(2, RUN)
+    site.work.mkdir()
+    (site.work / "import_failures.log").write_text(f"{RUN}\n")
+
+
+def _failed_migration(site: Site) -> None:
+    site.make(2, RUN)
+    site.archive_runs("--import-only")
+    (site.work / "migrate_failures.log").write_text(f"{RUN}\n")
+
+
+def _forgotten(site: Site) -> None:
+    """An archive whose work directory was lost."""
+    _archived(site)
+    for path in sorted(site.work.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def _without_index(site: Site) -> None:
+    _imported(site)
+    (site.root / "artdaqdb" / "RunHistory" / "index.json").write_text("damaged")
+
+
+def _nothing_done(site: Site) -> bool:
+    return not any(site.markers(stage) for stage in STAGES)
+
+
+def _imported_only(site: Site) -> bool:
+    return site.markers("import") == {RUN} and site.markers("migrate") == set()
+
+
+_ARCHIVES = Example()
+_LOOKS = Example(done=_nothing_done)
+_IMPORTS = Example(done=_imported_only)
+_REBUILDS = Example(_without_index, lambda site: site.archive.runs() == {RUN})
+_ARCHIVER = "./run_archiver.sh CONFIG"
+_SNAKEMAKE = ".venv/bin/snakemake"
+
+EXAMPLES = {
+    _ARCHIVER: _ARCHIVES,
+    f"{_ARCHIVER} --incremental": _ARCHIVES,
+    f"{_ARCHIVER} --incremental -v": _ARCHIVES,
+    f"{_ARCHIVER} --order newest": _ARCHIVES,
+    f"{_ARCHIVER} --validate": _ARCHIVES,
+    f"{_ARCHIVER} --import-only": _IMPORTS,
+    f"{_ARCHIVER} --migrate-only": Example(_imported),
+    f"{_ARCHIVER} --runs 100-200,305": Example(
+        _listed_runs, lambda site: site.markers("migrate") == {*range(100, 201), 305}
+    ),
+    f"{_ARCHIVER} --retry-failed-import": Example(_failed, _imported_only),
+    f"{_ARCHIVER} --retry-failed-migrate": Example(_failed_migration),
+    f"{_ARCHIVER} --check": _LOOKS,
+    f"{_ARCHIVER} --dry-run": _LOOKS,
+    f"{_ARCHIVER} --report-status": _LOOKS,
+    f"{_ARCHIVER} --compare-state": Example(_archived),
+    f"{_ARCHIVER} --recover-import-state": Example(_forgotten, _imported_only),
+    f"{_ARCHIVER} --recover-migrate-state": Example(_forgotten),
+    "./run_archiver.sh --version": _LOOKS,
+    f"{_SNAKEMAKE} --configfile CONFIG": _ARCHIVES,
+    f"{_SNAKEMAKE} -n --configfile CONFIG": _LOOKS,
+    f"{_SNAKEMAKE} import_all --configfile CONFIG": _IMPORTS,
+    f"{_SNAKEMAKE} migrate_all --configfile CONFIG": _ARCHIVES,
+    f"{_SNAKEMAKE} markers/migrate/12345.json --configfile CONFIG": _ARCHIVES,
+    f"{_SNAKEMAKE} report --configfile CONFIG": _LOOKS,
+    ".venv/bin/python -m rra_state.stores.artdaqdb.rebuild ARCHIVE": _REBUILDS,
+    f"{_ARCHIVER} --rebuild-index": _REBUILDS,
+}

@@ -1,0 +1,23 @@
+"""Every command in the operators' pages that the README has not got already does what the page says."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.acceptance import documented
+from tests.acceptance.site import Site
+
+COMMANDS = [
+    each for each in documented.commands(*documented.DOCS) if each not in documented.commands(documented.README)
+]
+
+
+@pytest.mark.parametrize("command", [each for each in COMMANDS if each in documented.EXAMPLES])
+def test_a_command_of_the_pages_does_what_it_is_for(command: str, site: Site) -> None:
+    documented.check(command, site)
+
+
+def test_every_command_of_the_pages_is_run_somewhere() -> None:
+    known = documented.EXAMPLES.keys() | documented.ELSEWHERE.keys()
+
+    assert sorted(set(COMMANDS) - known) == []
