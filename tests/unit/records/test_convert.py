@@ -102,7 +102,7 @@ def test_the_setup_script_can_be_had_back_from_its_document(data: bytes) -> None
     assert fhicl.unescape(script) == data
 
 
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="the sample records are not here (../shared/data)")
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason=f"not here: {SAMPLES}")
 @pytest.mark.parametrize("run", RUNS)
 def test_sample_records_convert_and_come_back_from_a_blob(run: str) -> None:
     read = source.read(SAMPLES / run, int(run))

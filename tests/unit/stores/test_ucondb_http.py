@@ -200,7 +200,7 @@ def tls_server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """A server whose certificate nobody vouches for; its URL, and the certificate."""
     openssl = shutil.which("openssl")
     if openssl is None:
-        pytest.skip("openssl is not installed")
+        pytest.skip("not here: openssl")
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     subprocess.run(
         f"{openssl} req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"

@@ -17,7 +17,7 @@ VECTORS_FILE = DATA / "fhicl_vectors.json"
 RECORDS = DATA / "run_records"
 
 VECTORS: list[dict[str, Any]] = json.loads(VECTORS_FILE.read_text()) if VECTORS_FILE.exists() else []
-without_data = pytest.mark.skipif(not VECTORS, reason=f"the sample data is not at {DATA}")
+without_data = pytest.mark.skipif(not VECTORS, reason=f"not here: {DATA}")
 
 # The real library names no line, names the end of the file, or names the line of the first definition.
 OTHER_LINE = {"protect_error"}
