@@ -68,11 +68,9 @@ def test_the_demo_is_what_the_readme_promises(demo: Demo, tmp_path: Path) -> Non
 
     second = demo.make("demo")
     _assert_complete(second)
-    assert "SAFE: every complete run on disk (61) is in UconDB" in demo.archiver("--report-status")
 
     demo.make("demo-stop")
     assert "See whether it runs" in _output("./run_archiver.sh", str(demo.config), "--check", status=1)
-    demo.make("demo-stop")
 
     demo.make("demo-start")
     assert "SAFE: every complete run on disk (61) is in UconDB" in demo.archiver("--report-status")
