@@ -6,8 +6,8 @@ own bookkeeping (a run is migrated once its import marker is there) are stood in
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Sequence, Set
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from rra_state import cycle, driver, session
+from rra_state import cycle, driver, recovery, session
 from rra_state.config import Settings
 from rra_state.display import Display
 from rra_state.driver import Driver
@@ -85,6 +85,24 @@ def run(settings: Settings, selection: Selection, course: Course, updated: Calla
     return report
 
 
+def recover(settings: Settings, chosen: Sequence[Stage], course: Course) -> bool:
+    """Rebuild what the archiver knows of these stages; False if it was killed meanwhile."""
+    locks: list[Lock] = []
+
+    def lock(*paths: Path) -> Lock:
+        locks.append(Lock(*paths))
+        return locks[-1]
+
+    with mock.patch.object(recovery, "Lock", lock), course.in_effect():
+        try:
+            recovery.recover(settings, chosen, lambda _line: None)
+        except Killed:
+            for held in locks:
+                held.release()
+            return False
+    return True
+
+
 class _Child:
     """Stands in for the child process: does a window here. Everything in memory ends with it."""
 
@@ -152,71 +170,63 @@ class _Workflow:
         self._window = window
         self._report = report
         self._display = display
-        self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         imported, migrated = tree.archived("import"), tree.archived("migrate")
         self._waiting = set(window.migrations) - migrated
         # As the rules say: a migration without an import marker asks for the import first.
         self._open: set[tuple[Stage, int]] = {("import", run) for run in (window.imports | self._waiting) - imported}
-        self._fault: ArchiverError | None = None
         self._halted = False
-        self._over = False
+        self._fault: BaseException | None = None
+        self._over = threading.Event()
 
     def run(self) -> ArchiverError | None:
         """Do the window; give the reason if the cycle has to end."""
-        imports = self._window.sorted(run for _, run in self._open)
-        ready = self._window.sorted(self._waiting - set(imports))
-        if not imports and not ready:
-            return None
-        try:
-            if imports:
-                self._driver.add("import", imports)
-            self._release(ready)
-            while not self._over and (self._open or self._halted):
-                self._news.get(timeout=PATIENCE)()
-        finally:
+        if self._open or self._waiting:
+            self._driver._messages.put(self._begin)
+            self._driver._thread.start()
+            assert self._over.wait(PATIENCE), "the window does not end"
             self._driver.close()
             self._driver._thread.join(PATIENCE)
+        if self._fault is not None and not isinstance(self._fault, ArchiverError):
+            raise self._fault
         return self._fault
 
-    def _release(self, numbers: Sequence[int]) -> None:
-        if numbers:
-            self._waiting.difference_update(numbers)
-            self._open |= {("migrate", run) for run in numbers}
-            self._driver.add("migrate", numbers)
+    # ---- all that follows happens in the driver's thread, so that a history always goes the same way -----------------
 
-    # ---- what the driver tells, in its thread ----
+    def _begin(self) -> None:
+        imports = self._window.sorted(run for _, run in self._open)
+        if imports:
+            self._driver.add("import", imports)
+        self._release(self._waiting.difference(imports))
+
+    def _release(self, numbers: Set[int]) -> None:
+        if numbers:
+            self._waiting -= numbers
+            self._open |= {("migrate", run) for run in numbers}
+            self._driver.add("migrate", self._window.sorted(numbers))
 
     def settled(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
-        self._report.settled(stage, outcomes)
-        self._news.put(lambda: self._settled(stage, outcomes))
-
-    def dropped(self, stage: Stage, numbers: Sequence[int]) -> None:
-        self._news.put(lambda: self._dropped(stage, numbers))
-
-    def stopped(self, error: ArchiverError) -> None:
-        self._news.put(lambda: self._stopped(error))
-
-    def broken(self, error: BaseException) -> None:
-        def end() -> None:
-            raise error
-
-        self._news.put(end)
-
-    # ---- and what follows, in Snakemake's ----
-
-    def _settled(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
         archived = [outcome.run for outcome in outcomes if outcome.archived]
         failed = [outcome.run for outcome in outcomes if not outcome.archived and not outcome.untried]
+        self._report.settled(stage, outcomes)
         self._display.show({"stage": stage, "archived": archived, "failed": failed, "lines": []})
         self._open.difference_update((stage, outcome.run) for outcome in outcomes)
         self._halted = self._halted or any(outcome.untried for outcome in outcomes)
         if stage == "import" and not self._halted:
-            self._release(self._window.sorted(self._waiting.intersection(archived)))
+            self._release(self._waiting.intersection(archived))
+        self._end_if_done()
 
-    def _dropped(self, stage: Stage, numbers: Sequence[int]) -> None:
+    def dropped(self, stage: Stage, numbers: Sequence[int]) -> None:
         self._open.difference_update((stage, run) for run in numbers)
         self._halted = True
 
-    def _stopped(self, error: ArchiverError) -> None:
+    def stopped(self, error: ArchiverError) -> None:
         self._fault = error
-        self._over = True
+        self._over.set()
+
+    def broken(self, error: BaseException) -> None:
+        self._fault = error
+        self._over.set()
+
+    def _end_if_done(self) -> None:
+        if not self._open and not self._halted:
+            self._over.set()

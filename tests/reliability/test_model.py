@@ -210,6 +210,38 @@ class Archive(RuleBasedStateMachine):
         only = frozenset(known[-1 - place % len(known)] for place in wanted)
         self.cycle(Selection(which, only=only), fault=fault)
 
+    @rule(
+        which=st.sampled_from([STAGES, ("import",), ("migrate",)]),
+        damaged=st.booleans(),
+        killed_at=st.none() | st.none() | st.integers(0, 40),
+    )
+    def state_is_recovered(self, which: tuple[Stage, ...], damaged: bool, killed_at: int | None) -> None:
+        if damaged:
+            self.world.work.mkdir(exist_ok=True)
+            self.world.state_file(which[0]).write_text("{corrupted data...")
+        for run in sorted(self.world.conflicts):
+            self.world.vacate(run)  # recovery would accept what the other program stored
+        if killed_at is not None and not archiver.recover(self.world.settings, which, Course(Fault("kill", killed_at))):
+            # State file or log of the other stage may be edited still; what the killed one wrote is no edit.
+            which = STAGES
+        self.look()
+        assert archiver.recover(self.world.settings, which, Course(None))
+
+        for stage in STAGES:
+            if stage in which:
+                store = self.world.imported() if stage == "import" else set(self.world.stored())
+                assert self.world.marked(stage) == store
+                assert not self.facts(stage).archived & self.facts(stage).failed
+                self.expect(stage, [Memory(attempted=max(store, default=0))])
+            else:
+                self.expect(stage, self.taken_over(stage))
+        self.markers_tell_the_truth()
+
+    def look(self) -> None:
+        """Note the files as the archiver is about to find them."""
+        self.found = {stage: self.files(stage) for stage in STAGES}
+        self.without_ledger = {stage for stage in STAGES if not self.world.ledger(stage).exists()}
+
     def cycle(
         self, selection: Selection, size: tuple[int, int | None] = (100, None), fault: Fault | None = None
     ) -> Report:
@@ -229,8 +261,7 @@ class Archive(RuleBasedStateMachine):
                 else:
                     self.expect(stage, [self.after_window(stage, selection, tried=tried > before)])
 
-        self.found = {stage: self.files(stage) for stage in STAGES}
-        self.without_ledger = {stage for stage in STAGES if not self.world.ledger(stage).exists()}
+        self.look()
         report = archiver.run(self.world.limited(*size), selection, Course(fault), updated)
 
         self.markers_tell_the_truth()
