@@ -7,11 +7,13 @@ own bookkeeping (a run is migrated once its import marker is there) are stood in
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -27,6 +29,7 @@ from rra_state.plan import Selection, Window
 from rra_state.pool import BrokenExecutor
 from rra_state.settle import Settler
 from rra_state.stores import artdaqdb
+from rra_state.telling import Sender
 from rra_state.worker import Bench
 from tests.reliability.faults import Course, Killed, Signal, Unreliable
 
@@ -62,45 +65,40 @@ def run(settings: Settings, selection: Selection, course: Course, updated: Calla
         updated(report)
 
     real_update = session.update_state
-    locks: list[Lock] = []
-
-    def lock(*paths: Path) -> Lock:
-        locks.append(Lock(*paths))
-        return locks[-1]
-
     with (
-        mock.patch.object(cycle, "Lock", lock),
         mock.patch.object(cycle, "_Child", partial(_Child, report, course)),
         mock.patch.object(session, "update_state", update_state),
         mock.patch.object(driver, "CHUNK", CHUNK),
-        course.in_effect(),
+        _process(cycle, course),
     ):
-        try:
-            report.stopped = cycle.run(settings, selection, cycle.Options(quiet=True)).stopped
-        except Killed:
-            report.killed = True
-            for held in locks:
-                held.release()  # the kernel does it
+        report.stopped = cycle.run(settings, selection, cycle.Options(quiet=True)).stopped
+    report.killed = course.dead
     report.troubled = course.happened
     return report
 
 
 def recover(settings: Settings, chosen: Sequence[Stage], course: Course) -> bool:
     """Rebuild what the archiver knows of these stages; False if it was killed meanwhile."""
+    with _process(recovery, course):
+        recovery.recover(settings, chosen, lambda _line: None)
+    return not course.dead
+
+
+@contextmanager
+def _process(module: ModuleType, course: Course) -> Iterator[None]:
+    """What is done within is done by a process that may be killed; the kernel then frees the locks it holds."""
     locks: list[Lock] = []
 
     def lock(*paths: Path) -> Lock:
         locks.append(Lock(*paths))
         return locks[-1]
 
-    with mock.patch.object(recovery, "Lock", lock), course.in_effect():
+    with mock.patch.object(module, "Lock", lock), course.in_effect():
         try:
-            recovery.recover(settings, chosen, lambda _line: None)
+            yield
         except Killed:
             for held in locks:
                 held.release()
-            return False
-    return True
 
 
 class _Child:
@@ -125,6 +123,16 @@ class _Child:
             self._course.happened and self._course.fault is not None and self._course.fault.kind == "interrupt"
         )
         return Interrupted() if interrupted else error
+
+
+class _Teller(Sender):
+    """Tells the display without a pipe in between."""
+
+    def __init__(self, display: Display) -> None:
+        self._display = display
+
+    def _send(self, **event: Any) -> None:
+        self._display.show(event)
 
 
 class _Pool:
@@ -169,7 +177,7 @@ class _Workflow:
         self._driver = Driver(_Pool(bench, stop, course), store, Settler(tree, store), listener=self)
         self._window = window
         self._report = report
-        self._display = display
+        self._teller = _Teller(display)
         imported, migrated = tree.archived("import"), tree.archived("migrate")
         self._waiting = set(window.migrations) - migrated
         # As the rules say: a migration without an import marker asks for the import first.
@@ -206,11 +214,10 @@ class _Workflow:
 
     def settled(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
         archived = [outcome.run for outcome in outcomes if outcome.archived]
-        failed = [outcome.run for outcome in outcomes if not outcome.archived and not outcome.untried]
         self._report.settled(stage, outcomes)
-        self._display.show({"stage": stage, "archived": archived, "failed": failed, "lines": []})
+        self._teller.settled(stage, outcomes)
         self._open.difference_update((stage, outcome.run) for outcome in outcomes)
-        self._halted = self._halted or any(outcome.untried for outcome in outcomes)
+        self._halted = self._halted or any(outcome.error and outcome.error.stops_cycle for outcome in outcomes)
         if stage == "import" and not self._halted:
             self._release(self._waiting.intersection(archived))
         self._end_if_done()

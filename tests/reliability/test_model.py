@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -266,30 +266,26 @@ class Archive(RuleBasedStateMachine):
 
         self.markers_tell_the_truth()
         if report.killed:
-            for stage in STAGES:
-                first = self.possible[stage] if stage in plan else self.taken_over(stage)
-                now = [memory.after_cycle(self.facts(stage), explicit=selection.explicit) for memory in first]
-                self.possible[stage] = [*first, *now]
-                self.as_written[stage] = self.files(stage)
+            self.nothing_in_memory_survives(selection, begun=bool(plan))
             return report
         self.outcomes_are_as_they_must(report, before, fault)
         if not report.troubled:
             assert report.stopped is None
             for stage in STAGES:
-                if stage in selection.stages:
-                    facts = before[stage]
-                    if stage == "migrate":
-                        facts = replace(facts, due=facts.due | report.archived["import"])
-                    must, may = self.wanted(stage, selection, facts, *plan[stage])
-                    limit = None if selection.explicit else size[1]
-                    if limit is not None and selection.mode == "full":
-                        limit *= 10
-                    if limit is not None and stage == "migrate":
-                        must = frozenset()  # runs whose import failed count towards the limit, and are not migrated
-                    self.the_right_runs_were_taken(set(report.taken[stage]), must, may, limit)
-                else:
-                    assert not report.taken[stage]
+                facts = before[stage]
+                if stage == "migrate":
+                    facts = replace(facts, due=facts.due | report.archived["import"])
+                self.the_right_runs_were_taken(stage, set(report.taken[stage]), selection, size[1], facts, *plan[stage])
         return report
+
+    def nothing_in_memory_survives(self, selection: Selection, *, begun: bool) -> None:
+        """After a kill, the ledger may be the one before the last update of the state files, or the one after it."""
+        for stage in STAGES:
+            before = self.possible[stage] if begun else self.taken_over(stage)
+            facts = self.facts(stage)
+            after = [memory.after_cycle(facts, explicit=selection.explicit) for memory in before]
+            self.possible[stage] = [*before, *after]
+            self.as_written[stage] = self.files(stage)
 
     # ---- what has to be so -------------------------------------------------------------------------------------------
 
@@ -381,7 +377,9 @@ class Archive(RuleBasedStateMachine):
     ) -> tuple[frozenset[int], frozenset[int]]:
         """Runs that a cycle nothing troubles has to take, and those it may take. log: as it stood when it planned."""
         missing = facts.due - facts.archived
-        if selection.mode == "retry":
+        if stage not in selection.stages:
+            missing = frozenset()
+        elif selection.mode == "retry":
             nowhere = set(log) - self.world.records.keys() if stage == "import" else set()
             missing = frozenset((missing | nowhere) & set(log))
         elif selection.only is not None:
@@ -390,10 +388,18 @@ class Archive(RuleBasedStateMachine):
             return memory.incremental(facts)
         return missing, missing
 
-    def the_right_runs_were_taken(self, taken: set[int], must: Set[int], may: Set[int], limit: int | None) -> None:
-        assert taken <= may, f"took {sorted(taken - may)} beyond {sorted(may)}"
-        assert must <= taken or len(taken) == limit, f"left {sorted(must - taken)} behind"
-        assert limit is None or len(taken) <= limit
+    def the_right_runs_were_taken(
+        self, stage: Stage, taken: set[int], selection: Selection, batch: int | None, facts: Facts, *plan: Any
+    ) -> None:
+        must, may = self.wanted(stage, selection, facts, *plan)
+        assert taken <= may, f"{stage}: took {sorted(taken - may)} beyond {sorted(may)}"
+        if batch is None or selection.explicit:
+            assert must <= taken, f"{stage}: left {sorted(must - taken)} behind"
+            return
+        limit = batch * 10 if selection.mode == "full" else batch
+        assert len(taken) <= limit
+        # Runs whose import failed count towards the limit of the migrations as well, and are not migrated.
+        assert stage == "migrate" or must <= taken or len(taken) == limit
 
     # ---- the end -----------------------------------------------------------------------------------------------------
 
