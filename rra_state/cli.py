@@ -51,6 +51,8 @@ def _act(options: argparse.Namespace, settings: Settings) -> int:
     """Do the one thing the options ask for."""
     if options.check:
         return _check(settings)
+    if options.rebuild_index:
+        return _rebuild_index(settings)
     if options.recover_import_state or options.recover_migrate_state:
         return _recover(settings, options)
     if options.report_status or options.compare_state:
@@ -66,8 +68,7 @@ def _cycle(settings: Settings, selection: Selection, options: argparse.Namespace
 
     _warn(settings)
     planner = Planner(settings)
-    for run in sorted(planner.not_found(selection)):
-        raise UsageError(f"run {run} is neither on disk nor in artdaqDB", hint="see --report-status")
+    _refuse_unknown_runs(planner.not_found(selection), selection, options)
     how = cycle.Options(validate=options.validate, quiet=options.quiet, verbose=options.verbose)
     result = cycle.run(settings, selection, how)
     parts = [
@@ -79,6 +80,16 @@ def _cycle(settings: Settings, selection: Selection, options: argparse.Namespace
     if result.stopped is not None:
         raise result.stopped
     return 0 if result.good else 1
+
+
+def _refuse_unknown_runs(missing: set[int], selection: Selection, options: argparse.Namespace) -> None:
+    """Ranges have gaps; a run named alone, or a selection of nothing, is a mistake. Raises UsageError."""
+    wrong = missing if missing == set(selection.only or ()) else missing & runs.named_alone(options.runs or "")
+    if wrong:
+        are = f"run {min(wrong)} is" if len(wrong) == 1 else f"runs {runs.text(wrong)} are"
+        raise UsageError(f"{are} neither on disk nor in artdaqDB", hint="see --report-status")
+    if missing:
+        _log.info("not there: %s", runs.text(missing))
 
 
 def _dry_run(settings: Settings, selection: Selection) -> int:
@@ -124,6 +135,23 @@ def _recover(settings: Settings, options: argparse.Namespace) -> int:
         ("migrate", options.recover_migrate_state),
     )
     recovery.recover(settings, [stage for stage, wanted in chosen if wanted], _say)
+    return 0
+
+
+def _rebuild_index(settings: Settings) -> int:
+    from rra_state.lock import Lock  # noqa: PLC0415 - not needed by a report
+    from rra_state.stores import artdaqdb  # noqa: PLC0415 - nor this
+
+    held = Lock(settings.app.work_dir, settings.app.lock_file).acquire()
+    try:
+        rebuilt = artdaqdb.rebuild_index(settings.artdaq_db)
+    finally:
+        held.release()
+    for name, reason in rebuilt.skipped:
+        _log.warning("%s is left out: %s", name, reason)
+    print(
+        f"the index lists {rebuilt.documents} documents of {rebuilt.runs} runs; the old one is kept as index.json.bak"
+    )
     return 0
 
 
@@ -195,7 +223,9 @@ def _level(options: argparse.Namespace) -> int:
 
 
 _SELECTING = ("incremental", "import_only", "migrate_only", "runs", "retry_failed_import", "retry_failed_migrate")
-_ACTIONS = ("check", "report_status", "compare_state", "recover_import_state", "recover_migrate_state")
+_ACTIONS = (
+    "check", "report_status", "compare_state", "recover_import_state", "recover_migrate_state", "rebuild_index"
+)  # fmt: skip
 _TOGETHER = {("report_status", "compare_state"), ("recover_import_state", "recover_migrate_state")}
 _EXCLUSIVE = (
     ("import_only", "migrate_only"),
@@ -243,6 +273,7 @@ def _parser() -> argparse.ArgumentParser:
     instead.add_argument("--compare-state", action="store_true", help="check state files and logs against the stores")
     instead.add_argument("--recover-import-state", action="store_true", help="rebuild it from disk and artdaqDB")
     instead.add_argument("--recover-migrate-state", action="store_true", help="rebuild it from artdaqDB and UconDB")
+    instead.add_argument("--rebuild-index", action="store_true", help="rebuild artdaqDB's index from its documents")
     instead.add_argument("--dry-run", action="store_true", help="show what would be done")
     instead.add_argument("--check", action="store_true", help="check everything the archiver depends on")
     how = parser.add_argument_group("how")

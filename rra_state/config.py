@@ -264,7 +264,7 @@ def load(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ) 
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed"
         raise ConfigError(f"not YAML: {problem}", path=path, line=mark and mark.line + 1) from error
     if not isinstance(mapping, dict):
-        raise ConfigError("the configuration is empty", path=path, hint="start from config/config.yaml")
+        raise ConfigError("holds no sections such as app:", path=path, hint="start from config/config.yaml")
     return _checked(mapping, text, path, environ)
 
 

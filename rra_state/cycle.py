@@ -146,8 +146,8 @@ class _Child:
             return Interrupted(display.stopped or "interrupted")
         if display.stopped:
             return ArchiverError(display.stopped)
-        failed = any(display.failed.values())
-        if status != 0 and not failed:
+        explained = any(display.failed.values()) or display.postponed
+        if status != 0 and not explained:
             return ArchiverError(f"the workflow ended with status {status}:\n{output}")
         return None
 

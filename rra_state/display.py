@@ -20,6 +20,7 @@ class Display:
     def __init__(self, totals: Mapping[Stage, int], *, quiet: bool) -> None:
         self.archived: dict[Stage, int] = dict.fromkeys(STAGES, 0)
         self.failed: dict[Stage, int] = dict.fromkeys(STAGES, 0)
+        self.postponed = 0
         self.problems = 0
         self.stopped: str | None = None
         self._totals = totals
@@ -63,6 +64,7 @@ class Display:
         stage: Stage = event["stage"]
         self.archived[stage] += len(event["archived"])
         self.failed[stage] += len(event["failed"])
+        self.postponed += event["postponed"]
         for level, text in event["lines"]:
             self.problems += level >= logging.ERROR
             log.log(level, "%s", text)

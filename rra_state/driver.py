@@ -176,7 +176,7 @@ class Driver:
         self._barren = 0
         final = self._settler.settle(chunk.stage, outcomes)
         self._listener.settled(chunk.stage, final)
-        fault = next((outcome.error for outcome in final if outcome.untried), None)
+        fault = next((outcome.error for outcome in final if outcome.error and outcome.error.stops_cycle), None)
         if fault is not None:
             self._halt(fault)
 

@@ -17,6 +17,9 @@ class ArchiverError(Exception):
     transient = False
     """True: the same call may succeed later, so a retry is worth while."""
 
+    postpones = False
+    """True: says nothing about the run itself. No failure record is written, and the next cycle takes it again."""
+
     def __init__(
         self,
         message: str | None = None,
@@ -74,6 +77,7 @@ class RecordChanged(RecordError):
     """the run record changed while it was read"""
 
     transient = True
+    postpones = True
 
 
 class FhiclError(RecordError):

@@ -77,6 +77,13 @@ def make_directory(path: Path, *, mode: int = 0o755) -> None:
         sync_directory(directory.parent)
 
 
+def check_replaceable(path: Path) -> None:
+    """Raise the OSError with which `write_atomic` would fail here, and leave nothing behind."""
+    temporary = _temporary(path)
+    _write(temporary, b"", 0o644, sync=False)
+    temporary.unlink()
+
+
 def rewrite(descriptor: int, data: bytes) -> None:
     """Replace the content behind an open descriptor in place: for lock files, which must keep their inode."""
     os.ftruncate(descriptor, 0)

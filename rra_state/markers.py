@@ -144,7 +144,9 @@ def _numbers(directory: Path, suffix: str) -> set[int]:
     except FileNotFoundError:
         return set()
     except OSError as error:
-        raise WorkDirError(f"cannot be read: {error.strerror}", path=directory, hint="check owner and mode") from error
+        raise WorkDirError(
+            f"cannot be read: {(error.strerror or '').lower()}", path=directory, hint="check owner and mode"
+        ) from error
     found = (runs.number(name[: len(name) - len(suffix)]) for name in names if name.endswith(suffix))
     return {run for run in found if run is not None}
 
@@ -154,7 +156,10 @@ def _read(path: Path) -> dict[str, Any] | None:
         values = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise WorkDirError(f"cannot be read: {reason}", path=path, hint="check owner and mode") from error
+    except ValueError as error:
         raise _damaged(path) from error
     if not isinstance(values, dict):
         raise _damaged(path)
@@ -162,7 +167,9 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _damaged(path: Path) -> WorkDirError:
-    return WorkDirError("cannot be read as JSON", path=path, hint="remove it and run the recovery of its stage")
+    return WorkDirError(
+        "cannot be read as JSON", path=path, hint="remove it, then --recover-import-state or --recover-migrate-state"
+    )
 
 
 def _encode(values: Mapping[str, Any]) -> bytes:

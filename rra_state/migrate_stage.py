@@ -41,7 +41,9 @@ def _migrate(run: int, bench: Bench, location: Location | None, *, validate: boo
     """One run. Raises Conflict, VerificationError, StoreError and their kin."""
     if location is None:
         raise VerificationError(
-            "has an import marker but artdaqDB does not show it", run=run, hint="--recover-import-state"
+            "has an import marker but artdaqDB does not show it",
+            run=run,
+            hint="put it right with --recover-import-state, then --retry-failed-import",
         )
     export, _ = attempt(lambda: bench.artdaqdb.export(location), **bench.retrying)
     content = blob.pack(run, export.files)

@@ -44,7 +44,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One run after one stage: archived (`facts`), failed (`error`), or not tried (`error.stops_cycle`).
+    """One run after one stage: archived (`facts`), failed (`error`), or not judged (`untried`).
 
     staged: in the import stage, the documents that the driver has to make visible.
     tries: how often it was attempted. note: a line for the log.
@@ -64,8 +64,8 @@ class Outcome:
 
     @property
     def untried(self) -> bool:
-        """True if the fault was the place's and the run itself was never judged."""
-        return self.error is not None and self.error.stops_cycle
+        """True if the run itself was never judged: the fault was the place's, or its record was being written."""
+        return self.error is not None and (self.error.stops_cycle or self.error.postpones)
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,15 @@ def parse(selection: str) -> set[int]:
     return chosen
 
 
+def named_alone(selection: str) -> set[int]:
+    """The runs that a selection names by their own number, not by a range.
+
+    >>> sorted(named_alone("7, 1-3"))
+    [7]
+    """
+    return {int(part) for part in map(str.strip, selection.split(",")) if part.isdecimal()}
+
+
 def gaps(runs: Iterable[int]) -> list[tuple[int, int]]:
     """Closed ranges of numbers missing between the lowest and the highest run.
 

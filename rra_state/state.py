@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -138,7 +139,7 @@ class Keeper:
     def read(self, known: Known) -> Ledger:
         """The ledger, with an operator's edits of state file and log taken over. Raises StateFileError."""
         ledger = self._read_ledger()
-        text = _read(self.state_file)
+        text = _read(self.state_file, f"make it readable, or rebuild it with --recover-{self.stage}-state")
         if text is None:
             ledger = replace(ledger, base=0, attempted=None, held=None)
         elif _digest(text) not in ledger.state_digests:
@@ -182,9 +183,11 @@ class Keeper:
         """Bring the files up to date. Raises StateFileError.
 
         attempted: a cycle has just tried some run. Without one, what a killed cycle archived still counts, as far as no
-        untried run lies below.
+        untried run lies below; and what could not be told afterwards is not begun: both files have to be writable.
         """
         ledger = self.read(known)
+        if not attempted:
+            self._check_writable()
         if attempted:
             ledger = replace(ledger, held=None)
         if ledger.held is None and ledger.attempted is not None:
@@ -192,10 +195,21 @@ class Keeper:
             ledger = replace(ledger, attempted=highest)
         return self.write(known, ledger)
 
+    def _check_writable(self) -> None:
+        for path in (self.state_file, self.log_file):
+            with self._writing(path):
+                fsio.make_directory(path.parent)
+                fsio.check_replaceable(path)
+
     def _write(self, path: Path, text: bytes) -> None:
-        try:
+        with self._writing(path):
             fsio.make_directory(path.parent)
             fsio.write_atomic(path, text)
+
+    @contextmanager
+    def _writing(self, path: Path) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             what = "failure log" if path == self.log_file else "state file"
             raise StateFileError(
@@ -234,13 +248,13 @@ def _invalid(path: Path, stage: Stage, why: str) -> StateFileError:
     )
 
 
-def _read(path: Path) -> bytes | None:
+def _read(path: Path, hint: str = "check owner and mode") -> bytes | None:
     try:
         return path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StateFileError(f"cannot be read: {error.strerror}", path=path, hint="check owner and mode") from error
+        raise StateFileError(f"cannot be read: {(error.strerror or '').lower()}", path=path, hint=hint) from error
 
 
 def _encode(ledger: Ledger) -> bytes:

@@ -34,7 +34,7 @@ class Teller(Protocol):
 
 
 class Sender:
-    """Writes JSON lines to a pipe: `{"stage", "archived", "failed", "lines": [[level, text]]}`, `{"stopped", ...}`."""
+    """Writes JSON lines to a pipe: `{"stage", "archived", "failed", "postponed", "lines"}`, `{"stopped", ...}`."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -45,6 +45,7 @@ class Sender:
             stage=stage,
             archived=[outcome.run for outcome in outcomes if outcome.archived],
             failed=[outcome.run for outcome in outcomes if not outcome.archived and not outcome.untried],
+            postponed=sum(outcome.error is not None and outcome.error.postpones for outcome in outcomes),
             lines=[line for outcome in outcomes for line in lines(stage, outcome)],
         )
 
@@ -102,7 +103,10 @@ def when_nobody_listens(environ: Mapping[str, str], action: Callable[[], None]) 
 
 def lines(stage: Stage, outcome: Outcome) -> Iterator[tuple[int, str]]:
     """Level and text of everything worth telling about one run."""
-    if outcome.untried:
+    if outcome.error is not None and outcome.error.stops_cycle:
+        return
+    if outcome.error is not None and outcome.error.postpones:
+        yield logging.WARNING, f"{outcome.error}; the next cycle takes it"
         return
     if outcome.error is not None:
         text = str(outcome.error)

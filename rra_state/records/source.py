@@ -162,7 +162,7 @@ class _Place:
         return RecordError(message, run=self.run, path=self._path(name), hint=hint)
 
     def changed(self, name: str) -> RecordChanged:
-        hint = "it is tried again when the DAQ has written it"
+        hint = "somebody is writing there"
         return RecordChanged("changed while it was read", run=self.run, path=self._path(name), hint=hint)
 
     def _path(self, name: str | None) -> Path:

@@ -262,7 +262,9 @@ class UconDB:
         try:
             return json.loads(text)
         except ValueError as error:
-            raise StoreUnavailable(f"{self.name}: an answer came back cut off ({len(text)} bytes).") from error
+            raise StoreUnavailable(
+                f"{self.name}: an answer came back cut off ({len(text)} bytes). A later cycle tries again."
+            ) from error
 
     def _listing(self, answer: Response) -> list[Any]:
         try:

@@ -87,7 +87,11 @@ class Transport:
         if status == HTTPStatus.NOT_FOUND and re.fullmatch(r"Folder( \S+)? not found", said):
             return self.no_folder()
         if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and run is not None:
-            return RecordError(f"{self.name}: the blob is too large for the server (413)", run=run)
+            return RecordError(
+                f"{self.name}: the blob is too large for the server (413)",
+                run=run,
+                hint="have the limit of server or proxy raised, then --retry-failed-migrate",
+            )
         if status >= 500 or status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS):
             return StoreUnavailable(f"{self.name}: {said or 'failed'} ({status}). Look at the server's own log.")
         if 300 <= status < 400:

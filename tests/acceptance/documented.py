@@ -167,6 +167,5 @@ EXAMPLES = {
     f"{_SNAKEMAKE} migrate_all --configfile CONFIG": _ARCHIVES,
     f"{_SNAKEMAKE} markers/migrate/12345.json --configfile CONFIG": _ARCHIVES,
     f"{_SNAKEMAKE} report --configfile CONFIG": _LOOKS,
-    ".venv/bin/python -m rra_state.stores.artdaqdb.rebuild ARCHIVE": _REBUILDS,
     f"{_ARCHIVER} --rebuild-index": _REBUILDS,
 }

@@ -203,7 +203,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "- a list\n", "a word\n"])
 def test_a_file_without_sections_says_where_to_start(tmp_path: Path, text: str) -> None:
-    assert complaint(tmp_path, text) == "config.yaml: the configuration is empty (start from config/config.yaml)"
+    assert complaint(tmp_path, text) == "config.yaml: holds no sections such as app: (start from config/config.yaml)"
 
 
 @pytest.mark.parametrize("data", [b"app: \xff\n", b"app: \x07\n"])

@@ -59,7 +59,7 @@ def test_the_search_for_messages_finds_them() -> None:
 
     assert {
         "the archiver is already running",
-        "is neither on disk nor in artdaqDB",
+        "neither on disk nor in artdaqDB",
         "it is not a JSON object",
         "the worker process that had this run died twice",
         "is not a FHiCL value",

@@ -18,7 +18,6 @@ from rra_state.errors import (
     RecordError,
     StoreUnavailable,
     WorkDirError,
-    WorkerLost,
     WorkersUnusable,
 )
 from rra_state.import_stage import import_runs

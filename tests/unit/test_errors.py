@@ -56,6 +56,7 @@ def test_a_fault_of_the_place_stops_the_cycle_and_a_runs_fault_does_not() -> Non
         "StoreError",
         "StoreUnavailable",
         "WorkDirError",
+        "WorkersUnusable",
     }
 
 

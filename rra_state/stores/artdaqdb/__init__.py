@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rra_state.errors import ConfigError
 from rra_state.stores.artdaqdb.base import ArtdaqDB
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
+from rra_state.stores.artdaqdb.rebuild import Rebuilt, rebuild
 
 if TYPE_CHECKING:
     from rra_state.config import ArtdaqDBSection
@@ -23,6 +24,14 @@ def open_store(section: ArtdaqDBSection) -> ArtdaqDB:
     if section.remote_host:
         raise ConfigError("artdaq_db.remote_host: this version stores on the host it runs on", hint="remove the key")
     return FilesystemDB(Path(uri.removeprefix(_SCHEME)), schema=_schema(section.fcl_conf_dir))
+
+
+def rebuild_index(section: ArtdaqDBSection) -> Rebuilt:
+    """Make the archive's indexes anew from its documents. Raises ConfigError, StoreError."""
+    store = open_store(section)
+    if not isinstance(store, FilesystemDB):
+        raise ConfigError("artdaq_db.database_uri: only a directory archive has an index to rebuild")
+    return rebuild(store.path)
 
 
 def _schema(directory: Path | None) -> bytes | None:

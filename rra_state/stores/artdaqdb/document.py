@@ -109,7 +109,9 @@ def check_names(record: RunDocuments) -> None:
         if not name.isascii() or not name.isprintable() or any(mark in name for mark in '"\\/'):
             raise RecordError(f"{name!a} cannot be a name in artdaqDB (rename it)", run=record.run)
         if document.entity in seen:
-            raise RecordError(f"two files would be document {document.entity} of artdaqDB", run=record.run)
+            raise RecordError(
+                f"two files would be document {document.entity} of artdaqDB", run=record.run, hint="rename one"
+            )
         seen.add(document.entity)
 
 

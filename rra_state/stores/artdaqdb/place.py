@@ -22,8 +22,8 @@ _HINTS = {
     errno.EPERM: "give the archiver's account read and write permission",
     errno.ENOTDIR: "artdaq_db.database_uri must name a directory",
     errno.ESTALE: "is the file server well; the next cycle tries again",
-    errno.EIO: "is the disk well; the next cycle tries again",
-    errno.ENOENT: "is the archive's file system mounted",
+    errno.EIO: "is the disk well? the next cycle tries again",
+    errno.ENOENT: "is the archive's file system mounted?",
 }
 _PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EAGAIN, errno.EMFILE, errno.ENFILE}
 
