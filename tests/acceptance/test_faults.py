@@ -304,9 +304,10 @@ _APPEND_FOR_EVER = """
 import os, sys
 os.chmod(sys.argv[1], 0o644)
 with open(sys.argv[1], "ab", buffering=0) as stream:
+    stream.write(b"# more\\n")
+    print("writing", flush=True)
     while True:
-        if stream.write(b"# more\\n") and stream.tell() < 2000:
-            print("writing", flush=True)
+        stream.write(b"# more\\n")
         if stream.tell() > 1_000_000:
             stream.truncate(1000)
 """
