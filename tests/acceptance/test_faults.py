@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -276,41 +274,6 @@ def test_a_damaged_index_is_one_error_and_never_an_empty_archive(site: Site) -> 
     assert "the index is damaged" in done.stderr
     assert "--rebuild-index" in done.stderr
     assert site.markers("import") == {1, 2, 3}
-
-
-def test_a_record_that_keeps_changing_is_no_failure_and_the_next_cycle_takes_it(site: Site) -> None:
-    site.make(3)
-    restless = site.records / "2"
-    restless.chmod(0o755)
-    writer = subprocess.Popen(
-        [sys.executable, "-c", _APPEND_FOR_EVER, str(restless / "environment.txt")], stdout=subprocess.PIPE
-    )
-    assert writer.stdout is not None
-    writer.stdout.readline()
-
-    done = site.archive_runs()
-    writer.kill()
-    writer.communicate()
-
-    assert "changed while it was read" in done.stderr
-    assert "the next cycle takes it" in done.stderr
-    assert site.markers("import") == {1, 3}
-    assert not list(site.work.glob("failures/*/*.json"))
-    site.archive_runs("--incremental")
-    site.assert_archived_once({1, 2, 3})
-
-
-_APPEND_FOR_EVER = """
-import os, sys
-os.chmod(sys.argv[1], 0o644)
-with open(sys.argv[1], "ab", buffering=0) as stream:
-    stream.write(b"# more\\n")
-    print("writing", flush=True)
-    while True:
-        stream.write(b"# more\\n")
-        if stream.tell() > 1_000_000:
-            stream.truncate(1000)
-"""
 
 
 def test_a_range_may_have_gaps(site: Site) -> None:

@@ -15,6 +15,7 @@ from rra_state.driver import CHUNK, Driver
 from rra_state.errors import (
     ArchiverError,
     Interrupted,
+    RecordChanged,
     RecordError,
     StoreUnavailable,
     WorkDirError,
@@ -492,3 +493,13 @@ def test_an_unexpected_exception_ends_in_broken_and_not_in_silence(where: str) -
         listener.wait(lambda: listener.failure)
 
     assert isinstance(listener.failure, ZeroDivisionError)
+
+
+def test_a_record_that_kept_changing_stops_nothing() -> None:
+    pool = FakePool(work=lambda task: [Outcome(run, error=RecordChanged(run=run)) for run in task.runs])
+
+    with driving(pool) as (driver, listener):
+        driver.add("import", range(1, 61))
+        listener.wait_for("import", range(1, 61))
+
+    assert listener.reasons == []

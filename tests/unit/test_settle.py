@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from rra_state import fsio
-from rra_state.errors import ArchiverError, IndexDamaged, RecordError, StoreUnavailable
+from rra_state.errors import ArchiverError, IndexDamaged, RecordChanged, RecordError, StoreUnavailable
 from rra_state.outcome import Facts, Outcome
 from rra_state.settle import Settler
 from rra_state.stores.artdaqdb.base import Location, Staged
@@ -151,3 +151,10 @@ def test_a_run_whose_marker_is_durable_is_not_called_untried(site: Site, monkeyp
 
     assert site.tree.archived("import") == {1}
     assert final[0].archived
+
+
+def test_a_record_that_kept_changing_is_no_failure_of_its_run(site: Site) -> None:
+    final = settler(site, Store(site)).settle("import", [imported(1), Outcome(2, error=RecordChanged(run=2))])
+
+    assert [outcome.untried for outcome in final] == [False, True]
+    assert site.tree.failed("import") == set()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rra_state import telling
-from rra_state.errors import Interrupted, RecordError, StoreUnavailable
+from rra_state.errors import Interrupted, RecordChanged, RecordError, StoreUnavailable
 from rra_state.outcome import Facts, Outcome
 from rra_state.telling import VARIABLE, Logger, Sender, lines, teller, when_nobody_listens
 
@@ -156,3 +156,10 @@ def test_without_a_command_line_nobody_is_watched() -> None:
     when_nobody_listens({}, lambda: None)
 
     assert threading.active_count() == before
+
+
+def test_a_record_that_kept_changing_is_told_with_what_happens_next() -> None:
+    ((level, text),) = lines("import", Outcome(7, error=RecordChanged(run=7)))
+
+    assert level == logging.WARNING
+    assert text == "run 7: the run record changed while it was read; the next cycle takes it"
