@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 _COMMON = settings(
     deadline=None,
     print_blob=True,
+    report_multiple_bugs=False,
     stateful_step_count=30,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )

@@ -152,6 +152,13 @@ class Archive(RuleBasedStateMachine):
         low, high = (max(0, FIRST + n) if n > -4 else 0 for n in (contiguous, attempted))
         self.world.state_file(stage).write_text(f'{{"last_contiguous_run":{low},"last_attempted_run":{high}}}')
 
+    @precondition(lambda self: self.world.records)
+    @rule(stage=stages, number=st.integers(0, 3), store=st.sampled_from(["artdaqdb", "ucondb"]))
+    def a_state_file_is_reset_while_a_store_is_down(self, stage: Stage, number: int, store: Any) -> None:
+        """The operator's numbers hold until a cycle attempts something; this one cannot."""
+        self.a_state_file_is_edited(stage, number, number)
+        self.cycle(Selection(), fault=Fault(store, 0, 99))
+
     @rule(stage=stages)
     def a_failure_log_is_deleted(self, stage: Stage) -> None:
         self.world.log_file(stage).unlink(missing_ok=True)
