@@ -46,15 +46,17 @@ def _verdict(status: Status) -> Iterator[str]:
     yield "RUN RECORD ARCHIVER - STATUS"
     yield "=" * WIDTH
     disk, _, ucondb = (place.runs for place in status.places)
-    waiting = disk - ucondb - status.open
+    waiting, unproven = status.complete - ucondb, status.unproven
     if not status.readable:
         yield "NOT KNOWN: a place cannot be read (see below)."
     elif waiting:
         yield f"NOT SAFE YET: {_count(len(waiting), 'run')} on disk not in UconDB."
+    elif unproven:
+        yield f"NOT SURE: UconDB lists these, but they were not verified or failed: {_some(unproven)}"
     elif not disk:
         yield f"NO RUN ON DISK in {status.settings.source_files.run_records_dir}: is it mounted?"
     else:
-        yield f"SAFE: every complete run on disk ({len(disk - status.open)}) is in UconDB."
+        yield f"SAFE: every complete run on disk ({len(status.complete)}) is in UconDB."
     if status.open:
         yield f"Still being written: {_some(status.open)}"
 
@@ -115,13 +117,24 @@ def _reasons(progress: Progress) -> Iterator[str]:
 
 
 def _kept(status: Status) -> Iterator[str]:
-    if status.kept:
-        yield from _heading("Files kept as text (archived as they are, but no FHiCL)")
-        for run, files in islice(status.kept.items(), SHOWN):
+    yield from _files("Files kept as text (archived as they are, but no FHiCL)", status.kept)
+    yield from _files("Entries of records that are not archived", status.skipped)
+    if status.watched:
+        yield from _heading("Archived without a stop time")
+        yield _some(status.watched)
+    if status.damaged:
+        yield from _heading("Damaged")
+        yield from status.damaged
+
+
+def _files(title: str, found: dict[int, dict[str, str]]) -> Iterator[str]:
+    if found:
+        yield from _heading(title)
+        for run, files in islice(found.items(), SHOWN):
             for name, reason in files.items():
                 yield f"run {run}: {name} {reason}"
-        if len(status.kept) > SHOWN:
-            yield f"... and {len(status.kept) - SHOWN} more runs; their import markers tell"
+        if len(found) > SHOWN:
+            yield f"... and {len(found) - SHOWN} more runs; their import markers tell"
 
 
 def _ignored(status: Status) -> Iterator[str]:
@@ -140,16 +153,30 @@ def _recommendations(status: Status) -> Iterator[str]:
     if not status.readable:
         steps.append(f"{command} --check\n    once what the lines above say is mended")
     else:
-        disk, artdaqdb, ucondb = (place.runs for place in status.places)
-        logged = {run for progress in status.progress for run in progress.log}
-        steps += [
-            f"{command} --retry-failed-{progress.stage}\n    once the reasons above are mended"
-            for progress in status.progress
-            if progress.log
-        ]
-        if ((disk - artdaqdb - status.open) | (artdaqdb - ucondb)) - logged:
-            steps.append(f"{command} --incremental\n    new runs wait")
+        steps += _steps(status, command)
     yield from steps or ["nothing"]
+
+
+def _steps(status: Status, command: str) -> Iterator[str]:
+    """What helps, in the order in which it has to be done."""
+    _, artdaqdb, ucondb = (place.runs for place in status.places)
+    missing = {"import": status.complete - artdaqdb, "migrate": artdaqdb - ucondb}
+    held = {"import": artdaqdb, "migrate": ucondb}
+    new, passed = False, False
+    for progress in status.progress:
+        if progress.archived - held[progress.stage]:
+            lost = f"{PLACES[progress.stage]} lost runs that have a marker"
+            yield f"{command} --recover-{progress.stage}-state\n    {lost}"
+    for progress in status.progress:
+        if progress.log:
+            yield f"{command} --retry-failed-{progress.stage}\n    once the reasons above are mended"
+        open_ends = missing[progress.stage] - set(progress.log) - progress.archived
+        new |= any(run > progress.state.start for run in open_ends)
+        passed |= any(run <= progress.state.start for run in open_ends)
+    if new:
+        yield f"{command} --incremental\n    new runs wait"
+    if passed:
+        yield f"{command}\n    runs below the state's numbers wait"
 
 
 def _folded(line: str) -> list[str]:

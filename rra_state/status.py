@@ -5,11 +5,12 @@ The places are asked, not the markers: a report that believed the archiver's own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from rra_state.config import Settings
-from rra_state.errors import ArchiverError
+from rra_state.errors import ArchiverError, WorkDirError
 from rra_state.markers import Tree
 from rra_state.outcome import STAGES, Failure, Stage
 from rra_state.plan import Planner
@@ -32,20 +33,23 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """State, failure log and reasons of one stage."""
+    """State, failure log and reasons of one stage. archived: the runs with a marker."""
 
     stage: Stage
     state: State
     log: tuple[int, ...]
     not_attempted: frozenset[int]
     failures: tuple[Failure, ...]
+    archived: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """Everything a report needs.
 
-    open: runs on disk whose record is still being written. kept: per run the files kept as text, with the reason.
+    open: runs on disk whose record is still being written. watched: archived before they had a stop time.
+    kept: per run the files kept as text, with the reason; skipped: likewise what of a record is not archived.
+    damaged: what is wrong with markers and failure records that cannot be read.
     """
 
     settings: Settings
@@ -53,7 +57,10 @@ class Status:
     progress: tuple[Progress, ...]
     open: frozenset[int]
     kept: dict[int, dict[str, str]] = field(default_factory=dict)
+    skipped: dict[int, dict[str, str]] = field(default_factory=dict)
     ignored: tuple[tuple[str, str], ...] = ()
+    watched: frozenset[int] = frozenset()
+    damaged: tuple[str, ...] = ()
 
     def place(self, name: str) -> Place:
         """The place of this name."""
@@ -64,22 +71,39 @@ class Status:
         """True if all three places could be read."""
         return all(place.error is None for place in self.places)
 
+    @property
+    def complete(self) -> frozenset[int]:
+        """Runs on disk that can be archived."""
+        return self.place("filesystem").runs - self.open
+
+    @property
+    def unproven(self) -> set[int]:
+        """Complete runs that a listing of UconDB shows, but that the archiver itself does not call archived."""
+        proven = set(self.complete & self.place("artdaqDB").runs)
+        for progress in self.progress:
+            proven &= progress.archived - set(progress.log)
+        return set(self.complete & self.place("UconDB").runs) - proven
+
 
 def collect(settings: Settings) -> Status:
     """Ask the three places and read the tree. Unreadable places are part of the answer. Raises StateFileError."""
     planner = Planner(settings)
     places = tuple(_place(name, settings, planner) for name in PLACE_NAMES)
     readable = places[0].error is None
-    progress = tuple(_progress(settings, stage, planner) for stage in STAGES) if readable else ()
-    archived = planner.tree.archived("import")
-    fresh = places[0].runs - archived
+    damaged: list[str] = []
+    progress = tuple(_progress(settings, stage, planner, damaged) for stage in STAGES) if readable else ()
+    markers = dict(_import_markers(planner.tree, damaged))
+    fresh = places[0].runs - markers.keys()
     return Status(
         settings,
         places,
         progress,
         open=frozenset(run for run in fresh if not planner.is_ready(run)),
-        kept=_kept(planner.tree),
+        kept={run: dict(marker["kept"]) for run, marker in markers.items() if marker.get("kept")},
+        skipped={run: dict(marker["skipped"]) for run, marker in markers.items() if marker.get("skipped")},
         ignored=tuple(planner.ignored()) if readable else (),
+        watched=frozenset(planner.tree.watched()),
+        damaged=tuple(damaged),
     )
 
 
@@ -95,20 +119,25 @@ def _place(name: str, settings: Settings, planner: Planner) -> Place:
         return Place(name, error=error)
 
 
-def _progress(settings: Settings, stage: Stage, planner: Planner) -> Progress:
+def _progress(settings: Settings, stage: Stage, planner: Planner, damaged: list[str]) -> Progress:
     known = planner.known(stage)
     ledger: Ledger = Keeper(settings, stage).read(known)
     derived = derive(known, ledger)
-    failures = (planner.tree.failure(stage, run) for run in sorted(known.failed - set(known.archived)))
+    failures = []
+    for run in sorted(known.failed - set(known.archived)):
+        try:
+            failures.append(planner.tree.failure(stage, run))
+        except WorkDirError as error:
+            damaged.append(str(error))
     found = tuple(failure for failure in failures if failure is not None)
-    return Progress(stage, derived.state, derived.log, derived.not_attempted, found)
+    return Progress(stage, derived.state, derived.log, derived.not_attempted, found, frozenset(known.archived))
 
 
-def _kept(tree: Tree) -> dict[int, dict[str, str]]:
-    """Files kept as text, per run. Reads every import marker's `kept`."""
-    found = {}
+def _import_markers(tree: Tree, damaged: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Every import marker by its run; one that cannot be read is told and counts as an empty one."""
     for run in sorted(tree.archived("import")):
-        kept = (tree.marker("import", run) or {}).get("kept")
-        if kept:
-            found[run] = dict(kept)
-    return found
+        try:
+            yield run, tree.marker("import", run) or {}
+        except WorkDirError as error:
+            damaged.append(str(error))
+            yield run, {}

@@ -8,7 +8,7 @@ import pytest
 
 from rra_state import report
 from rra_state.errors import AccessDenied, StoreUnavailable
-from rra_state.outcome import Failure
+from rra_state.outcome import STAGES, Failure
 from rra_state.state import State
 from rra_state.status import Place, Progress, Status
 from tests.unit.archive_site import Site
@@ -32,7 +32,11 @@ def status(
 ) -> Status:
     names = zip(("filesystem", "artdaqDB", "UconDB"), (disk, artdaqdb, ucondb), strict=True)
     places = tuple(Place(name, frozenset(runs)) for name, runs in names)  # type: ignore[call-overload]
-    return Status(site.settings, places, progress, frozenset(still_open))  # type: ignore[call-overload]
+    by_the_book = tuple(
+        Progress(stage, State(), (), frozenset(), (), place.runs)
+        for stage, place in zip(STAGES, places[1:], strict=True)
+    )
+    return Status(site.settings, places, progress or by_the_book, frozenset(still_open))  # type: ignore[call-overload]
 
 
 def unreadable(found: Status, name: str, error: StoreUnavailable | AccessDenied) -> Status:
@@ -199,3 +203,47 @@ def test_a_command_is_never_folded(site: Site) -> None:
     text = report.text(replace(status(site, {1}), settings=settings))
 
     assert f"./run_archiver.sh {settings.path} --incremental\n" in text
+
+
+def test_a_run_that_ucondb_lists_but_that_failed_is_never_called_safe(site: Site) -> None:
+    conflict = Failure(2, "migrate", "Conflict", "run 2: UconDB holds other content", 1, TIME, TIME)
+    progress = (
+        Progress("import", State(2, 2), (), frozenset(), (), frozenset({1, 2})),
+        Progress("migrate", State(1, 2), (2,), frozenset(), (conflict,), frozenset({1})),
+    )
+
+    text = report.text(status(site, {1, 2}, {1, 2}, {1, 2}, progress=progress))
+
+    assert verdict(text) == "NOT SURE: UconDB lists these, but they were not verified or failed: 2"
+
+
+def test_runs_that_a_store_lost_are_recovered_first(site: Site, command: str) -> None:
+    progress = (
+        Progress("import", State(2, 2), (), frozenset(), (), frozenset({1, 2})),
+        Progress("migrate", State(2, 2), (), frozenset(), (), frozenset({1, 2})),
+    )
+
+    text = report.text(status(site, {1, 2}, {1, 2}, {1}, progress=progress))
+
+    assert verdict(text) == "NOT SAFE YET: 1 run on disk not in UconDB."
+    assert to_do(text) == [f"{command} --recover-migrate-state", "    UconDB lost runs that have a marker"]
+
+
+def test_runs_below_the_numbers_of_a_hand_edited_state_need_a_full_cycle(site: Site, command: str) -> None:
+    progress = (Progress("import", State(100, 100), (), frozenset(), (), frozenset()),)
+
+    text = report.text(status(site, {21, 22}, progress=progress))
+
+    assert to_do(text) == [command, "    runs below the state's numbers wait"]
+
+
+def test_what_of_a_record_is_not_archived_and_what_is_damaged_is_told(site: Site) -> None:
+    found = replace(
+        status(site, {7}, {7}, {7}), skipped={7: {"notes.fcl": "is a link"}}, watched=frozenset({7}), damaged=("x",)
+    )
+
+    text = report.text(found)
+
+    assert section(text, "Entries of records that are not archived") == "run 7: notes.fcl is a link"
+    assert section(text, "Archived without a stop time") == "7"
+    assert section(text, "Damaged") == "x"
