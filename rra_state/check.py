@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from rra_state.config import Settings
-from rra_state.errors import ArchiverError, SourceUnreadable, WorkDirError
+from rra_state.errors import AccessDenied, ArchiverError, SourceUnreadable, WorkDirError
 from rra_state.records import blob, source
 from rra_state.stores import artdaqdb
 from rra_state.stores.ucondb import UconDB
@@ -46,12 +46,13 @@ def _work_dir(settings: Settings) -> str:
     existing = next(parent for parent in (directory, *directory.parents) if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise WorkDirError("cannot be written", path=existing, hint="check owner and mode")
-    return f"{directory}, {_free(existing)} free"
-
-
-def _free(directory: Path) -> str:
-    found = os.statvfs(directory)
-    return f"{found.f_bavail * found.f_frsize / 2**30:.1f} GiB"
+    for path in (value for _, value in settings.app if isinstance(value, Path) and value != directory):
+        if path.is_dir():
+            raise WorkDirError("is a directory where a file belongs", path=path, hint="move it away")
+    free = os.statvfs(existing)
+    if not free.f_bavail:
+        raise WorkDirError("the disk is full", path=existing, hint="make room")
+    return f"{directory}, {free.f_bavail * free.f_frsize / 2**30:.1f} GiB free"
 
 
 def _artdaqdb(settings: Settings) -> str:
@@ -63,4 +64,9 @@ def _artdaqdb(settings: Settings) -> str:
 
 
 def _ucondb(settings: Settings) -> str:
-    return UconDB(settings.ucon_db, same=blob.same).check()
+    found = UconDB(settings.ucon_db, same=blob.same).check()
+    if not settings.ucon_db.writer_user or not settings.ucon_db.writer_password.get_secret_value():
+        raise AccessDenied(
+            f"{found}, but no user or password to write with", hint="set ucon_db.writer_user and UCONDB_PASSWORD"
+        )
+    return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -25,10 +26,12 @@ _log = logging.getLogger("rra")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; give the exit status."""
     options = _parser().parse_args(arguments)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         _refuse_nonsense(options)
         settings = config.load(options.config)
-        log.setup(settings.app, level=_level(options))
+        log.setup(settings.app, level=_level(options), to_file=_changes_something(options))
         return _act(options, settings)
     except Interrupted as error:
         print(error, file=sys.stderr)
@@ -45,6 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.verbose:
             traceback.print_exc()
         return 2
+
+
+def _changes_something(options: argparse.Namespace) -> bool:
+    """Whether this call belongs in the log file; one that only looks leaves no trace."""
+    return not (options.check or options.dry_run or options.report_status or options.compare_state)
 
 
 def _act(options: argparse.Namespace, settings: Settings) -> int:
@@ -76,7 +84,8 @@ def _cycle(settings: Settings, selection: Selection, options: argparse.Namespace
         + (f" ({result.failed[stage]} failed)" if result.failed[stage] else "")
         for stage in selection.stages
     ]
-    _log.info("%s in %.1f s", ", ".join(parts) if result.total else "nothing to do", result.seconds)
+    if result.total or result.stopped is None:
+        _log.info("%s in %.1f s", ", ".join(parts) if result.total else "nothing to do", result.seconds)
     if result.stopped is not None:
         raise result.stopped
     return 0 if result.good else 1
@@ -186,6 +195,8 @@ def _selection(options: argparse.Namespace) -> Selection:
         if options.retry_failed_import and options.retry_failed_migrate:
             stages = STAGES
     only = None if options.runs is None else frozenset(runs.parse(options.runs))
+    if only == frozenset():
+        raise UsageError("--runs names no run", hint="write --runs 100-200,305")
     return Selection(stages, mode, only, options.order)
 
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import pydantic
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from rra_state.config_errors import explain
+from rra_state.config_errors import explain, refuse_repeated_keys
 from rra_state.errors import ConfigError
 from rra_state.expansion import expand
 from rra_state.records import convert
@@ -71,7 +73,7 @@ class App(Section):
     """Further tries of a run after a fault that may pass by itself."""
     retry_delay_seconds: Seconds = 3
     """Seconds between two tries of a run."""
-    window_size: Annotated[int, Field(ge=1)] = 2000
+    window_size: Annotated[int, Field(ge=1, le=5000)] = 2000
     """Runs that one Snakemake process handles; the command line goes on with the next window by itself."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least important message that goes to the log file."""
@@ -133,6 +135,14 @@ class UconDBSection(Section):
     """Check the server's certificate. Switching it off is told in every cycle."""
     ca_bundle: Path | None = None
     """Certificates to trust instead of the system's."""
+
+    @pydantic.field_validator("server_url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        parts = urlsplit(value)  # raises ValueError itself for some
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be a URL such as https://host:9443/sbnd_on_ucon_prod/app")
+        return value
 
 
 class Validation(Section):
@@ -245,6 +255,19 @@ class Settings(Section):
         except ConfigError as error:
             raise ValueError(str(error).removeprefix("fhiclize_generate: ")) from error
 
+    @pydantic.model_validator(mode="after")
+    def _kept_apart(self) -> Settings:
+        """Nothing of ours lies among the run records, and no two files are one."""
+        records = self.source_files.run_records_dir
+        kept = {name: value for name, value in self.app if isinstance(value, Path)}
+        inside = next((name for name, path in kept.items() if path == records or records in path.parents), None)
+        if inside:
+            raise ValueError(f"app.{inside} must not lie in source_files.run_records_dir: records are only read")
+        for first, second in combinations(kept, 2):
+            if kept[first] == kept[second]:
+                raise ValueError(f"app.{first} and app.{second} are the same file")
+        return self
+
 
 def load(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ) -> Settings:
     """Read, expand and check a configuration file.
@@ -258,7 +281,10 @@ def load(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ) 
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"the configuration cannot be read: {reason}", path=path) from error
     try:
+        refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader), path)
         mapping = yaml.safe_load(text)
+    except RecursionError as error:
+        raise ConfigError("not YAML: it is nested too deeply", path=path) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed"
@@ -330,4 +356,5 @@ def _first_line(file: Path, config: Path) -> str:
     try:
         return file.read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
     except (OSError, UnicodeError) as error:
-        raise ConfigError(f"ucon_db.writer_password_file: {file} cannot be read: {error}", path=config) from error
+        reason = (error.strerror or "").lower() if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"the password's file {file} cannot be read: {reason}", path=config) from error

@@ -19,9 +19,21 @@ def explain(error: ValidationError, model: type[BaseModel], text: str, path: Pat
     return ConfigError("; ".join(dict.fromkeys(messages)), path=path, line=_line(tree, findings[0]["loc"]))
 
 
+def refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
+    """Raise ConfigError for a key given twice in one table; YAML itself would take the last without a word."""
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise ConfigError(f"{key.value} stands here again, after line {lines[key.value]}", path=path, line=line)
+            lines[str(key.value)] = line
+            refuse_repeated_keys(value, path)
+
+
 def _key(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[str, ...]:
     """The location as far as the file has it: pydantic adds which choice of a union, or which item, it looked at."""
-    depth = 1
+    depth = min(1, len(location))
     while depth < len(location) and _known(model, tuple(map(str, location[:depth]))):
         depth += 1
     return tuple(map(str, location[:depth]))
@@ -37,6 +49,8 @@ def _message(location: tuple[str, ...], kind: str, message: str, model: type[Bas
     if kind == "string_type":
         return f"{key} must be a text (put it in quotes)"
     message = message.removeprefix("Value error, ")
+    if not key:
+        return message
     return f"{key}: {message[0].lower()}{message[1:]}"
 
 

@@ -90,7 +90,7 @@ def _windows(settings: Settings, windows: list[Window], held: Lock, options: Opt
     result = Result()
     with Display(totals, quiet=options.quiet) as display, _Child() as child:
         for window in windows:
-            before = display.tried
+            before = display.begin_window()
             error = child.run(settings, window, held, display, options)
             session.update_state(settings, attempted=display.tried > before, explicit=window.explicit)
             if error is not None:
@@ -123,32 +123,41 @@ class _Child:
             return Interrupted("interrupted before the next window began")
         command = _command(settings, window, options)
         with _pipe() as (reader, writer):
-            environ = os.environ | {lock.VARIABLE: str(held.inheritable), telling.VARIABLE: str(writer)}
+            environ = {name: value for name, value in os.environ.items() if not name.startswith("SNAKEMAKE_")}
+            environ |= {lock.VARIABLE: str(held.inheritable), telling.VARIABLE: str(writer)}
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 env=environ,
+                cwd=settings.app.work_dir,
                 pass_fds=(held.inheritable, writer),
                 process_group=0,
             )
             os.close(writer)
+            if self._interrupted:
+                self._process.terminate()  # the signal came while the process was being made
             tail = _Tail(self._process, echo=options.verbose)
             with os.fdopen(os.dup(reader), "rb") as events:
                 for line in events:
                     display.show(json.loads(line))
             status = self._process.wait()
-        return self._verdict(status, display, tail.text())
+        return self._verdict(status, window, display, tail)
 
-    def _verdict(self, status: int, display: Display, output: str) -> ArchiverError | None:
+    def _verdict(self, status: int, window: Window, display: Display, tail: _Tail) -> ArchiverError | None:
         if self._interrupted:
             return Interrupted(display.stopped or "interrupted")
         if display.stopped:
             return ArchiverError(display.stopped)
         explained = any(display.failed.values()) or display.postponed
         if status != 0 and not explained:
-            return ArchiverError(f"the workflow ended with status {status}:\n{output}")
+            log.debug("%s", tail.text())
+            return ArchiverError(
+                f"the workflow ended with status {status}: {tail.last()}", hint="-v shows all that it printed"
+            )
+        if status == 0 and any(display.window[stage] < len(runs) for stage, runs in window.stages()):
+            return ArchiverError("the workflow ended without having tried all runs", hint="-v shows what it printed")
         return None
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
@@ -195,6 +204,10 @@ class _Tail:
         """The last lines."""
         self._thread.join(timeout=5)
         return "\n".join(self._lines)
+
+    def last(self) -> str:
+        """The last line that says anything."""
+        return next((line.strip() for line in reversed(self.text().splitlines()) if line.strip()), "no word from it")
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None  # noqa: S101 - it was asked for

@@ -20,6 +20,7 @@ class Display:
     def __init__(self, totals: Mapping[Stage, int], *, quiet: bool) -> None:
         self.archived: dict[Stage, int] = dict.fromkeys(STAGES, 0)
         self.failed: dict[Stage, int] = dict.fromkeys(STAGES, 0)
+        self.window: dict[Stage, int] = dict.fromkeys(STAGES, 0)
         self.postponed = 0
         self.problems = 0
         self.stopped: str | None = None
@@ -32,6 +33,11 @@ class Display:
     def tried(self) -> int:
         """Runs archived or failed so far."""
         return sum(self.archived.values()) + sum(self.failed.values())
+
+    def begin_window(self) -> int:
+        """Count this window's runs from here; give the number of runs tried before."""
+        self.window = dict.fromkeys(STAGES, 0)
+        return self.tried
 
     def __enter__(self) -> Self:
         """Show the bars if a person is looking."""
@@ -62,6 +68,7 @@ class Display:
             self.stopped = str(event["stopped"])
             return
         stage: Stage = event["stage"]
+        self.window[stage] += len(event["archived"]) + len(event["failed"]) + event["postponed"]
         self.archived[stage] += len(event["archived"])
         self.failed[stage] += len(event["failed"])
         self.postponed += event["postponed"]

@@ -46,6 +46,8 @@ class _Expander:
             return self.table(value, where)
         if isinstance(value, list):
             return [self._value(item, where) for item in value]
+        if isinstance(value, str) and "\0" in value:
+            raise self._error(where, "holds a NUL character", "remove it")
         if isinstance(value, str) and "${" in value:
             return self._text(value, where)
         return value

@@ -37,7 +37,7 @@ class AgingFileHandler(RotatingFileHandler):
         self._born = time.time()
 
 
-def setup(app: App, *, level: int = logging.INFO, to_console: bool = True) -> None:
+def setup(app: App, *, level: int = logging.INFO, to_console: bool = True, to_file: bool = True) -> None:
     """Attach the handlers, once. level: least important message for the console. Raises WorkDirError."""
     if log.handlers:
         return
@@ -48,7 +48,7 @@ def setup(app: App, *, level: int = logging.INFO, to_console: bool = True) -> No
         console.setLevel(level)
         console.setFormatter(logging.Formatter("%(message)s"))
         log.addHandler(console)
-    if app.log_file is not None:
+    if to_file and app.log_file is not None:
         log.addHandler(_file_handler(app.log_file, app.log_level))
 
 

@@ -54,6 +54,10 @@ class Window:
     def __len__(self) -> int:
         return len(self.imports | self.migrations)
 
+    def stages(self) -> tuple[tuple[Stage, frozenset[int]], ...]:
+        """The runs of each stage."""
+        return ("import", self.imports), ("migrate", self.migrations)
+
     def targets(self, stage: Stage | None = None) -> list[str]:
         """Marker files to ask Snakemake for: of one stage, or the last one of each run."""
         last = dict.fromkeys(self.imports, "import") if stage in (None, "import") else {}

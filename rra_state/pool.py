@@ -87,7 +87,7 @@ class ProcessPool:
                 pending = [executor.submit(os.getpid) for _ in range(self.size)]
                 for future in pending:
                     future.result(timeout=START_SECONDS)
-            except (BrokenExecutor, TimeoutError) as error:
+            except (BrokenExecutor, OSError, EOFError) as error:
                 executor.shutdown(wait=False, cancel_futures=True)
                 raise WorkersUnusable from error
         self._processes = list(executor._processes.values())

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import yaml
 
 from rra_state import config, fsio, log, plan, telling
 from rra_state.config import Settings
-from rra_state.errors import ArchiverError, ConfigError, Interrupted
+from rra_state.errors import ArchiverError, ConfigError, Interrupted, UsageError
 from rra_state.lock import Lock
 from rra_state.outcome import STAGES
 from rra_state.plan import Planner, Window
@@ -28,6 +28,7 @@ VALIDATE_KEY = "rra_validate"
 """Key of Snakemake's `--config` that asks for the check of the metadata keys."""
 _OWN_KEYS = {plan.WINDOW_KEY, VALIDATE_KEY}
 
+_TARGET = re.compile(r"(?:.*/)?markers/(?:import|migrate)/([1-9][0-9]*)\.json")
 READ_ONLY_FLAGS = frozenset(
     """
     --dry-run --dryrun --summary -S --detailed-summary -D --list-changes --lc --list-input-changes --li
@@ -85,6 +86,10 @@ def begin(mapping: dict[str, Any], files: Sequence[str | Path], arguments: Seque
             _clear_stale_snakemake_lock(settings.app.work_dir)
         log.setup(settings.app, to_console=telling.VARIABLE not in os.environ)
         window = plan.current(settings, mapping)
+        named = _named_runs(arguments)
+        if named:
+            window = replace(window, explicit=True)
+            _refuse_unknown(settings, named)
     except ArchiverError as error:
         print(error, file=sys.stderr)  # noqa: T201 - logging may not be set up yet
         sys.exit(1)
@@ -127,9 +132,23 @@ def _settings(mapping: Mapping[str, Any], files: Sequence[str | Path]) -> Settin
 
 def _refuse_other_directory(settings: Settings, arguments: Sequence[str]) -> None:
     """Another `--directory` would silently split the markers from the state."""
-    for flag, value in pairwise(arguments):
-        if flag in ("-d", "--directory") and Path(value).resolve() != settings.app.work_dir.resolve():
+    given = [value for flag, value in pairwise(arguments) if flag in ("-d", "--directory")]
+    given += [match[1] for argument in arguments if (match := re.fullmatch("(?:--directory=|-d)(.+)", argument))]
+    for value in given:
+        if Path(value).resolve() != settings.app.work_dir.resolve():
             raise ConfigError(f"--directory {value}: the work directory is app.work_dir", path=settings.path)
+
+
+def _named_runs(arguments: Sequence[str]) -> set[int]:
+    """The runs whose markers are targets of this Snakemake."""
+    return {int(match[1]) for argument in arguments if (match := _TARGET.fullmatch(argument))}
+
+
+def _refuse_unknown(settings: Settings, named: set[int]) -> None:
+    planner = Planner(settings)
+    unknown = named - planner.listing.runs - planner.tree.archived("import")
+    if unknown:
+        raise UsageError(f"run {min(unknown)} is neither on disk nor in artdaqDB", hint="see --report-status")
 
 
 def _only_reads(arguments: Sequence[str]) -> bool:

@@ -230,7 +230,7 @@ def _parse_state(text: bytes, path: Path, stage: Stage) -> State:
     """The two integers of a state file. Raises StateFileError that names the recovery command."""
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _invalid(path, stage, "it is not JSON") from error
     if not isinstance(values, dict):
         raise _invalid(path, stage, "it is not a JSON object")

@@ -298,7 +298,7 @@ def test_the_password_comes_from_a_systemd_credential(tmp_path: Path) -> None:
 def test_an_unreadable_password_file_is_named(tmp_path: Path) -> None:
     message = complaint(tmp_path, f"{SMALL}    writer_password_file: none\n")
 
-    assert f"ucon_db.writer_password_file: {tmp_path}/none cannot be read" in message
+    assert f"the password's file {tmp_path}/none cannot be read: no such file" in message
 
 
 def test_no_secret_is_shown(tmp_path: Path) -> None:
@@ -314,3 +314,40 @@ def test_loaded_settings_cannot_be_changed(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="frozen"):
         settings.app.batch_size = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"lock_file": "rec/1/settings.txt"}, "app.lock_file must not lie in source_files.run_records_dir"),
+        ({"work_dir": "rec"}, "app.work_dir must not lie in source_files.run_records_dir"),
+        (
+            {"import_state_file": "s.json", "migrate_state_file": "s.json"},
+            "app.import_state_file and app.migrate_state_file are the same file",
+        ),
+    ],
+)
+def test_places_that_would_destroy_each_other_are_refused(tmp_path: Path, changes: dict[str, str], words: str) -> None:
+    app = "".join(f"    {key}: {value}\n" for key, value in ({"work_dir": "work"} | changes).items())
+    text = (
+        f"app:\n{app}source_files:\n    run_records_dir: rec\nartdaq_db:\n    database_uri: filesystemdb:///db\n"
+        "ucon_db:\n    server_url: http://127.0.0.1/u\n    folder_name: f\n"
+    )
+
+    assert words in complaint(tmp_path, text)
+
+
+def test_a_section_given_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
+    text = "app:\n    work_dir: a\nsource_files:\n    run_records_dir: b\napp:\n    work_dir: c\n"
+
+    assert complaint(tmp_path, text) == "config.yaml line 5: app stands here again, after line 1"
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "ftp://host/x", "host:9443/x", "https://"])
+def test_a_server_url_that_is_none_is_refused(tmp_path: Path, url: str) -> None:
+    text = (
+        "app:\n    work_dir: w\nsource_files:\n    run_records_dir: rec\nartdaq_db:\n    database_uri: filesystemdb:///db\n"
+        f'ucon_db:\n    server_url: "{url}"\n    folder_name: f\n'
+    )
+
+    assert "line 8: ucon_db.server_url: " in complaint(tmp_path, text)

@@ -77,8 +77,8 @@ def test_without_a_log_file_none_is_made(site: Site) -> None:
 
 
 def test_a_log_file_that_cannot_be_written_is_named_with_its_key(make_site: Callable[..., Site]) -> None:
-    site = make_site(log_file="records/a-file/archiver.log")
-    (site.records / "a-file").write_text("")
+    site = make_site(log_file="a-file/archiver.log")
+    (site.root / "a-file").write_text("")
 
     with pytest.raises(WorkDirError, match=r"archiver\.log: log file cannot be written: .* \(see app\.log_file\)"):
         log.setup(site.settings.app)
