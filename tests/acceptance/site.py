@@ -1,4 +1,4 @@
-"""An operator's site in a temporary folder: records, archive, work directory, configuration, and the real command line."""
+"""An operator's site in a temporary folder: records, archive, work directory, configuration, real command line."""
 
 from __future__ import annotations
 
