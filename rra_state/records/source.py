@@ -30,6 +30,8 @@ _TEXT_NAMES = frozenset(f"{stem}.txt" for stem in TEXTS)
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIMIT_HINT = "does it belong to the record? Otherwise raise the limit"
+_MAYBE_ALL = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE, errno.EACCES})
+"""Faults of a record that can come from the disk under all of them, away or unreachable."""
 _RIGHTS_HINT = "the archiver's account needs read permission on the record's directory and files"
 
 Signature = tuple[int, int, int, int, int]
@@ -80,11 +82,7 @@ def listing(run_records_dir: Path) -> Listing:
                 else:
                     found.add(int(entry.name))
     except OSError as error:
-        raise SourceUnreadable(
-            f"the directory of run records cannot be read: {_plain(error)}",
-            path=run_records_dir,
-            hint="check source_files.run_records_dir, and that the disk is mounted and readable for this account",
-        ) from error
+        raise _unreadable(run_records_dir, error) from error
     return Listing(frozenset(found), tuple(sorted(ignored, key=lambda skipped: skipped.name)))
 
 
@@ -99,10 +97,10 @@ def readiness(directory: Path, run: int, settle_seconds: float, now: float) -> R
             stop_time = _stop_time(place)
             if stop_time is not None:
                 return Readiness(Progress.READY, facts.readable(stop_time))
-            newest = os.fstat(place.descriptor).st_mtime
+            newest = _last_change(os.fstat(place.descriptor))
             with os.scandir(place.descriptor) as entries:
-                newest = max([newest, *(entry.stat(follow_symlinks=False).st_mtime for entry in entries)])
-    except (OSError, RecordError):
+                newest = max([newest, *(_last_change(entry.stat(follow_symlinks=False)) for entry in entries)])
+    except (OSError, RecordError, SourceUnreadable):
         return Readiness(Progress.READY, None)
     settled = settle_seconds <= 0 or now - newest >= settle_seconds
     return Readiness(Progress.READY if settled else Progress.OPEN, None)
@@ -117,6 +115,7 @@ def read(
 ) -> Record:
     """The record in `directory`, the run's own one. Raises RecordError; RecordChanged if the DAQ wrote to it meanwhile.
 
+    Raises SourceUnreadable if not this record but the directory of all of them cannot be read any more.
     Taken: regular files directly in it that are `*.fcl` or one of the seven texts. The rest is in `skipped`, by name.
     """
     with _open(directory, run) as place:
@@ -132,7 +131,8 @@ def read(
         if not files:
             raise place.fault("the record holds no file to archive", "was it copied to the end, or emptied?")
         if facts.NAME not in before:
-            raise place.fault(f"{facts.NAME} is missing", "put the file back, or remove the directory")
+            reason = next((entry.reason for entry in skipped if entry.name == facts.NAME), "is missing")
+            raise place.fault(f"{facts.NAME} {reason}", "put the file back")
     known = facts.read(next(file.data for file in files if file.name == facts.NAME))
     return Record(run, files, skipped, fingerprint(files), _text(known.start_time), _text(known.stop_time))
 
@@ -174,8 +174,11 @@ def _open(directory: Path, run: int) -> Iterator[_Place]:
     try:
         descriptor = os.open(directory, _OPEN_DIRECTORY)
     except FileNotFoundError as error:
-        raise RecordError("the record's directory is gone", run=run, path=directory, hint="was it removed?") from error
+        _check_above(directory, error)
+        hint = f"put it back; if it is gone for good, a person removes failures/import/{run}.json"
+        raise RecordError("the record's directory is gone", run=run, path=directory, hint=hint) from error
     except OSError as error:
+        _check_above(directory, error)
         reason = "is no directory" if error.errno in (errno.ENOTDIR, errno.ELOOP) else _plain(error)
         message = f"the record's directory cannot be read: {reason}"
         raise RecordError(message, run=run, path=directory, hint=_RIGHTS_HINT) from error
@@ -183,6 +186,29 @@ def _open(directory: Path, run: int) -> Iterator[_Place]:
         yield _Place(descriptor, directory, run)
     finally:
         os.close(descriptor)
+
+
+def _check_above(directory: Path, fault: OSError) -> None:
+    """Raise SourceUnreadable if `fault` of a record is one of the directory of all records: it costs no run anything.
+
+    An empty directory is what a disk that was unmounted leaves.
+    """
+    if fault.errno not in _MAYBE_ALL:
+        return
+    try:
+        with os.scandir(directory.parent) as entries:
+            if next(entries, None) is None:
+                raise _unreadable(directory.parent, FileNotFoundError("it is empty"))
+    except OSError as error:
+        raise _unreadable(directory.parent, error) from error
+
+
+def _unreadable(run_records_dir: Path, error: OSError) -> SourceUnreadable:
+    return SourceUnreadable(
+        f"the directory of run records cannot be read: {_plain(error)}",
+        path=run_records_dir,
+        hint="check source_files.run_records_dir, and that the disk is mounted and readable for this account",
+    )
 
 
 def _inventory(place: _Place) -> tuple[dict[str, Signature], tuple[Skipped, ...]]:
@@ -201,6 +227,7 @@ def _inventory(place: _Place) -> tuple[dict[str, Signature], tuple[Skipped, ...]
     except FileNotFoundError as error:
         raise place.changed(str(error.filename or "")) from error
     except OSError as error:
+        _check_above(place.directory, error)
         raise place.fault(f"the record's directory cannot be read: {_plain(error)}", _RIGHTS_HINT) from error
     return wanted, tuple(sorted(skipped, key=lambda entry: entry.name))
 
@@ -250,6 +277,7 @@ def _read_file(place: _Place, name: str, limit: int) -> bytes:
     except FileNotFoundError as error:
         raise place.changed(name) from error
     except OSError as error:
+        _check_above(place.directory, error)
         raise place.fault(f"cannot be read: {_plain(error)}", _RIGHTS_HINT, name) from error
 
 
@@ -262,6 +290,11 @@ def _stop_time(place: _Place) -> str | None:
 
 def _signature(status: os.stat_result) -> Signature:
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _last_change(status: os.stat_result) -> float:
+    """Seconds since 1970. Not later than this host's clock had it: a copied or touched file can be of the future."""
+    return min(status.st_mtime, status.st_ctime)
 
 
 def _text(time: str | None) -> str | None:

@@ -69,7 +69,7 @@ def test_a_fifo_in_the_place_of_metadata_does_not_block(record: Path) -> None:
     (record / "metadata.txt").unlink()
     os.mkfifo(record / "metadata.txt")
 
-    with pytest.raises(RecordError, match=r"metadata\.txt is missing"):
+    with pytest.raises(RecordError, match=r"metadata\.txt is a FIFO"):
         source.read(record, 7001)
     assert not source.readiness(record, 7001, 3600, _newest(record)).ready
 
@@ -77,7 +77,15 @@ def test_a_fifo_in_the_place_of_metadata_does_not_block(record: Path) -> None:
 def test_a_record_without_metadata_fails_and_names_it(record: Path) -> None:
     (record / "metadata.txt").unlink()
 
-    with pytest.raises(RecordError, match=r"run 7001: .*metadata\.txt is missing"):
+    with pytest.raises(RecordError, match=r"run 7001: .*metadata\.txt is missing \(put the file back\)"):
+        source.read(record, 7001)
+
+
+def test_a_link_in_the_place_of_metadata_is_called_a_link(record: Path, tmp_path: Path) -> None:
+    (record / "metadata.txt").rename(tmp_path / "metadata.txt")
+    (record / "metadata.txt").symlink_to(tmp_path / "metadata.txt")
+
+    with pytest.raises(RecordError, match=r"metadata\.txt is a link"):
         source.read(record, 7001)
 
 
@@ -90,6 +98,8 @@ def test_an_empty_a_missing_and_a_linked_record_fail(tmp_path: Path, record: Pat
             source.read(tmp_path / str(run), run)
         assert (caught.value.run, caught.value.path) == (run, str(tmp_path / str(run)))
         assert caught.value.hint
+    with pytest.raises(RecordError, match=r"a person removes failures/import/7003\.json"):
+        source.read(tmp_path / "7003", 7003)
 
 
 def test_an_unreadable_file_fails_and_says_what_to_do(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,6 +113,46 @@ def test_an_unreadable_file_fails_and_says_what_to_do(record: Path, monkeypatch:
     monkeypatch.setattr(os, "open", refuse)
 
     with pytest.raises(RecordError, match=r"boot\.txt: cannot be read: permission denied \(the archiver's account"):
+        source.read(record, 7001)
+
+
+@pytest.mark.parametrize("left", ["nothing", "a file", "an empty directory"])
+def test_when_all_records_are_away_the_place_is_at_fault_and_no_run(tmp_path: Path, left: str) -> None:
+    records = tmp_path / "run_records"
+    if left == "a file":
+        records.write_bytes(b"")
+    elif left == "an empty directory":
+        records.mkdir()
+
+    with pytest.raises(SourceUnreadable, match=r"the directory of run records cannot be read: .*is mounted") as caught:
+        source.read(records / "7001", 7001)
+
+    assert (caught.value.run, caught.value.path) == (None, str(records))
+    assert source.readiness(records / "7001", 7001, 3600, 0).ready
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE], ids=errno.errorcode.get)
+@pytest.mark.parametrize("what", ["7001", "metadata.txt"])
+@pytest.mark.parametrize("above", [True, False], ids=["disk away", "disk there"])
+def test_a_failing_disk_is_the_runs_fault_only_while_the_other_records_can_be_listed(
+    record: Path, monkeypatch: pytest.MonkeyPatch, number: int, what: str, above: bool
+) -> None:
+    open_, scandir = os.open, os.scandir
+
+    def fail_to_open(name: str | Path, flags: int, **where: int) -> int:
+        if Path(name).name == what:
+            raise OSError(number, os.strerror(number), str(name))
+        return open_(name, flags, **where)
+
+    def fail_to_list(place: int | Path) -> object:
+        if above and place == record.parent:
+            raise OSError(number, os.strerror(number), str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "open", fail_to_open)
+    monkeypatch.setattr(os, "scandir", fail_to_list)
+
+    with pytest.raises(SourceUnreadable if above else RecordError, match="cannot be read: "):
         source.read(record, 7001)
 
 
@@ -169,6 +219,16 @@ def test_a_record_is_ready_with_a_stop_time_or_when_it_is_old(record: Path) -> N
     assert not source.readiness(record, 7001, 3600, now + 3599).ready
     assert source.readiness(record, 7001, 3600, now + 3601) == source.Readiness(source.Progress.READY, None)
     assert source.readiness(record, 7001, 0, now).ready
+
+
+def test_a_record_with_times_in_the_future_does_not_stay_open_for_ever(record: Path) -> None:
+    (record / "metadata.txt").write_bytes(METADATA)
+    now = _newest(record)
+    for path in (*record.iterdir(), record):
+        os.utime(path, (now + 2e9, now + 2e9))
+
+    assert not source.readiness(record, 7001, 3600, now).ready
+    assert source.readiness(record, 7001, 3600, now + 3700).ready
 
 
 @pytest.mark.parametrize("end", [b"DAQInterface stop time: ", b"\nDAQInterface stop time: Thu Oct 17 18:5"])
