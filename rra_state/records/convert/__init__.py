@@ -46,7 +46,7 @@ def convert(
     """The documents of a record, in the order of their names.
 
     fhiclize: which documents to make (see `selection`), all if None; a text that is left out is reported as skipped.
-    on_bad_file: whether a `.fcl` file that is not FHiCL is kept as text or fails the run.
+    on_bad_file: whether a `.fcl` file that is not FHiCL, or not for artdaqDB, is kept as text or fails the run.
     Raises RecordError, ConfigError.
     """
     wanted = frozenset(GENERATED) if fhiclize is None else selection(fhiclize)
@@ -101,14 +101,8 @@ def _passed(file: SourceFile, run: int, on_bad_file: OnBadFile) -> Document:
 
 
 def _fault(text: bytes) -> FhiclError | None:
-    """Why these bytes are no FHiCL document for artdaqDB, which takes no empty one either."""
-    if not text.strip():
-        return FhiclError("the file is empty")
-    try:
-        fhicl.check(text)
-    except FhiclError as error:
-        return error
-    return None
+    """Why these bytes are no FHiCL document that artdaqDB can hold; it takes no empty one either."""
+    return fhicl.examine(text).fault if text.strip() else FhiclError("the file is empty")
 
 
 def _free_name(stem: str, taken: set[str]) -> str:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from rra_state.errors import ConfigError, RecordError
 from rra_state.records import blob, convert, fhicl, source
 from rra_state.records.model import Document, Record, RunDocuments, SourceFile
+from rra_state.stores.artdaqdb.base import Staged
+from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 
 SAMPLES = Path(__file__).parents[4] / "shared" / "data" / "run_records"
 RUNS = sorted(path.name for path in SAMPLES.iterdir()) if SAMPLES.is_dir() else ["absent"]
@@ -65,6 +67,14 @@ WORDS = [
     b"commit/version: ",
     b"\x0c",
     b"\x85",
+]
+NOT_FOR_ARTDAQDB = [
+    (b"x: {a: 1}\n@table::x\n", "line 2: artdaqDB cannot hold @table:: references"),
+    (b"x: [1]\nx[0]: 2\n", 'line 2: "x[0]": artdaqDB cannot hold names with an index'),
+    (
+        b"x: {a: 1}\ny: @local::x\ny: 3\n",
+        'line 3: "y" is defined twice in a document with references; artdaqDB keeps the last only',
+    ),
 ]
 TEXT = st.lists(st.sampled_from(WORDS) | st.binary(max_size=6), max_size=20).map(b"".join)
 
@@ -169,6 +179,24 @@ def test_a_file_that_is_not_fhicl_is_kept_as_text_with_line_and_reason() -> None
 
     assert (kept.name, kept.text) == ("reader.fcl", bad)
     assert (kept.kept or "").startswith("line 2: ")
+
+
+@pytest.mark.parametrize(("data", "where"), NOT_FOR_ARTDAQDB)
+def test_good_fhicl_that_artdaqdb_cannot_hold_is_kept_as_text_and_stored(
+    tmp_path: Path, data: bytes, where: str
+) -> None:
+    fhicl.check(data)
+
+    documents = convert.convert(record(reader_fcl=data))
+    db = FilesystemDB(tmp_path, schema=b"main: {}\n")
+    (staged,) = db.stage([documents], {})
+    assert isinstance(staged, Staged)
+    db.publish([staged])
+
+    assert [kept.kept for kept in documents.kept] == [where]
+    assert db.export(db.locate([7])[7]).files == {each.name: each.text for each in documents.documents}
+    with pytest.raises(RecordError, match=r"reader\.fcl line"):
+        convert.convert(record(reader_fcl=data), on_bad_file="fail")
 
 
 @pytest.mark.parametrize(
