@@ -134,32 +134,33 @@ class UconDB:
         """The blob of a run, its size and checksum checked; None if there is none. Raises StoreError.
 
         Blobs come without Content-Length: a connection that broke looks like the end. Source: spec/ucondb.md section 3.
-        Raises VerificationError if the bytes are not those the server once took.
+        Raises VerificationError if the bytes are not those the server once took, or are lost.
         """
-        answer = self._http.ask("GET", f"data/{self._folder}/{self._object}", {"key": str(run)})
+        answer = self._ask_for(run)
         if answer.status_code == HTTPStatus.NOT_FOUND and said_by(answer) == "Version not found":
             return None
         if answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR and self._object_is_missing(run):
             return None
         if answer.status_code != HTTPStatus.OK:
-            raise self._fault(answer)
+            raise self._not_given(run, answer, self._fault(answer))
         version = self._described(answer)
         if version.run != run:
             raise StoreError(
                 f"{self.name}: asked for key {run}, answered with key {version.run}. Check what lies between."
             )
         if len(answer.content) < version.size:
-            raise StoreUnavailable(
+            fault = StoreUnavailable(
                 f"{self.name}: the blob of run {run} came back cut off "
                 f"({len(answer.content)} of {version.size} bytes). A later cycle tries again."
             )
+            raise self._not_given(run, answer, fault)
         if not version.describes(answer.content):
             # The fault of this blob, not of the place: it must not keep the other runs from their turn.
             raise VerificationError(
                 f"{self.name}: the blob came back damaged ({len(answer.content)} of {version.size} bytes, "
                 f"adler32 {zlib.adler32(answer.content)} instead of {version.adler32})",
                 run=run,
-                hint="if this stays, the copy in the server's database is damaged",
+                hint=_DAMAGED,
             )
         return answer.content, version
 
@@ -198,6 +199,10 @@ class UconDB:
         """What a put that failed has come to."""
         try:
             done = self._already(run, blob, override_of)
+            if done is None and override_of is None and run in self.lookup([run]):
+                done = self._already(run, blob, None)  # it may have been stored between the two looks
+                if done is None:
+                    raise self._lost(run, "says there is none") from fault
         except StoreError:
             raise fault from None
         if done is None:
@@ -236,6 +241,32 @@ class UconDB:
                 run=run,
             )
         return Stored(version, already=False, content=content)
+
+    def _ask_for(self, run: int) -> Response:
+        return self._http.ask("GET", f"data/{self._folder}/{self._object}", {"key": str(run)})
+
+    def _not_given(self, run: int, answer: Response, fault: ArchiverError) -> ArchiverError:
+        """`fault`, which is the place's, or a VerificationError if only this run's content cannot be had.
+
+        It is the run's if the server, and the database behind it, still tell of this run, and give the same answer
+        once more: a connection that broke, or a database that was away, does not do that.
+        """
+        if answer.status_code not in _WITHOUT_CONTENT:
+            return fault
+        try:
+            listed, again = run in self.lookup([run]), self._ask_for(run)
+        except StoreError:
+            return fault
+        if not listed or _outline(again) != _outline(answer):
+            return fault
+        size = f"gives {len(answer.content)} bytes, too few"
+        return self._lost(run, size if answer.ok else f"answers {said_by(answer)} ({answer.status_code})")
+
+    def _lost(self, run: int, instead: str) -> VerificationError:
+        """The error of a run the server lists but has no whole content of: it must not keep the others waiting."""
+        return VerificationError(
+            f"{self.name}: lists this run but cannot give its content: it {instead}", run=run, hint=_DAMAGED
+        )
 
     # ---- answers ---------------------------------------------------------------------------------------------------
 
@@ -312,4 +343,12 @@ class UconDB:
             ) from error
 
 
+def _outline(answer: Response) -> tuple[int, int]:
+    """What two answers to the same question have in common; error pages differ in details."""
+    return answer.status_code, len(answer.content) if answer.ok else 0
+
+
+_WITHOUT_CONTENT = (HTTPStatus.OK, HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR)
+"""How UconDB itself, not a proxy before it, answers for a key whose content it has lost."""
+_DAMAGED = "if this stays, the copy in the server's database is damaged"
 _TO_ACCEPT = "compare the two; --recover-migrate-state accepts what the server holds"

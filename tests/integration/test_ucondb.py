@@ -276,6 +276,53 @@ def test_damage_in_the_database_is_that_runs_fault(ucondb: Folder, store: UconDB
     assert store.get(8)[0] == b"sound"
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "update {folder}_data set data = substr(data, 1, 100)",
+        "update {folder}_data set data = ''",
+        "delete from {folder}_data",
+        "update {folder}_versions set data_key = 'x'",
+    ],
+    ids=["cut", "emptied", "deleted", "not to be found"],
+)
+def test_content_the_database_lost_is_that_runs_fault(ucondb: Folder, store: UconDB, damage: str) -> None:
+    store.put(7, BLOB)
+    ucondb.execute(damage)
+
+    for ask in (lambda: store.put(7, BLOB), lambda: store.get(7)):
+        with pytest.raises(VerificationError, match="lists this run but cannot give its content") as caught:
+            ask()
+        assert (caught.value.run, caught.value.transient, caught.value.stops_cycle) == (7, True, False)
+        assert caught.value.hint
+
+    assert not store.put(8, b"sound").already
+
+
+def test_a_run_that_is_there_for_a_put_only_is_that_runs_fault(ucondb: Folder, store: UconDB) -> None:
+    store.put(7, BLOB)
+
+    def deny(asked: bytes, answer: bytes) -> bytes:
+        return b"HTTP/1.1 404 Not Found\r\n\r\nVersion not found" if asked.startswith(b"GET") else answer
+
+    with Line(ucondb.url, deny) as line, pytest.raises(VerificationError, match=r"run 7: .*says there is none"):
+        UconDB(ucondb.settings(server_url=line.url)).put(7, BLOB)
+
+
+def test_a_blob_that_is_cut_once_is_a_fault_of_the_way_to_the_server(ucondb: Folder, store: UconDB) -> None:
+    store.put(7, BLOB)
+    cut: list[bytes] = []
+
+    def cut_once(asked: bytes, answer: bytes) -> bytes:
+        if asked.startswith(b"GET") and not cut:
+            cut.append(asked)
+            return answer[:-1000]
+        return answer
+
+    with Line(ucondb.url, cut_once) as line, pytest.raises(StoreUnavailable, match="cut off"):
+        UconDB(ucondb.settings(server_url=line.url)).get(7)
+
+
 def break_the_tags_of_run_5(ucondb: Folder) -> None:
     """Let the database fail at one row of 3000, when most of the others are on their way."""
     ucondb.execute(
