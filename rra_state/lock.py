@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
 from rra_state import fsio
-from rra_state.errors import LockHeld, WorkDirError
+from rra_state.errors import ArchiverError, LockHeld, WorkDirError
 
 VARIABLE = "RRA_LOCK_FD"
 """Environment variable through which the command line hands its lock to the Snakemake process it starts."""
 
 ORPHAN_SECONDS = 5.0
 """How long to wait for the children of a holder that was killed."""
+
+_MAX_BYTES = 4096
+_PROCESS_ID = re.compile(rb"[\s\0]*+\d{0,20}[\s\0]*+")
+"""What a lock file may hold; some file systems leave zeros after a power cut."""
 
 
 class Lock:
@@ -41,6 +46,7 @@ class Lock:
             for path in (self._inner, self._outer):
                 fsio.make_directory(path.parent)
                 self._descriptors.append(_open_and_lock(path))
+            self._refuse_another_file()
         except OSError as error:
             self.release()
             raise WorkDirError(
@@ -48,7 +54,7 @@ class Lock:
                 path=error.filename,
                 hint="check owner and mode of the work directory",
             ) from error
-        except LockHeld:
+        except ArchiverError:
             self.release()
             raise
         for descriptor in self._descriptors:
@@ -71,6 +77,14 @@ class Lock:
         """Give the locks back. The files stay: removing them would let two instances lock two different files."""
         while self._descriptors:
             os.close(self._descriptors.pop())
+
+    def _refuse_another_file(self) -> None:
+        """Raise WorkDirError if a slip in the configuration names a file as lock file that is none."""
+        held = os.pread(self._descriptors[-1], _MAX_BYTES + 1, 0)
+        if len(held) > _MAX_BYTES or not _PROCESS_ID.fullmatch(held):
+            raise WorkDirError(
+                "is not a lock file: it holds something else", path=self._outer, hint="correct app.lock_file"
+            )
 
 
 def _open_and_lock(path: Path) -> int:

@@ -125,9 +125,10 @@ def test_a_released_lock_can_be_taken_again_and_its_files_stay(places: tuple[Pat
     assert places[1].exists()
 
 
-def test_a_longer_text_in_the_file_is_replaced_whole(places: tuple[Path, Path]) -> None:
+@pytest.mark.parametrize("left", [f"{2**62}\n", "\n \n", "\0" * 100], ids=["another id", "blanks", "a power cut"])
+def test_what_a_lock_file_may_hold_is_replaced_whole(places: tuple[Path, Path], left: str) -> None:
     places[0].mkdir()
-    places[1].write_text("left by another program, with a long text\n")
+    places[1].write_text(left)
 
     Lock(*places).acquire().release()
 
@@ -186,3 +187,15 @@ def test_a_link_in_place_of_the_lock_file_is_not_followed(places: tuple[Path, Pa
         Lock(*places).acquire()
 
     assert (tmp_path / "precious").read_text() == "keep"
+
+
+@pytest.mark.parametrize("content", ["debug level: 1\n", "7001\n7002\n", "\n" * 5000 + "a: 1\n", "1" * 5000])
+def test_a_file_of_another_purpose_is_refused_and_left_as_it_is(places: tuple[Path, Path], content: str) -> None:
+    places[0].mkdir()
+    places[1].write_text(content)
+
+    with pytest.raises(WorkDirError, match=r"is not a lock file: it holds something else \(correct app\.lock_file\)"):
+        Lock(*places).acquire()
+
+    assert places[1].read_text() == content
+    Lock(places[0], places[1].with_name("right.lock")).acquire().release()  # nothing is held any more
