@@ -51,11 +51,14 @@ class ProcessPool:
             # The fork server would otherwise die of a SIGTERM sent to the process group, and every worker with it.
             forkserver.ensure_running()
         self._stop = self._context.Event()
+        self._handed_out: list[Future[Any]] = []
         self._executor = self._started()
 
     def submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future[Any]:
         """See Pool."""
-        return self._executor.submit(worker.call, function, *arguments, **options)
+        future = self._executor.submit(worker.call, function, *arguments, **options)
+        self._handed_out = [other for other in self._handed_out if not other.done()] + [future]
+        return future
 
     def renew(self) -> None:
         """See Pool."""
@@ -67,9 +70,12 @@ class ProcessPool:
         self._stop.set()
 
     def close(self) -> None:
-        """See Pool."""
+        """See Pool. Idle workers are let go in peace: killing one can leave the executor's own locks taken."""
         self._stop.set()
-        self._kill()
+        if all(future.done() for future in self._handed_out):
+            self._executor.shutdown(wait=True)
+        else:
+            self._kill()
 
     def _kill(self) -> None:
         """End the workers for good: they ignore the SIGTERM with which an executor ends the mates of a dead one."""
