@@ -6,8 +6,13 @@ The default profile takes the same examples every time, so that the gate is stab
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.acceptance.site import Site
+from tests.servers import Folder
 
 _COMMON = settings(
     deadline=None,
@@ -24,3 +29,9 @@ settings.register_profile("rra-long", _COMMON, max_examples=5000)
 def reliability_settings() -> settings:
     """The profile of this run."""
     return settings.get_profile(f"rra-{os.environ.get('HYPOTHESIS_PROFILE', 'default')}")
+
+
+@pytest.fixture
+def site(tmp_path: Path, ucondb: Folder) -> Site:
+    """As in the acceptance tests: the real command line over real stores."""
+    return Site(tmp_path, ucondb)
