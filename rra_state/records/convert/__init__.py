@@ -85,9 +85,10 @@ def _histories(
 
 def _passed(file: SourceFile, run: int, on_bad_file: OnBadFile) -> Document:
     """A `.fcl` file as it is, with the reason if it cannot be a FHiCL document."""
-    fault = _fault(file.data)
-    if fault is None:
-        return Document(file.name, file.data)
+    examined = _examine(file.data)
+    if examined.fault is None:
+        return Document(file.name, file.data, snippet=examined.snippet)
+    fault = examined.fault
     if on_bad_file == "fail":
         raise RecordError(
             fault.message,
@@ -100,9 +101,9 @@ def _passed(file: SourceFile, run: int, on_bad_file: OnBadFile) -> Document:
     return Document(file.name, file.data, kept=f"{where}{fault.message}")
 
 
-def _fault(text: bytes) -> FhiclError | None:
-    """Why these bytes are no FHiCL document that artdaqDB can hold; it takes no empty one either."""
-    return fhicl.examine(text).fault if text.strip() else FhiclError("the file is empty")
+def _examine(text: bytes) -> fhicl.Examined:
+    """Whether these bytes are a FHiCL document that artdaqDB can hold; it takes no empty one either."""
+    return fhicl.examine(text) if text.strip() else fhicl.Examined(None, FhiclError("the file is empty"))
 
 
 def _free_name(stem: str, taken: set[str]) -> str:

@@ -120,7 +120,7 @@ def parse(document: Document) -> Parsed:
     if document.kept:
         return {"prolog": {}, "main": {}}, {"prolog": _table("#prolog"), "main": _table("#main")}, _NO_COMMENTS
     try:
-        snippet = fhicl.snippet(document.text)
+        snippet = document.snippet or fhicl.snippet(document.text)
     except FhiclError as error:
         error.path = error.path or document.name
         raise
