@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from rra_state.config import Settings
 from rra_state.errors import RecordError
 from rra_state.markers import Tree
 from rra_state.outcome import Facts, Failure, Marker, Outcome, Stage
-from rra_state.state import Keeper
+from rra_state.state import Keeper, Known
 
 METADATA = "Config name: standard\nComponent #0: component01\n"
 STOP = "\nDAQInterface stop time: Thu Oct 17 10:08:25 UTC 2024\n"
@@ -72,3 +73,19 @@ class Site:
             Failure.of(stage, Outcome(run, error=RecordError(message, run=run)), self.tree.failure(stage, run))
             for run in runs
         )
+
+
+def known(source: object, archived: object, failed: object = (), still_open: object = ()) -> Known:
+    opened = frozenset(still_open)  # type: ignore[call-overload]
+    return Known(frozenset(source), frozenset(archived), frozenset(failed), lambda run: run in opened)  # type: ignore[call-overload]
+
+
+def written(site: Site) -> tuple[dict[str, int], list[int]]:
+    """State file and failure log as they stand."""
+    app = site.settings.app
+    return json.loads(app.import_state_file.read_text()), list(map(int, app.import_failure_log.read_text().split()))
+
+
+def edit_state(site: Site, contiguous: int, attempted: int) -> None:
+    text = json.dumps({"last_contiguous_run": contiguous, "last_attempted_run": attempted})
+    site.settings.app.import_state_file.write_text(text)
