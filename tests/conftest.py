@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from scripts.ucondb_dev.postgres import PostgresError
 from tests import servers
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport
 
 __all__ = ["postgres", "pytest_make_collect_report", "pytest_runtest_makereport", "ucondb", "ucondb_server"]
+
+# How long an example takes says nothing here: the machine is shared, and many examples write files.
+settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("project")
 
 
 @pytest.fixture(scope="session")
