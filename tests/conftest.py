@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -13,8 +14,14 @@ from tests.skips import pytest_make_collect_report, pytest_runtest_makereport
 
 __all__ = ["postgres", "pytest_make_collect_report", "pytest_runtest_makereport", "ucondb", "ucondb_server"]
 
-# How long an example takes says nothing here: the machine is shared, and many examples write files.
-settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes says nothing here: the machine is shared, and many examples write files. The gate takes the
+# same examples every time; new ones are looked for elsewhere.
+settings.register_profile(
+    "project",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=os.environ.get("CI") == "true",
+)
 settings.load_profile("project")
 
 
