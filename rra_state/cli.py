@@ -1,4 +1,4 @@
-"""The command line: options, which action they ask for, exit status.
+"""The command line: which action the options ask for, and the exit status.
 
 Exit status: 0 success; 1 a known error, or some runs failed; 2 an unexpected error; 130 interrupted.
 """
@@ -12,26 +12,26 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from itertools import combinations
 
-from rra_state import __version__, config, log, runs
+from rra_state import config, log, runs
 from rra_state.config import Settings
 from rra_state.errors import ArchiverError, Interrupted, UsageError
-from rra_state.outcome import PLACES, STAGES, Stage
-from rra_state.plan import Mode, Planner, Selection
+from rra_state.options import changes_something, level, parser, refuse_nonsense, selected
+from rra_state.outcome import PLACES, Stage
+from rra_state.plan import Planner, Selection
 
 _log = logging.getLogger("rra")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; give the exit status."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        _refuse_nonsense(options)
+        refuse_nonsense(options)
         settings = config.load(options.config)
-        log.setup(settings.app, level=_level(options), to_file=_changes_something(options))
+        log.setup(settings.app, level=level(options), to_file=changes_something(options))
         return _act(options, settings)
     except Interrupted as error:
         print(error, file=sys.stderr)
@@ -50,11 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _changes_something(options: argparse.Namespace) -> bool:
-    """Whether this call belongs in the log file; one that only looks leaves no trace."""
-    return not (options.check or options.dry_run or options.report_status or options.compare_state)
-
-
 def _act(options: argparse.Namespace, settings: Settings) -> int:
     """Do the one thing the options ask for."""
     if options.check:
@@ -65,7 +60,7 @@ def _act(options: argparse.Namespace, settings: Settings) -> int:
         return _recover(settings, options)
     if options.report_status or options.compare_state:
         return _report(settings, options)
-    selection = _selection(options)
+    selection = selected(options)
     if options.dry_run:
         return _dry_run(settings, selection)
     return _cycle(settings, selection, options)
@@ -183,23 +178,6 @@ def _check(settings: Settings) -> int:
     return 0 if good else 1
 
 
-def _selection(options: argparse.Namespace) -> Selection:
-    stages: tuple[Stage, ...] = STAGES
-    mode: Mode = "incremental" if options.incremental else "full"
-    if options.import_only or options.retry_failed_import:
-        stages = ("import",)
-    elif options.migrate_only or options.retry_failed_migrate:
-        stages = ("migrate",)
-    if options.retry_failed_import or options.retry_failed_migrate:
-        mode = "retry"
-        if options.retry_failed_import and options.retry_failed_migrate:
-            stages = STAGES
-    only = None if options.runs is None else frozenset(runs.parse(options.runs))
-    if only == frozenset():
-        raise UsageError("--runs names no run", hint="write --runs 100-200,305")
-    return Selection(stages, mode, only, options.order)
-
-
 def _warn(settings: Settings) -> None:
     """Say what the configuration asks for and this version does not do, or what it does that nobody should want."""
     if not settings.ucon_db.verify_tls and settings.ucon_db.server_url.startswith("https:"):
@@ -225,71 +203,3 @@ def _fail(error: ArchiverError, *, verbose: bool) -> None:
         print(error, file=sys.stderr)
     if verbose:
         traceback.print_exception(error)
-
-
-def _level(options: argparse.Namespace) -> int:
-    if options.quiet:
-        return logging.ERROR
-    return logging.DEBUG if options.verbose else logging.INFO
-
-
-_SELECTING = ("incremental", "import_only", "migrate_only", "runs", "retry_failed_import", "retry_failed_migrate")
-_ACTIONS = (
-    "check", "report_status", "compare_state", "recover_import_state", "recover_migrate_state", "rebuild_index"
-)  # fmt: skip
-_TOGETHER = {("report_status", "compare_state"), ("recover_import_state", "recover_migrate_state")}
-_EXCLUSIVE = (
-    ("import_only", "migrate_only"),
-    ("incremental", "runs"),
-    ("incremental", "retry_failed_import"),
-    ("incremental", "retry_failed_migrate"),
-    ("runs", "retry_failed_import"),
-    ("runs", "retry_failed_migrate"),
-    ("import_only", "retry_failed_migrate"),
-    ("migrate_only", "retry_failed_import"),
-    ("import_only", "validate"),
-    ("retry_failed_import", "validate"),
-    ("quiet", "verbose"),
-    ("check", "report_status"),
-    *((action, other) for action in _ACTIONS for other in (*_SELECTING, "validate", "dry_run")),
-    *(pair for pair in combinations(_ACTIONS, 2) if pair not in _TOGETHER),
-)
-
-
-def _refuse_nonsense(options: argparse.Namespace) -> None:
-    """Raise UsageError, naming both, for two options that contradict each other."""
-    for first, second in _EXCLUSIVE:
-        if getattr(options, first) and getattr(options, second):
-            names = (f"--{name.replace('_', '-')}" for name in (first, second))
-            raise UsageError(" and ".join(names) + " do not go together", hint="leave one out")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="run_archiver.sh",
-        description="Carry DAQ run records into artdaqDB and on into UconDB, each exactly once and verified.",
-        epilog="Exit status: 0 success, 1 known error or some runs failed, 2 unexpected error, 130 interrupted.",
-    )
-    parser.add_argument("config", metavar="CONFIG", help="configuration file (YAML), see config/README.md")
-    which = parser.add_argument_group("which runs")
-    which.add_argument("--incremental", action="store_true", help="only runs that were never attempted")
-    which.add_argument("--runs", metavar="RANGES", help="only these, such as 100-200,305")
-    which.add_argument("--retry-failed-import", action="store_true", help="the runs in the import failure log")
-    which.add_argument("--retry-failed-migrate", action="store_true", help="the runs in the migration failure log")
-    which.add_argument("--import-only", action="store_true", help="only into artdaqDB")
-    which.add_argument("--migrate-only", action="store_true", help="only from artdaqDB into UconDB")
-    which.add_argument("--order", choices=("oldest", "newest"), default="oldest", help="which runs come first")
-    instead = parser.add_argument_group("instead of archiving")
-    instead.add_argument("--report-status", action="store_true", help="show what is where and what to do")
-    instead.add_argument("--compare-state", action="store_true", help="check state files and logs against the stores")
-    instead.add_argument("--recover-import-state", action="store_true", help="rebuild it from disk and artdaqDB")
-    instead.add_argument("--recover-migrate-state", action="store_true", help="rebuild it from artdaqDB and UconDB")
-    instead.add_argument("--rebuild-index", action="store_true", help="rebuild artdaqDB's index from its documents")
-    instead.add_argument("--dry-run", action="store_true", help="show what would be done")
-    instead.add_argument("--check", action="store_true", help="check everything the archiver depends on")
-    how = parser.add_argument_group("how")
-    how.add_argument("--validate", action="store_true", help="check the metadata keys of every migrated run")
-    how.add_argument("-v", "--verbose", action="store_true", help="tell more; tracebacks")
-    how.add_argument("-q", "--quiet", action="store_true", help="tell errors only")
-    parser.add_argument("--version", action="version", version=f"run-record-archiver {__version__}")
-    return parser

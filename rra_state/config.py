@@ -1,7 +1,6 @@
-"""The configuration: models of every section, and how a YAML file becomes them.
+"""The configuration: how a YAML file becomes checked settings. The keys themselves are in `sections.py`.
 
-The models are the single source of the JSON schema and of the key table in config/README.md. Values are expanded here;
-nothing is opened, connected or created.
+Values are expanded here; nothing is opened, connected or created.
 """
 
 from __future__ import annotations
@@ -10,215 +9,30 @@ import os
 from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Any
 
 import pydantic
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import SecretStr
 
 from rra_state.config_errors import explain, refuse_repeated_keys
 from rra_state.errors import ConfigError
 from rra_state.expansion import expand
 from rra_state.records import convert
+from rra_state.sections import (
+    App,
+    AppFuzz,
+    ArtdaqDBSection,
+    Carbon,
+    Reporting,
+    Section,
+    SourceFiles,
+    UconDBSection,
+    Validation,
+)
 
 PASSWORD_VARIABLE = "UCONDB_PASSWORD"  # noqa: S105 - the variable's name
 PASSWORD_CREDENTIAL = "ucondb_password"  # noqa: S105 - the credential's name
-
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Percent = Annotated[float, Field(ge=0, le=100)]
-
-
-class Section(BaseModel):
-    """What all sections share: no unknown key, no change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    @pydantic.field_validator("*", mode="before")
-    @classmethod
-    def _absent(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
-        """A key without a value, or with an empty one where none is allowed, counts as left out.
-
-        An empty path would be the current directory: it is never what was meant.
-        """
-        field = cls.model_fields[info.field_name or ""]
-        optional = not field.is_required() and field.default is None
-        if not field.is_required() and (value is None or (value == "" and optional)):
-            return field.get_default(call_default_factory=True)
-        if value == "" and field.annotation is Path:
-            raise ValueError("must not be empty")
-        return value
-
-
-class App(Section):
-    """Where the archiver keeps its knowledge, and how hard it works."""
-
-    work_dir: Path
-    """Directory of markers, failure records, state files and logs. Created if missing."""
-    import_state_file: Path = Path("${work_dir}/importer_state.json")
-    """State of the import stage (two integers, see docs/state.md)."""
-    import_failure_log: Path = Path("${work_dir}/import_failures.log")
-    """Runs that are not in artdaqDB and should be, one number per line."""
-    migrate_state_file: Path = Path("${work_dir}/migrator_state.json")
-    """State of the migration stage."""
-    migrate_failure_log: Path = Path("${work_dir}/migrate_failures.log")
-    """Runs that are not in UconDB and should be, one number per line."""
-    lock_file: Path = Path("${work_dir}/.archiver.lock")
-    """Lock of the running instance, with its process id inside."""
-    batch_size: Annotated[int, Field(ge=1)] | None = None
-    """Runs taken per stage and execution, tenfold in full mode. Absent: no limit."""
-    parallel_workers: Annotated[int, Field(ge=1)] | None = None
-    """Worker processes. Absent: one per core."""
-    run_process_retries: Annotated[int, Field(ge=0)] = 2
-    """Further tries of a run after a fault that may pass by itself."""
-    retry_delay_seconds: Seconds = 3
-    """Seconds between two tries of a run."""
-    window_size: Annotated[int, Field(ge=1, le=5000)] = 2000
-    """Runs that one Snakemake process handles; the command line goes on with the next window by itself."""
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """Least important message that goes to the log file."""
-    log_file: Path | None = None
-    """Log file, rotated at 500 MB or 14 days with five backups. Absent: none."""
-
-    @pydantic.field_validator("log_level", mode="before")
-    @classmethod
-    def _upper(cls, value: object) -> object:
-        return value.upper() if isinstance(value, str) else value
-
-
-class SourceFiles(Section):
-    """The run records as the DAQ leaves them."""
-
-    run_records_dir: Path
-    """Directory with one sub directory per run. Only read."""
-    settle_seconds: Seconds = 3600
-    """A record without a stop time is taken once nothing in it changed for so many seconds."""
-    on_bad_file: Literal["keep_text", "fail"] = "keep_text"
-    """A .fcl file that is not FHiCL: keep its bytes as text and say so, or fail the run."""
-    max_file_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
-    """A larger file fails its run."""
-    max_record_bytes: Annotated[int, Field(ge=1)] = 512 * 2**20
-    """A larger record fails its run."""
-
-
-class ArtdaqDBSection(Section):
-    """The intermediate store."""
-
-    database_uri: str
-    """`filesystemdb:///path` of the artdaqDB archive."""
-    fcl_conf_dir: Path | None = None
-    """Directory with schema.fcl, stored with every run. Absent: none is stored."""
-    use_tools: bool = False
-    """Use artdaq's bulkloader. This version writes the same archive itself, and says so when this is true."""
-    remote_host: str | None = None
-    """Host on which artdaq's tools run. Not supported by this version."""
-
-
-class UconDBSection(Section):
-    """The permanent store."""
-
-    server_url: str
-    """URL of the UconDB application, such as `https://host:9443/sbnd_on_ucon_prod/app`."""
-    folder_name: str
-    """Folder the blobs go to."""
-    object_name: str = "configuration"
-    """Object in that folder; the key is the run number."""
-    timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30
-    """Longest wait for an answer."""
-    writer_user: str = ""
-    """User allowed to write."""
-    writer_password: SecretStr = SecretStr("")
-    """Password. Better: the variable UCONDB_PASSWORD, a file, or the systemd credential `ucondb_password`."""
-    writer_password_file: Path | None = None
-    """File whose first line is the password."""
-    verify_tls: bool = True
-    """Check the server's certificate. Switching it off is told in every cycle."""
-    ca_bundle: Path | None = None
-    """Certificates to trust instead of the system's."""
-
-    @pydantic.field_validator("server_url")
-    @classmethod
-    def _is_url(cls, value: str) -> str:
-        parts = urlsplit(value)  # raises ValueError itself for some
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be a URL such as https://host:9443/sbnd_on_ucon_prod/app")
-        return value
-
-
-class Validation(Section):
-    """What `--validate` looks for in each blob."""
-
-    metadata_keys: tuple[str, ...] = ("components", "config_name", "sbndaq_commit_or_version")
-    """Keys that metadata.fcl must hold exactly once, with a value."""
-
-
-class AppFuzz(Section):
-    """Deliberate faults, for tests of the existing archiver. Read; this version makes none and says so."""
-
-    random_skip_percent: Percent = 0
-    """Share of runs to skip."""
-    random_skip_retry: bool = False
-    """Whether a skipped run is skipped again in a retry."""
-    random_error_percent: Percent = 0
-    """Share of runs to fail."""
-    random_error_retry: bool = False
-    """Whether a failed run fails again in a retry."""
-
-
-class Email(Section):
-    """Mail about a cycle. Read, not acted on by this version."""
-
-    enabled: bool = False
-    """Send mail."""
-    recipient_email: str | list[str] = ""
-    """Who gets it."""
-    sender_email: str = ""
-    """Who sends it."""
-    smtp_host: str = "localhost"
-    """Mail server."""
-    smtp_port: int = 25
-    """Its port."""
-    smtp_use_tls: bool = False
-    """Use STARTTLS."""
-    smtp_user: str | None = None
-    """User at the mail server."""
-    smtp_password: SecretStr | None = None
-    """Password at the mail server."""
-
-
-class Slack(Section):
-    """Slack message about a cycle. Read, not acted on by this version."""
-
-    enabled: bool = False
-    """Send messages."""
-    bot_token: SecretStr = SecretStr("")
-    """Token of the bot."""
-    channel: str = ""
-    """Channel."""
-    mention_users: str | list[str] = Field(default_factory=list)
-    """Users to mention."""
-
-
-class Reporting(Section):
-    """Who is told."""
-
-    email: Email = Email()
-    """Mail."""
-    slack: Slack = Slack()
-    """Slack."""
-
-
-class Carbon(Section):
-    """Metrics for Graphite. Read, not acted on by this version."""
-
-    enabled: bool = False
-    """Send metrics."""
-    host: str = "localhost"
-    """Carbon host."""
-    port: int = 2003
-    """Its port."""
-    metric_prefix: str = "run_record_archiver"
-    """First part of every metric's name."""
 
 
 class Settings(Section):

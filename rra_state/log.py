@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from rra_state.config import App
 from rra_state.errors import WorkDirError
+from rra_state.sections import App
 
 MAX_BYTES = 500 * 2**20
 MAX_AGE_SECONDS = 14 * 86400

@@ -16,7 +16,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from rra_state import fsio
-from rra_state.config import Section, Settings
+from rra_state.config import Settings
+from rra_state.sections import Section
 
 DIRECTORY = Path(__file__).resolve().parent.parent / "config"
 BEGIN = "<!-- begin of the tables that scripts/make_config_docs.py writes -->"

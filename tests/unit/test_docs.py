@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from rra_state import cli, config
+from rra_state import config
+from rra_state.options import parser
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
@@ -87,7 +88,7 @@ def test_every_option_of_the_command_line_is_described() -> None:
 
     missing = [
         action.option_strings
-        for action in cli._parser()._actions
+        for action in parser()._actions
         if action.option_strings and action.dest != "help"
         if not any(re.search(rf"(?<![\w-]){option}(?![\w-])", text) for option in action.option_strings)
     ]
@@ -135,7 +136,7 @@ def _anchors(page: Path) -> set[str]:
 
 
 def _options() -> set[str]:
-    return {option for action in cli._parser()._actions for option in action.option_strings if option.startswith("--")}
+    return {option for action in parser()._actions for option in action.option_strings if option.startswith("--")}
 
 
 def _keys(model: type[BaseModel], section: str = "") -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.artdaqdb.rebuild import Rebuilt, rebuild
 
 if TYPE_CHECKING:
-    from rra_state.config import ArtdaqDBSection
+    from rra_state.sections import ArtdaqDBSection
 
 _SCHEME = "filesystemdb://"
 
