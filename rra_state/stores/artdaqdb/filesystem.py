@@ -88,20 +88,14 @@ class FilesystemDB:
         """The index as it is on the disk now, read again only if it changed."""
         path = self._index_path(collection)
         with place.faults(path):
-            try:
-                current = indexes.stamp(path)
-            except FileNotFoundError:
+            current = _stamp(path)
+            if current is None:
                 self._cache.pop(collection, None)
-                return self._without_index(path)
+                return Index.empty()
             if self._cache.get(collection, (None, None))[1] != current:
                 self._cache.pop(collection, None)  # before reading: two of them would be 200 MB
                 self._cache[collection] = indexes.read(path)
         return self._cache[collection][0]
-
-    def _without_index(self, path: Path) -> Index:
-        if place.has_documents(path.parent):
-            raise indexes.missing(path)
-        return Index.empty()
 
     def _index_path(self, collection: str) -> Path:
         return self.path / collection / indexes.NAME
@@ -191,8 +185,7 @@ class FilesystemDB:
                 for collection in _COLLECTIONS:
                     path = self._index_path(collection)
                     fsio.make_directory(path.parent)
-                    if not path.exists():
-                        self._without_index(path)
+                    if _stamp(path) is None:
                         fsio.write_atomic(path, indexes.EMPTY)
                 self._write_metadata()
         self._prepared = True
@@ -278,6 +271,19 @@ class FilesystemDB:
             if not path.parent.is_dir():
                 raise  # the whole archive is gone, which is no fault of this run
             raise VerificationError(f"document {item.entity} is missing") from None
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """The stamp of an index; None if there is none and no document either. Raises IndexDamaged if it was lost, OSError."""
+    try:
+        return indexes.stamp(path)
+    except FileNotFoundError:
+        if not place.has_documents(path.parent):
+            return None
+    try:
+        return indexes.stamp(path)  # it came, with its first documents, between the two looks
+    except FileNotFoundError:
+        raise indexes.missing(path) from None
 
 
 def _next_version(record: RunDocuments, known: Location | None, now: str) -> Version:

@@ -12,6 +12,7 @@ from artdaqdb_helpers import Artdaq, record, stage, store
 from rra_state import fsio
 from rra_state.errors import IndexDamaged, StoreError
 from rra_state.stores.artdaqdb import index as indexes
+from rra_state.stores.artdaqdb import place
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.artdaqdb.index import Index
 
@@ -159,6 +160,20 @@ def test_an_index_is_read_only_when_another_program_changed_it(path: Path) -> No
         db.runs()
 
     assert (own, read.call_count) == (0, 1)
+
+
+def test_an_archive_that_comes_into_being_while_we_look_is_not_called_damaged(path: Path) -> None:
+    looked, once = place.has_documents, iter([301])
+
+    def interfere(directory: Path) -> bool:
+        for run in once:
+            store(FilesystemDB(path), record(run))
+        return looked(directory)
+
+    with mock.patch.object(place, "has_documents", interfere):
+        found = FilesystemDB(path).runs()
+
+    assert found == {301}
 
 
 def test_an_archiver_killed_at_any_moment_leaves_whole_runs_and_can_go_on(path: Path) -> None:
