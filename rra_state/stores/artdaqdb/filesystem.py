@@ -274,7 +274,7 @@ class FilesystemDB:
 
 
 def _stamp(path: Path) -> Stamp | None:
-    """The stamp of an index; None if there is none and no document either. Raises IndexDamaged if it was lost, OSError."""
+    """The stamp of an index; None if the collection holds nothing yet. Raises OSError; IndexDamaged if it was lost."""
     try:
         return indexes.stamp(path)
     except FileNotFoundError:
