@@ -18,6 +18,9 @@ from rra_state.records import blob
 from rra_state.state import Keeper, Ledger, State, derive
 from rra_state.stores import artdaqdb
 from rra_state.stores.ucondb import UconDB
+from rra_state.summary import Summary, summary
+
+__all__ = ["PLACE_NAMES", "Place", "Progress", "Status", "Summary", "collect", "summary"]
 
 PLACE_NAMES = ("filesystem", "artdaqDB", "UconDB")
 
