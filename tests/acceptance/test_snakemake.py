@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -108,6 +110,42 @@ def test_two_plain_calls_at_once_are_one_call_and_one_line(site: Site) -> None:
     output, _ = first.communicate(timeout=90)
     assert first.returncode == 0, output
     site.assert_archived_once(range(1, 121))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_plain_call_that_is_interrupted_finishes_what_is_in_hand_and_writes_the_state(
+    site: Site, number: int
+) -> None:
+    site.make(200)
+    plain = site.start(site.snakemake_command())
+    wait_until(lambda: len(site.markers("import")) >= 20)
+
+    os.kill(plain.pid, number)
+    output, _ = plain.communicate(timeout=30)
+
+    assert plain.returncode == 130, output
+    assert "Traceback" not in output
+    done = site.markers("import")
+    assert 20 <= len(done) < 200
+    assert site.state("import")["last_attempted_run"] == max(done)
+    assert not list(site.work.glob("failures/*/*.json"))
+    site.snakemake()
+    site.assert_archived_once(range(1, 201))
+
+
+def test_a_plain_call_that_was_killed_leaves_no_lock_for_the_command_line(site: Site) -> None:
+    site.make(60)
+    plain = site.start(site.snakemake_command())
+    wait_until(lambda: len(site.markers("import")) >= 10)
+    (site.work / ".archiver.lock").unlink()
+    refused = site.archive_runs(status=1)
+
+    os.killpg(plain.pid, signal.SIGKILL)
+    plain.communicate(timeout=30)
+
+    assert f"process {plain.pid}" in refused.stderr
+    site.archive_runs("--incremental")
+    site.assert_archived_once(range(1, 61))
 
 
 @pytest.mark.parametrize(
