@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rra_state import fsio, runs
+from rra_state import bulk, fsio, runs
 from rra_state.errors import WorkDirError
 from rra_state.outcome import STAGES, Failure, Marker, Stage
 
@@ -77,6 +77,23 @@ class Tree:
             return Failure(**values)
         except TypeError as error:
             raise _damaged(path) from error
+
+    def markers(self, stage: Stage, chosen: Iterable[int]) -> Iterator[tuple[int, dict[str, Any] | WorkDirError]]:
+        """The markers of these runs, ascending, each as flat JSON or with what is wrong with it. Those that are gone
+        are left out. For many runs: five times faster than one by one. Raises WorkDirError.
+        """
+        return _read_many(self._markers[stage], chosen)
+
+    def failures(self, stage: Stage, chosen: Iterable[int]) -> Iterator[tuple[int, Failure | WorkDirError]]:
+        """The failure records of these runs, likewise."""
+        for run, values in _read_many(self._failures[stage], chosen):
+            if isinstance(values, WorkDirError):
+                yield run, values
+                continue
+            try:
+                yield run, Failure(**values)
+            except TypeError:
+                yield run, _damaged(self.failure_path(stage, run))
 
     def write_markers(self, markers: Iterable[Marker], watch: Iterable[int] = ()) -> None:
         """Write markers durably, then drop the failure records of their runs. Raises WorkDirError."""
@@ -144,11 +161,25 @@ def _numbers(directory: Path, suffix: str) -> set[int]:
     except FileNotFoundError:
         return set()
     except OSError as error:
-        raise WorkDirError(
-            f"cannot be read: {(error.strerror or '').lower()}", path=directory, hint="check owner and mode"
-        ) from error
+        raise _unreadable(directory, error) from error
     found = (runs.number(name[: len(name) - len(suffix)]) for name in names if name.endswith(suffix))
     return {run for run in found if run is not None}
+
+
+def _read_many(directory: Path, chosen: Iterable[int]) -> Iterator[tuple[int, dict[str, Any] | WorkDirError]]:
+    names = {f"{run}{_SUFFIX}": run for run in sorted(chosen)}
+    try:
+        for name, values in bulk.read(directory, list(names)):
+            if values is None:
+                yield names[name], _damaged(directory / name)
+            elif isinstance(values, OSError):
+                yield names[name], _unreadable(directory / name, values)
+            else:
+                yield names[name], values
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _unreadable(directory, error) from error
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -157,13 +188,17 @@ def _read(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise WorkDirError(f"cannot be read: {reason}", path=path, hint="check owner and mode") from error
+        raise _unreadable(path, error) from error
     except ValueError as error:
         raise _damaged(path) from error
     if not isinstance(values, dict):
         raise _damaged(path)
     return values
+
+
+def _unreadable(path: Path, error: OSError) -> WorkDirError:
+    reason = (error.strerror or str(error)).lower()
+    return WorkDirError(f"cannot be read: {reason}", path=path, hint="check owner and mode")
 
 
 def _damaged(path: Path) -> WorkDirError:

@@ -1,14 +1,22 @@
-"""What is where: the runs of the three places, and what the archiver knows about them. Only reads.
+"""What is where. Only reads.
 
-The places are asked, not the markers: a report that believed the archiver's own notes could not find its errors.
+    from rra_state import status
+    status.runs("config.yaml")
+
+`runs`, `stages`, `gaps`, `failures` and `throughput` answer one question each with a pandas frame, from the marker tree
+and the records' disk; docs/report.md describes their columns. `collect` asks the three places themselves: a report that
+believed the archiver's own notes could not find its errors. `summary` counts, without pandas.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rra_state import catalog, config
+from rra_state.catalog import Catalog
 from rra_state.config import Settings
 from rra_state.errors import ArchiverError, WorkDirError
 from rra_state.markers import Tree
@@ -20,7 +28,24 @@ from rra_state.stores import artdaqdb
 from rra_state.stores.ucondb import UconDB
 from rra_state.summary import Summary, summary
 
-__all__ = ["PLACE_NAMES", "Place", "Progress", "Status", "Summary", "collect", "summary"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "PLACE_NAMES",
+    "Place",
+    "Progress",
+    "Status",
+    "Summary",
+    "collect",
+    "failures",
+    "gaps",
+    "runs",
+    "stages",
+    "summary",
+    "take",
+    "throughput",
+]
 
 PLACE_NAMES = ("filesystem", "artdaqDB", "UconDB")
 
@@ -88,6 +113,54 @@ class Status:
         return set(self.complete & self.place("UconDB").runs) - proven
 
 
+Source = str | os.PathLike[str] | Settings | Catalog
+"""What a frame is made from: a configuration file, or what `take` gave, to ask several questions of one look."""
+
+
+def take(source: str | os.PathLike[str] | Settings) -> Catalog:
+    """Look at the tree once. Raises ConfigError, StateFileError, WorkDirError."""
+    return catalog.take(source if isinstance(source, Settings) else config.load(source))
+
+
+def runs(source: Source) -> pd.DataFrame:
+    """One row per run that is on disk or was archived, ascending. Raises ConfigError, StateFileError, WorkDirError."""
+    from rra_state import frames  # noqa: PLC0415 - pandas takes half a second to load, and an idle cycle needs none
+
+    return frames.runs(_taken(source))
+
+
+def stages(source: Source) -> pd.DataFrame:
+    """One row per stage: how many runs are archived, waiting, failed. Raises as `runs`."""
+    from rra_state import frames  # noqa: PLC0415 - see runs
+
+    return frames.stages(_taken(source))
+
+
+def gaps(source: Source) -> pd.DataFrame:
+    """One row per range of missing runs, with its age. Raises as `runs`."""
+    from rra_state import frames  # noqa: PLC0415 - see runs
+
+    return frames.gaps(_taken(source))
+
+
+def failures(source: Source) -> pd.DataFrame:
+    """One row per stage and class of failure. Raises as `runs`."""
+    from rra_state import frames  # noqa: PLC0415 - see runs
+
+    return frames.failures(_taken(source))
+
+
+def throughput(source: Source) -> pd.DataFrame:
+    """One row per day: runs and bytes archived. Raises as `runs`."""
+    from rra_state import frames  # noqa: PLC0415 - see runs
+
+    return frames.throughput(_taken(source))
+
+
+def _taken(source: Source) -> Catalog:
+    return source if isinstance(source, Catalog) else take(source)
+
+
 def collect(settings: Settings) -> Status:
     """Ask the three places and read the tree. Unreadable places are part of the answer. Raises StateFileError."""
     planner = Planner(settings)
@@ -126,21 +199,20 @@ def _progress(settings: Settings, stage: Stage, planner: Planner, damaged: list[
     known = planner.known(stage)
     ledger: Ledger = Keeper(settings, stage).read(known)
     derived = derive(known, ledger)
-    failures = []
-    for run in sorted(known.failed - set(known.archived)):
-        try:
-            failures.append(planner.tree.failure(stage, run))
-        except WorkDirError as error:
-            damaged.append(str(error))
-    found = tuple(failure for failure in failures if failure is not None)
-    return Progress(stage, derived.state, derived.log, derived.not_attempted, found, frozenset(known.archived))
+    found = []
+    for _, failure in planner.tree.failures(stage, known.failed - set(known.archived)):
+        if isinstance(failure, WorkDirError):
+            damaged.append(str(failure))
+        else:
+            found.append(failure)
+    return Progress(stage, derived.state, derived.log, derived.not_attempted, tuple(found), frozenset(known.archived))
 
 
 def _import_markers(tree: Tree, damaged: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Every import marker by its run; one that cannot be read is told and counts as an empty one."""
-    for run in sorted(tree.archived("import")):
-        try:
-            yield run, tree.marker("import", run) or {}
-        except WorkDirError as error:
-            damaged.append(str(error))
+    for run, marker in tree.markers("import", tree.archived("import")):
+        if isinstance(marker, WorkDirError):
+            damaged.append(str(marker))
             yield run, {}
+        else:
+            yield run, marker

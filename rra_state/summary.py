@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from rra_state.config import Settings
-from rra_state.errors import ArchiverError, WorkDirError
+from rra_state.errors import ArchiverError
 from rra_state.outcome import STAGES, Failure, Stage
 from rra_state.plan import Planner
-from rra_state.state import Keeper, Known, State, derive
+from rra_state.state import Derived, Keeper, Known, State, derive
 
 RunState = Literal["archived", "waiting", "failed", "open"]
 RUN_STATES: tuple[RunState, ...] = ("archived", "waiting", "failed", "open")
@@ -95,9 +95,7 @@ def summary(settings: Settings, now: float | None = None) -> Summary:
     A records' disk that cannot be read is part of the answer: then only what was imported before is counted.
     """
     census = Census.take(settings, time.time() if now is None else now)
-    stages = {stage: _stage(census, settings, stage) for stage in STAGES}
-    numbers = {state: len(found) for state, found in census.by_state().items()}
-    return Summary(datetime.fromtimestamp(census.at, UTC), numbers, stages, census.source_error)
+    return summarize(census, {stage: dict(_readable_failures(census, stage)) for stage in STAGES})[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +161,33 @@ def _on_disk(planner: Planner) -> tuple[frozenset[int], ArchiverError | None]:
         return frozenset(), error
 
 
-def _stage(census: Census, settings: Settings, stage: Stage) -> StageSummary:
+def summarize(
+    census: Census, failures: Mapping[Stage, Mapping[int, Failure]]
+) -> tuple[Summary, dict[Stage, frozenset[int]]]:
+    """The census in numbers, and per stage the runs that the failure log holds though nobody tried them.
+
+    failures: the records that can be read. Raises StateFileError.
+    """
+    stages, not_attempted = {}, {}
+    for stage in STAGES:
+        derived = _derived(census, stage)
+        not_attempted[stage] = derived.not_attempted
+        stages[stage] = _stage(census, stage, derived, failures[stage])
+    numbers = {state: len(found) for state, found in census.by_state().items()}
+    at = datetime.fromtimestamp(census.at, UTC)
+    return Summary(at, numbers, stages, census.source_error), not_attempted
+
+
+def _derived(census: Census, stage: Stage) -> Derived:
     source = census.on_disk if stage == "import" else census.archived["import"]
     known = Known(source, set(census.archived[stage]), set(census.failed[stage]), census.is_open)
-    derived = derive(known, Keeper(settings, stage).read(known))
-    failures = {run: _failure(census, stage, run) for run in census.failed[stage]}
-    kinds = Counter(failure.kind if failure else DAMAGED for failure in failures.values())
+    return derive(known, Keeper(census.planner.settings, stage).read(known))
+
+
+def _stage(census: Census, stage: Stage, derived: Derived, failures: Mapping[int, Failure]) -> StageSummary:
+    kinds = Counter(failure.kind for failure in failures.values())
+    unread = census.failed[stage] - failures.keys()
+    kinds[DAMAGED] += sum(census.planner.tree.failure_path(stage, run).exists() for run in unread)
     kinds[NOT_ATTEMPTED] = len(derived.not_attempted)
     return StageSummary(
         stage,
@@ -179,15 +198,14 @@ def _stage(census: Census, settings: Settings, stage: Stage) -> StageSummary:
         state=derived.state,
         kinds={kind: number for kind, number in sorted(kinds.items()) if number},
         oldest_waiting=_oldest(census.waiting[stage], lambda run: census.waiting_since(stage, run)),
-        oldest_failed=_oldest(failures, lambda run: _seconds(failures[run])),
+        oldest_failed=_oldest(failures, lambda run: seconds(failures[run].first)),
     )
 
 
-def _failure(census: Census, stage: Stage, run: int) -> Failure | None:
-    try:
-        return census.planner.tree.failure(stage, run)
-    except WorkDirError:
-        return None
+def _readable_failures(census: Census, stage: Stage) -> Iterator[tuple[int, Failure]]:
+    for run, failure in census.planner.tree.failures(stage, census.failed[stage]):
+        if isinstance(failure, Failure):
+            yield run, failure
 
 
 def _oldest(found: Iterable[int], since: Callable[[int], float | None]) -> Oldest | None:
@@ -203,9 +221,9 @@ def _last_written(path: Path) -> float | None:
         return None
 
 
-def _seconds(failure: Failure | None) -> float | None:
-    """When a run failed first."""
+def seconds(text: object) -> float | None:
+    """Seconds since 1970 of a time in ISO form, as markers and failure records have it; None if it is none."""
     try:
-        return datetime.fromisoformat(failure.first).timestamp() if failure else None
+        return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None
     except ValueError:
         return None

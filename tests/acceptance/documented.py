@@ -14,7 +14,8 @@ from rra_state.outcome import STAGES
 from tests.acceptance.site import REPOSITORY, TIMEOUT, Site, environment
 
 README = REPOSITORY / "README.md"
-DOCS = [REPOSITORY / "docs" / f"{name}.md" for name in ("install", "configure", "operate", "recover", "troubleshoot")]
+_PAGES = ("install", "configure", "operate", "report", "recover", "troubleshoot")
+DOCS = [REPOSITORY / "docs" / f"{name}.md" for name in _PAGES]
 RUN = 12345
 """The run that the pages take as an example."""
 

@@ -136,3 +136,54 @@ def test_markers_are_plain_json_for_other_programs(site: Site) -> None:
     values = json.loads(site.tree.marker_path("migrate", 7).read_text())
 
     assert (values["run"], values["sha256"], values["adler32"]) == (7, "ab", 5)
+
+
+def test_many_markers_are_read_in_one_go_and_in_order(site: Site) -> None:
+    site.archive("import", *range(1, 1201))
+
+    found = list(site.tree.markers("import", range(1, 2000)))
+
+    assert [run for run, _ in found] == list(range(1, 1201))
+    assert all(isinstance(values, dict) and values["run"] == run for run, values in found)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{},{}", '{"run": 2}, {"run": 3}', "\xff", "[" * 100_000])
+def test_a_damaged_marker_among_many_is_told_by_name_and_spoils_no_other(site: Site, text: str) -> None:
+    site.archive("import", 1, 2, 3)
+    site.tree.marker_path("import", 2).write_text(text)
+
+    found = dict(site.tree.markers("import", {1, 2, 3}))
+
+    assert isinstance(found[2], WorkDirError)
+    assert "2.json: cannot be read as JSON" in str(found[2])
+    assert [found[run]["run"] for run in (1, 3)] == [1, 3]  # type: ignore[index]
+
+
+def test_a_marker_that_cannot_be_opened_is_told(site: Site) -> None:
+    site.archive("import", 1)
+    site.tree.marker_path("import", 2).symlink_to("2.json")
+
+    found = dict(site.tree.markers("import", {1, 2}))
+
+    assert "2.json: cannot be read" in str(found[2])
+
+
+def test_a_marker_larger_than_one_read_is_whole(site: Site) -> None:
+    kept = {f"file{number}.fcl": "x" * 1000 for number in range(200)}
+    site.archive("import", 1, kept=kept)
+
+    [(_, marker)] = site.tree.markers("import", {1})
+
+    assert isinstance(marker, dict)
+    assert marker["kept"] == kept
+
+
+def test_failure_records_are_read_in_one_go_too(site: Site) -> None:
+    site.fail("import", 1, 2)
+    site.tree.failure_path("import", 3).write_text("{}")
+
+    found = dict(site.tree.failures("import", {1, 2, 3, 4}))
+
+    assert sorted(found) == [1, 2, 3]
+    assert isinstance(found[1], Failure)
+    assert isinstance(found[3], WorkDirError)

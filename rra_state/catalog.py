@@ -1,0 +1,258 @@
+"""What the tree says of every run, as plain columns: the common source of frames, page and files of a report.
+
+No store is asked and pandas is not loaded. Counting alone is `summary.py`'s.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from operator import itemgetter
+from typing import Any
+
+from rra_state import runs
+from rra_state.config import Settings
+from rra_state.errors import WorkDirError
+from rra_state.markers import Tree
+from rra_state.outcome import STAGES, Failure, Stage
+from rra_state.summary import DAMAGED, NOT_ATTEMPTED, Census, RunState, Summary, seconds, summarize
+
+Column = list[Any]
+
+_KEPT_OF_MARKERS: dict[Stage, tuple[str, ...]] = {
+    "import": ("archived", "verified", "configuration", "version", "start_time", "stop_time", "kept", "skipped"),
+    "migrate": ("archived", "verified", "size", "ucondb_id"),
+}
+"""The keys of a marker that reports show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """The markers of one stage, column by column in the order of `runs`; what a marker does not say is None."""
+
+    runs: Sequence[int]
+    columns: Mapping[str, Column]
+
+    def by_run(self, name: str) -> dict[int, Any]:
+        """One column by run."""
+        return dict(zip(self.runs, self.columns[name], strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A closed range of runs that are missing somewhere.
+
+    place: where: "filesystem" (no record of these numbers anywhere), "artdaqDB" or "UconDB". failed: how many of them
+    failed there. since: when the first of them came to be missing, seconds since 1970, None if nobody knows.
+    """
+
+    place: str
+    first: int
+    last: int
+    failed: int = 0
+    since: float | None = None
+
+    @property
+    def runs(self) -> int:
+        """How many runs."""
+        return self.last - self.first + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Everything there is to know without a store. damaged: what is wrong with markers and failure records."""
+
+    settings: Settings
+    census: Census
+    summary: Summary
+    shelves: Mapping[Stage, Shelf]
+    failures: Mapping[Stage, Mapping[int, Failure]]
+    not_attempted: Mapping[Stage, frozenset[int]]
+    damaged: tuple[str, ...] = ()
+    _since: dict[tuple[Stage, int], float | None] = field(default_factory=dict, repr=False)
+
+    @property
+    def tree(self) -> Tree:
+        """The marker tree."""
+        return self.census.planner.tree
+
+    def states(self) -> dict[int, RunState]:
+        """Every run known, ascending, with what it is."""
+        found = ((run, state) for state, members in self.census.by_state().items() for run in members)
+        return dict(sorted(found, key=itemgetter(0)))
+
+    def kind(self, stage: Stage, run: int) -> str:
+        """The class of failure of a run that is in the stage's failure log by itself."""
+        if run in self.not_attempted[stage]:
+            return NOT_ATTEMPTED
+        failure = self.failures[stage].get(run)
+        return failure.kind if failure else DAMAGED
+
+    def missing_since(self, stage: Stage, run: int) -> float | None:
+        """Since when a run is missing in the stage's store, seconds since 1970: first failure, or ready and waiting."""
+        if (failure := self.failures[stage].get(run)) and (first := seconds(failure.first)) is not None:
+            return first
+        if (stage, run) not in self._since:
+            self._since[stage, run] = self.census.waiting_since(stage, run)
+        return self._since[stage, run]
+
+
+def take(settings: Settings, now: float | None = None) -> Catalog:
+    """Read the tree. now: seconds since 1970. Raises StateFileError, WorkDirError."""
+    census = Census.take(settings, time.time() if now is None else now)
+    damaged: list[str] = []
+    shelves = {stage: _shelf(census, stage, damaged) for stage in STAGES}
+    failures = {stage: dict(_failures(census, stage, damaged)) for stage in STAGES}
+    counted, not_attempted = summarize(census, failures)
+    return Catalog(settings, census, counted, shelves, failures, not_attempted, tuple(damaged))
+
+
+def _shelf(census: Census, stage: Stage, damaged: list[str]) -> Shelf:
+    names = _KEPT_OF_MARKERS[stage]
+    found: list[int] = []
+    columns: dict[str, Column] = {name: [] for name in names}
+    appends = [(name, columns[name].append) for name in names]
+    for run, values in census.planner.tree.markers(stage, census.archived[stage]):
+        if isinstance(values, WorkDirError):
+            damaged.append(str(values))
+            values = {}  # noqa: PLW2901 - its row holds nothing
+        found.append(run)
+        for name, append in appends:
+            append(values.get(name))
+    columns["archived"] = [_marked(text) for text in columns["archived"]]
+    return Shelf(found, columns)
+
+
+def _failures(census: Census, stage: Stage, damaged: list[str]) -> Iterator[tuple[int, Failure]]:
+    for run, failure in census.planner.tree.failures(stage, census.failed[stage]):
+        if isinstance(failure, WorkDirError):
+            damaged.append(str(failure))
+        else:
+            yield run, failure
+
+
+# ---- gaps ----------------------------------------------------------------------------------------------------------
+
+
+def gaps(catalog: Catalog) -> list[Gap]:
+    """Ranges of missing runs, by place, then by number.
+
+    A number without a record is missing since the next run that has one was there: that is when it was left out.
+    """
+    census = catalog.census
+    imported = census.archived["import"]
+    known = census.on_disk | imported | census.archived["migrate"]
+    on_disk = [Gap("filesystem", low, high, since=_appeared(catalog, high + 1)) for low, high in runs.gaps(known)]
+    missing: tuple[tuple[str, Stage, set[int]], ...] = (
+        ("artdaqDB", "import", set(census.on_disk - imported - census.open)),
+        ("UconDB", "migrate", set(imported - census.archived["migrate"])),
+    )
+    return on_disk + [
+        _gap(catalog, place, stage, low, high)
+        for place, stage, members in missing
+        for low, high in runs.ranges(members)
+    ]
+
+
+def _gap(catalog: Catalog, place: str, stage: Stage, low: int, high: int) -> Gap:
+    members = range(low, high + 1)
+    times = [since for run in members if (since := catalog.missing_since(stage, run)) is not None]
+    failed = sum(run in catalog.census.failed[stage] for run in members)
+    return Gap(place, low, high, failed, min(times, default=None))
+
+
+def _appeared(catalog: Catalog, run: int) -> float | None:
+    """When a run came to be known: its record was written, or it was archived."""
+    return catalog.census.waiting_since("import", run) or catalog.census.waiting_since("migrate", run)
+
+
+# ---- failures ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The runs of a stage that failed for a reason of one class, ascending. first, last: seconds since 1970.
+
+    attempts: most attempts of one of them. example: message of the lowest run.
+    """
+
+    stage: Stage
+    name: str
+    runs: tuple[int, ...]
+    attempts: int | None = None
+    first: float | None = None
+    last: float | None = None
+    example: str | None = None
+
+
+def kinds(catalog: Catalog) -> list[Kind]:
+    """Failures by stage and class; the runs in a failure log that were never tried are a class of their own."""
+    found = []
+    for stage in STAGES:
+        members: dict[str, list[int]] = {}
+        for run in sorted(catalog.census.failed[stage] | catalog.not_attempted[stage]):
+            members.setdefault(catalog.kind(stage, run), []).append(run)
+        found += [_kind(catalog, stage, name, members[name]) for name in sorted(members)]
+    return found
+
+
+def _kind(catalog: Catalog, stage: Stage, name: str, members: list[int]) -> Kind:
+    records = [catalog.failures[stage][run] for run in members if run in catalog.failures[stage]]
+    if not records:
+        return Kind(stage, name, tuple(members))
+    first = [when for each in records if (when := seconds(each.first)) is not None]
+    last = [when for each in records if (when := seconds(each.last)) is not None]
+    attempts = max(each.attempts for each in records)
+    return Kind(
+        stage, name, tuple(members), attempts, min(first, default=None), max(last, default=None), records[0].message
+    )
+
+
+# ---- days ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What was archived on one day (UTC). size: bytes of the blobs migrated. failed: runs whose last failure it saw."""
+
+    day: date
+    imported: int = 0
+    migrated: int = 0
+    size: int = 0
+    failed: int = 0
+
+
+def days(catalog: Catalog) -> list[Day]:
+    """Every day from the first on which anything happened to the last, without a hole."""
+    imported, migrated = (Counter(map(_day, catalog.shelves[stage].columns["archived"])) for stage in STAGES)
+    failed = Counter(_day(seconds(each.last)) for stage in STAGES for each in catalog.failures[stage].values())
+    size: Counter[date | None] = Counter()
+    shelf = catalog.shelves["migrate"]
+    for when, number in zip(shelf.columns["archived"], shelf.columns["size"], strict=True):
+        size[_day(when)] += number or 0
+    seen = [day for day in (*imported, *migrated, *failed) if day is not None]
+    if not seen:
+        return []
+    span = (max(seen) - min(seen)).days + 1
+    every = (min(seen) + timedelta(days=number) for number in range(span))
+    return [Day(day, imported[day], migrated[day], size[day], failed[day]) for day in every]
+
+
+def _day(when: float | None) -> date | None:
+    return None if when is None else _EPOCH + timedelta(days=int(when // 86400))
+
+
+_EPOCH = date(1970, 1, 1)
+
+
+def _marked(text: object) -> int | None:
+    found = seconds(text)
+    return None if found is None else int(found)
+
+
+def utc(when: float) -> datetime:
+    """A time in seconds since 1970 as a date."""
+    return datetime.fromtimestamp(when, UTC)
