@@ -70,13 +70,13 @@ def _cycle(settings: Settings, selection: Selection, options: argparse.Namespace
     from rra_state import cycle  # noqa: PLC0415 - a report needs none of it
 
     _warn(settings)
-    planner = Planner(settings)
-    _refuse_unknown_runs(planner.not_found(selection), selection, options)
+    if selection.only is not None:
+        _refuse_unknown_runs(Planner(settings).not_found(selection), selection, options)
     how = cycle.Options(validate=options.validate, quiet=options.quiet, verbose=options.verbose)
     result = cycle.run(settings, selection, how)
     parts = [
-        f"{result.archived[stage]} runs into {PLACES[stage]}"
-        + (f" ({result.failed[stage]} failed)" if result.failed[stage] else "")
+        f"{result.tally.archived[stage]} runs into {PLACES[stage]}"
+        + (f" ({result.tally.failed[stage]} failed)" if result.tally.failed[stage] else "")
         for stage in selection.stages
     ]
     if result.total or result.stopped is None:
@@ -184,13 +184,6 @@ def _warn(settings: Settings) -> None:
         _log.warning("ucon_db.verify_tls is off: the server's certificate is not checked")
     if settings.artdaq_db.use_tools:
         _log.warning("artdaq_db.use_tools: this version writes the archive itself, in the same format")
-    for key, enabled in (
-        ("reporting.email", settings.reporting.email.enabled),
-        ("reporting.slack", settings.reporting.slack.enabled),
-        ("carbon", settings.carbon.enabled),
-    ):
-        if enabled:
-            _log.warning("%s is enabled: this version sends nothing", key)
     fuzz = settings.app_fuzz
     if fuzz.random_skip_percent or fuzz.random_error_percent:
         _log.warning("app_fuzz is on: this version makes no faults")

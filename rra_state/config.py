@@ -24,6 +24,7 @@ from rra_state.sections import (
     AppFuzz,
     ArtdaqDBSection,
     Carbon,
+    Metrics,
     Reporting,
     Section,
     SourceFiles,
@@ -48,6 +49,7 @@ class Settings(Section):
     app_fuzz: AppFuzz = AppFuzz()
     reporting: Reporting = Reporting()
     carbon: Carbon = Carbon()
+    metrics: Metrics = Metrics()
     _path: Path = pydantic.PrivateAttr(default=Path())
 
     @property
@@ -73,13 +75,18 @@ class Settings(Section):
     def _kept_apart(self) -> Settings:
         """Nothing of ours lies among the run records, and no two files are one."""
         records = self.source_files.run_records_dir
-        kept = {name: value for name, value in self.app if isinstance(value, Path)}
+        kept = {
+            f"{name}.{key}": value
+            for name, section in (("app", self.app), ("reporting", self.reporting), ("metrics", self.metrics))
+            for key, value in section
+            if isinstance(value, Path)
+        }
         inside = next((name for name, path in kept.items() if path == records or records in path.parents), None)
         if inside:
-            raise ValueError(f"app.{inside} must not lie in source_files.run_records_dir: records are only read")
+            raise ValueError(f"{inside} must not lie in source_files.run_records_dir: records are only read")
         for first, second in combinations(kept, 2):
             if kept[first] == kept[second]:
-                raise ValueError(f"app.{first} and app.{second} are the same file")
+                raise ValueError(f"{first} and {second} are the same file")
         return self
 
 

@@ -19,15 +19,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from rra_state import lock, lost, paths, session, telling
+from rra_state import aftermath, lock, lost, paths, session, telling
 from rra_state.config import Settings
 from rra_state.display import Display
-from rra_state.errors import ArchiverError, Interrupted
+from rra_state.errors import ArchiverError, Interrupted, LockHeld
+from rra_state.history import Ended
 from rra_state.lock import Lock
 from rra_state.markers import Tree
-from rra_state.outcome import STAGES, Stage
+from rra_state.outcome import Stage
 from rra_state.plan import WINDOW_KEY, Planner, Selection, Window
 from rra_state.stores import artdaqdb
+from rra_state.tally import Tally
 
 log = logging.getLogger("rra")
 
@@ -45,50 +47,67 @@ class Options:
 class Result:
     """What a cycle did. stopped: why it ended early, None if it did not."""
 
-    archived: dict[Stage, int] = field(default_factory=lambda: dict.fromkeys(STAGES, 0))
-    failed: dict[Stage, int] = field(default_factory=lambda: dict.fromkeys(STAGES, 0))
+    tally: Tally = field(default_factory=Tally)
     problems: int = 0
-    stopped: ArchiverError | None = None
+    stopped: Exception | None = None
     seconds: float = 0.0
 
     @property
     def total(self) -> int:
         """Runs archived or failed."""
-        return sum(self.archived.values()) + sum(self.failed.values())
+        return sum(self.tally.archived.values()) + sum(self.tally.failed.values())
 
     @property
     def good(self) -> bool:
         """True if every run the cycle took is archived and nothing else went wrong."""
-        return self.stopped is None and not any(self.failed.values()) and not self.problems
+        return self.stopped is None and not any(self.tally.failed.values()) and not self.problems
 
 
 def run(settings: Settings, selection: Selection, options: Options) -> Result:
-    """Archive what `selection` asks for. Raises ArchiverError if the cycle cannot begin; runs' faults are counted."""
+    """Archive what `selection` asks for; `stopped` says what kept it from that. Raises LockHeld.
+
+    What follows a cycle (`aftermath.py`) is done before the lock is given back.
+    """
     began = time.monotonic()
-    tree = Tree(settings.app.work_dir)
-    held = Lock(settings.app.work_dir, settings.app.lock_file).acquire()
+    held = Lock(settings.app.work_dir, settings.app.lock_file)
+    result = Result()
     try:
-        tree.prepare()
-        planner = Planner(settings)
-        lost.reclaim(tree, artdaqdb.open_store(settings.artdaq_db), planner.listing.runs)
-        session.update_state(settings)
-        for name, reason in planner.ignored():
-            log.debug("%s: %s is ignored: %s", settings.source_files.run_records_dir, name, reason)
-        windows = list(planner.windows(selection))
-        result = _windows(settings, windows, held, options)
+        _archive_or_stop(settings, selection, options, held, result)
+        result.seconds = time.monotonic() - began
+        aftermath.follow(settings, Ended(selection.stages, result.seconds, result.tally, result.stopped))
     finally:
         held.release()
-    result.seconds = time.monotonic() - began
     return result
 
 
-def _windows(settings: Settings, windows: list[Window], held: Lock, options: Options) -> Result:
+def _archive_or_stop(settings: Settings, selection: Selection, options: Options, held: Lock, result: Result) -> None:
+    try:
+        _archive(settings, selection, options, held, result)
+    except LockHeld:
+        raise
+    except Exception as error:  # people have to be told of any; the command line raises it again
+        result.stopped = error
+
+
+def _archive(settings: Settings, selection: Selection, options: Options, held: Lock, result: Result) -> None:
+    held.acquire()
+    tree = Tree(settings.app.work_dir)
+    tree.prepare()
+    planner = Planner(settings)
+    lost.reclaim(tree, artdaqdb.open_store(settings.artdaq_db), planner.listing.runs)
+    session.update_state(settings)
+    for name, reason in planner.ignored():
+        log.debug("%s: %s is ignored: %s", settings.source_files.run_records_dir, name, reason)
+    _windows(settings, list(planner.windows(selection)), held, options, result)
+
+
+def _windows(settings: Settings, windows: list[Window], held: Lock, options: Options, result: Result) -> None:
     totals: dict[Stage, int] = {
         "import": sum(len(window.imports) for window in windows),
         "migrate": sum(len(window.migrations) for window in windows),
     }
-    result = Result()
     with Display(totals, quiet=options.quiet) as display, _Child() as child:
+        result.tally = display.tally
         for window in windows:
             before = display.begin_window()
             error = child.run(settings, window, held, display, options)
@@ -96,8 +115,7 @@ def _windows(settings: Settings, windows: list[Window], held: Lock, options: Opt
             if error is not None:
                 result.stopped = error
                 break
-    result.archived, result.failed, result.problems = display.archived, display.failed, display.problems
-    return result
+        result.problems = display.problems
 
 
 class _Child:
@@ -150,7 +168,7 @@ class _Child:
             return Interrupted(display.stopped or "interrupted")
         if display.stopped:
             return ArchiverError(display.stopped)
-        explained = any(display.failed.values()) or display.postponed
+        explained = any(display.tally.failed.values()) or display.postponed
         if status != 0 and not explained:
             log.debug("%s", tail.text())
             return ArchiverError(

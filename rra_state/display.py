@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from rra_state.outcome import PLACES, STAGES, Stage
+from rra_state.tally import Tally
 from rra_state.telling import log
 
 
@@ -18,8 +19,7 @@ class Display:
     """Shows events of `telling.Sender`, and counts them. `totals`: runs of the whole cycle per stage."""
 
     def __init__(self, totals: Mapping[Stage, int], *, quiet: bool) -> None:
-        self.archived: dict[Stage, int] = dict.fromkeys(STAGES, 0)
-        self.failed: dict[Stage, int] = dict.fromkeys(STAGES, 0)
+        self.tally = Tally()
         self.window: dict[Stage, int] = dict.fromkeys(STAGES, 0)
         self.postponed = 0
         self.problems = 0
@@ -32,7 +32,7 @@ class Display:
     @property
     def tried(self) -> int:
         """Runs archived or failed so far."""
-        return sum(self.archived.values()) + sum(self.failed.values())
+        return sum(self.tally.archived.values()) + sum(self.tally.failed.values())
 
     def begin_window(self) -> int:
         """Count this window's runs from here; give the number of runs tried before."""
@@ -69,8 +69,10 @@ class Display:
             return
         stage: Stage = event["stage"]
         self.window[stage] += len(event["archived"]) + len(event["failed"]) + event["postponed"]
-        self.archived[stage] += len(event["archived"])
-        self.failed[stage] += len(event["failed"])
+        self.tally.archived[stage] += len(event["archived"])
+        self.tally.failed[stage] += len(event["failed"])
+        self.tally.retries[stage] += event["retries"]
+        self.tally.stored += event["stored"]
         self.postponed += event["postponed"]
         for level, text in event["lines"]:
             self.problems += level >= logging.ERROR
@@ -79,8 +81,8 @@ class Display:
 
     def _advance(self, stage: Stage, number: int) -> None:
         if self._progress is None:
-            done = self.archived[stage] + self.failed[stage]
-            failed = f", {self.failed[stage]} failed" if self.failed[stage] else ""
+            done = self.tally.archived[stage] + self.tally.failed[stage]
+            failed = f", {self.tally.failed[stage]} failed" if self.tally.failed[stage] else ""
             log.info("%s: %d of %d runs%s", stage, done, self._totals[stage], failed)
             return
         bar = self._bars[stage]

@@ -14,6 +14,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Port = Annotated[int, Field(ge=1, le=65535)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -154,56 +155,97 @@ class AppFuzz(Section):
 
 
 class Email(Section):
-    """Mail about a cycle. Read, not acted on by this version."""
+    """Mail when something needs a person, and when it no longer does."""
 
     enabled: bool = False
     """Send mail."""
     recipient_email: str | list[str] = ""
-    """Who gets it."""
+    """Who gets it: one address, several with commas, or a list."""
     sender_email: str = ""
-    """Who sends it."""
+    """Who sends it. Absent: run-record-archiver at this host."""
     smtp_host: str = "localhost"
     """Mail server."""
-    smtp_port: int = 25
-    """Its port."""
+    smtp_port: Port = 25
+    """Its port. 465 means TLS from the first byte."""
     smtp_use_tls: bool = False
     """Use STARTTLS."""
     smtp_user: str | None = None
-    """User at the mail server."""
+    """User at the mail server. Absent: no login."""
     smtp_password: SecretStr | None = None
     """Password at the mail server."""
+    verify_tls: bool = True
+    """Check the mail server's certificate."""
+
+    @property
+    def recipients(self) -> list[str]:
+        """Every address."""
+        return _listed(self.recipient_email)
+
+    @pydantic.model_validator(mode="after")
+    def _complete(self) -> Email:
+        if self.enabled and not self.recipients:
+            raise ValueError("recipient_email must name somebody while mail is enabled")
+        return self
 
 
 class Slack(Section):
-    """Slack message about a cycle. Read, not acted on by this version."""
+    """The same as a message in Slack."""
 
     enabled: bool = False
     """Send messages."""
     bot_token: SecretStr = SecretStr("")
-    """Token of the bot."""
+    """Token of the bot, `xoxb-...`."""
     channel: str = ""
-    """Channel."""
+    """Channel, such as `#daq-alerts`. The bot has to be a member."""
     mention_users: str | list[str] = Field(default_factory=list)
-    """Users to mention."""
+    """Users to mention in messages about a fault, by their ids such as `U6TTX1F9R`."""
+
+    @property
+    def mentioned(self) -> list[str]:
+        """Every id."""
+        return _listed(self.mention_users)
+
+    @pydantic.model_validator(mode="after")
+    def _complete(self) -> Slack:
+        if self.enabled and not (self.bot_token.get_secret_value() and self.channel):
+            raise ValueError("bot_token and channel must be set while Slack is enabled")
+        return self
 
 
 class Reporting(Section):
-    """Who is told."""
+    """Who is told. One message per cycle, and only if something changed."""
 
     email: Email = Email()
     """Mail."""
     slack: Slack = Slack()
     """Slack."""
+    urls: tuple[SecretStr, ...] = ()
+    """Further places to tell, as addresses of the library apprise: `ntfy://...`, `mmost://...`, `json://...`."""
+    alert_after_hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 24
+    """A run that waits so long, or so long without a good cycle, is told as stuck."""
 
 
 class Carbon(Section):
-    """Metrics for Graphite. Read, not acted on by this version."""
+    """Metrics for Graphite, sent after every cycle."""
 
     enabled: bool = False
     """Send metrics."""
     host: str = "localhost"
     """Carbon host."""
-    port: int = 2003
-    """Its port."""
-    metric_prefix: str = "run_record_archiver"
+    port: Port = 2003
+    """Its port for the plaintext protocol."""
+    metric_prefix: Annotated[str, Field(pattern=r"^[^\s;]+$")] = "run_record_archiver"
     """First part of every metric's name."""
+
+
+class Metrics(Section):
+    """Metrics for Prometheus, written after every cycle."""
+
+    prometheus_file: Path | None = None
+    """File for node_exporter, such as `/var/lib/prometheus/node-exporter/rra.prom`. Absent: none."""
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    """The names in a text with commas, or in a list."""
+    parts = [value] if isinstance(value, str) else value
+    return [name.strip() for part in parts for name in part.split(",") if name.strip()]

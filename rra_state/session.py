@@ -8,21 +8,24 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from rra_state import config, fsio, log, plan, telling
+from rra_state import aftermath, config, fsio, log, plan, telling
 from rra_state.config import Settings
 from rra_state.errors import ArchiverError, ConfigError, Interrupted, UsageError
+from rra_state.history import Ended
 from rra_state.lock import Lock
 from rra_state.outcome import STAGES
 from rra_state.plan import Planner, Window
 from rra_state.state import Keeper
+from rra_state.tally import Tally
 
 VALIDATE_KEY = "rra_validate"
 """Key of Snakemake's `--config` that asks for the check of the metadata keys."""
@@ -43,7 +46,8 @@ READ_ONLY_FLAGS = frozenset(
 class Session:
     """Settings, window and lock of this process.
 
-    fault: why the cycle ended early. tried: whether a run was; jobs without the executor can not tell, so True.
+    fault: why the cycle ended early. tried: whether a run was; jobs without the executor can not tell, so True, and
+    they are not in the tally. began: monotonic seconds.
     """
 
     settings: Settings
@@ -52,6 +56,8 @@ class Session:
     validate: bool
     fault: ArchiverError | None = None
     tried: bool = True
+    tally: Tally = field(default_factory=Tally)
+    began: float = field(default_factory=time.monotonic)
 
     @property
     def lock_held(self) -> bool:
@@ -99,16 +105,28 @@ def begin(mapping: dict[str, Any], files: Sequence[str | Path], arguments: Seque
 
 
 def finish() -> None:
-    """Bring state files and failure logs up to date after a plain Snakemake run; exit 130 if it was interrupted."""
+    """Do what ends a cycle of a plain Snakemake: state files, failure logs, aftermath; exit 130 if interrupted.
+
+    The command line does it for the Snakemake that it started.
+    """
     session = current()
-    try:
-        if telling.VARIABLE not in os.environ:
-            update_state(session.settings, attempted=session.tried, explicit=session.window.explicit)
-    except ArchiverError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - the last word of a process that ends
-        sys.exit(1)
+    if telling.VARIABLE not in os.environ:
+        error = _state_written(session)
+        seconds = time.monotonic() - session.began
+        aftermath.follow(session.settings, Ended(session.tally.stages, seconds, session.tally, error or session.fault))
+        if error is not None:
+            print(error, file=sys.stderr)  # noqa: T201 - the last word of a process that ends
+            sys.exit(1)
     if isinstance(session.fault, Interrupted):
         sys.exit(130)
+
+
+def _state_written(session: Session) -> ArchiverError | None:
+    try:
+        update_state(session.settings, attempted=session.tried, explicit=session.window.explicit)
+    except ArchiverError as error:
+        return error
+    return None
 
 
 def update_state(settings: Settings, *, attempted: bool = False, explicit: bool = False) -> None:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from rra_state import tally
 from rra_state.errors import ArchiverError, Interrupted
 from rra_state.outcome import PLACES, Outcome, Stage
 
@@ -34,7 +35,7 @@ class Teller(Protocol):
 
 
 class Sender:
-    """Writes JSON lines to a pipe: `{"stage", "archived", "failed", "postponed", "lines"}`, `{"stopped", ...}`."""
+    """Writes JSON lines to a pipe: `{"stage", "archived", "failed", ..., "lines"}`, `{"stopped", ...}`."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -46,6 +47,8 @@ class Sender:
             archived=[outcome.run for outcome in outcomes if outcome.archived],
             failed=[outcome.run for outcome in outcomes if not outcome.archived and not outcome.untried],
             postponed=sum(outcome.error is not None and outcome.error.postpones for outcome in outcomes),
+            retries=tally.retries(outcomes),
+            stored=tally.stored(outcomes),
             lines=[line for outcome in outcomes for line in lines(stage, outcome)],
         )
 

@@ -100,6 +100,7 @@ class Executor(RealExecutor):
     def settled(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
         """Report a whole chunk in one go: the scheduler then looks at its queue once, not once per run."""
         self._teller.settled(stage, outcomes)
+        session.current().tally.add(stage, outcomes)
         session.current().tried |= not all(outcome.untried for outcome in outcomes)
         for outcome in outcomes:
             job = self._take(stage, outcome.run)

@@ -1,0 +1,92 @@
+"""What earlier cycles left behind: when one last went well, and counts that only grow. The note `state/cycles.json`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pydantic
+
+from rra_state.errors import Interrupted
+from rra_state.markers import Tree
+from rra_state.outcome import STAGES, Stage
+from rra_state.tally import Tally
+
+NOTE = "cycles"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A cycle that has just ended.
+
+    stages: what it was to do. seconds: how long it took. fault: what ended it early. at: its end, seconds since 1970.
+    """
+
+    stages: tuple[Stage, ...]
+    seconds: float
+    tally: Tally = field(default_factory=Tally)
+    fault: Exception | None = None
+    at: float = field(default_factory=time.time)
+
+    @property
+    def interrupted(self) -> bool:
+        """True if a person or the system stopped it: nobody has to be told."""
+        return isinstance(self.fault, Interrupted)
+
+
+@dataclass(frozen=True)
+class History:
+    """Since the work directory exists, this cycle included.
+
+    began: end of the first cycle. succeeded: per stage the end of the last cycle that no fault of a place ended early.
+    totals: growing counts, by name and stage.
+    """
+
+    began: float
+    succeeded: Mapping[Stage, float] = field(default_factory=dict)
+    totals: Mapping[str, Mapping[Stage, int]] = field(default_factory=dict)
+
+    def silent_since(self, stage: Stage) -> float:
+        """Since when no cycle went well in this stage, in seconds since 1970."""
+        return self.succeeded.get(stage, self.began)
+
+
+_HISTORY = pydantic.TypeAdapter(History)
+
+
+def record(tree: Tree, ended: Ended) -> History:
+    """Count this cycle in. Raises WorkDirError if that cannot be remembered."""
+    history = after(tree, ended)
+    tree.write_note(NOTE, asdict(history))
+    return history
+
+
+def after(tree: Tree, ended: Ended) -> History:
+    """The history with this cycle in it. A damaged note counts as none."""
+    before = _read(tree.note(NOTE)) or History(ended.at)
+    succeeded = dict(before.succeeded)
+    if ended.fault is None:
+        succeeded |= dict.fromkeys(ended.stages, ended.at)
+    tally = ended.tally
+    counted: dict[str, Mapping[Stage, int]] = {
+        "archived": tally.archived,
+        "failed": tally.failed,
+        "retries": tally.retries,
+        "stored": {"migrate": tally.stored},
+    }
+    totals = {
+        name: {
+            stage: before.totals.get(name, {}).get(stage, 0) + numbers[stage] for stage in STAGES if stage in numbers
+        }
+        for name, numbers in counted.items()
+    }
+    return History(before.began, succeeded, totals)
+
+
+def _read(values: dict[str, Any] | None) -> History | None:
+    try:
+        return None if values is None else _HISTORY.validate_python(values)
+    except pydantic.ValidationError:
+        return None

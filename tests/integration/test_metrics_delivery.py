@@ -1,0 +1,171 @@
+"""Metrics on their way: a real listener, the real Carbon where it is installed, a file that appears whole."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import socket
+import socketserver
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from rra_state import aftermath, metrics
+from rra_state.config import Settings
+from rra_state.history import Ended
+from rra_state.metrics import Sample
+from rra_state.sections import Carbon, Metrics
+from tests.unit.archive_site import Site
+
+ENDED = Ended(("import", "migrate"), 1.5)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = Site(tmp_path)
+    site.record(1, 2)
+    site.archive("import", 1)
+    return site
+
+
+@pytest.fixture
+def listener() -> Iterator[tuple[int, list[str]]]:
+    """Port of a TCP server, and the lines it got."""
+    lines: list[str] = []
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            lines.extend(line.decode().rstrip("\n") for line in self.rfile)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server.server_address[1], lines
+        server.shutdown()
+        thread.join()
+
+
+def with_carbon(site: Site, port: int) -> Settings:
+    carbon = Carbon(enabled=True, host="127.0.0.1", port=port, metric_prefix="sbnd.archiver")
+    return site.settings.model_copy(update={"carbon": carbon})
+
+
+def test_carbon_gets_a_line_per_number(site: Site, listener: tuple[int, list[str]]) -> None:
+    port, lines = listener
+
+    aftermath.follow(with_carbon(site, port), ENDED)
+
+    _until(lambda: len(lines) > 20)
+    assert f"sbnd.archiver.stage_runs.import.archived 1 {int(ENDED.at)}" in lines
+    assert all(len(line.split(" ")) == 3 for line in lines)
+
+
+def test_a_carbon_that_is_down_costs_a_line_in_the_log(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+
+    with caplog.at_level(logging.WARNING, "rra"):
+        aftermath.follow(with_carbon(site, port), ENDED)
+
+    assert f"metrics: Carbon at 127.0.0.1:{port} cannot be used: " in caplog.text
+
+
+def test_a_carbon_that_does_not_read_is_given_up_in_time(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(metrics, "CARBON_SECONDS", 0.2)
+    monkeypatch.setattr(metrics, "carbon_lines", lambda *_: ["x" * 10_000_000])
+
+    with socket.create_server(("127.0.0.1", 0)) as deaf, caplog.at_level(logging.WARNING, "rra"):
+        began = time.monotonic()
+        aftermath.follow(with_carbon(site, deaf.getsockname()[1]), ENDED)
+        assert time.monotonic() - began < 5
+
+    assert "cannot be used: " in caplog.text
+
+
+@pytest.mark.skipif(not shutil.which("carbon-cache"), reason="not here: graphite-carbon")
+def test_the_real_carbon_stores_what_it_is_sent(tmp_path: Path) -> None:
+    with _carbon_cache(tmp_path) as port:
+        carbon = Carbon(enabled=True, host="127.0.0.1", port=port, metric_prefix="sbnd.archiver")
+        metrics.send_carbon(carbon, [Sample("rra_runs", 42, {"state": "archived"})], time.time())
+
+        stored = tmp_path / "storage" / "whisper" / "sbnd" / "archiver" / "runs" / "archived.wsp"
+        _until(stored.exists)
+
+    assert _last_value(stored) == 42
+
+
+def test_the_text_file_is_written_whole_or_not_at_all(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    path = site.root / "rra.prom"
+    settings = site.settings.model_copy(update={"metrics": Metrics(prometheus_file=path)})
+    aftermath.follow(settings, ENDED)
+    before = path.read_text()
+    assert 'rra_stage_runs{stage="import",state="archived"} 1\n' in before
+    assert path.stat().st_mode & 0o444 == 0o444, "node_exporter is another user"
+
+    (site.root / ".rra.prom.tmp").mkdir()
+    with caplog.at_level(logging.WARNING, "rra"):
+        aftermath.follow(settings, ENDED)
+
+    assert f"metrics: {path} cannot be written: " in caplog.text
+    assert path.read_text() == before
+
+
+# ---- the real Carbon -------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _carbon_cache(root: Path) -> Iterator[int]:
+    """Debian's carbon-cache on a free port of loopback, with its files below `root`."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (root / "storage-schemas.conf").write_text("[all]\npattern = .*\nretentions = 1s:1h\n")
+    (root / "carbon.conf").write_text(
+        "[cache]\n"
+        f"STORAGE_DIR = {root}/storage/\nLOCAL_DATA_DIR = {root}/storage/whisper/\nCONF_DIR = {root}/\n"
+        f"LOG_DIR = {root}/log/\nPID_DIR = {root}/\n"
+        f"LINE_RECEIVER_INTERFACE = 127.0.0.1\nLINE_RECEIVER_PORT = {port}\n"
+        "PICKLE_RECEIVER_PORT = 0\nCACHE_QUERY_PORT = 0\nMAX_CREATES_PER_MINUTE = inf\n"
+    )
+    process = subprocess.Popen(
+        ["carbon-cache", f"--config={root}/carbon.conf", "--nodaemon", "start"],
+        cwd=root,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _until(lambda: _answers(port))
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _last_value(stored: Path) -> float:
+    """Debian's whisper library reads the file; it belongs to the system's Python."""
+    program = "import sys, whisper; print([v for v in whisper.fetch(sys.argv[1], 0)[1] if v is not None][-1])"
+    done = subprocess.run(
+        ["/usr/bin/python3", "-c", program, str(stored)], capture_output=True, text=True, timeout=20, check=True
+    )
+    return float(done.stdout)
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _until(done: object, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not done():  # type: ignore[operator]
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
