@@ -18,7 +18,8 @@ from rra_state.config import Settings
 from rra_state.errors import WorkDirError
 from rra_state.markers import Tree
 from rra_state.outcome import STAGES, Failure, Stage
-from rra_state.summary import DAMAGED, NOT_ATTEMPTED, Census, RunState, Summary, seconds, summarize
+from rra_state.state import Derived
+from rra_state.summary import DAMAGED, NOT_ATTEMPTED, Census, RunState, Summary, derived, seconds, summarize
 
 Column = list[Any]
 
@@ -63,14 +64,17 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Everything there is to know without a store. damaged: what is wrong with markers and failure records."""
+    """Everything there is to know without a store.
+
+    derived: state and failure log as they have to be. damaged: what is wrong with markers and failure records.
+    """
 
     settings: Settings
     census: Census
     summary: Summary
     shelves: Mapping[Stage, Shelf]
     failures: Mapping[Stage, Mapping[int, Failure]]
-    not_attempted: Mapping[Stage, frozenset[int]]
+    derived: Mapping[Stage, Derived]
     damaged: tuple[str, ...] = ()
     _since: dict[tuple[Stage, int], float | None] = field(default_factory=dict, repr=False)
 
@@ -86,7 +90,7 @@ class Catalog:
 
     def kind(self, stage: Stage, run: int) -> str:
         """The class of failure of a run that is in the stage's failure log by itself."""
-        if run in self.not_attempted[stage]:
+        if run in self.derived[stage].not_attempted:
             return NOT_ATTEMPTED
         failure = self.failures[stage].get(run)
         return failure.kind if failure else DAMAGED
@@ -106,8 +110,9 @@ def take(settings: Settings, now: float | None = None) -> Catalog:
     damaged: list[str] = []
     shelves = {stage: _shelf(census, stage, damaged) for stage in STAGES}
     failures = {stage: dict(_failures(census, stage, damaged)) for stage in STAGES}
-    counted, not_attempted = summarize(census, failures)
-    return Catalog(settings, census, counted, shelves, failures, not_attempted, tuple(damaged))
+    states = {stage: derived(census, stage) for stage in STAGES}
+    counted = summarize(census, states, failures)
+    return Catalog(settings, census, counted, shelves, failures, states, tuple(damaged))
 
 
 def _shelf(census: Census, stage: Stage, damaged: list[str]) -> Shelf:
@@ -193,7 +198,7 @@ def kinds(catalog: Catalog) -> list[Kind]:
     found = []
     for stage in STAGES:
         members: dict[str, list[int]] = {}
-        for run in sorted(catalog.census.failed[stage] | catalog.not_attempted[stage]):
+        for run in sorted(catalog.census.failed[stage] | catalog.derived[stage].not_attempted):
             members.setdefault(catalog.kind(stage, run), []).append(run)
         found += [_kind(catalog, stage, name, members[name]) for name in sorted(members)]
     return found

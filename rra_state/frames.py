@@ -154,7 +154,7 @@ def stages(catalog: Catalog) -> pd.DataFrame:
                 "waiting": counted.waiting,
                 "failed": counted.failed,
                 "in_log": counted.in_log,
-                "not_attempted": len(catalog.not_attempted[stage]),
+                "not_attempted": len(catalog.derived[stage].not_attempted),
                 "last_contiguous_run": counted.state.last_contiguous_run,
                 "last_attempted_run": counted.state.last_attempted_run,
                 "oldest_run": oldest and oldest.run,
@@ -229,7 +229,7 @@ def _troubles(catalog: Catalog) -> dict[str, dict[int, Any]]:
     names = ("failed_stage", "attempts", "error_class", "error", "failed_first", "failed_last")
     found: dict[str, dict[int, Any]] = {name: {} for name in names}
     for stage in STAGES:
-        for run in catalog.census.failed[stage] | catalog.not_attempted[stage]:
+        for run in catalog.census.failed[stage] | catalog.derived[stage].not_attempted:
             found["failed_stage"][run], found["error_class"][run] = stage, catalog.kind(stage, run)
         for run, failure in catalog.failures[stage].items():
             found["attempts"][run], found["error"][run] = failure.attempts, failure.message

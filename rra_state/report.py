@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 
 import pandas as pd
@@ -11,9 +11,9 @@ import pandas as pd
 from rra_state import runs
 from rra_state.outcome import PLACES
 from rra_state.status import Progress, Status
+from rra_state.verdict import SHOWN, count, some, steps, verdict
 
 WIDTH = 80
-SHOWN = 10
 
 
 def text(status: Status) -> str:
@@ -45,20 +45,9 @@ def _verdict(status: Status) -> Iterator[str]:
     yield "=" * WIDTH
     yield "RUN RECORD ARCHIVER - STATUS"
     yield "=" * WIDTH
-    disk, _, ucondb = (place.runs for place in status.places)
-    waiting, unproven = status.complete - ucondb, status.unproven
-    if not status.readable:
-        yield "NOT KNOWN: a place cannot be read (see below)."
-    elif waiting:
-        yield f"NOT SAFE YET: {_count(len(waiting), 'run')} on disk not in UconDB."
-    elif unproven:
-        yield f"NOT SURE: UconDB lists these, but they were not verified or failed: {_some(unproven)}"
-    elif not disk:
-        yield f"NO RUN ON DISK in {status.settings.source_files.run_records_dir}: is it mounted?"
-    else:
-        yield f"SAFE: every complete run on disk ({len(status.complete)}) is in UconDB."
+    yield verdict(status).text
     if status.open:
-        yield f"Still being written: {_some(status.open)}"
+        yield f"Still being written: {some(status.open)}"
 
 
 def _places(status: Status) -> Iterator[str]:
@@ -70,7 +59,7 @@ def _places(status: Status) -> Iterator[str]:
         if place.error is not None:
             yield f"{place.name}: {place.error}"
         elif place.runs:
-            yield f"{place.name} runs: {_some(place.runs)}"
+            yield f"{place.name} runs: {some(place.runs)}"
 
 
 def _stages(status: Status) -> Iterator[str]:
@@ -94,7 +83,7 @@ def _gaps(status: Status) -> Iterator[str]:
         yield from _heading("Gaps")
         for title, found in missing:
             if found:
-                yield f"{_count(len(found), 'run')} {title}: {_some(found)}"
+                yield f"{count(len(found), 'run')} {title}: {some(found)}"
 
 
 def _failures(status: Status) -> Iterator[str]:
@@ -106,14 +95,14 @@ def _failures(status: Status) -> Iterator[str]:
 
 def _reasons(progress: Progress) -> Iterator[str]:
     for failure in islice(progress.failures, SHOWN):
-        yield f"{failure.message} [{failure.kind}, {_count(failure.attempts, 'attempt')}, last {failure.last}]"
+        yield f"{failure.message} [{failure.kind}, {count(failure.attempts, 'attempt')}, last {failure.last}]"
     if len(progress.failures) > SHOWN:
         yield f"... and {len(progress.failures) - SHOWN} more"
     if progress.not_attempted:
-        yield f"never attempted: {_some(progress.not_attempted)}"
+        yield f"never attempted: {some(progress.not_attempted)}"
     others = set(progress.log) - {failure.run for failure in progress.failures} - progress.not_attempted
     if others:
-        yield f"listed by an operator: {_some(others)}"
+        yield f"listed by an operator: {some(others)}"
 
 
 def _kept(status: Status) -> Iterator[str]:
@@ -121,7 +110,7 @@ def _kept(status: Status) -> Iterator[str]:
     yield from _files("Entries of records that are not archived", status.skipped)
     if status.watched:
         yield from _heading("Archived without a stop time")
-        yield _some(status.watched)
+        yield some(status.watched)
     if status.damaged:
         yield from _heading("Damaged")
         yield from status.damaged
@@ -148,35 +137,7 @@ def _ignored(status: Status) -> Iterator[str]:
 
 def _recommendations(status: Status) -> Iterator[str]:
     yield from _heading("What to do")
-    command = f"./run_archiver.sh {status.settings.path}"
-    steps = []
-    if not status.readable:
-        steps.append(f"{command} --check\n    once what the lines above say is mended")
-    else:
-        steps += _steps(status, command)
-    yield from steps or ["nothing"]
-
-
-def _steps(status: Status, command: str) -> Iterator[str]:
-    """What helps, in the order in which it has to be done."""
-    _, artdaqdb, ucondb = (place.runs for place in status.places)
-    missing = {"import": status.complete - artdaqdb, "migrate": artdaqdb - ucondb}
-    held = {"import": artdaqdb, "migrate": ucondb}
-    new, passed = False, False
-    for progress in status.progress:
-        if progress.archived - held[progress.stage]:
-            lost = f"{PLACES[progress.stage]} lost runs that have a marker"
-            yield f"{command} --recover-{progress.stage}-state\n    {lost}"
-    for progress in status.progress:
-        if progress.log:
-            yield f"{command} --retry-failed-{progress.stage}\n    once the reasons above are mended"
-        open_ends = missing[progress.stage] - set(progress.log) - progress.archived
-        new |= any(run > progress.state.start for run in open_ends)
-        passed |= any(run <= progress.state.start for run in open_ends)
-    if new:
-        yield f"{command} --incremental\n    new runs wait"
-    if passed:
-        yield f"{command}\n    runs below the state's numbers wait"
+    yield from [f"{step.command(status)}\n    {step.why}" for step in steps(status)] or ["nothing"]
 
 
 def _folded(line: str) -> list[str]:
@@ -190,14 +151,3 @@ def _heading(title: str) -> Iterator[str]:
     yield ""
     yield title
     yield "-" * len(title)
-
-
-def _some(numbers: Iterable[int]) -> str:
-    """The first ranges of these runs, and how many more there are."""
-    found = runs.ranges(numbers)
-    shown = runs.text(run for low, high in found[:SHOWN] for run in range(low, high + 1)).replace(",", ", ")
-    return shown if len(found) <= SHOWN else f"{shown}, ... ({len(found) - SHOWN} more ranges)"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

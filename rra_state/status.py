@@ -20,7 +20,7 @@ from rra_state.catalog import Catalog
 from rra_state.config import Settings
 from rra_state.errors import ArchiverError, WorkDirError
 from rra_state.markers import Tree
-from rra_state.outcome import STAGES, Failure, Stage
+from rra_state.outcome import PLACES, STAGES, Failure, Stage
 from rra_state.plan import Planner
 from rra_state.records import blob
 from rra_state.state import Keeper, Ledger, State, derive
@@ -40,6 +40,7 @@ __all__ = [
     "collect",
     "failures",
     "gaps",
+    "of_tree",
     "runs",
     "stages",
     "summary",
@@ -77,7 +78,8 @@ class Status:
 
     open: runs on disk whose record is still being written. watched: archived before they had a stop time.
     kept: per run the files kept as text, with the reason; skipped: likewise what of a record is not archived.
-    damaged: what is wrong with markers and failure records that cannot be read.
+    damaged: what is wrong with markers and failure records that cannot be read. asked: whether the places themselves
+    were asked, or only the marker tree.
     """
 
     settings: Settings
@@ -89,6 +91,7 @@ class Status:
     ignored: tuple[tuple[str, str], ...] = ()
     watched: frozenset[int] = frozenset()
     damaged: tuple[str, ...] = ()
+    asked: bool = True
 
     def place(self, name: str) -> Place:
         """The place of this name."""
@@ -180,6 +183,39 @@ def collect(settings: Settings) -> Status:
         ignored=tuple(planner.ignored()) if readable else (),
         watched=frozenset(planner.tree.watched()),
         damaged=tuple(damaged),
+    )
+
+
+def of_tree(found: Catalog) -> Status:
+    """The same without asking a store: artdaqDB and UconDB hold what has a marker, read back when it was written."""
+    census = found.census
+    places = (
+        Place("filesystem", census.on_disk, census.source_error),
+        *(Place(PLACES[stage], frozenset(census.archived[stage])) for stage in STAGES),
+    )
+    progress = tuple(
+        Progress(
+            stage,
+            found.derived[stage].state,
+            found.derived[stage].log,
+            found.derived[stage].not_attempted,
+            tuple(failure for _, failure in sorted(found.failures[stage].items())),
+            frozenset(census.archived[stage]),
+        )
+        for stage in STAGES
+    )
+    imported = found.shelves["import"]
+    return Status(
+        found.settings,
+        places,
+        progress,
+        open=census.open,
+        kept={run: files for run, files in imported.by_run("kept").items() if files},
+        skipped={run: files for run, files in imported.by_run("skipped").items() if files},
+        ignored=() if census.source_error else tuple(census.planner.ignored()),
+        watched=frozenset(found.tree.watched()),
+        damaged=found.damaged,
+        asked=False,
     )
 
 

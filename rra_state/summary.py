@@ -95,7 +95,8 @@ def summary(settings: Settings, now: float | None = None) -> Summary:
     A records' disk that cannot be read is part of the answer: then only what was imported before is counted.
     """
     census = Census.take(settings, time.time() if now is None else now)
-    return summarize(census, {stage: dict(_readable_failures(census, stage)) for stage in STAGES})[0]
+    failures = {stage: dict(_readable_failures(census, stage)) for stage in STAGES}
+    return summarize(census, {stage: derived(census, stage) for stage in STAGES}, failures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,40 +163,33 @@ def _on_disk(planner: Planner) -> tuple[frozenset[int], ArchiverError | None]:
 
 
 def summarize(
-    census: Census, failures: Mapping[Stage, Mapping[int, Failure]]
-) -> tuple[Summary, dict[Stage, frozenset[int]]]:
-    """The census in numbers, and per stage the runs that the failure log holds though nobody tried them.
-
-    failures: the records that can be read. Raises StateFileError.
-    """
-    stages, not_attempted = {}, {}
-    for stage in STAGES:
-        derived = _derived(census, stage)
-        not_attempted[stage] = derived.not_attempted
-        stages[stage] = _stage(census, stage, derived, failures[stage])
+    census: Census, states: Mapping[Stage, Derived], failures: Mapping[Stage, Mapping[int, Failure]]
+) -> Summary:
+    """The census in numbers. states: see `derived`. failures: the records that can be read."""
+    stages = {stage: _stage(census, stage, states[stage], failures[stage]) for stage in STAGES}
     numbers = {state: len(found) for state, found in census.by_state().items()}
-    at = datetime.fromtimestamp(census.at, UTC)
-    return Summary(at, numbers, stages, census.source_error), not_attempted
+    return Summary(datetime.fromtimestamp(census.at, UTC), numbers, stages, census.source_error)
 
 
-def _derived(census: Census, stage: Stage) -> Derived:
+def derived(census: Census, stage: Stage) -> Derived:
+    """State and failure log of a stage as they have to be. Raises StateFileError."""
     source = census.on_disk if stage == "import" else census.archived["import"]
     known = Known(source, set(census.archived[stage]), set(census.failed[stage]), census.is_open)
     return derive(known, Keeper(census.planner.settings, stage).read(known))
 
 
-def _stage(census: Census, stage: Stage, derived: Derived, failures: Mapping[int, Failure]) -> StageSummary:
+def _stage(census: Census, stage: Stage, state: Derived, failures: Mapping[int, Failure]) -> StageSummary:
     kinds = Counter(failure.kind for failure in failures.values())
     unread = census.failed[stage] - failures.keys()
     kinds[DAMAGED] += sum(census.planner.tree.failure_path(stage, run).exists() for run in unread)
-    kinds[NOT_ATTEMPTED] = len(derived.not_attempted)
+    kinds[NOT_ATTEMPTED] = len(state.not_attempted)
     return StageSummary(
         stage,
         archived=len(census.archived[stage]),
         waiting=len(census.waiting[stage]),
         failed=len(census.failed[stage]),
-        in_log=len(derived.log),
-        state=derived.state,
+        in_log=len(state.log),
+        state=state.state,
         kinds={kind: number for kind, number in sorted(kinds.items()) if number},
         oldest_waiting=_oldest(census.waiting[stage], lambda run: census.waiting_since(stage, run)),
         oldest_failed=_oldest(failures, lambda run: seconds(failures[run].first)),

@@ -143,7 +143,7 @@ def test_a_failed_run_is_told_with_reason_and_retry(site: Site, command: str) ->
     assert " ".join(section(text, "Not archived (import)").split()) == (
         f"run 7: metadata.txt is missing (put the file back) [RecordError, 3 attempts, last {TIME}]"
     )
-    assert to_do(text) == [f"{command} --retry-failed-import", "    once the reasons above are mended"]
+    assert to_do(text) == [f"{command} --retry-failed-import", "    once the reasons are mended"]
     assert "import (into artdaqDB): contiguous to 6, attempted to 7, 1 in the failure log" in text
 
 
