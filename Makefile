@@ -5,7 +5,7 @@ RECORDS ?=
 PYTHON := $(VENV)/bin/python
 PYTEST := $(PYTHON) -m pytest -n 2 --dist worksteal
 
-.PHONY: help setup demo demo-start demo-stop test test-long lint bench clean
+.PHONY: help setup debian demo demo-start demo-stop test test-long lint bench clean
 
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -18,6 +18,9 @@ $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
+debian:         ## Install the programs that tests need and pip does not have, if root and apt-get are there
+	@scripts/install_debian_packages.sh
+
 demo: setup     ## Archive 60 made-up runs (or those in RECORDS=DIR) end to end, and show what went where
 	@$(PYTHON) -m scripts.demo --directory $(DEMO) run $(if $(RECORDS),--records $(RECORDS))
 
@@ -27,10 +30,10 @@ demo-start: setup   ## Bring the demo's servers back on the same data
 demo-stop: setup    ## Stop the demo's servers
 	@$(PYTHON) -m scripts.demo --directory $(DEMO) stop
 
-test: setup     ## Run all tests
+test: setup debian  ## Run all tests
 	$(PYTEST)
 
-test-long: setup    ## The same with many more examples of the model-based tests
+test-long: setup debian ## The same with many more examples of the model-based tests
 	HYPOTHESIS_PROFILE=long $(PYTEST) --timeout 7200
 
 lint: setup     ## Check style, types and generated files
