@@ -1,4 +1,4 @@
-"""What follows every cycle once its state files are written, whatever way it ended: metrics, then messages.
+"""What follows every cycle once its state files are written, whatever way it ended: status page, metrics, messages.
 
 Nothing here fails a cycle or hides how it ended: what does not work is one line in the log, and is tried again after
 the next cycle.
@@ -21,11 +21,24 @@ log = logging.getLogger("rra")
 
 def follow(settings: Settings, ended: Ended) -> None:
     """Do all that is configured. The archive's lock is held, unless taking it was what failed."""
+    _page(settings, ended)
     known = _history(Tree(settings.app.work_dir), ended)
     if not _anything(settings):
         return
     counted = _summary(settings, ended)
     _metrics(settings, ended, known, counted)
+
+
+def _page(settings: Settings, ended: Ended) -> None:
+    path = settings.reporting.html_file
+    if path is None:
+        return
+    from rra_state.page import file  # noqa: PLC0415 - the template engine is for those who want a page
+
+    try:
+        file.write(settings, path, ended)
+    except OSError as error:
+        log.warning("status page: %s cannot be written: %s", path, error.strerror or error)
 
 
 def _anything(settings: Settings) -> bool:

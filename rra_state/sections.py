@@ -223,6 +223,8 @@ class Reporting(Section):
     """Further places to tell, as addresses of the library apprise: `ntfy://...`, `mmost://...`, `json://...`."""
     alert_after_hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 24
     """A run that waits so long, or so long without a good cycle, is told as stuck."""
+    html_file: Path | None = None
+    """Status page, written after every cycle; it needs no network and no server. Absent: none."""
 
 
 class Carbon(Section):

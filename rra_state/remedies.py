@@ -1,0 +1,31 @@
+"""What to do about a class of failure, in one sentence; docs/troubleshoot.md explains the messages themselves."""
+
+from __future__ import annotations
+
+from rra_state.outcome import Stage
+
+_REMEDIES = {
+    "RecordError": "Mend the record as the reason says, then retry.",
+    "FhiclError": "Mend the file at the line named, or allow on_bad_file: keep_text, then retry.",
+    "BlobError": "Look at what artdaqDB holds of the run, then retry.",
+    "Conflict": "UconDB holds other content under this run. Compare both; to accept what is there,"
+    " --recover-migrate-state.",
+    "VerificationError": "What was read back differs. --compare-state tells which store is off; then retry.",
+    "WorkerLost": "A worker process died on it twice: look for lack of memory in the system's log, then retry.",
+    "LostFromIndex": "artdaqDB's index lost the run and its record is gone: look in UconDB, and --rebuild-index.",
+    "NotAttempted": "Nothing is wrong with it: the next cycle takes it.",
+    "Damaged": "Its failure record cannot be read: remove that file, then recover the state.",
+}
+_OTHERWISE = "Do what the reason says, then retry."
+
+
+def remedy(kind: str) -> str:
+    """What helps against failures of this class."""
+    return _REMEDIES.get(kind, _OTHERWISE)
+
+
+def option(kind: str, stage: Stage) -> str:
+    """The option of the command line to type once that is done."""
+    if kind == "NotAttempted":
+        return "--incremental"
+    return f"--recover-{stage}-state" if kind == "Damaged" else f"--retry-failed-{stage}"

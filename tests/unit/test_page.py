@@ -1,0 +1,295 @@
+"""The status page as a file: what is in it, and how it is kept up to date. Its looks are test_browser.py's."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rra_state import aftermath, catalog, page, status
+from rra_state.errors import StoreUnavailable
+from rra_state.history import Ended
+from rra_state.outcome import Failure
+from rra_state.page import data, file, plots
+from tests.unit.archive_site import Site, edit_state
+
+TIME = "2026-11-20T00:00:00Z"
+
+
+def html(site: Site, **how: Any) -> str:
+    found = catalog.take(site.settings)
+    return page.html(found, status.of_tree(found), **how)
+
+
+def words(text: str) -> str:
+    """What a person reads: without elements, in one line."""
+    body = re.sub(r"<(style|script)[^>]*>.*?</\1>", "", text.partition("<body>")[2], flags=re.DOTALL)
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
+
+
+def failed(site: Site, run: int, message: str, stage: str = "import") -> None:
+    site.tree.write_failures([Failure(run, stage, "RecordError", message, 1, TIME, TIME)])  # type: ignore[arg-type]
+
+
+# ---- what it says --------------------------------------------------------------------------------------------------
+
+
+def test_the_verdict_stands_first_with_the_next_command(site: Site) -> None:
+    site.record(1, 2)
+    site.archive("import", 1)
+    site.archive("migrate", 1)
+    failed(site, 2, "run 2: metadata.txt is missing")
+
+    text = words(html(site))
+
+    assert text.index("NOT SAFE YET") < text.index("1 run on disk not in UconDB.") < text.index("What to do")
+    assert f"./run_archiver.sh {site.settings.path} --retry-failed-import" in text
+
+
+@pytest.mark.parametrize(
+    ("age", "broken", "tone"), [(60, False, "soon"), (60, True, "unsafe"), (25 * 3600, False, "unsafe")]
+)
+def test_runs_that_are_merely_on_their_way_are_no_alarm(site: Site, age: float, broken: bool, tone: str) -> None:
+    site.record(1, age=age)
+    if broken:
+        site.record(2)
+        site.fail("import", 2)
+
+    assert f'<header class="verdict {tone}"' in html(site)
+
+
+def test_runs_only_seen_in_a_listing_are_told(site: Site) -> None:
+    site.record(1)
+    site.archive("import", 1)
+    site.archive("migrate", 1)
+    marker = site.tree.marker("migrate", 1)
+    assert marker is not None
+    site.tree.marker_path("migrate", 1).write_text(json.dumps(marker | {"verified": False}))
+
+    assert "1 of them were only seen in a listing of UconDB" in words(html(site))
+
+
+def test_the_same_fault_of_many_runs_is_one_reason(site: Site) -> None:
+    for run in (17, 18, 30):
+        failed(site, run, f"run {run}: /records/{run}/metadata.txt: is missing since 1700")
+
+    [reason] = data.reasons(catalog.take(site.settings))
+
+    assert (reason.runs, reason.text) == ((17, 18, 30), "/records/<run>/metadata.txt: is missing since 1700")
+    assert reason.option == "--retry-failed-import"
+
+
+def test_a_places_fault_and_the_cycle_that_ended_early_are_told(site: Site) -> None:
+    site.records.rmdir()
+
+    text = words(html(site, cycle=page.Cycle("UconDB did not answer", good=False)))
+
+    assert "NOT KNOWN" in text
+    assert "The last cycle ended early: UconDB did not answer" in text
+    assert "filesystem: " in text
+
+
+def test_what_the_places_themselves_said_is_shown_if_they_were_asked(site: Site) -> None:
+    site.record(1)
+    found = catalog.take(site.settings)
+
+    text = words(page.html(found, status.collect(site.settings)))
+
+    assert "The disk and both stores were asked." in text
+    assert "NOT KNOWN" in text  # there is no UconDB at this site
+    assert "Not compared: a place cannot be read." in text
+
+
+def test_state_files_that_do_not_agree_are_shown_with_the_command(site: Site) -> None:
+    site.record(1, 2)
+    site.archive("import", 1, 2)
+
+    text = words(html(site))
+
+    assert "importer_state.json is missing" in text
+    assert "--recover-import-state" in text
+
+
+# ---- the numbers behind it -----------------------------------------------------------------------------------------
+
+
+def test_states_go_into_the_page_as_ranges_with_the_gaps_between(site: Site) -> None:
+    site.record(1, 2, 3, 7, 9)
+    site.archive("import", 1, 2, 3)
+    site.archive("migrate", 1, 2)
+    site.fail("import", 9)
+
+    found = data.segments(catalog.take(site.settings))
+
+    codes = data.CODES
+    assert found == [
+        (1, 2, codes["archived"]),
+        (3, 1, codes["waiting"]),
+        (4, 3, codes["gap"]),
+        (7, 1, codes["waiting"]),
+        (8, 1, codes["gap"]),
+        (9, 1, codes["failed"]),
+    ]
+
+
+def test_columns_are_as_long_as_there_are_runs_and_give_times_back(site: Site) -> None:
+    site.record(1, 2, 3)
+    site.archive("import", 1, 3, configuration="standard")
+    site.archive("migrate", 3, size=10)
+    for stage, run, when in (("import", 1, "10"), ("import", 3, "30"), ("migrate", 3, "35")):
+        path = site.tree.marker_path(stage, run)  # type: ignore[arg-type]
+        path.write_text(re.sub(r'"archived": "[^"]*"', f'"archived": "2026-11-20T00:00:{when}Z"', path.read_text()))
+
+    columns = data.columns(catalog.take(site.settings))
+
+    begin = 1795132810
+    assert columns["imported"] == f"{begin},,20"
+    assert columns["migrated"] == ",,5"
+    assert columns["size"] == ",,10"
+    assert (columns["configuration"], columns["configurations"]) == ("0,,0", ["standard"])
+
+
+def test_missing_runs_are_counted_by_age(site: Site) -> None:
+    site.record(1)
+    site.record(2, age=2 * 3600)
+    failed(site, 3, "run 3: x")
+
+    found = data.ages(catalog.take(site.settings))
+
+    assert {name: numbers for name, numbers in found.items() if any(numbers.values())} == {
+        "under 1 hour": {"waiting": 1, "failed": 0},
+        "1 to 6 hours": {"waiting": 1, "failed": 0},
+        data.SPANS[3 if time.time() < 1795132800 + 7 * 86400 else 4][0]: {"waiting": 0, "failed": 1},
+    }
+
+
+def test_days_without_work_are_empty_bars(site: Site) -> None:
+    days = [catalog.Day(day=catalog.utc(86400.0 * 20000).date(), imported=4, migrated=2, failed=1)]
+
+    shown = plots.throughput(days, catalog.utc(86400.0 * 20001).date())
+
+    assert (len(shown.bars), shown.most, shown.total) == (plots.DAYS, 4, 2)
+    assert [bar.height for bar in shown.bars[-3:]] == [0, 50, 0]
+    assert shown.bars[-2].failed == 1
+    assert shown.bars[-1].left + shown.bars[-1].width < 100
+
+
+# ---- the file that every cycle leaves behind -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def target(site: Site) -> Path:
+    """The file, asked for in the configuration."""
+    path = site.root / "www" / "status.html"
+    reporting = site.settings.reporting.model_copy(update={"html_file": path})
+    changed = site.settings.model_copy(update={"reporting": reporting})
+    changed._path = site.settings.path
+    site.settings = changed
+    return path
+
+
+def ended(fault: Exception | None = None) -> Ended:
+    return Ended(("import", "migrate"), 0.4, fault=fault)
+
+
+def test_every_cycle_leaves_the_page_behind(site: Site, target: Path) -> None:
+    site.record(1)
+
+    aftermath.follow(site.settings, ended())
+
+    assert "1 run on disk not in UconDB." in words(target.read_text())
+
+
+def test_a_cycle_without_change_only_moves_the_time(site: Site, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.record(1)
+    aftermath.follow(site.settings, ended())
+    old = re.sub(r'(As of <time datetime=")[^"]*', r"\g<1>2026-01-01T00:00:00Z", target.read_text())
+    target.write_text(old)
+    monkeypatch.setattr(file, "make", lambda *_: pytest.fail("made anew"))
+
+    aftermath.follow(site.settings, ended())
+
+    new = target.read_text()
+    assert new != old
+    assert words(new).partition("UTC")[2] == words(old).partition("UTC")[2]
+
+
+@pytest.mark.parametrize("what", ["a record", "a marker", "a failure", "the state file", "an hour"])
+def test_whatever_changes_makes_the_page_anew(site: Site, target: Path, what: str) -> None:
+    site.record(1)
+    site.archive("import", 1)
+    file.write(site.settings, target, ended())
+    made = target.read_text()
+
+    if what == "a record":
+        site.record(2)
+    elif what == "a marker":
+        site.archive("migrate", 1)
+    elif what == "a failure":
+        site.fail("migrate", 1)
+    elif what == "the state file":
+        edit_state(site, 7, 9)
+    else:
+        target.write_text(re.sub(r'(name="tree" content="[0-9a-f]+) \d+', rf"\1 {int(time.time()) - 3601}", made))
+    file.write(site.settings, target, ended())
+
+    stamp = re.compile(r'name="tree" content="([^"]*)"')
+    before, after = stamp.search(made), stamp.search(target.read_text())
+    assert before is not None
+    assert after is not None
+    assert (before[1] != after[1]) if what != "an hour" else abs(int(after[1].split()[1]) - time.time()) < 100
+
+
+def test_a_cycle_that_ended_early_is_on_the_page_and_the_next_good_one_is_too(site: Site, target: Path) -> None:
+    site.record(1)
+
+    file.write(site.settings, target, ended(StoreUnavailable("UconDB at http://x did not answer")))
+    bad = words(target.read_text())
+    file.write(site.settings, target, ended())
+
+    assert "The last cycle ended early: UconDB at http://x did not answer" in bad
+    assert "ended early" not in words(target.read_text())
+
+
+def test_a_damaged_state_file_is_told_on_the_page(site: Site, target: Path) -> None:
+    site.settings.app.import_state_file.write_text("{")
+
+    file.write(site.settings, target, ended())
+
+    text = words(target.read_text())
+    assert "NOT KNOWN" in text
+    assert "the state file cannot be used" in text
+
+
+def test_a_page_that_cannot_be_written_is_told_and_fails_nothing(
+    site: Site, target: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    target.parent.write_text("a file in the way")
+    caplog.set_level("WARNING", logger="rra")
+
+    aftermath.follow(site.settings, ended())
+
+    assert f"status page: {target} cannot be written: " in caplog.text
+
+
+def test_the_old_page_stays_whole_until_the_new_one_is(
+    site: Site, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write(site.settings, target, ended())
+    before = target.read_text()
+    site.record(1)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    aftermath.follow(site.settings, ended())
+
+    assert target.read_text() == before
+    assert [each.name for each in target.parent.iterdir()] == [target.name]
