@@ -230,12 +230,18 @@ class Archive(Expectations, RuleBasedStateMachine):
             self.world.state_file(which[0]).write_text("{corrupted data...")
         for run in sorted(self.world.conflicts):
             self.world.vacate(run)  # recovery would accept what the other program stored
-        if killed_at is not None and not archiver.recover(self.world.settings, which, Course(Fault("kill", killed_at))):
-            # State file or log of the other stage may be edited still; what the killed one wrote is no edit.
-            which = STAGES
+        if killed_at is not None:
+            self.look()
+            if archiver.recover(self.world.settings, which, Course(Fault("kill", killed_at))):
+                self.state_was_recovered(which)  # it was over before the blow fell
+            else:
+                # State file or log of the other stage may be edited still; what the killed one wrote is no edit.
+                which = STAGES
         self.look()
         assert archiver.recover(self.world.settings, which, Course(None))
+        self.state_was_recovered(which)
 
+    def state_was_recovered(self, which: tuple[Stage, ...]) -> None:
         for stage in STAGES:
             if stage in which:
                 store = self.world.imported() if stage == "import" else set(self.world.stored())
