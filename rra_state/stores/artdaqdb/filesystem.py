@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rra_state import fsio
-from rra_state.errors import ArchiverError, FhiclError, IndexDamaged, RecordError, StoreError, VerificationError
-from rra_state.records.model import Document, RunDocuments
+from rra_state.errors import ArchiverError, IndexDamaged, StoreError, VerificationError
+from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import index as indexes
-from rra_state.stores.artdaqdb import place, search
+from rra_state.stores.artdaqdb import place, search, staging
 from rra_state.stores.artdaqdb.base import Capabilities, Export, Item, Location, Staged
-from rra_state.stores.artdaqdb.document import RUN_HISTORY, SCHEMA, SYSTEM_LAYOUT, Stored, Version
+from rra_state.stores.artdaqdb.document import RUN_HISTORY, SYSTEM_LAYOUT
 from rra_state.stores.artdaqdb.index import Index, Stamp
 
 _METADATA = "SystemMetadata"
@@ -35,8 +35,7 @@ class FilesystemDB:
     def __init__(self, path: Path, *, schema: bytes | None = None) -> None:
         """path: as in filesystemdb://PATH. schema: schema.fcl, stored with each run in SystemLayout."""
         self.path = path
-        self._schema = None if schema is None else Document("schema.fcl", schema)
-        self._parsed_schema: documents.Parsed | None = None
+        self._schema = None if schema is None else staging.Schema(schema)
         self._cache: dict[str, tuple[Index, Stamp]] = {}
         self._prepared = False
 
@@ -58,7 +57,8 @@ class FilesystemDB:
             if os.statvfs(present[0]).f_bavail == 0:
                 raise OSError(28, "no space left on device", str(present[0]))
         self._indexes()
-        self._schema_tree()
+        if self._schema is not None:
+            self._schema.parsed()
 
     def stamp(self) -> str:
         """Inode, size and time of change of the index; empty if there is none."""
@@ -121,8 +121,6 @@ class FilesystemDB:
         for record in records:
             try:
                 staged, files = self._stage(record, known.get(record.run), now)
-            except RecursionError:
-                outcomes.append(RecordError("a file is nested too deeply", run=record.run))
             except ArchiverError as error:
                 if error.stops_cycle:
                     raise
@@ -134,46 +132,18 @@ class FilesystemDB:
 
     def _stage(self, record: RunDocuments, known: Location | None, now: str) -> tuple[Staged, list[tuple[Path, bytes]]]:
         """One run's outcome and files; no files if a visible version holds the same. Raises ArchiverError."""
-        documents.check_names(record)
-        version = _next_version(record, known, now)
-        if any(self._document_path(item.collection, item.oid).exists() for item in self._items(record, version)):
+        plan = staging.plan(record, known, now, self._schema)
+        if any(self._document_path(item.collection, item.oid).exists() for item in plan.items):
             # Left by a try that was never published, or another archiver was faster: only the index can tell.
             known = self.locate([record.run]).get(record.run)
-            version = _next_version(record, known, now)
-        if known is not None and self._holds(known, record):
+            plan = staging.plan(record, known, now, self._schema)
+        if known is not None and staging.holds(self.export(known), record):
             return Staged(known, changed=False, assigned=now), []
         files = [
-            (self._document_path(RUN_HISTORY, _oid(version, each)), documents.encode(documents.tree(each, version)))
-            for each in record.documents
+            (self._document_path(tree["collection"], tree["_id"]["$oid"]), documents.encode(tree))
+            for tree in plan.trees()
         ]
-        if self._schema is not None:
-            tree = documents.tree(self._schema, version, collection=SYSTEM_LAYOUT, parsed=self._schema_tree())
-            files.append((self._document_path(SYSTEM_LAYOUT, tree["_id"]["$oid"]), documents.encode(tree)))
-        location = Location(record.run, version.configuration, version.version, self._items(record, version))
-        return Staged(location, changed=True, assigned=now), files
-
-    def _items(self, record: RunDocuments, version: Version) -> tuple[Item, ...]:
-        items = [Item(RUN_HISTORY, each.entity, _oid(version, each)) for each in record.documents]
-        if self._schema is not None:
-            oid = documents.object_id(SYSTEM_LAYOUT, version.version, SCHEMA)
-            items.append(Item(SYSTEM_LAYOUT, SCHEMA, oid))
-        return tuple(sorted(items, key=lambda item: (item.collection, item.entity)))
-
-    def _holds(self, location: Location, record: RunDocuments) -> bool:
-        """Whether a visible version gives back exactly this record. Times and schema.fcl do not count."""
-        export = self.export(location)
-        sources = {document.source for document in record.documents if document.source}
-        return export.files == {each.name: each.text for each in record.documents} and set(export.sources) == sources
-
-    def _schema_tree(self) -> documents.Parsed | None:
-        """The parsed schema.fcl, once per instance. Raises StoreError: no run can be stored with a bad one."""
-        if self._schema is not None and self._parsed_schema is None:
-            try:
-                self._parsed_schema = documents.parse(self._schema)
-            except FhiclError as error:
-                hint = "correct schema.fcl in artdaq_db.fcl_conf_dir"
-                raise StoreError(error.message, path="schema.fcl", line=error.line, hint=hint) from error
-        return self._parsed_schema
+        return plan.staged, files
 
     def _prepare(self) -> None:
         """Make what an archive needs before its first document, or the documents would look like a lost index."""
@@ -243,26 +213,12 @@ class FilesystemDB:
 
     def export(self, location: Location) -> Export:
         """Read a version back by object ids, without the index; every document is checked."""
-        stored = [self._read(item, location) for item in location.items if item.collection == RUN_HISTORY]
-        exact = all(each.exact for each in stored)
-        if exact:
-            _check_whole(stored, location)
-        return Export(
-            run=location.run,
-            version=location.version,
-            files={each.file.name: each.file.data for each in stored},
-            sources=tuple(sorted({each.source for each in stored if each.source}, key=lambda source: source.name)),
-            exact=exact,
-        )
+        return staging.export(location, self._read, lambda item: str(self._document_path(item.collection, item.oid)))
 
-    def _read(self, item: Item, location: Location) -> Stored:
+    def _read(self, item: Item) -> documents.Tree:
         path = self._document_path(item.collection, item.oid)
-        try:
-            with place.faults(path):
-                return documents.unpack(documents.decode(self._bytes(path, item)), item, location)
-        except VerificationError as error:
-            error.run, error.path = location.run, str(path)
-            raise
+        with place.faults(path):
+            return documents.decode(self._bytes(path, item))
 
     def _bytes(self, path: Path, item: Item) -> bytes:
         try:
@@ -286,20 +242,6 @@ def _stamp(path: Path) -> Stamp | None:
         raise indexes.missing(path) from None
 
 
-def _next_version(record: RunDocuments, known: Location | None, now: str) -> Version:
-    """The version a record is to be stored as: the first, or the one after the known, whose name stays."""
-    configuration = version = record.configuration
-    if known is not None:
-        configuration = known.configuration
-        version = search.version_name(configuration, (search.version_number(configuration, known.version) or 0) + 1)
-    number = len(record.documents)
-    return Version(record.run, configuration, version, now, number, documents.digest_of(record))
-
-
-def _oid(version: Version, document: Document) -> str:
-    return documents.object_id(RUN_HISTORY, version.version, document.entity)
-
-
 def _foreign(raw: bytes, path: Path) -> Index:
     """What another program wrote into the index file that ours replaced."""
     try:
@@ -319,16 +261,6 @@ def _additions(staged: Sequence[Staged], collection: str) -> indexes.Additions:
                 additions.name(indexes.ENTITY, item.entity, item.oid)
                 additions.name(indexes.RUN, str(location.run), item.oid)
     return additions
-
-
-def _check_whole(stored: Sequence[Stored], location: Location) -> None:
-    """Raise VerificationError unless these are all the documents of one version, with the content it had."""
-    found = documents.content_digest((each.file.name, each.file.data, each.source) for each in stored)
-    if any(each.number != len(stored) or each.content != found for each in stored):
-        message = (
-            f"version {location.version} in artdaqDB is not the one that was stored: documents are missing or mixed"
-        )
-        raise VerificationError(message, run=location.run)
 
 
 def _nearest_parent(path: Path) -> Path:
