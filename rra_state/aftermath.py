@@ -1,4 +1,4 @@
-"""What follows every cycle once its state files are written, whatever way it ended: status page, metrics, messages.
+"""What follows every cycle once its state files are written, whatever way it ended: metrics, status page, messages.
 
 Nothing here fails a cycle or hides how it ended: what does not work is one line in the log, and is tried again after
 the next cycle.
@@ -7,43 +7,58 @@ the next cycle.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
 
-from rra_state import history, metrics
+from rra_state import history, metrics, news, notify
 from rra_state.config import Settings
 from rra_state.deadline import within
 from rra_state.errors import ArchiverError
 from rra_state.history import Ended, History
 from rra_state.markers import Tree
-from rra_state.summary import Summary, summary
+from rra_state.outcome import STAGES
+from rra_state.summary import Census, Summary, counted
 
 log = logging.getLogger("rra")
+
+T = TypeVar("T")
 
 
 def follow(settings: Settings, ended: Ended) -> None:
     """Do all that is configured. The archive's lock is held, unless taking it was what failed."""
-    _page(settings, ended)
     known = _history(Tree(settings.app.work_dir), ended)
-    if not _anything(settings):
-        return
-    counted = _summary(settings, ended)
-    _metrics(settings, ended, known, counted)
+    ways = notify.channels(settings)
+    measured = settings.carbon.enabled or settings.metrics.prometheus_file is not None
+    census = _counted(partial(Census.take, settings, ended.at), ended) if ways or measured else None
+    summary = None if census is None else _counted(partial(counted, census), ended)
+    if measured:
+        _safely(partial(_metrics, settings, ended, known, summary))
+    if settings.reporting.html_file is not None:
+        _safely(partial(_page, settings, settings.reporting.html_file, ended))
+    if ways:
+        failed = {stage: frozenset(census.failed[stage]) for stage in STAGES} if census else None
+        now = news.condition(ended, known, failed, summary, settings.reporting.alert_after_hours)
+        _safely(partial(notify.tell, settings, ways, now, summary))
 
 
-def _page(settings: Settings, ended: Ended) -> None:
-    path = settings.reporting.html_file
-    if path is None:
-        return
+def _safely(step: Callable[[], None]) -> None:
+    """Do a step; what goes wrong in it, foreseen or not, keeps no other one from being done."""
+    try:
+        step()
+    except Exception as error:
+        log.error("after the cycle: %r; report this", error)
+        log.debug("", exc_info=True)
+
+
+def _page(settings: Settings, path: Path, ended: Ended) -> None:
     from rra_state.page import file  # noqa: PLC0415 - the template engine is for those who want a page
 
     try:
         file.write(settings, path, ended)
     except OSError as error:
         log.warning("status page: %s cannot be written: %s", path, error.strerror or error)
-
-
-def _anything(settings: Settings) -> bool:
-    """Whether anybody wants to know."""
-    return settings.carbon.enabled or settings.metrics.prometheus_file is not None
 
 
 def _history(tree: Tree, ended: Ended) -> History:
@@ -54,18 +69,18 @@ def _history(tree: Tree, ended: Ended) -> History:
         return history.after(tree, ended)
 
 
-def _summary(settings: Settings, ended: Ended) -> Summary | None:
-    """The runs in numbers; None if they cannot be counted, which is then what ended the cycle, or is told here."""
+def _counted(count: Callable[[], T], ended: Ended) -> T | None:
+    """What `count` gives; None if the tree cannot be read, which is then what ended the cycle, or is told here."""
     try:
-        return summary(settings, ended.at)
+        return count()
     except ArchiverError as error:
         if ended.fault is None:
             log.warning("the runs cannot be counted: %s", error)
         return None
 
 
-def _metrics(settings: Settings, ended: Ended, known: History, counted: Summary | None) -> None:
-    samples = metrics.samples(ended, known, counted)
+def _metrics(settings: Settings, ended: Ended, known: History, summary: Summary | None) -> None:
+    samples = metrics.samples(ended, known, summary)
     path, carbon = settings.metrics.prometheus_file, settings.carbon
     if path is not None:
         try:

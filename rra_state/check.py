@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 from rra_state.config import Settings
-from rra_state.errors import AccessDenied, ArchiverError, SourceUnreadable, WorkDirError
+from rra_state.errors import AccessDenied, ArchiverError, NotSent, SourceUnreadable, WorkDirError
 from rra_state.records import blob, source
 from rra_state.stores import artdaqdb
 from rra_state.stores.ucondb import UconDB
 
 LARGE_DIRECTORY_ARCHIVE = 20_000
+CONNECT_SECONDS = 5.0
 
 
 def lines(settings: Settings) -> Iterator[tuple[bool, str]]:
@@ -25,12 +27,38 @@ def lines(settings: Settings) -> Iterator[tuple[bool, str]]:
         ("artdaqDB", _artdaqdb),
         ("UconDB", _ucondb),
         ("Snakemake", lambda _: version("snakemake")),
+        *_wanted(settings),
     )
     for name, check in checks:
         try:
             yield True, f"{name}: OK ({check(settings)})"
         except ArchiverError as error:
             yield False, f"{name}: FAILED ({error})"
+
+
+def _wanted(settings: Settings) -> Iterator[tuple[str, Callable[[Settings], str]]]:
+    """Where messages and metrics go, if they do. Nothing is sent: `--test-message` does that."""
+    email, carbon, file = settings.reporting.email, settings.carbon, settings.metrics.prometheus_file
+    if email.enabled:
+        yield "mail server", lambda _: _answers(email.smtp_host, email.smtp_port, "reporting.email")
+    if carbon.enabled:
+        yield "Carbon", lambda _: _answers(carbon.host, carbon.port, "carbon")
+    if file is not None:
+        yield "metrics file", lambda _: _replaceable(file)
+
+
+def _answers(host: str, port: int, section: str) -> str:
+    try:
+        socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise NotSent(f"{host}:{port} cannot be reached: {error.strerror or error}", hint=f"see {section}") from error
+    return f"{host}:{port}"
+
+
+def _replaceable(path: Path) -> str:
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise WorkDirError("cannot be written", path=path.parent, hint="make it, or check its owner and mode")
+    return str(path)
 
 
 def _records(settings: Settings) -> str:

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from rra_state import config, log, runs
 from rra_state.config import Settings
@@ -52,23 +52,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _act(options: argparse.Namespace, settings: Settings) -> int:
     """Do the one thing the options ask for."""
-    if options.check:
-        return _check(settings)
-    if options.rebuild_index:
-        return _rebuild_index(settings)
-    if options.recover_import_state or options.recover_migrate_state:
-        return _recover(settings, options)
-    if options.report_status or options.compare_state:
-        return _report(settings, options)
-    selection = selected(options)
-    if options.dry_run:
-        return _dry_run(settings, selection)
-    return _cycle(settings, selection, options)
+    instead: dict[str, Callable[[Settings, argparse.Namespace], int]] = {
+        "check": _check,
+        "test_message": _test_message,
+        "rebuild_index": _rebuild_index,
+        "recover_import_state": _recover,
+        "recover_migrate_state": _recover,
+        "report_status": _report,
+        "compare_state": _report,
+        "dry_run": _dry_run,
+    }
+    action = next((action for option, action in instead.items() if getattr(options, option)), _cycle)
+    return action(settings, options)
 
 
-def _cycle(settings: Settings, selection: Selection, options: argparse.Namespace) -> int:
+def _cycle(settings: Settings, options: argparse.Namespace) -> int:
     from rra_state import cycle  # noqa: PLC0415 - a report needs none of it
 
+    selection = selected(options)
     _warn(settings)
     if selection.only is not None:
         _refuse_unknown_runs(Planner(settings).not_found(selection), selection, options)
@@ -96,8 +97,8 @@ def _refuse_unknown_runs(missing: set[int], selection: Selection, options: argpa
         _log.info("not there: %s", runs.text(missing))
 
 
-def _dry_run(settings: Settings, selection: Selection) -> int:
-    planner = Planner(settings)
+def _dry_run(settings: Settings, options: argparse.Namespace) -> int:
+    planner, selection = Planner(settings), selected(options)
     windows = list(planner.windows(selection))
     for stage, found in (
         ("import", {run for window in windows for run in window.imports}),
@@ -142,7 +143,7 @@ def _recover(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
-def _rebuild_index(settings: Settings) -> int:
+def _rebuild_index(settings: Settings, _options: argparse.Namespace) -> int:
     from rra_state.lock import Lock  # noqa: PLC0415 - not needed by a report
     from rra_state.stores import artdaqdb  # noqa: PLC0415 - nor this
 
@@ -168,12 +169,23 @@ def _say(line: str) -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
 
 
-def _check(settings: Settings) -> int:
+def _check(settings: Settings, _options: argparse.Namespace) -> int:
     from rra_state import check  # noqa: PLC0415 - not needed by a cycle
 
+    return _told(check.lines(settings))
+
+
+def _test_message(settings: Settings, _options: argparse.Namespace) -> int:
+    from rra_state import notify  # noqa: PLC0415 - not needed by a report
+
+    return _told(notify.test(settings))
+
+
+def _told(lines: Iterable[tuple[bool, str]]) -> int:
+    """Print the lines as they come; 1 if one of them is not well."""
     good = True
-    for fine, line in check.lines(settings):
-        print(line)
+    for fine, line in lines:
+        print(line, flush=True)
         good = good and fine
     return 0 if good else 1
 

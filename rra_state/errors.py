@@ -155,6 +155,10 @@ class WorkersUnusable(ArchiverError):
     stops_cycle = True
 
 
+class NotSent(ArchiverError):
+    """a message was not sent; it costs the cycle nothing"""
+
+
 class Interrupted(ArchiverError):
     """stopped by a signal"""
 

@@ -13,7 +13,8 @@ from rra_state.plan import Mode, Selection
 
 _SELECTING = ("incremental", "import_only", "migrate_only", "runs", "retry_failed_import", "retry_failed_migrate")
 _ACTIONS = (
-    "check", "report_status", "compare_state", "recover_import_state", "recover_migrate_state", "rebuild_index"
+    "check", "report_status", "compare_state", "recover_import_state", "recover_migrate_state", "rebuild_index",
+    "test_message",
 )  # fmt: skip
 _TOGETHER = {("report_status", "compare_state"), ("recover_import_state", "recover_migrate_state")}
 _EXCLUSIVE = (
@@ -58,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     instead.add_argument("--rebuild-index", action="store_true", help="rebuild artdaqDB's index from its documents")
     instead.add_argument("--dry-run", action="store_true", help="show what would be done")
     instead.add_argument("--check", action="store_true", help="check everything the archiver depends on")
+    instead.add_argument("--test-message", action="store_true", help="send a message to everybody who would be told")
     how = parser.add_argument_group("how")
     how.add_argument("--validate", action="store_true", help="check the metadata keys of every migrated run")
     how.add_argument("-v", "--verbose", action="store_true", help="tell more; tracebacks")

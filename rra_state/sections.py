@@ -196,9 +196,14 @@ class Slack(Section):
     bot_token: SecretStr = SecretStr("")
     """Token of the bot, `xoxb-...`."""
     channel: str = ""
-    """Channel, such as `#daq-alerts`. The bot has to be a member."""
+    """Channel, such as `#daq-alerts`, or several with commas. The bot has to be a member."""
     mention_users: str | list[str] = Field(default_factory=list)
     """Users to mention in messages about a fault, by their ids such as `U6TTX1F9R`."""
+
+    @property
+    def channels(self) -> list[str]:
+        """Every channel."""
+        return _listed(self.channel)
 
     @property
     def mentioned(self) -> list[str]:
@@ -207,7 +212,7 @@ class Slack(Section):
 
     @pydantic.model_validator(mode="after")
     def _complete(self) -> Slack:
-        if self.enabled and not (self.bot_token.get_secret_value() and self.channel):
+        if self.enabled and not (self.bot_token.get_secret_value() and self.channels):
             raise ValueError("bot_token and channel must be set while Slack is enabled")
         return self
 

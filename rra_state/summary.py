@@ -94,7 +94,11 @@ def summary(settings: Settings, now: float | None = None) -> Summary:
 
     A records' disk that cannot be read is part of the answer: then only what was imported before is counted.
     """
-    census = Census.take(settings, time.time() if now is None else now)
+    return counted(Census.take(settings, time.time() if now is None else now))
+
+
+def counted(census: Census) -> Summary:
+    """Count these runs. Raises StateFileError, WorkDirError."""
     failures = {stage: dict(_readable_failures(census, stage)) for stage in STAGES}
     return summarize(census, {stage: derived(census, stage) for stage in STAGES}, failures)
 

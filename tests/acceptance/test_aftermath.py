@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from scripts.make_run_records import make_records
+from tests import mailbox
+from tests.acceptance.guide import without_root_powers
 from tests.acceptance.site import Site
 from tests.acceptance.test_faults import wait_until
 from tests.unit.test_metrics import Numbers, read
@@ -83,3 +87,123 @@ def test_a_plain_snakemake_ends_with_its_metrics(site: Site, numbers: Callable[[
     found = numbers()
     assert found["rra_cycle_runs", "import", "archived"] == 3
     assert ("rra_success_timestamp_seconds", "migrate") not in found
+
+
+# ---- messages ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def box(site: Site) -> Iterator[mailbox.Mailbox]:
+    with mailbox.mail_server() as server:
+        site.configure(reporting={"email": _mail(server.port)})
+        yield server
+
+
+def _mail(port: int) -> dict[str, object]:
+    return {"enabled": True, "recipient_email": "shift@example.org", "smtp_host": "127.0.0.1", "smtp_port": port}
+
+
+def test_a_store_that_is_down_is_told_once_and_its_end_too(site: Site, box: mailbox.Mailbox) -> None:
+    site.make(3)
+    site.ucondb.stop()
+    for _ in range(2):
+        site.archive_runs("--incremental", status=1)
+    site.ucondb.start()
+
+    site.archive_runs("--incremental")
+    site.archive_runs("--incremental")
+
+    assert [title.rpartition(": ")[2] for title in box.titles] == ["cycles end by a fault", "cycles go well again"]
+    assert f"./run_archiver.sh {site.config} --check" in box.texts[0]
+    assert "Now: 0 archived, 3 waiting, 0 failed, 0 still being written." in box.texts[0]
+
+
+def test_a_failed_run_and_its_recovery_are_told_with_the_command_that_mends_it(
+    site: Site, box: mailbox.Mailbox
+) -> None:
+    make_records(3, site.records, first_run=1, breaks={2: "no-metadata"})
+    site.archive_runs(status=1)
+    site.archive_runs("--incremental")
+    make_records(1, site.records, first_run=2)
+
+    site.archive_runs(*_command_in(box.texts[0], site))
+    site.archive_runs("--incremental")
+
+    assert [title.rpartition(": ")[2] for title in box.titles] == ["1 run failed", "1 run recovered"]
+    assert "metadata.txt" in box.texts[0]
+
+
+def _command_in(text: str, site: Site) -> list[str]:
+    [line] = [line for line in text.splitlines() if line.startswith("Once that is mended: ")]
+    return line.partition(f"./run_archiver.sh {site.config} ")[2].split()
+
+
+def test_a_work_directory_that_cannot_be_written_is_told_once(
+    site: Site, box: mailbox.Mailbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    site.make(1)
+    site.archive_runs()
+    (site.work / "state").chmod(0o555)
+    site.work.chmod(0o555)
+    for _ in range(2):
+        done = site.start(without_root_powers(site.command("--incremental")))
+        output, _ = done.communicate(timeout=30)
+        assert done.returncode == 1, output
+    (site.work / "state").chmod(0o755)
+    site.work.chmod(0o755)
+
+    site.archive_runs("--incremental")
+
+    assert len(box.titles) == 2
+    assert "Permission denied" in box.texts[0]
+    assert box.titles[1].endswith("cycles go well again")
+
+
+def test_a_mail_server_that_is_down_neither_fails_a_cycle_nor_hides_how_it_ended(site: Site) -> None:
+    make_records(2, site.records, first_run=1, breaks={2: "no-metadata"})
+    site.configure(reporting={"email": _mail(9)})
+
+    failed = site.archive_runs(status=1)
+    idle = site.archive_runs("--incremental")
+
+    assert "run 2: " in failed.stderr
+    assert "1 runs into artdaqDB (1 failed)" in failed.stderr
+    assert "mail to shift@example.org: the message was not sent: " in failed.stderr
+    assert "the message was not sent: " in idle.stderr
+    assert site.state("import") == {"last_contiguous_run": 1, "last_attempted_run": 2}
+
+
+def test_a_plain_snakemake_tells_too(site: Site, box: mailbox.Mailbox) -> None:
+    make_records(2, site.records, first_run=1, breaks={2: "no-metadata"})
+
+    site.snakemake(status=1)
+
+    assert [title.rpartition(": ")[2] for title in box.titles] == ["1 run failed"]
+
+
+def test_an_idle_cycle_with_nothing_to_tell_loads_neither_apprise_nor_pandas(site: Site, box: mailbox.Mailbox) -> None:
+    site.make(1)
+    site.archive_runs()
+    program = (
+        "import sys; from rra_state.cli import main;"
+        f" assert main([{str(site.config)!r}, '--incremental']) == 0; print({{'apprise', 'pandas'}} & set(sys.modules))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout == "set()\n"
+    assert box.mails == []
+
+
+def test_a_test_message_reaches_everybody_or_says_why_not(site: Site, box: mailbox.Mailbox) -> None:
+    assert "mail server: OK" in site.archive_runs("--check").stdout
+
+    assert site.archive_runs("--test-message").stdout == "mail to shift@example.org: OK\n"
+
+    assert box.titles[0].endswith(": test")
+    site.configure(reporting={"email": _mail(9)})
+    assert "mail to shift@example.org: FAILED (" in site.archive_runs("--test-message", status=1).stdout
+    assert "mail server: FAILED (127.0.0.1:9 cannot be reached" in site.archive_runs("--check", status=1).stdout
+    site.configure(reporting={"email": {"enabled": False}})
+    assert "nobody is to be told" in site.archive_runs("--test-message", status=1).stderr

@@ -1,0 +1,97 @@
+"""Who was told what, so that nothing is told twice. The note `state/told.json`.
+
+If the work directory cannot be written, which is a thing to tell, a file in the system's temporary directory serves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from rra_state import fsio, runs
+from rra_state.errors import UsageError, WorkDirError
+from rra_state.markers import Tree
+from rra_state.news import Fault, Told
+from rra_state.outcome import STAGES, Stage
+
+NOTE = "told"
+
+
+@dataclass
+class _Entry:
+    """`Told` as JSON: runs as ranges."""
+
+    failed: dict[Stage, str] = field(default_factory=dict)
+    stuck: list[Stage] = field(default_factory=list)
+    silent: list[Stage] = field(default_factory=list)
+    fault: Fault | None = None
+
+    @classmethod
+    def of(cls, told: Told) -> _Entry:
+        failed = {stage: runs.text(found) for stage, found in told.failed.items()}
+        return cls(failed, sorted(told.stuck), sorted(told.silent), told.fault)
+
+    def told(self) -> Told:
+        failed = {stage: frozenset(runs.parse(self.failed.get(stage, ""))) for stage in STAGES}
+        return Told(failed, frozenset(self.stuck), frozenset(self.silent), self.fault)
+
+
+_ENTRIES = pydantic.TypeAdapter(dict[str, _Entry])
+
+
+class Memory:
+    """What each channel was told, by the channel's key."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._known = _parsed(_newer(tree.root / "state" / f"{NOTE}.json", self._spare))
+
+    def of(self, key: str) -> Told:
+        """What this channel knows; nothing if it is new, or if the note is damaged."""
+        return self._known.get(key, Told())
+
+    def keep(self, known: Mapping[str, Told]) -> None:
+        """Remember this, and nothing else. Raises OSError, WorkDirError if it can be kept nowhere."""
+        values = {key: asdict(_Entry.of(told)) for key, told in known.items()}
+        try:
+            self._tree.write_note(NOTE, values)
+        except WorkDirError:
+            fsio.write_atomic(self._spare, json.dumps(values).encode(), mode=0o600)
+            return
+        if self._spare.exists():
+            fsio.remove_batch([self._spare])
+
+    @property
+    def _spare(self) -> Path:
+        name = hashlib.sha256(os.fsencode(self._tree.root)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"run-record-archiver-{os.geteuid()}-{name}.json"
+
+
+def _newer(note: Path, spare: Path) -> Path | None:
+    """The file that was written last. A spare one has to be ours: anybody may write to a temporary directory."""
+    found = {}
+    for path in (note, spare):
+        try:
+            status = path.lstat()
+        except OSError:
+            continue
+        if path is note or (stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()):
+            found[path] = status.st_mtime_ns
+    return max(found, key=found.__getitem__, default=None)
+
+
+def _parsed(path: Path | None) -> dict[str, Told]:
+    try:
+        text: Any = b"{}" if path is None else path.read_bytes()
+        return {key: entry.told() for key, entry in _ENTRIES.validate_json(text).items()}
+    except (OSError, ValueError, UsageError):
+        return {}

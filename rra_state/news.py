@@ -1,0 +1,236 @@
+"""What people have to be told after a cycle: what is wrong now, and what changed since they were last told. Pure.
+
+Told is a run that fails, and that no longer does; a fault that ends cycles, and its end; runs or cycles that are stuck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from rra_state import runs
+from rra_state.errors import ArchiverError
+from rra_state.history import Ended, History
+from rra_state.outcome import STAGES, Stage
+from rra_state.summary import Oldest, Summary
+
+Runs = Mapping[Stage, frozenset[int]]
+NO_RUNS: Runs = dict.fromkeys(STAGES, frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What ended a cycle. stages: what that cycle was to do; it is over once a cycle of these goes well."""
+
+    kind: str
+    stages: tuple[Stage, ...]
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How things stand after a cycle.
+
+    failed: None if it is not known. stuck: per stage the run that has been waiting for too long; None if not known.
+    silent: since when no cycle of a stage went well, if that is too long. judged: the stages that this cycle can say
+    that of. good: it went well.
+    """
+
+    failed: Runs | None
+    stuck: Mapping[Stage, Oldest] | None = field(default_factory=dict)
+    silent: Mapping[Stage, datetime] = field(default_factory=dict)
+    fault: Fault | None = None
+    judged: tuple[Stage, ...] = STAGES
+    good: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What somebody knows."""
+
+    failed: Runs = field(default_factory=lambda: NO_RUNS)
+    stuck: frozenset[Stage] = frozenset()
+    silent: frozenset[Stage] = frozenset()
+    fault: Fault | None = None
+
+    def after(self, now: Condition) -> Told:
+        """What they know once they were told of `now`."""
+        judged = frozenset(now.judged)
+        return Told(
+            self.failed if now.failed is None else now.failed,
+            self.stuck if now.stuck is None else (self.stuck - judged) | frozenset(now.stuck),
+            (self.silent - judged) | frozenset(now.silent),
+            now.fault or (None if self._is_over(now) else self.fault),
+        )
+
+    def _is_over(self, now: Condition) -> bool:
+        return self.fault is not None and now.good and set(self.fault.stages) <= set(now.judged)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What changed. failed, recovered: runs per stage."""
+
+    failed: Runs
+    recovered: Runs
+    stuck: Mapping[Stage, Oldest]
+    moving: frozenset[Stage]
+    silent: Mapping[Stage, datetime]
+    fault: Fault | None
+    over: Fault | None
+
+    def __bool__(self) -> bool:
+        return self.bad or any(self.recovered.values()) or bool(self.moving) or self.over is not None
+
+    @property
+    def bad(self) -> bool:
+        """True if somebody has to do something."""
+        return any(self.failed.values()) or bool(self.stuck) or bool(self.silent) or self.fault is not None
+
+
+def condition(ended: Ended, history: History, failed: Runs | None, summary: Summary | None, hours: float) -> Condition:
+    """How things stand. hours: what waits longer is stuck. failed, summary: None if the runs could not be counted."""
+    limit = hours * 3600
+    silent = {
+        stage: datetime.fromtimestamp(history.silent_since(stage), UTC)
+        for stage in ended.stages
+        if ended.at - history.silent_since(stage) > limit
+    }
+    stuck = None if summary is None or summary.source_error else dict(_stuck(ended, history, summary, limit))
+    return Condition(failed, stuck, silent, _fault(ended), ended.stages, ended.fault is None)
+
+
+def _stuck(ended: Ended, history: History, summary: Summary, limit: float) -> Iterator[tuple[Stage, Oldest]]:
+    """Runs that could have been archived for longer than `limit` seconds, counted from when the archiver began."""
+    for stage in ended.stages:
+        oldest = summary.stages[stage].oldest_waiting
+        if oldest is not None and ended.at - max(oldest.since.timestamp(), history.began) > limit:
+            yield stage, oldest
+
+
+def since(told: Told, now: Condition) -> News:
+    """What somebody does not know yet."""
+    failed = told.failed if now.failed is None else now.failed
+    after = told.after(now)
+    same_fault = now.fault is None or (told.fault is not None and told.fault.kind == now.fault.kind)
+    return News(
+        failed={stage: failed[stage] - told.failed[stage] for stage in STAGES},
+        recovered={stage: told.failed[stage] - failed[stage] for stage in STAGES},
+        stuck={stage: oldest for stage, oldest in (now.stuck or {}).items() if stage not in told.stuck},
+        moving=told.stuck - after.stuck,
+        silent={stage: when for stage, when in now.silent.items() if stage not in told.silent},
+        fault=None if same_fault else now.fault,
+        over=told.fault if after.fault is None else None,
+    )
+
+
+def _fault(ended: Ended) -> Fault | None:
+    """Nobody has to be told of a cycle that a person or the system stopped."""
+    if ended.fault is None or ended.interrupted:
+        return None
+    known = isinstance(ended.fault, ArchiverError)
+    text = str(ended.fault) if known else f"unexpected error: {ended.fault!r}"
+    return Fault(type(ended.fault).__name__, ended.stages, text)
+
+
+# ---- in words ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is sent. bad: somebody has to do something."""
+
+    title: str
+    text: str
+    bad: bool
+
+
+def message(
+    news: News, reasons: Mapping[Stage, list[str]], summary: Summary | None, place: str, command: str
+) -> Message:
+    """One message for all that changed. reasons: lines on the failed runs. place: host; command: how to type one."""
+    parts = [*_fault_part(news, command), *_failed_part(news, reasons, command), *_stuck_part(news, command)]
+    parts += _good_part(news)
+    if summary is not None:
+        parts += ["", f"Now: {_counts(summary)}."]
+    return Message(
+        f"run record archiver on {place}: {'; '.join(_titles(news))}", "\n".join(parts).strip() + "\n", news.bad
+    )
+
+
+def _titles(news: News) -> Iterator[str]:
+    if news.fault is not None:
+        yield "cycles end by a fault"
+    elif news.silent:
+        yield "no good cycle for long"
+    if failed := _number(news.failed):
+        yield f"{runs_text(failed)} failed"
+    if news.stuck:
+        yield "runs wait too long"
+    if recovered := _number(news.recovered):
+        yield f"{runs_text(recovered)} recovered"
+    if news.moving:
+        yield "runs no longer wait"
+    if news.over is not None:
+        yield "cycles go well again"
+
+
+def _fault_part(news: News, command: str) -> Iterator[str]:
+    if news.fault is not None:
+        yield from ("", "A cycle was ended by a fault. No run is lost; the next cycle takes what is left.")
+        yield f"    {news.fault.text}"
+    for stage, when in news.silent.items():
+        yield from ("", f"No {stage} cycle has gone well since {_moment(when)}.")
+    if news.fault is not None or news.silent:
+        yield f"Type: {command} --check"
+
+
+def _failed_part(news: News, reasons: Mapping[Stage, list[str]], command: str) -> Iterator[str]:
+    for stage, found in news.failed.items():
+        if found:
+            yield from ("", f"{runs_text(len(found))} failed ({stage}): {some(found)}")
+            yield from (f"    {line}" for line in reasons.get(stage, ()))
+            yield f"Once that is mended: {command} --retry-failed-{stage}"
+
+
+def _stuck_part(news: News, command: str) -> Iterator[str]:
+    for stage, oldest in news.stuck.items():
+        yield from ("", f"Run {oldest.run} has been waiting since {_moment(oldest.since)} ({stage}).")
+    if news.stuck:
+        yield f"Type: {command} --report-status"
+
+
+def _good_part(news: News) -> Iterator[str]:
+    for stage, found in news.recovered.items():
+        if found:
+            yield from ("", f"{runs_text(len(found))} no longer failed ({stage}): {some(found)}")
+    for stage in sorted(news.moving):
+        yield from ("", f"No run waits too long any more ({stage}).")
+    if news.over is not None:
+        yield from ("", f"Cycles go well again; before: {news.over.text or news.over.kind}")
+
+
+def _counts(summary: Summary) -> str:
+    names = {"open": "still being written"}
+    return ", ".join(f"{number} {names.get(state, state)}" for state, number in summary.runs.items())
+
+
+def _number(found: Runs) -> int:
+    return len(frozenset().union(*found.values()))
+
+
+def runs_text(number: int) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number} run" if number == 1 else f"{number} runs"
+
+
+def some(numbers: Iterable[int], shown: int = 10) -> str:
+    """The first ranges of these runs, and how many more there are."""
+    found = runs.ranges(numbers)
+    text = ", ".join(f"{low}-{high}" if low != high else str(low) for low, high in found[:shown])
+    return text if len(found) <= shown else f"{text}, ... ({len(found) - shown} more ranges)"
+
+
+def _moment(when: datetime) -> str:
+    return when.strftime("%Y-%m-%d %H:%M UTC")

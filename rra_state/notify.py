@@ -1,0 +1,242 @@
+"""Messages to people: mail, Slack, and whatever apprise knows. One per cycle, and only if something changed.
+
+What is said is `news.py`'s; who knows what, `memory.py`'s. apprise is imported only when something is to be sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from itertools import islice
+from typing import Any
+from urllib.parse import quote, unquote
+
+from rra_state import news
+from rra_state.config import Settings
+from rra_state.deadline import within
+from rra_state.errors import NotSent, UsageError, WorkDirError
+from rra_state.markers import Tree
+from rra_state.memory import Memory
+from rra_state.news import Condition, Message, News
+from rra_state.outcome import STAGES, Failure, Stage
+from rra_state.sections import Email, Slack
+from rra_state.summary import DAMAGED, Summary
+
+LIMIT_SECONDS = 30.0
+"""Longest time for all messages of a cycle together."""
+SOCKET_SECONDS = 15
+"""Longest wait for one answer of a mail server or web service."""
+LOOKED_AT = 200
+"""New failures of which the reasons are read; there may be a hundred thousand."""
+IMPLICIT_TLS_PORT = 465
+
+log = logging.getLogger("rra")
+
+_SLACK_ID = re.compile("[CDG][A-Z0-9]{8,}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Channel:
+    """A way to tell people. key: what it is remembered by. address: what apprise takes. secrets: never to be shown."""
+
+    name: str
+    key: str
+    address: str | dict[str, Any]
+    secrets: tuple[str, ...] = ()
+    mention: str = ""
+
+
+def channels(settings: Settings) -> list[Channel]:
+    """Every way that is configured. One per recipient: somebody whose address is refused costs the others nothing."""
+    email, slack = settings.reporting.email, settings.reporting.slack
+    found = [_mail(email, recipient) for recipient in email.recipients if email.enabled]
+    found += [_slack(slack, channel) for channel in slack.channels if slack.enabled]
+    for number, secret in enumerate(settings.reporting.urls, 1):
+        url = secret.get_secret_value()
+        name = f"reporting.urls {number} ({url.partition('://')[0]})"
+        found.append(Channel(name, sha256(url.encode()).hexdigest()[:16], url, tuple(_tokens(url))))
+    return found
+
+
+def tell(settings: Settings, ways: Iterable[Channel], now: Condition, summary: Summary | None) -> None:
+    """Tell each channel what it does not know yet, and remember that. What fails is logged, and tried again later."""
+    tree = Tree(settings.app.work_dir)
+    memory = Memory(tree)
+    known = {way.key: memory.of(way.key) for way in ways}
+    wanted = {way: found for way in ways if (found := news.since(known[way.key], now))}
+    if not wanted:
+        return
+    reasons = {
+        stage: list(_reasons(tree, stage, frozenset().union(*(found.failed[stage] for found in wanted.values()))))
+        for stage in STAGES
+    }
+    words = {way: _message(settings, found, reasons, summary) for way, found in wanted.items()}
+    results = within(LIMIT_SECONDS, {way.name: partial(send, way, text) for way, text in words.items()})
+    for way in wanted:
+        error = results[way.name]
+        if error is None:
+            known[way.key] = known[way.key].after(now)
+            log.info("%s: told %s", way.name, words[way].title)
+        else:
+            log.warning("%s: the message was not sent: %s; the next cycle tries again", way.name, error)
+    try:
+        memory.keep(known)
+    except (OSError, WorkDirError) as error:
+        log.warning("what was told cannot be remembered, and will be told again: %s", error)
+
+
+def test(settings: Settings) -> Iterator[tuple[bool, str]]:
+    """Send everybody a message that says it is a test; for each whether it went out, and the line to print."""
+    ways = channels(settings)
+    if not ways:
+        raise UsageError("nobody is to be told", hint="see docs/monitoring.md, Messages")
+    words = Message(
+        f"run record archiver on {socket.gethostname()}: test", "A test. There is nothing to do.\n", bad=False
+    )
+    results = within(LIMIT_SECONDS, {way.name: partial(send, way, words) for way in ways})
+    for name, error in results.items():
+        yield error is None, f"{name}: " + ("OK" if error is None else f"FAILED ({error})")
+
+
+def send(way: Channel, words: Message) -> None:
+    """Send one message. Raises NotSent with what apprise says about it."""
+    import apprise  # noqa: PLC0415 - an idle cycle has nothing to send
+
+    asset = apprise.AppriseAsset(app_id="run-record-archiver", app_desc="Run Record Archiver", async_mode=False)
+    if not all(secret.isascii() for secret in way.secrets):
+        raise NotSent("its password holds a character that it cannot carry: ASCII only")
+    with _Listening(way) as listening:
+        plugin = apprise.Apprise.instantiate(way.address, asset=asset)
+        if not plugin:
+            raise NotSent(listening.words() or "apprise does not know such an address")
+        kind = apprise.NotifyType.FAILURE if words.bad else apprise.NotifyType.SUCCESS
+        mention = f"{way.mention}\n" if way.mention and words.bad else ""
+        as_it_is = None if way.mention else apprise.NotifyFormat.TEXT
+        sent = plugin.notify(body=mention + words.text, title=words.title, notify_type=kind, body_format=as_it_is)
+        if not sent:
+            raise NotSent(listening.words())
+
+
+# ---- channels ------------------------------------------------------------------------------------------------------
+
+
+def _mail(email: Email, recipient: str) -> Channel:
+    sender = email.sender_email or f"run-record-archiver@{_domain()}"
+    password = email.smtp_password.get_secret_value() if email.smtp_password else ""
+    mode = "ssl" if email.smtp_port == IMPLICIT_TLS_PORT else "starttls" if email.smtp_use_tls else "insecure"
+    address = {
+        "schema": "mailto",
+        "host": "",
+        "smtp_host": email.smtp_host,
+        "port": email.smtp_port,
+        "secure_mode": mode,
+        "from_addr": sender,
+        "targets": recipient,
+        "user": quote(email.smtp_user or "", safe=""),  # apprise undoes that
+        "password": quote(password, safe=""),
+        "verify": email.verify_tls,
+        **_timeouts(),
+    }
+    return Channel(f"mail to {recipient}", f"mail {recipient}", address, (password,) if password else ())
+
+
+def _slack(slack: Slack, channel: str) -> Channel:
+    token = slack.bot_token.get_secret_value()
+    address = {
+        "schema": "slack",
+        "access_token": token,
+        "targets": f"+{channel}" if _SLACK_ID.fullmatch(channel) else channel,
+        "include_footer": False,
+        "include_image": False,
+        **_timeouts(),
+    }
+    mention = " ".join(f"<@{user.removeprefix('@')}>" for user in slack.mentioned)
+    return Channel(f"Slack {channel}", f"slack {channel}", address, (token,), mention)
+
+
+def _timeouts() -> dict[str, str]:
+    return {"cto": str(SOCKET_SECONDS), "rto": str(SOCKET_SECONDS)}
+
+
+def _domain() -> str:
+    """The name of this host, if a mail address can end in it."""
+    name = socket.getfqdn()
+    return name if "." in name else "localhost"
+
+
+def _tokens(url: str) -> Iterator[str]:
+    """Every part of an address that may be a secret: which ones are, only the service knows."""
+    for part in re.split(r"[/:@?&=#]+", url.partition("://")[2]):
+        if len(part) >= 6:
+            yield from {part, unquote(part), quote(unquote(part), safe="")}
+
+
+# ---- words ---------------------------------------------------------------------------------------------------------
+
+
+def _message(settings: Settings, found: News, reasons: Mapping[Stage, list[str]], summary: Summary | None) -> Message:
+    return news.message(found, reasons, summary, socket.gethostname(), f"./run_archiver.sh {settings.path}")
+
+
+def _reasons(tree: Tree, stage: Stage, failed: frozenset[int]) -> Iterator[str]:
+    """A line per class of failure, with the message of its first run."""
+    examples: dict[str, tuple[str, int]] = {}
+    for run in islice(sorted(failed), LOOKED_AT):
+        failure = _failure(tree, stage, run)
+        kind, text = (failure.kind, failure.message) if failure else (DAMAGED, f"run {run}: its record is damaged")
+        first, number = examples.get(kind, (text, 0))
+        examples[kind] = first, number + 1
+    for kind, (text, number) in examples.items():
+        yield f"{text} [{kind}{'' if number == 1 else f', {number} runs'}]"
+    if len(failed) > LOOKED_AT:
+        yield f"... the reasons of {len(failed) - LOOKED_AT} more were not looked at"
+
+
+def _failure(tree: Tree, stage: Stage, run: int) -> Failure | None:
+    try:
+        return tree.failure(stage, run)
+    except WorkDirError:
+        return None
+
+
+class _Listening(logging.Handler):
+    """Collects what apprise says in this thread about one channel, without its secrets."""
+
+    _WORTH_TELLING = re.compile("Exception|Dropped invalid|Response Details")
+
+    def __init__(self, way: Channel) -> None:
+        super().__init__(logging.DEBUG)
+        self._secrets = sorted(way.secrets, key=len, reverse=True)
+        self._lines: list[str] = []
+        self._thread = 0
+
+    def __enter__(self) -> _Listening:
+        self._thread = threading.get_ident()
+        self._logger = logging.getLogger("apprise")
+        self._logger.addHandler(self)
+        self._logger.setLevel(logging.DEBUG)
+        self._logger.propagate = False
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._logger.removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a warning, and what an exception was."""
+        text = " ".join(record.getMessage().split())
+        if record.thread != self._thread:
+            return
+        if record.levelno >= logging.WARNING or self._WORTH_TELLING.search(text):
+            for secret in self._secrets:
+                text = text.replace(secret, "***")
+            self._lines.append(text)
+
+    def words(self) -> str:
+        """What was said, in one line."""
+        return "; ".join(dict.fromkeys(self._lines))

@@ -1,0 +1,160 @@
+"""What people are told: only what changed, each thing once, with what to type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import pytest
+
+from rra_state import news
+from rra_state.errors import AccessDenied, Interrupted, StoreUnavailable
+from rra_state.history import Ended, History
+from rra_state.news import Condition, Fault, Told
+from rra_state.outcome import Stage
+from rra_state.summary import summary
+from tests.unit.archive_site import Site
+
+NOW = datetime(2026, 11, 23, 20, 20, 41, tzinfo=UTC).timestamp()
+HOUR = 3600
+BOTH: tuple[Stage, ...] = ("import", "migrate")
+
+
+def failed(imports: Iterable[int] = (), migrations: Iterable[int] = ()) -> dict[Stage, frozenset[int]]:
+    return {"import": frozenset(imports), "migrate": frozenset(migrations)}
+
+
+def words(found: news.News, **reasons: list[str]) -> news.Message:
+    return news.message(found, reasons, None, "daq01", "./run_archiver.sh c.yaml")  # type: ignore[arg-type]
+
+
+def test_nothing_new_is_no_news() -> None:
+    now = Condition(failed({3}))
+
+    assert news.since(Told(), now)
+    assert not news.since(Told().after(now), now)
+
+
+def test_a_new_failure_is_told_with_ranges_reason_and_the_command() -> None:
+    told = Told(failed({7}))
+
+    found = news.since(told, Condition(failed({7, 101, 102, 103}, {9})))
+
+    said = words(found, **{"import": ["run 101: metadata.txt is missing [RecordError, 3 runs]"]})
+    assert said.title == "run record archiver on daq01: 4 runs failed"
+    assert "3 runs failed (import): 101-103\n    run 101: metadata.txt is missing [RecordError, 3 runs]" in said.text
+    assert "./run_archiver.sh c.yaml --retry-failed-import" in said.text
+    assert "1 run failed (migrate): 9" in said.text
+    assert said.bad
+
+
+def test_a_recovered_run_is_good_news() -> None:
+    found = news.since(Told(failed({7, 8})), Condition(failed({8})))
+
+    said = words(found)
+    assert said.title == "run record archiver on daq01: 1 run recovered"
+    assert "1 run no longer failed (import): 7" in said.text
+    assert not said.bad
+
+
+def test_a_fault_is_told_once_and_its_end_too() -> None:
+    broken = news.condition(
+        Ended(BOTH, 1, fault=StoreUnavailable("no answer"), at=NOW), History(NOW), failed(), None, 24
+    )
+
+    first = news.since(Told(), broken)
+    told = Told().after(broken)
+    again = news.since(told, broken)
+    end = news.since(told, Condition(failed()))
+
+    assert "no answer" in words(first).text
+    assert "--check" in words(first).text
+    assert not again
+    assert "Cycles go well again; before: no answer" in words(end).text
+    assert not news.since(told.after(Condition(failed())), Condition(failed()))
+
+
+def test_another_fault_is_told_though_one_is_known() -> None:
+    told = Told(fault=Fault("StoreUnavailable", BOTH, "no answer"))
+    denied = news.condition(
+        Ended(BOTH, 1, fault=AccessDenied("wrong password"), at=NOW), History(NOW), failed(), None, 24
+    )
+
+    found = news.since(told, denied)
+
+    assert "wrong password" in words(found).text
+    assert found.over is None
+
+
+def test_a_cycle_of_one_stage_does_not_end_the_fault_of_the_other() -> None:
+    told = Told(fault=Fault("StoreUnavailable", ("migrate",)))
+    imported = Condition(failed(), judged=("import",))
+
+    assert not news.since(told, imported)
+    assert news.since(told.after(imported), Condition(failed())).over == told.fault
+
+
+def test_an_unexpected_error_is_told_too() -> None:
+    found = news.since(
+        Told(), news.condition(Ended(BOTH, 1, fault=KeyError("x"), at=NOW), History(NOW), failed(), None, 24)
+    )
+
+    assert "unexpected error: KeyError('x')" in words(found).text
+
+
+def test_an_interrupted_cycle_is_nobodys_news() -> None:
+    now = news.condition(Ended(BOTH, 1, fault=Interrupted(), at=NOW), History(NOW), failed(), None, 24)
+
+    assert not news.since(Told(), now)
+    assert not news.since(Told(fault=Fault("StoreUnavailable", BOTH)), now), "nor does it end a fault"
+
+
+def test_runs_that_cannot_be_counted_are_neither_failed_nor_recovered() -> None:
+    told = Told(failed({7}), frozenset({"import"}))
+    now = news.condition(Ended(BOTH, 1, at=NOW), History(NOW), None, None, 24)
+
+    assert not news.since(told, now)
+    assert told.after(now) == told
+
+
+@pytest.mark.parametrize(("began", "stuck"), [(NOW - 100 * HOUR, True), (NOW - 10 * HOUR, False)])
+def test_a_run_that_waits_too_long_is_stuck_counted_from_when_the_archiver_began(
+    site: Site, began: float, stuck: bool
+) -> None:
+    site.record(1, age=0)
+    late = (site.records / "1" / "metadata.txt").stat().st_mtime
+    ended = Ended(BOTH, 1, at=late + 25 * HOUR)
+    history = History(late + began - NOW + 25 * HOUR, dict.fromkeys(BOTH, ended.at))
+
+    now = news.condition(ended, history, failed(), summary(site.settings, ended.at), 24)
+
+    found = news.since(Told(), now)
+    assert bool(found) is stuck
+    if stuck:
+        assert "Run 1 has been waiting since " in words(found).text
+        assert "--report-status" in words(found).text
+        assert not news.since(Told().after(now), now)
+        site.archive("import", 1)
+        site.archive("migrate", 1)
+        end = news.since(Told().after(now), news.condition(ended, history, failed(), summary(site.settings), 24))
+        assert "No run waits too long any more (import)." in words(end).text
+
+
+def test_cycles_that_do_not_go_well_for_long_are_told_once_more() -> None:
+    history = History(NOW - 100 * HOUR, {"import": NOW - 30 * HOUR, "migrate": NOW - 30 * HOUR})
+    broken = news.condition(Ended(BOTH, 1, fault=StoreUnavailable(), at=NOW), history, failed(), None, 24)
+    told = Told(fault=broken.fault)
+
+    found = news.since(told, broken)
+
+    assert "No migrate cycle has gone well since 2026-11-22 14:20 UTC." in words(found).text
+    assert not news.since(told.after(broken), broken)
+
+
+def test_many_runs_make_a_short_message() -> None:
+    found = news.since(Told(), Condition(failed(range(1, 100_000, 2))))
+
+    said = words(found)
+    assert len(said.text) < 500
+    assert "50000 runs failed (import): 1, 3, 5, " in said.text
+    assert "more ranges)" in said.text
