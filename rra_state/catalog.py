@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from operator import itemgetter
 from typing import Any
@@ -135,8 +135,10 @@ def _failures(census: Census, stage: Stage, damaged: list[str]) -> Iterator[tupl
     for run, failure in census.planner.tree.failures(stage, census.failed[stage]):
         if isinstance(failure, WorkDirError):
             damaged.append(str(failure))
-        else:
+        elif failure.message.isascii():
             yield run, failure
+        else:
+            yield run, replace(failure, message=readable(failure.message))
 
 
 # ---- gaps ----------------------------------------------------------------------------------------------------------
@@ -256,6 +258,11 @@ _EPOCH = date(1970, 1, 1)
 def _marked(text: object) -> int | None:
     found = seconds(text)
     return None if found is None else int(found)
+
+
+def readable(text: str) -> str:
+    """The text without lone surrogates, which stand for bytes of a name that are no UTF-8, and which no file takes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def utc(when: float) -> datetime:

@@ -10,13 +10,14 @@ import logging
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 
 from rra_state import config, log, runs
 from rra_state.config import Settings
 from rra_state.errors import ArchiverError, Interrupted, UsageError
-from rra_state.options import changes_something, level, parser, refuse_nonsense, selected
+from rra_state.options import changes_something, level, moment, parser, refuse_nonsense, selected
 from rra_state.outcome import PLACES, Stage
 from rra_state.plan import Planner, Selection
 
@@ -115,21 +116,16 @@ def _dry_run(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _report(settings: Settings, options: argparse.Namespace) -> int:
-    from rra_state import status  # noqa: PLC0415 - not needed by a cycle
+    from rra_state import reporting  # noqa: PLC0415 - not needed by a cycle
 
-    found = status.collect(settings)
-    good = found.readable
-    if options.report_status:
-        from rra_state import report  # noqa: PLC0415 - pandas takes half a second to load
-
-        sys.stdout.write(report.text(found))
-    if options.compare_state:
-        from rra_state import compare  # noqa: PLC0415 - not needed by a cycle
-
-        comparison = compare.compare(found)
-        sys.stdout.write(comparison.text())
-        good = good and comparison.consistent
-    return 0 if good else 1
+    request = reporting.Request(
+        report=options.report_status,
+        comparison=options.compare_state,
+        format=options.format or "text",
+        since=None if options.since is None else moment(options.since, time.time()),
+        stage=options.stage,
+    )
+    return 0 if reporting.show(settings, request) else 1
 
 
 def _recover(settings: Settings, options: argparse.Namespace) -> int:

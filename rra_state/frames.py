@@ -247,7 +247,7 @@ def _missing_since(catalog: Catalog, states: Mapping[int, str]) -> dict[int, flo
 
 
 def _names(entries: Mapping[int, Any]) -> dict[int, str]:
-    return {run: " ".join(sorted(files)) for run, files in entries.items() if files}
+    return {run: catalogs.readable(" ".join(sorted(files))) for run, files in entries.items() if files}
 
 
 def _older(*candidates: Oldest | None) -> Oldest | None:

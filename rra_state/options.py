@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
+from datetime import UTC, datetime
 from itertools import combinations
 
 from rra_state import __version__, runs
@@ -11,6 +13,9 @@ from rra_state.errors import UsageError
 from rra_state.outcome import STAGES, Stage
 from rra_state.plan import Mode, Selection
 
+FORMATS = ("text", "json", "csv", "html")
+_UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_AGO = re.compile(r"([0-9]{1,6})([mhdw])")
 _SELECTING = ("incremental", "import_only", "migrate_only", "runs", "retry_failed_import", "retry_failed_migrate")
 _ACTIONS = (
     "check", "report_status", "compare_state", "recover_import_state", "recover_migrate_state", "rebuild_index",
@@ -60,6 +65,10 @@ def parser() -> argparse.ArgumentParser:
     instead.add_argument("--dry-run", action="store_true", help="show what would be done")
     instead.add_argument("--check", action="store_true", help="check everything the archiver depends on")
     instead.add_argument("--test-message", action="store_true", help="send a message to everybody who would be told")
+    reports = parser.add_argument_group("with --report-status")
+    reports.add_argument("--format", choices=FORMATS, help="text (the default), json, csv (a row per run), html")
+    reports.add_argument("--since", metavar="TIME", help="only what happened since 2026-11-20, or in the last 7d, 24h")
+    reports.add_argument("--stage", choices=STAGES, help="only this stage")
     how = parser.add_argument_group("how")
     how.add_argument("--validate", action="store_true", help="check the metadata keys of every migrated run")
     how.add_argument("-v", "--verbose", action="store_true", help="tell more; tracebacks")
@@ -74,6 +83,26 @@ def refuse_nonsense(options: argparse.Namespace) -> None:
         if getattr(options, first) and getattr(options, second):
             names = (f"--{name.replace('_', '-')}" for name in (first, second))
             raise UsageError(" and ".join(names) + " do not go together", hint="leave one out")
+    for name in ("format", "since", "stage"):
+        if getattr(options, name) and not options.report_status:
+            raise UsageError(f"--{name} belongs to --report-status", hint="add that, or leave it out")
+        if getattr(options, name) and name != "format" and options.format == "html":
+            raise UsageError(f"--{name} has no effect on the page, which shows everything", hint="leave it out")
+
+
+def moment(text: str, now: float) -> float:
+    """Seconds since 1970 of `2026-11-20`, `2026-11-20T12:00` (UTC) or `7d`, `24h`, `30m` before now. Raises UsageError.
+
+    >>> moment("1d", 86400 * 10) / 86400
+    9.0
+    """
+    if match := _AGO.fullmatch(text):
+        return max(0.0, now - int(match[1]) * _UNITS[match[2]])
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f'--since: "{text}" is no time', hint="write 2026-11-20, or 7d, 24h, 30m") from error
+    return max(0.0, (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
 
 
 def selected(options: argparse.Namespace) -> Selection:

@@ -3,24 +3,96 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TextIO
 
 import pandas as pd
+from rich.console import Console
+from rich.text import Text
 
 from rra_state import runs
-from rra_state.outcome import PLACES
+from rra_state.catalog import Catalog, days, utc
+from rra_state.outcome import PLACES, Stage
 from rra_state.status import Progress, Status
+from rra_state.summary import seconds
 from rra_state.verdict import SHOWN, count, some, steps, verdict
 
 WIDTH = 80
+WEEK = 7 * 86400
+MOST_DAYS = 31
 
 
-def text(status: Status) -> str:
-    """The whole report, at most 80 columns wide but for names and commands that are longer."""
-    sections = (_verdict, _places, _stages, _gaps, _failures, _kept, _ignored)
-    told = (part for section in sections for line in section(status) for part in _folded(line))
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The part of a report that is wanted. since: seconds since 1970; stage: only this one. Verdict and places are
+    always those of everything.
+    """
+
+    since: float | None = None
+    stage: Stage | None = None
+
+    def narrow(self, status: Status, catalog: Catalog | None) -> Status:
+        """Without what is older, or of the other stage."""
+        progress = tuple(each for each in status.progress if self.stage in (None, each.stage))
+        if self.since is None:
+            return replace(status, progress=progress)
+        since = self.since
+        imported = catalog.shelves["import"].by_run("archived") if catalog else {}
+        return replace(
+            status,
+            progress=tuple(
+                replace(each, failures=tuple(f for f in each.failures if (seconds(f.last) or since) >= since))
+                for each in progress
+            ),
+            kept={run: files for run, files in status.kept.items() if (imported.get(run) or since) >= since},
+            skipped={run: files for run, files in status.skipped.items() if (imported.get(run) or since) >= since},
+        )
+
+
+WHOLE = Part()
+
+
+def text(status: Status, catalog: Catalog | None = None, part: Part = WHOLE) -> str:
+    """The report, at most 80 columns wide but for names and commands that are longer.
+
+    catalog: what `status` was made from; with it ages and days are told too.
+    """
+    narrowed = part.narrow(status, catalog)
+    sections = (
+        _verdict(status, part),
+        _places(status),
+        _stages(narrowed),
+        _gaps(status, catalog, part),
+        _failures(narrowed),
+        _days(catalog, part),
+        _kept(narrowed),
+        _ignored(status),
+    )
+    told = (folded for section in sections for line in section for folded in _folded(line))
     return "\n".join([*told, *_recommendations(status)]) + "\n"
+
+
+def show(report: str, out: TextIO) -> None:
+    """Write a report to a terminal, with the colours it has."""
+    console = Console(file=out, highlight=False, soft_wrap=True)
+    lines = report.splitlines()
+    for line, below in zip(lines, [*lines[1:], ""], strict=True):
+        style = next((style for begin, style in _STYLES.items() if line.startswith(begin)), "")
+        heading = below and set(below) == {"-"}
+        console.print(Text(line, style="bold" if heading else style))
+
+
+_STYLES = {
+    "SAFE": "bold green",
+    "NOT SAFE YET": "bold red",
+    "NOT SURE": "bold yellow",
+    "NOT KNOWN": "bold yellow",
+    "NO RUN ON DISK": "bold yellow",
+    "./run_archiver.sh": "cyan",
+}
+"""Beginnings of lines, and how they look on a terminal."""
 
 
 def places(status: Status) -> pd.DataFrame:
@@ -41,13 +113,15 @@ def places(status: Status) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(columns[1:], "Int64"))
 
 
-def _verdict(status: Status) -> Iterator[str]:
+def _verdict(status: Status, part: Part) -> Iterator[str]:
     yield "=" * WIDTH
     yield "RUN RECORD ARCHIVER - STATUS"
     yield "=" * WIDTH
     yield verdict(status).text
     if status.open:
         yield f"Still being written: {some(status.open)}"
+    if part.since is not None:
+        yield f"Failures, files and days since {_time(part.since)} only."
 
 
 def _places(status: Status) -> Iterator[str]:
@@ -72,18 +146,46 @@ def _stages(status: Status) -> Iterator[str]:
         )
 
 
-def _gaps(status: Status) -> Iterator[str]:
+def _gaps(status: Status, catalog: Catalog | None, part: Part) -> Iterator[str]:
     disk, artdaqdb, ucondb = (place.runs for place in status.places)
-    missing = (
-        ("on disk, not in artdaqDB", disk - artdaqdb - status.open),
-        ("in artdaqDB, not in UconDB", artdaqdb - ucondb),
-        ("in UconDB, no longer on disk", ucondb - disk),
+    missing: tuple[tuple[str, Stage | None, Set[int]], ...] = (
+        ("on disk, not in artdaqDB", "import", disk - artdaqdb - status.open),
+        ("in artdaqDB, not in UconDB", "migrate", artdaqdb - ucondb),
+        ("in UconDB, no longer on disk", None, ucondb - disk),
     )
-    if status.readable and any(found for _, found in missing):
+    wanted = [each for each in missing if each[2] and part.stage in (None, each[1])]
+    if status.readable and wanted:
         yield from _heading("Gaps")
-        for title, found in missing:
-            if found:
-                yield f"{count(len(found), 'run')} {title}: {some(found)}"
+        for title, stage, found in wanted:
+            yield f"{count(len(found), 'run')} {title}: {some(found)}{_oldest(catalog, stage, found)}"
+
+
+def _oldest(catalog: Catalog | None, stage: Stage | None, found: Set[int]) -> str:
+    """Since when the first of these runs is missing."""
+    if catalog is None or stage is None:
+        return ""
+    times = [since for run in found if (since := catalog.missing_since(stage, run)) is not None]
+    return f" (since {_time(min(times))})" if times else ""
+
+
+def _days(catalog: Catalog | None, part: Part) -> Iterator[str]:
+    """The last days, or those since a time, as far as they fit on a screen."""
+    if catalog is None:
+        return
+    since = catalog.summary.at.timestamp() - WEEK if part.since is None else part.since
+    shown = [day for day in days(catalog) if day.day >= utc(since).date()][-MOST_DAYS:]
+    if shown:
+        yield from _heading("Per day (UTC)")
+        table = pd.DataFrame(
+            {
+                "day": [str(day.day) for day in shown],
+                "imported": [day.imported for day in shown],
+                "migrated": [day.migrated for day in shown],
+                "MB": [f"{day.size / 1e6:.1f}" for day in shown],
+                "failed": [day.failed for day in shown],
+            }
+        )
+        yield from table.to_string(index=False).splitlines()
 
 
 def _failures(status: Status) -> Iterator[str]:
@@ -145,6 +247,10 @@ def _folded(line: str) -> list[str]:
     if len(line) <= WIDTH and "\n" not in line:
         return [line]
     return textwrap.wrap(line, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+
+
+def _time(when: float) -> str:
+    return utc(when).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _heading(title: str) -> Iterator[str]:

@@ -11,19 +11,17 @@ believed the archiver's own notes could not find its errors. `summary` counts, w
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from rra_state import catalog, config
 from rra_state.catalog import Catalog
 from rra_state.config import Settings
-from rra_state.errors import ArchiverError, WorkDirError
-from rra_state.markers import Tree
+from rra_state.errors import ArchiverError
 from rra_state.outcome import PLACES, STAGES, Failure, Stage
-from rra_state.plan import Planner
 from rra_state.records import blob
-from rra_state.state import Keeper, Ledger, State, derive
+from rra_state.state import State
 from rra_state.stores import artdaqdb
 from rra_state.stores.ucondb import UconDB
 from rra_state.summary import Summary, summary
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "PLACE_NAMES",
     "Place",
     "Progress",
     "Status",
@@ -40,6 +37,7 @@ __all__ = [
     "collect",
     "failures",
     "gaps",
+    "of_places",
     "of_tree",
     "runs",
     "stages",
@@ -47,8 +45,6 @@ __all__ = [
     "take",
     "throughput",
 ]
-
-PLACE_NAMES = ("filesystem", "artdaqDB", "UconDB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,24 +162,18 @@ def _taken(source: Source) -> Catalog:
 
 def collect(settings: Settings) -> Status:
     """Ask the three places and read the tree. Unreadable places are part of the answer. Raises StateFileError."""
-    planner = Planner(settings)
-    places = tuple(_place(name, settings, planner) for name in PLACE_NAMES)
-    readable = places[0].error is None
-    damaged: list[str] = []
-    progress = tuple(_progress(settings, stage, planner, damaged) for stage in STAGES) if readable else ()
-    markers = dict(_import_markers(planner.tree, damaged))
-    fresh = places[0].runs - markers.keys()
-    return Status(
-        settings,
-        places,
-        progress,
-        open=frozenset(run for run in fresh if not planner.is_ready(run)),
-        kept={run: dict(marker["kept"]) for run, marker in markers.items() if marker.get("kept")},
-        skipped={run: dict(marker["skipped"]) for run, marker in markers.items() if marker.get("skipped")},
-        ignored=tuple(planner.ignored()) if readable else (),
-        watched=frozenset(planner.tree.watched()),
-        damaged=tuple(damaged),
-    )
+    return of_places(take(settings))
+
+
+def of_places(found: Catalog) -> Status:
+    """Ask artdaqDB and UconDB what they hold; the rest is the catalog's."""
+    settings, (on_disk, *_) = found.settings, of_tree(found).places
+    ask: dict[str, Callable[[], Iterable[int]]] = {
+        "artdaqDB": lambda: artdaqdb.open_store(settings.artdaq_db).runs(),
+        "UconDB": lambda: UconDB(settings.ucon_db, same=blob.same).runs(),
+    }
+    asked = tuple(_place(name, listing) for name, listing in ask.items())
+    return replace(of_tree(found), places=(on_disk, *asked), asked=True)
 
 
 def of_tree(found: Catalog) -> Status:
@@ -219,36 +209,8 @@ def of_tree(found: Catalog) -> Status:
     )
 
 
-def _place(name: str, settings: Settings, planner: Planner) -> Place:
-    ask: dict[str, Callable[[], Iterable[int]]] = {
-        "filesystem": lambda: planner.listing.runs,
-        "artdaqDB": lambda: artdaqdb.open_store(settings.artdaq_db).runs(),
-        "UconDB": lambda: UconDB(settings.ucon_db, same=blob.same).runs(),
-    }
+def _place(name: str, listing: Callable[[], Iterable[int]]) -> Place:
     try:
-        return Place(name, frozenset(ask[name]()))
+        return Place(name, frozenset(listing()))
     except ArchiverError as error:
         return Place(name, error=error)
-
-
-def _progress(settings: Settings, stage: Stage, planner: Planner, damaged: list[str]) -> Progress:
-    known = planner.known(stage)
-    ledger: Ledger = Keeper(settings, stage).read(known)
-    derived = derive(known, ledger)
-    found = []
-    for _, failure in planner.tree.failures(stage, known.failed - set(known.archived)):
-        if isinstance(failure, WorkDirError):
-            damaged.append(str(failure))
-        else:
-            found.append(failure)
-    return Progress(stage, derived.state, derived.log, derived.not_attempted, tuple(found), frozenset(known.archived))
-
-
-def _import_markers(tree: Tree, damaged: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Every import marker by its run; one that cannot be read is told and counts as an empty one."""
-    for run, marker in tree.markers("import", tree.archived("import")):
-        if isinstance(marker, WorkDirError):
-            damaged.append(str(marker))
-            yield run, {}
-        else:
-            yield run, marker

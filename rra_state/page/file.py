@@ -34,7 +34,7 @@ def write(settings: Settings, path: Path, ended: Ended | None = None) -> None:
     faulty = ended is not None and ended.fault is not None
     text = None if faulty else _touched(path, tree)
     if text is None:
-        text = make(settings, ended, None if faulty else tree).encode()
+        text = make(settings, ended, None if faulty else tree).encode("utf-8", "backslashreplace")
     fsio.make_directory(path.parent)
     fsio.write_atomic(path, text)
 

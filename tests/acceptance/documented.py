@@ -36,13 +36,13 @@ _IN_LINE = re.compile(r"`([^`\n]+)`")
 
 
 def commands(*pages: Path) -> list[str]:
-    """Every command in these pages, once: indented, fenced and quoted ones, without comments and line ends."""
+    """Every command in these pages, once: indented, fenced and quoted, without comments and `> file`."""
     found: dict[str, None] = {}
     for page in pages:
         text = page.read_text()
         fenced = [line.strip() for block in _FENCE.findall(text) for line in block.splitlines()]
         for line in [*_CODE_LINE.findall(text), *fenced, *_IN_LINE.findall(text)]:
-            command = re.sub(r"\s+#.*$", "", line).strip()
+            command = re.sub(r"\s+(#.*|> \S+)$", "", line).strip()
             if command.startswith(_BEGINNINGS):
                 found[command] = None
     return list(found)
@@ -158,6 +158,12 @@ EXAMPLES = {
     f"{_ARCHIVER} --check": _LOOKS,
     f"{_ARCHIVER} --dry-run": _LOOKS,
     f"{_ARCHIVER} --report-status": _LOOKS,
+    f"{_ARCHIVER} --report-status --since 7d": _LOOKS,
+    f"{_ARCHIVER} --report-status --stage migrate": _LOOKS,
+    f"{_ARCHIVER} --report-status --format html": _LOOKS,
+    f"{_ARCHIVER} --report-status --format json": _LOOKS,
+    f"{_ARCHIVER} --report-status --format csv": _LOOKS,
+    f"{_ARCHIVER} --report-status --format json --compare-state": Example(_archived),
     f"{_ARCHIVER} --compare-state": Example(_archived),
     f"{_ARCHIVER} --recover-import-state": Example(_forgotten, _imported_only),
     f"{_ARCHIVER} --recover-migrate-state": Example(_forgotten),

@@ -1,0 +1,75 @@
+"""What `--report-status` and `--compare-state` do: look once, and show it in the format asked for."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from io import TextIOWrapper
+from typing import Literal, TextIO
+
+from rra_state import compare, status
+from rra_state.catalog import Catalog
+from rra_state.compare import Comparison
+from rra_state.config import Settings
+from rra_state.outcome import Stage
+from rra_state.status import Status
+
+Format = Literal["text", "json", "csv", "html"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to show. report, comparison: which of the two. since: seconds since 1970; stage: only this one."""
+
+    report: bool = True
+    comparison: bool = False
+    format: Format = "text"
+    since: float | None = None
+    stage: Stage | None = None
+
+
+def show(settings: Settings, request: Request, out: TextIO | None = None) -> bool:
+    """Write the report; True if all places could be read and, if it was compared, nothing is off.
+
+    Raises StateFileError, WorkDirError.
+    """
+    out = _standard_output(request.format) if out is None else out
+    found = status.take(settings)
+    looked = status.of_places(found)
+    compared = compare.compare(looked) if request.comparison else None
+    if request.report:
+        _report(found, looked, compared, request, out)
+    if compared is not None and request.format == "text":
+        out.write(compared.text())
+    return looked.readable and (compared is None or compared.consistent)
+
+
+def _standard_output(form: Format) -> TextIO:
+    """Where the report goes; a name that the terminal cannot show is shown by its bytes. Files are UTF-8 anywhere."""
+    out: TextIO = sys.stdout
+    if isinstance(out, TextIOWrapper):
+        out.reconfigure(encoding=None if form == "text" else "utf-8", errors="backslashreplace")
+    return out
+
+
+def _report(found: Catalog, looked: Status, compared: Comparison | None, request: Request, out: TextIO) -> None:
+    from rra_state import report  # noqa: PLC0415 - pandas takes half a second to load, and a comparison needs none
+
+    part = report.Part(request.since, request.stage)
+    if request.format == "html":
+        from rra_state import page  # noqa: PLC0415 - the template engine is for those who want a page
+
+        out.write(page.html(found, looked))
+    elif request.format == "text":
+        text = report.text(looked, found, part)
+        if out.isatty():
+            report.show(text, out)
+        else:
+            out.write(text)
+    else:
+        from rra_state import report_files  # noqa: PLC0415 - see above
+
+        as_json = request.format == "json"
+        out.write(
+            report_files.json_text(found, looked, part, compared) if as_json else report_files.csv_text(found, part)
+        )
