@@ -5,7 +5,7 @@ RECORDS ?=
 PYTHON := $(VENV)/bin/python
 PYTEST := $(PYTHON) -m pytest -n 2 --dist worksteal
 
-.PHONY: help setup debian demo demo-start demo-stop test test-long lint bench clean
+.PHONY: help setup debian demo demo-start demo-stop test test-long lint docs bench clean
 
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -41,6 +41,9 @@ lint: setup     ## Check style, types and generated files
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	$(PYTHON) -m scripts.make_config_docs --check
+
+docs: setup     ## Build the documentation as a site in build/docs
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict
 
 bench: setup    ## Measure; prints the table of docs/performance.md
 	$(PYTHON) -m tests.bench.cycle

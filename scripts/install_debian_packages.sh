@@ -8,6 +8,8 @@ programs() {
     cat <<'LIST'
 chromium chromium
 chromedriver chromium-driver
+promtool prometheus
+carbon-cache graphite-carbon
 LIST
 }
 

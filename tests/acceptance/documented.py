@@ -26,6 +26,11 @@ ELSEWHERE = {
     "make setup": ".ci/run, as a prerequisite of the next two",
     "make lint": ".ci/run",
     "make test": ".ci/run; it runs this very test",
+    "make docs": "test_docs_site.py",
+    "make test-long": "nobody but a person: it takes too long",
+    "make bench": "the same",
+    ".venv/bin/python -m scripts.make_config_docs": "test_make_config_docs.py",
+    "./run_archiver.sh CONFIG --test-message": "test_aftermath.py",
 }
 """Commands of the pages that another place runs, and which."""
 

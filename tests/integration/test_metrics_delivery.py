@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import socket
 import socketserver
 import subprocess
@@ -20,6 +19,7 @@ from rra_state.config import Settings
 from rra_state.history import Ended
 from rra_state.metrics import Sample
 from rra_state.sections import Carbon, Metrics
+from tests.programs import needed
 from tests.unit.archive_site import Site
 
 ENDED = Ended(("import", "migrate"), 1.5)
@@ -89,7 +89,6 @@ def test_a_carbon_that_does_not_read_is_given_up_in_time(
     assert "cannot be used: " in caplog.text
 
 
-@pytest.mark.skipif(not shutil.which("carbon-cache"), reason="not here: graphite-carbon")
 def test_the_real_carbon_stores_what_it_is_sent(tmp_path: Path) -> None:
     with _carbon_cache(tmp_path) as port:
         carbon = Carbon(enabled=True, host="127.0.0.1", port=port, metric_prefix="sbnd.archiver")
@@ -134,7 +133,7 @@ def _carbon_cache(root: Path) -> Iterator[int]:
         "PICKLE_RECEIVER_PORT = 0\nCACHE_QUERY_PORT = 0\nMAX_CREATES_PER_MINUTE = inf\n"
     )
     process = subprocess.Popen(
-        ["carbon-cache", f"--config={root}/carbon.conf", "--nodaemon", "start"],
+        [needed("carbon-cache"), f"--config={root}/carbon.conf", "--nodaemon", "start"],
         cwd=root,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

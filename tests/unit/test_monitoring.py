@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 import yaml
 
 from rra_state.metrics import FAMILIES
-from tests.skips import ALLOWED
+from tests.programs import needed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ALERTS = REPOSITORY / "monitoring" / "alerts.yml"
@@ -20,17 +19,14 @@ ALERTS_TEST = REPOSITORY / "monitoring" / "alerts_test.yml"
 DASHBOARD = REPOSITORY / "monitoring" / "dashboard.json"
 PAGE = REPOSITORY / "docs" / "monitoring.md"
 
-needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason=f"{ALLOWED}promtool (package prometheus)")
-
 
 def metrics_in(text: str) -> set[str]:
     return set(re.findall(r"\brra_[a-z_]+\b", text))
 
 
-@needs_promtool
 @pytest.mark.parametrize("arguments", [("check", "rules", str(ALERTS)), ("test", "rules", str(ALERTS_TEST))])
 def test_prometheus_accepts_the_alerts_and_they_go_off_when_they_should(arguments: tuple[str, ...]) -> None:
-    done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([needed("promtool"), *arguments], capture_output=True, text=True, timeout=60, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
 
