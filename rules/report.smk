@@ -1,5 +1,5 @@
 rule report:
-    """Print the status of all runs: what is safe, what is missing, what to do."""
+    """Print the status of all runs, and write the status page: what is safe, what is missing, what to do."""
     params:
         config=cycle.settings.path,
     script:

@@ -1,9 +1,20 @@
-"""Status report as a Snakemake script."""
+"""Status report as a Snakemake script: what the places say as text, and the page from the marker tree."""
 
-import sys
+from pathlib import Path
 
-from rra_state import config, report, status
+from rra_state import config, reporting
+from rra_state.config import Settings
+from rra_state.page import file
+
+
+def write_page(settings: Settings) -> Path:
+    """Write the status page to its place, `status.html` in the work directory unless configured; give that place."""
+    path = settings.reporting.html_file or settings.app.work_dir / "status.html"
+    file.write(settings, path)
+    return path
+
 
 if "snakemake" in globals():
-    settings = config.load(snakemake.params.config)  # type: ignore[name-defined]  # noqa: F821 - Snakemake's own
-    sys.stdout.write(report.text(status.collect(settings)))
+    given = config.load(snakemake.params.config)  # type: ignore[name-defined]  # noqa: F821 - Snakemake's own
+    reporting.show(given, reporting.Request())
+    print(f"page: {write_page(given)}")

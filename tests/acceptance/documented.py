@@ -178,6 +178,8 @@ EXAMPLES = {
     f"{_SNAKEMAKE} import_all --configfile CONFIG": _IMPORTS,
     f"{_SNAKEMAKE} migrate_all --configfile CONFIG": _ARCHIVES,
     f"{_SNAKEMAKE} markers/migrate/12345.json --configfile CONFIG": _ARCHIVES,
-    f"{_SNAKEMAKE} report --configfile CONFIG": _LOOKS,
+    f"{_SNAKEMAKE} report --configfile CONFIG": Example(
+        done=lambda site: _nothing_done(site) and (site.work / "status.html").exists()
+    ),
     f"{_ARCHIVER} --rebuild-index": _REBUILDS,
 }

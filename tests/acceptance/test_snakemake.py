@@ -39,13 +39,16 @@ def test_targets_name_a_stage_or_a_run(site: Site) -> None:
     site.assert_archived_once(range(1, 5))
 
 
-def test_the_report_target_prints_the_status(site: Site) -> None:
+def test_the_report_target_prints_the_status_and_writes_the_page(site: Site) -> None:
     site.make(2)
     site.snakemake()
 
     done = site.snakemake("report")
 
     assert "SAFE: every complete run on disk (2) is in UconDB." in done.stdout
+    page = site.work / "status.html"
+    assert f"page: {page}" in done.stdout
+    assert "<h1>SAFE</h1>" in page.read_text()
 
 
 def test_a_dry_run_lists_the_missing_runs_and_changes_nothing(site: Site) -> None:
