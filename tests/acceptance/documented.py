@@ -15,6 +15,7 @@ from tests.acceptance.site import REPOSITORY, TIMEOUT, Site, environment
 
 README = REPOSITORY / "README.md"
 _PAGES = ("install", "configure", "operate", "report", "recover", "troubleshoot")
+OTHERS = ("state.md", "migrate-from-existing.md")
 DOCS = [REPOSITORY / "docs" / f"{name}.md" for name in _PAGES]
 RUN = 12345
 """The run that the pages take as an example."""
