@@ -61,6 +61,7 @@ def _act(options: argparse.Namespace, settings: Settings) -> int:
         "recover_migrate_state": _recover,
         "report_status": _report,
         "compare_state": _report,
+        "follow": _follow,
         "dry_run": _dry_run,
     }
     action = next((action for option, action in instead.items() if getattr(options, option)), _cycle)
@@ -126,6 +127,13 @@ def _report(settings: Settings, options: argparse.Namespace) -> int:
         stage=options.stage,
     )
     return 0 if reporting.show(settings, request) else 1
+
+
+def _follow(settings: Settings, _options: argparse.Namespace) -> int:
+    from rra_state import follow  # noqa: PLC0415 - not needed by a cycle
+
+    follow.follow(settings)
+    return 0
 
 
 def _recover(settings: Settings, options: argparse.Namespace) -> int:

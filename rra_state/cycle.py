@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from rra_state import aftermath, lock, lost, paths, session, telling
+from rra_state import aftermath, lock, lost, paths, running, session, telling
 from rra_state.config import Settings
 from rra_state.display import Display
 from rra_state.errors import ArchiverError, Interrupted, LockHeld
@@ -98,7 +98,10 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
     session.update_state(settings)
     for name, reason in planner.ignored():
         log.debug("%s: %s is ignored: %s", settings.source_files.run_records_dir, name, reason)
-    _windows(settings, list(planner.windows(selection)), held, options, result)
+    windows = list(planner.windows(selection))
+    if windows:
+        running.announce(tree, windows)
+    _windows(settings, windows, held, options, result)
 
 
 def _windows(settings: Settings, windows: list[Window], held: Lock, options: Options, result: Result) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -42,25 +42,25 @@ class Display:
     def __enter__(self) -> Self:
         """Show the bars if a person is looking."""
         if not self._quiet and sys.stderr.isatty():
-            self._progress = Progress(
-                TextColumn("{task.description:>14}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-            )
+            self._progress = bars(sys.stderr)
             for stage in STAGES:
                 if self._totals[stage]:
-                    name = f"into {PLACES[stage]}"
-                    self._bars[stage] = self._progress.add_task(name, total=self._totals[stage], rate="")
+                    total = self._totals[stage]
+                    self._bars[stage] = self._progress.add_task(describe(stage), total=total, rate="")
             self._progress.start()
+            self._log_to(sys.stderr)  # which by now writes above the bars
         return self
 
     def __exit__(self, *_: object) -> None:
         """Leave the terminal as it was."""
         if self._progress is not None:
             self._progress.stop()
+            self._log_to(sys.stderr)
+
+    def _log_to(self, stream: TextIO) -> None:
+        for handler in log.handlers:
+            if type(handler) is logging.StreamHandler:
+                handler.setStream(stream)
 
     def show(self, event: Mapping[str, Any]) -> None:
         """Take one event in."""
@@ -86,5 +86,27 @@ class Display:
             log.info("%s: %d of %d runs%s", stage, done, self._totals[stage], failed)
             return
         bar = self._bars[stage]
-        speed = next(task.speed for task in self._progress.tasks if task.id == bar)
-        self._progress.update(bar, advance=number, rate=f"{speed:.0f} runs/s" if speed else "")
+        self._progress.update(bar, advance=number, rate=rate(self._progress, bar))
+
+
+def bars(stream: TextIO) -> Progress:
+    """Progress bars on a terminal, with rate and time left; tasks need a field `rate`."""
+    return Progress(
+        TextColumn("{task.description:>14}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(file=stream),
+    )
+
+
+def describe(stage: Stage) -> str:
+    """What stands beside a stage's bar."""
+    return f"into {PLACES[stage]}"
+
+
+def rate(progress: Progress, bar: TaskID) -> str:
+    """How fast a bar grows."""
+    speed = next(task.speed for task in progress.tasks if task.id == bar)
+    return f"{speed:.0f} runs/s" if speed else ""

@@ -19,7 +19,7 @@ _AGO = re.compile(r"([0-9]{1,6})([mhdw])")
 _SELECTING = ("incremental", "import_only", "migrate_only", "runs", "retry_failed_import", "retry_failed_migrate")
 _ACTIONS = (
     "check", "report_status", "compare_state", "recover_import_state", "recover_migrate_state", "rebuild_index",
-    "test_message",
+    "test_message", "follow",
 )  # fmt: skip
 _TOGETHER = {("report_status", "compare_state"), ("recover_import_state", "recover_migrate_state")}
 _EXCLUSIVE = (
@@ -59,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     instead = parser.add_argument_group("instead of archiving")
     instead.add_argument("--report-status", action="store_true", help="show what is where and what to do")
     instead.add_argument("--compare-state", action="store_true", help="check state files and logs against the stores")
+    instead.add_argument("--follow", action="store_true", help="watch the cycle that is at work")
     instead.add_argument("--recover-import-state", action="store_true", help="rebuild it from disk and artdaqDB")
     instead.add_argument("--recover-migrate-state", action="store_true", help="rebuild it from artdaqDB and UconDB")
     instead.add_argument("--rebuild-index", action="store_true", help="rebuild artdaqDB's index from its documents")
@@ -125,7 +126,8 @@ def selected(options: argparse.Namespace) -> Selection:
 
 def changes_something(options: argparse.Namespace) -> bool:
     """Whether this call belongs in the log file; one that only looks leaves no trace."""
-    return not (options.check or options.dry_run or options.report_status or options.compare_state)
+    looks = (options.check, options.dry_run, options.report_status, options.compare_state, options.follow)
+    return not any(looks)
 
 
 def level(options: argparse.Namespace) -> int:

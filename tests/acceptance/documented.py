@@ -170,6 +170,7 @@ EXAMPLES = {
     f"{_ARCHIVER} --report-status --format json": _LOOKS,
     f"{_ARCHIVER} --report-status --format csv": _LOOKS,
     f"{_ARCHIVER} --report-status --format json --compare-state": Example(_archived),
+    f"{_ARCHIVER} --follow": _LOOKS,
     f"{_ARCHIVER} --compare-state": Example(_archived),
     f"{_ARCHIVER} --recover-import-state": Example(_forgotten, _imported_only),
     f"{_ARCHIVER} --recover-migrate-state": Example(_forgotten),

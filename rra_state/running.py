@@ -1,0 +1,95 @@
+"""The cycle that works right now: whether there is one, and what it has taken on. Looking at it touches nothing.
+
+A cycle leaves the note `state/running.json` when it begins. Whether it is still at work, its lock tells: taking the
+lock to find out would keep a cycle that begins at this moment from beginning, so the kernel's list of locks is read.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rra_state import runs
+from rra_state.errors import UsageError
+from rra_state.markers import Tree
+from rra_state.outcome import STAGES, Stage
+from rra_state.plan import Window
+
+NOTE = "running"
+_LOCKS = Path("/proc/locks")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The runs that a cycle has taken on, per stage. began: seconds since 1970."""
+
+    began: float
+    runs: Mapping[Stage, frozenset[int]]
+
+    def done(self, tree: Tree, stage: Stage) -> tuple[int, int]:
+        """How many of them are archived, and how many failed, since the cycle began. Raises WorkDirError."""
+        planned = self.runs[stage]
+        archived = planned & tree.archived(stage)
+        failed = planned & tree.failed(stage) - archived
+        return len(archived), sum(_written_since(tree.failure_path(stage, run), self.began) for run in failed)
+
+
+def announce(tree: Tree, windows: Sequence[Window]) -> None:
+    """Note what a cycle is about to do. Raises WorkDirError."""
+    planned: dict[Stage, set[int]] = {stage: set() for stage in STAGES}
+    for window in windows:
+        for stage, found in window.stages():
+            planned[stage] |= found
+    tree.write_note(NOTE, {"began": time.time()} | {stage: runs.text(found) for stage, found in planned.items()})
+
+
+def plan(tree: Tree) -> Plan | None:
+    """What the cycle at work has taken on; None if it has not said so yet."""
+    values = tree.note(NOTE)
+    try:
+        if values is None or not float(values["began"]) >= _lock(tree).stat().st_mtime:
+            return None  # of an earlier cycle: a new one writes its process id into the lock before anything else
+        planned = {stage: frozenset(runs.parse(str(values[stage]))) for stage in STAGES}
+        return Plan(float(values["began"]), planned)
+    except (OSError, KeyError, TypeError, ValueError, UsageError):
+        return None
+
+
+def at_work(tree: Tree) -> bool:
+    """Whether a cycle, or what is left of a killed one, holds the archive's lock."""
+    lock = _lock(tree)
+    try:
+        inode = str(lock.stat().st_ino)
+        held = [line.split() for line in _LOCKS.read_text(encoding="ascii").splitlines()]
+    except OSError:
+        return _holder_lives(lock)
+    return any("FLOCK" in entry and inode in {field.rpartition(":")[2] for field in entry} for entry in held)
+
+
+def _holder_lives(lock: Path) -> bool:
+    """Where the kernel has no list of locks: whether the process in the lock file is there."""
+    try:
+        process = int(lock.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return False
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _lock(tree: Tree) -> Path:
+    return tree.root / "markers" / ".lock"
+
+
+def _written_since(path: Path, when: float) -> bool:
+    try:
+        return path.stat().st_mtime >= when
+    except OSError:
+        return False

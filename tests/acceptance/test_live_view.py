@@ -1,0 +1,72 @@
+"""A running cycle as people see it: on the terminal that started it, and on another one."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import time
+from contextlib import suppress
+
+from tests.acceptance.site import REPOSITORY, Site, environment
+
+
+def screen(command: list[str]) -> tuple[int, str]:
+    """Run a command on a terminal; its exit status, and what it printed, with the terminal's codes."""
+    master, slave = pty.openpty()
+    terminal = environment() | {"TERM": "xterm-256color", "COLUMNS": "100"}
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdin=slave, stdout=slave, stderr=slave, env=terminal)
+    os.close(slave)
+    printed = b""
+    with suppress(OSError):  # the end of a terminal is an error
+        while part := os.read(master, 65536):
+            printed += part
+    os.close(master)
+    return process.wait(timeout=60), printed.decode()
+
+
+def plain(printed: str) -> list[str]:
+    """The lines without colours and movements of the cursor."""
+    return [line.strip() for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed))]
+
+
+def test_a_terminal_shows_bars_and_whole_lines_of_failures_above_them(site: Site) -> None:
+    site.make(30)
+    (site.records / "7" / "metadata.txt").unlink()
+
+    status, printed = screen(site.command("--import-only"))
+
+    assert status == 1
+    lines = plain(printed)
+    message = f"run 7: {site.records}/7: metadata.txt is missing (put the file back)"
+    assert message in " ".join(lines)
+    assert any("into artdaqDB" in line and "30/30" in line for line in lines)
+    assert not any("into artdaqDB" in line and "run 7" in line for line in lines)
+
+
+def test_another_terminal_can_follow_the_cycle_to_its_end(site: Site) -> None:
+    site.make(60)
+    cycle = site.start(site.command())
+    wait_for_the_plan(site)
+
+    followed = site.archive_runs("--follow")
+
+    told, _ = cycle.communicate(timeout=60)
+    assert cycle.returncode == 0, told
+    lines = followed.stdout.splitlines()
+    assert re.fullmatch(r"\d+ of 60 runs into artdaqDB, \d+ of 60 runs into UconDB", lines[0])
+    assert lines[-1] == "the cycle has ended: 60 of 60 runs into artdaqDB, 60 of 60 runs into UconDB"
+
+
+def test_following_nothing_says_so(site: Site) -> None:
+    assert site.archive_runs("--follow").stdout == f"no cycle is at work in {site.work}\n"
+    assert not site.work.exists()
+
+
+def wait_for_the_plan(site: Site) -> None:
+    for _ in range(500):
+        if (site.work / "state" / "running.json").exists():
+            return
+        time.sleep(0.02)
+    raise AssertionError("the cycle never began")
