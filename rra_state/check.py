@@ -12,6 +12,7 @@ from rra_state.config import Settings
 from rra_state.errors import AccessDenied, ArchiverError, NotSent, SourceUnreadable, WorkDirError
 from rra_state.records import blob, source
 from rra_state.stores import artdaqdb
+from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.ucondb import UconDB
 
 LARGE_DIRECTORY_ARCHIVE = 20_000
@@ -87,8 +88,9 @@ def _artdaqdb(settings: Settings) -> str:
     store = artdaqdb.open_store(settings.artdaq_db)
     store.check()
     number = len(store.runs())
-    advice = "; more than a directory archive is good for, see docs/performance.md"
-    return f"{store.describe()}, {number} runs{advice if number > LARGE_DIRECTORY_ARCHIVE else ''}"
+    outgrown = number > LARGE_DIRECTORY_ARCHIVE and isinstance(store, FilesystemDB)
+    advice = "; PostgreSQL would serve so many better, see docs/stores.md" if outgrown else ""
+    return f"{store.describe()}, {number} runs{advice}"
 
 
 def _ucondb(settings: Settings) -> str:

@@ -94,7 +94,7 @@ class ArtdaqDBSection(Section):
     """The intermediate store."""
 
     database_uri: str
-    """`filesystemdb:///path` of the artdaqDB archive."""
+    """Where the artdaqDB archive is: `filesystemdb:///path`, or another kind of store (docs/stores.md)."""
     fcl_conf_dir: Path | None = None
     """Directory with schema.fcl, stored with every run. Absent: none is stored."""
     use_tools: bool = False

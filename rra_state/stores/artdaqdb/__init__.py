@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,17 +14,49 @@ from rra_state.stores.artdaqdb.rebuild import Rebuilt, rebuild
 if TYPE_CHECKING:
     from rra_state.sections import ArtdaqDBSection
 
-_SCHEME = "filesystemdb://"
+_FILESYSTEM = "filesystemdb"
 
 
 def open_store(section: ArtdaqDBSection) -> ArtdaqDB:
     """The store that `artdaq_db.database_uri` names. Raises ConfigError for a form this version does not have."""
-    uri = section.database_uri
-    if not uri.startswith(_SCHEME) or not uri.removeprefix(_SCHEME).startswith("/"):
-        raise ConfigError(f"artdaq_db.database_uri: {_without_password(uri)} is not filesystemdb:///absolute/path")
     if section.remote_host:
         raise ConfigError("artdaq_db.remote_host: this version stores on the host it runs on", hint="remove the key")
-    return FilesystemDB(Path(uri.removeprefix(_SCHEME)), schema=_schema(section.fcl_conf_dir))
+    scheme = section.database_uri.partition("://")[0]
+    if scheme not in _KINDS:
+        known = ", ".join(f"{each}://" for each in _KINDS)
+        raise ConfigError(f"artdaq_db.database_uri: {scheme}:// is no kind of artdaqDB", hint=f"one of {known}")
+    return _KINDS[scheme](section.database_uri, _schema(section.fcl_conf_dir))
+
+
+def _directory(uri: str, schema: bytes | None) -> ArtdaqDB:
+    path = uri.removeprefix(f"{_FILESYSTEM}://")
+    if not path.startswith("/"):
+        raise ConfigError(f"artdaq_db.database_uri: {uri} is not filesystemdb:///absolute/path")
+    return FilesystemDB(Path(path), schema=schema)
+
+
+def _postgres(uri: str, schema: bytes | None) -> ArtdaqDB:
+    """Imported only here: sites with a directory need no driver."""
+    try:
+        from rra_state.stores.artdaqdb.postgres import PostgresDB  # noqa: PLC0415 - see above
+    except ImportError as error:
+        raise _not_installed("postgres") from error
+    return PostgresDB(uri, schema=schema)
+
+
+_KINDS: Mapping[str, Callable[[str, bytes | None], ArtdaqDB]] = {
+    _FILESYSTEM: _directory,
+    "postgresql": _postgres,
+    "postgres": _postgres,
+}
+"""How a store is opened, by the scheme of its URI; given the URI and schema.fcl."""
+
+
+def _not_installed(extra: str) -> ConfigError:
+    return ConfigError(
+        f"artdaq_db.database_uri: its driver is not installed ([{extra}])",
+        hint=f"pip install 'run-record-archiver[{extra}]'",
+    )
 
 
 def rebuild_index(section: ArtdaqDBSection) -> Rebuilt:
@@ -43,8 +76,3 @@ def _schema(directory: Path | None) -> bytes | None:
         raise ConfigError(
             f"artdaq_db.fcl_conf_dir: schema.fcl cannot be read: {error.strerror}", path=directory
         ) from error
-
-
-def _without_password(uri: str) -> str:
-    scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

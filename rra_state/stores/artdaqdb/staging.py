@@ -63,6 +63,9 @@ class Plan:
             made = [documents.tree(each, self.version) for each in self.record.documents]
         except RecursionError as error:
             raise RecordError("a file is nested too deeply", run=self.record.run) from error
+        except FhiclError as error:
+            error.run = self.record.run
+            raise
         if self.schema is not None:
             parsed = self.schema.parsed()
             made.append(documents.tree(self.schema.document, self.version, collection=SYSTEM_LAYOUT, parsed=parsed))

@@ -1,0 +1,210 @@
+"""artdaqDB in PostgreSQL: the same documents as in a directory, for sites that outgrow one.
+
+A run's documents and its version are staged in one transaction; publishing shows the version. Tables: sql/001_*.sql.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+import psycopg
+
+from rra_state.errors import AccessDenied, ArchiverError, RecordError, StoreUnavailable, VerificationError
+from rra_state.records.model import RunDocuments
+from rra_state.stores.artdaqdb import document as documents
+from rra_state.stores.artdaqdb import search, staging
+from rra_state.stores.artdaqdb.base import Capabilities, Export, Item, Location, Staged
+from rra_state.stores.artdaqdb.postgres_session import Connection, Session, migrate, queries
+
+Row: TypeAlias = tuple[Any, ...]
+
+
+class PostgresDB:
+    """An artdaqDB archive in PostgreSQL; implements `base.ArtdaqDB`. One instance per process; not for threads."""
+
+    capabilities = Capabilities(byte_identical=True, atomic=True, concurrent_readers=True)
+
+    def __init__(self, uri: str, *, schema: bytes | None = None) -> None:
+        """uri: `postgresql://user@host/database`. schema: schema.fcl, stored with each run. Raises ConfigError."""
+        self._session = Session(uri)
+        self._schema = None if schema is None else staging.Schema(schema)
+        self._prepared = False
+
+    def describe(self) -> str:
+        """The store in one phrase."""
+        return f"artdaqDB in {self._session.name}"
+
+    def close(self) -> None:
+        """Give the connection up; the next call makes another."""
+        self._session.close()
+
+    # ---- looking -----------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise StoreError unless the tables can be read and written, or made."""
+        exists = self._exists()
+        [(allowed, user)] = self._rows("may_write" if exists else "may_make_schema")
+        if not allowed:
+            wanted = "write its tables" if exists else "make its tables"
+            raise AccessDenied(
+                f"{self._session.name}: role {user} may not {wanted}",
+                hint="grant the archiver's role what docs/stores.md says",
+            )
+        if self._schema is not None:
+            self._schema.parsed()
+
+    def stamp(self) -> str:
+        """A value that every change of what is shown replaces; empty if there are no tables yet."""
+        return str(self._rows("stamp")[0][0]) if self._exists() else ""
+
+    def runs(self) -> set[int]:
+        """Every run with a visible version."""
+        return {run for (run,) in self._rows("runs")} if self._exists() else set()
+
+    def lost(self, expected: Iterable[int]) -> set[int]:
+        """Those of these runs that ought to be visible and are not."""
+        return set(expected) - self.runs()
+
+    def locate(self, runs: Iterable[int]) -> dict[int, Location]:
+        """The newest visible version of each of these runs; others are left out."""
+        wanted = sorted(set(runs))
+        if not wanted or not self._exists():
+            return {}
+        return {
+            run: Location(run, configuration, version, tuple(Item(*item) for item in items))
+            for run, configuration, version, items in self._rows("locate", {"runs": wanted})
+        }
+
+    def _exists(self) -> bool:
+        return self._prepared or bool(self._rows("has_history")[0][0])
+
+    def _rows(self, name: str, arguments: Mapping[str, Any] | None = None) -> list[Row]:
+        return self._session.do(lambda connection: connection.execute(queries()[name], arguments).fetchall())
+
+    # ---- storing -----------------------------------------------------------------------------------------------------
+
+    def stage(self, records: Sequence[RunDocuments], known: Mapping[int, Location]) -> list[Staged | ArchiverError]:
+        """Store documents that nobody sees yet: one transaction per run, all of a call without waiting in between."""
+        self._prepare()
+        now = documents.timestamp()
+        known = self.locate(record.run for record in records)
+        plans: dict[int, staging.Plan] = {}
+
+        def planned(record: RunDocuments) -> Staged:
+            location = known.get(record.run)
+            if location is not None and staging.holds(self.export(location), record):
+                return Staged(location, changed=False, assigned=now)
+            plans[record.run] = staging.plan(record, location, now, self._schema)
+            return plans[record.run].staged
+
+        outcomes = staging.each_by_itself(records, planned)
+        faults = self._store(list(plans.values()))
+        return [faults.get(record.run, outcome) for record, outcome in zip(records, outcomes, strict=True)]
+
+    def _prepare(self) -> None:
+        if not self._prepared:
+            self._session.do(migrate)
+            self._prepared = True
+
+    def _store(self, plans: Sequence[staging.Plan]) -> dict[int, ArchiverError]:
+        """Stage these versions; the faults of single runs. What the server takes from all goes in one pipeline."""
+        try:
+            return self._session.do(partial(_pipelined, plans=plans))
+        except (psycopg.DataError, psycopg.IntegrityError):
+            pass  # of one of them; which, only a try of each can tell
+        faults: dict[int, ArchiverError] = {}
+        for plan in plans:
+            try:
+                faults |= self._session.do(partial(_pipelined, plans=[plan]))
+            except psycopg.IntegrityError as error:
+                raise StoreUnavailable(
+                    f"{self._session.name}: another archiver stores run {plan.record.run}", hint="let it finish"
+                ) from error
+            except psycopg.DataError as error:
+                message = f"PostgreSQL does not take its documents: {error.diag.message_primary or error}"
+                faults[plan.record.run] = RecordError(message, run=plan.record.run)
+        return faults
+
+    def publish(self, staged: Sequence[Staged]) -> None:
+        """Make staged runs visible, each in a transaction of its own."""
+        changed = [each for each in staged if each.changed]
+        if changed:
+            self._session.do(partial(_publish, staged=changed, name=self._session.name))
+
+    # ---- reading back ------------------------------------------------------------------------------------------------
+
+    def export(self, location: Location) -> Export:
+        """Read a version back by its object ids; every document is checked."""
+        arguments = {"configuration": location.configuration, "oids": [item.oid for item in location.items]}
+        found = {(collection, oid): tree for collection, oid, tree in self._rows("documents", arguments)}
+
+        def read(item: Item) -> documents.Tree:
+            if (item.collection, item.oid) not in found:
+                raise VerificationError(f"document {item.entity} is missing")
+            tree: documents.Tree = found[item.collection, item.oid]
+            return tree
+
+        return staging.export(location, read, lambda item: f"{item.collection}/{item.oid}")
+
+
+def _pipelined(connection: Connection, plans: Sequence[staging.Plan]) -> dict[int, ArchiverError]:
+    """Stage each of these in a transaction; give the faults of those whose documents cannot be made."""
+    faults: dict[int, ArchiverError] = {}
+    with connection.pipeline(), connection.cursor() as cursor:
+        for plan in plans:
+            try:
+                rows = list(_document_rows(plan))
+            except ArchiverError as error:
+                if error.stops_cycle:
+                    raise
+                faults[plan.record.run] = error
+                continue
+            _stage(cursor, plan, rows)
+    return faults
+
+
+def _document_rows(plan: staging.Plan) -> Iterator[dict[str, Any]]:
+    for tree, entity in ((tree, tree["entities"][0]["name"]) for tree in plan.trees()):
+        yield {
+            "collection": tree["collection"],
+            "oid": tree["_id"]["$oid"],
+            "entity": entity,
+            "configuration": plan.version.configuration,
+            "version": plan.version.version,
+            "document": documents.encode(tree).decode("ascii"),
+        }
+
+
+def _stage(cursor: psycopg.Cursor[Row], plan: staging.Plan, rows: Sequence[Mapping[str, Any]]) -> None:
+    named, version = queries(), plan.version
+    arguments = {
+        "configuration": version.configuration,
+        "version": version.version,
+        "number": search.version_number(version.configuration, version.version),
+        "run": version.run,
+        "assigned": version.assigned,
+    }
+    cursor.execute("BEGIN")
+    cursor.execute(named["stage_version"], arguments)
+    cursor.execute(named["clear_version"], arguments)
+    cursor.executemany(named["stage_document"], rows)
+    cursor.execute("COMMIT")
+
+
+def _publish(connection: Connection, staged: Sequence[Staged], name: str) -> None:
+    """Show these versions; raise StoreUnavailable if one is not the one that was staged, since somebody replaced it."""
+    named = queries()
+    arguments = [
+        {"configuration": each.location.configuration, "version": each.location.version, "assigned": each.assigned}
+        for each in staged
+    ]
+    with connection.pipeline():
+        for each in arguments:
+            connection.execute(named["publish"], each)
+        shown = [connection.execute(named["published"], each) for each in arguments]
+    for one, cursor in zip(staged, shown, strict=True):
+        if cursor.fetchone() != (True,):
+            run = one.location.run
+            raise StoreUnavailable(f"{name}: another archiver stores run {run}", hint="let it finish")

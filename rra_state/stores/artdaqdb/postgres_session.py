@@ -1,0 +1,184 @@
+"""One connection to the PostgreSQL that holds artdaqDB: made, kept, made again after a restart; its tables; its faults.
+
+The one place where a driver's exception becomes a StoreError. A process works on one chunk at a time, so it needs one
+connection and no pool; a pool's own errors would also hide the reason why no connection can be made.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib import resources
+from typing import Any, TypeAlias, TypeVar
+
+import psycopg
+import tenacity
+from psycopg.conninfo import conninfo_to_dict
+
+from rra_state.errors import AccessDenied, ConfigError, StoreError, StoreUnavailable
+
+CONNECT_SECONDS = 10
+STATEMENT_SECONDS = 60
+RECONNECT_SECONDS = 30
+"""How long a lost connection is tried to be made again: a restart of the server costs no cycle."""
+
+_SESSION = f"""
+    SET statement_timeout = '{STATEMENT_SECONDS}s';
+    SET lock_timeout = '{STATEMENT_SECONDS // 2}s';
+    SET idle_in_transaction_session_timeout = '{STATEMENT_SECONDS}s';
+    SET synchronous_commit = 'on';
+    SET client_encoding = 'UTF8';
+    SET timezone = 'UTC'
+"""
+_NETWORK = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+_REFUSED = (
+    "authentication failed", "no pg_hba.conf entry", "does not exist", "no password supplied", "permission denied"
+)  # fmt: skip
+_LATER = {"57P01", "57P02", "57P03", "53300", "53400", "57014", "55P03", "40001", "40P01"}
+"""SQLSTATEs of what passes: shut down, starting up, too many connections, time limits, another's locks."""
+_HINTS = {
+    "53100": "free space on the server's disk; nothing half stored is visible",
+    "53200": "the server is out of memory",
+    "25006": "the server takes no writes: is it a standby, or set to read only?",
+    "3F000": "its tables are gone; restore the database, or recover the state to store all again",
+    "42P01": "its tables are not the ones this version makes",
+    "42703": "its tables are not the ones this version makes",
+}
+
+T = TypeVar("T")
+Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
+
+
+@cache
+def queries() -> Mapping[str, str]:
+    """The statements of sql/queries.sql by their names."""
+    text = resources.files(__package__).joinpath("sql/queries.sql").read_text(encoding="utf-8")
+    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], (body.strip() for body in parts[1::2]), strict=True))
+
+
+class Session:
+    """A connection that is made on first use and made again after it was lost. One per process; not for threads."""
+
+    def __init__(self, uri: str) -> None:
+        """uri: as libpq takes it. Raises ConfigError for anything else, without showing it: it may hold a password."""
+        try:
+            parts = conninfo_to_dict(uri)
+        except psycopg.ProgrammingError as error:
+            raise ConfigError(
+                "artdaq_db.database_uri: not a PostgreSQL URI", hint="postgresql://user@host:5432/database"
+            ) from error
+        self._uri = uri
+        self._connection: Connection | None = None
+        host, port = parts.get("host") or "localhost", parts.get("port")
+        where = f"{host}:{port}" if port else str(host)
+        self.name = f"PostgreSQL at {where}, database {parts.get('dbname') or 'of the user'}"
+
+    def do(self, action: Callable[[Connection], T]) -> T:
+        """Give `action` the connection; once more, from its beginning, if it is lost meanwhile. Raises StoreError.
+
+        What `action` does must therefore be the same when done twice.
+        """
+        policy = tenacity.Retrying(
+            stop=tenacity.stop_after_delay(RECONNECT_SECONDS),
+            wait=tenacity.wait_exponential(0.1, max=2),
+            retry=tenacity.retry_if_exception(self._worth_another),
+            sleep=time.sleep,
+            reraise=True,
+        )
+        self._was_open = self._connection is not None
+        result: T = policy(self._once, action)
+        return result
+
+    def close(self) -> None:
+        """Give the connection up."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _worth_another(self, error: BaseException) -> bool:
+        """A connection that was there comes back; one that never was is told at once."""
+        return isinstance(error, StoreUnavailable) and self._was_open and self._connection is None
+
+    def _once(self, action: Callable[[Connection], T]) -> T:
+        with self._faults():
+            if self._connection is None:
+                self._connection = self._connect()
+            self._was_open = True
+            try:
+                return action(self._connection)
+            except psycopg.Error:
+                _roll_back(self._connection)
+                raise
+
+    def _connect(self) -> Connection:
+        settings: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "application_name": "run-record-archiver"}
+        given = conninfo_to_dict(self._uri)
+        settings = {name: value for name, value in (settings | _NETWORK).items() if name not in given}
+        connection = psycopg.connect(self._uri, autocommit=True, **settings)
+        weakref.finalize(self, connection.close)
+        connection.execute(_SESSION)
+        return connection
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """Raise StoreError, with server and remedy, for an error of the driver inside; never with the password."""
+        try:
+            yield
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            if self._connection is not None and (self._connection.closed or self._connection.broken):
+                self.close()
+            raise self._told(error) from error
+        except (psycopg.ProgrammingError, psycopg.InternalError, psycopg.NotSupportedError) as error:
+            raise self._told(error) from error
+
+    def _told(self, error: psycopg.Error) -> StoreError:
+        reason = (error.diag.message_primary or str(error)).strip().splitlines()[-1:] or [type(error).__name__]
+        state, message = error.sqlstate or "", f"{self.name}: {reason[0].strip()}"
+        if state == "42501":
+            return AccessDenied(message, hint="grant the archiver's role what docs/stores.md says")
+        if state.startswith("28") or (not state and any(words in reason[0] for words in _REFUSED)):
+            return AccessDenied(message, hint="check user, password (~/.pgpass) and database")
+        if state in _LATER or not state or state.startswith("08"):
+            return StoreUnavailable(message, hint="is the server running and reachable?")
+        return StoreError(message, hint=_HINTS.get(state))
+
+
+def _roll_back(connection: Connection) -> None:
+    """End what a failed action had begun, as far as there is a connection to do it on."""
+    with suppress(psycopg.Error):
+        connection.rollback()
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the tables up to date: what of sql/NNN_*.sql was not applied yet, in order, all or nothing."""
+    named = queries()
+    found = connection.execute(named["has_history"]).fetchone()
+    if found == (True,) and {number for number, _ in _steps()} <= _applied(connection):
+        return
+    with connection.transaction():
+        connection.execute(named["lock_schema"])
+        if connection.execute(named["has_schema"]).fetchone() != (True,):
+            connection.execute(named["make_schema"])
+        connection.execute(named["make_history"])
+        applied = _applied(connection)
+        for number, text in _steps():
+            if number not in applied:
+                connection.execute(text)
+                connection.execute(named["note_applied"], {"number": number})
+
+
+def _applied(connection: Connection) -> set[int]:
+    return {number for (number,) in connection.execute(queries()["applied"])}
+
+
+@cache
+def _steps() -> tuple[tuple[int, str], ...]:
+    """Number and text of every step of the schema, in order."""
+    files = resources.files(__package__).joinpath("sql").iterdir()
+    steps = [(each.name.partition("_")[0], each) for each in files]
+    return tuple(sorted((int(number), each.read_text(encoding="utf-8")) for number, each in steps if number.isdigit()))

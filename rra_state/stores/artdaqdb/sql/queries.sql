@@ -1,0 +1,92 @@
+-- Every statement of the PostgreSQL store but its schema. `-- name:` begins one; postgres.py asks for it by that name.
+
+-- name: lock_schema
+-- Two archivers that start at once must not both make the tables. The number is arbitrary and ours.
+SELECT pg_advisory_xact_lock(7271270)
+
+-- name: has_schema
+SELECT to_regnamespace('artdaqdb') IS NOT NULL
+
+-- name: make_schema
+CREATE SCHEMA artdaqdb
+
+-- name: make_history
+CREATE TABLE IF NOT EXISTS artdaqdb.schema_history (
+    number integer PRIMARY KEY,
+    applied timestamptz NOT NULL DEFAULT now()
+)
+
+-- name: has_history
+SELECT to_regclass('artdaqdb.schema_history') IS NOT NULL
+
+-- name: applied
+SELECT number FROM artdaqdb.schema_history
+
+-- name: note_applied
+INSERT INTO artdaqdb.schema_history (number) VALUES (%(number)s)
+
+-- name: may_make_schema
+SELECT CASE WHEN to_regnamespace('artdaqdb') IS NULL THEN has_database_privilege(current_database(), 'CREATE')
+            ELSE has_schema_privilege('artdaqdb', 'CREATE') END, current_user
+
+-- name: may_write
+-- Asked one by one: of several in one call any would do.
+SELECT bool_and(has_table_privilege('artdaqdb.' || name, privilege)), current_user
+FROM (VALUES ('versions', 'SELECT'), ('versions', 'INSERT'), ('versions', 'UPDATE'),
+             ('documents', 'SELECT'), ('documents', 'INSERT'), ('documents', 'DELETE'),
+             ('stamp', 'SELECT'), ('stamp', 'UPDATE')) AS needed (name, privilege)
+
+-- name: stamp
+SELECT value::text FROM artdaqdb.stamp
+
+-- name: runs
+SELECT DISTINCT run FROM artdaqdb.versions WHERE visible
+
+-- name: configurations
+SELECT DISTINCT run, configuration FROM artdaqdb.versions WHERE visible
+
+-- name: locate
+-- A run with several configurations is read under the one assigned last.
+WITH newest AS (
+    SELECT DISTINCT ON (run) run, configuration, version
+    FROM (
+        SELECT run, configuration, version, number,
+               max(assigned) OVER (PARTITION BY run, configuration) AS assigned_last
+        FROM artdaqdb.versions
+        WHERE visible AND run = ANY(%(runs)s)
+    ) AS shown
+    ORDER BY run, assigned_last DESC, configuration DESC, number DESC
+)
+SELECT run, configuration, version,
+       array_agg(ARRAY[collection, entity, oid] ORDER BY collection COLLATE "C", entity COLLATE "C")
+FROM newest JOIN artdaqdb.documents USING (configuration, version)
+GROUP BY run, configuration, version
+
+-- name: stage_version
+-- Of a version that is shown nothing is touched: then no row comes back.
+INSERT INTO artdaqdb.versions (configuration, version, number, run, assigned)
+VALUES (%(configuration)s, %(version)s, %(number)s, %(run)s, %(assigned)s)
+ON CONFLICT (configuration, version) DO UPDATE SET assigned = excluded.assigned, run = excluded.run
+    WHERE NOT versions.visible
+
+-- name: clear_version
+-- What an earlier try left that was never published.
+DELETE FROM artdaqdb.documents
+WHERE configuration = %(configuration)s AND version = %(version)s
+  AND NOT (SELECT visible FROM artdaqdb.versions WHERE configuration = %(configuration)s AND version = %(version)s)
+
+-- name: stage_document
+INSERT INTO artdaqdb.documents (collection, oid, entity, configuration, version, document)
+VALUES (%(collection)s, %(oid)s, %(entity)s, %(configuration)s, %(version)s, %(document)s)
+
+-- name: publish
+UPDATE artdaqdb.versions SET visible = true
+WHERE configuration = %(configuration)s AND version = %(version)s AND assigned = %(assigned)s AND NOT visible
+
+-- name: published
+SELECT visible FROM artdaqdb.versions
+WHERE configuration = %(configuration)s AND version = %(version)s AND assigned = %(assigned)s
+
+-- name: documents
+SELECT collection, oid, document FROM artdaqdb.documents
+WHERE configuration = %(configuration)s AND oid = ANY(%(oids)s)
