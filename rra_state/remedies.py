@@ -8,8 +8,8 @@ _REMEDIES = {
     "RecordError": "Mend the record as the reason says, then retry.",
     "FhiclError": "Mend the file at the line named, or allow on_bad_file: keep_text, then retry.",
     "BlobError": "Look at what artdaqDB holds of the run, then retry.",
-    "Conflict": "UconDB holds other content under this run. Compare both; to accept what is there,"
-    " --recover-migrate-state.",
+    "Conflict": "UconDB holds other content under this run. Compare both, and accept what is there with"
+    " --recover-migrate-state, or remove it there and retry.",
     "VerificationError": "What was read back differs. --compare-state tells which store is off; then retry.",
     "WorkerLost": "A worker process died on it twice: look for lack of memory in the system's log, then retry.",
     "LostFromIndex": "artdaqDB's index lost the run and its record is gone: look in UconDB, and --rebuild-index.",

@@ -114,7 +114,9 @@ def _judgement(catalog: Catalog, status: Status) -> dict[str, Any]:
 
 
 def _tables(catalog: Catalog, status: Status) -> dict[str, Any]:
-    reasons, gaps = data.reasons(catalog), sorted(catalogs.gaps(catalog), key=lambda gap: (-gap.runs, gap.first))
+    reasons = data.reasons(catalog)
+    # First what can be archived and is not; numbers that no record has are rarely a mistake.
+    gaps = sorted(catalogs.gaps(catalog), key=lambda gap: (gap.place == "filesystem", -gap.runs, gap.first))
     comparison = compare.compare(status)
     return {
         "reasons": reasons[:MOST_ROWS],

@@ -7,6 +7,7 @@
   const DRAWN = [FAILED, WAITING, OPEN, ARCHIVED];
   const BLOCKS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000, 1000000];
   const TOP = 5;  // room above the first row for its label
+  const FEWEST = 50;  // runs that a closer look shows at least
   const OLD_AFTER_MINUTES = 60;
 
   const find = (id) => document.getElementById(id);
@@ -156,7 +157,7 @@
         const room = Math.floor((width - margin) / smallest);
         const wide = [100, 50, 40, 25, 20, 10].find((each) => each <= room) ?? 5;
         const across = total <= 120 ? ([25, 20].find((each) => each * 18 <= width - margin) ?? 10) : wide;
-        const start = Math.floor(this.first / (block * across)) * block * across;
+        const start = this.most === 1 ? this.first : Math.floor(this.first / (block * across)) * block * across;
         const rows = Math.ceil((this.last + 1 - start) / (block * across));
         const pitch = Math.min(total <= 1000 ? 27 : 22, (width - margin) / across);
         Object.assign(this, { block, across, start, rows, pitch, margin });
@@ -329,7 +330,12 @@
     answer.replaceChildren(strong, rest);
   }
 
+  /** Show these runs one by one; of a few, their neighbours too. */
   function openCloser(first, last) {
+    if (last - first + 1 < FEWEST) {
+      first = Math.max(lowest, Math.floor(first / FEWEST) * FEWEST);
+      last = Math.min(highest, first + FEWEST - 1);
+    }
     closer.hidden = false;
     find("closer-title").textContent = capital(span(first, last));
     near.show(first, last, 1);

@@ -72,7 +72,7 @@ def test_runs_only_seen_in_a_listing_are_told(site: Site) -> None:
     assert marker is not None
     site.tree.marker_path("migrate", 1).write_text(json.dumps(marker | {"verified": False}))
 
-    assert "1 of them were only seen in a listing of UconDB" in words(html(site))
+    assert "1 run in UconDB was only seen in its listing: --verify reads them back" in words(html(site))
 
 
 def test_the_same_fault_of_many_runs_is_one_reason(site: Site) -> None:
