@@ -7,39 +7,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from operator import itemgetter
-from typing import Any
 
-from rra_state import runs
+from rra_state import runs, shelf
 from rra_state.config import Settings
 from rra_state.errors import WorkDirError
 from rra_state.markers import Tree
 from rra_state.outcome import STAGES, Failure, Stage
+from rra_state.shelf import Shelf
 from rra_state.state import Derived
 from rra_state.summary import DAMAGED, NOT_ATTEMPTED, Census, RunState, Summary, derived, seconds, summarize
-
-Column = list[Any]
-
-_KEPT_OF_MARKERS: dict[Stage, tuple[str, ...]] = {
-    "import": ("archived", "verified", "configuration", "version", "start_time", "stop_time", "kept", "skipped"),
-    "migrate": ("archived", "verified", "size", "ucondb_id"),
-}
-"""The keys of a marker that reports show."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shelf:
-    """The markers of one stage, column by column in the order of `runs`; what a marker does not say is None."""
-
-    runs: Sequence[int]
-    columns: Mapping[str, Column]
-
-    def by_run(self, name: str) -> dict[int, Any]:
-        """One column by run."""
-        return dict(zip(self.runs, self.columns[name], strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,31 +84,18 @@ class Catalog:
         return self._since[stage, run]
 
 
-def take(settings: Settings, now: float | None = None) -> Catalog:
-    """Read the tree. now: seconds since 1970. Raises StateFileError, WorkDirError."""
+def take(settings: Settings, now: float | None = None, *, renew: bool = False) -> Catalog:
+    """Read the tree. now: seconds since 1970. renew: renew the copy of the markers, for who holds the archive's lock.
+
+    Raises StateFileError, WorkDirError.
+    """
     census = Census.take(settings, time.time() if now is None else now)
-    damaged: list[str] = []
-    shelves = {stage: _shelf(census, stage, damaged) for stage in STAGES}
+    shelves = {stage: shelf.read(census.planner.tree, stage, census.archived[stage], renew=renew) for stage in STAGES}
+    damaged = [line for each in shelves.values() for line in each.damaged]
     failures = {stage: dict(_failures(census, stage, damaged)) for stage in STAGES}
     states = {stage: derived(census, stage) for stage in STAGES}
     counted = summarize(census, states, failures)
     return Catalog(settings, census, counted, shelves, failures, states, tuple(damaged))
-
-
-def _shelf(census: Census, stage: Stage, damaged: list[str]) -> Shelf:
-    names = _KEPT_OF_MARKERS[stage]
-    found: list[int] = []
-    columns: dict[str, Column] = {name: [] for name in names}
-    appends = [(name, columns[name].append) for name in names]
-    for run, values in census.planner.tree.markers(stage, census.archived[stage]):
-        if isinstance(values, WorkDirError):
-            damaged.append(str(values))
-            values = {}  # noqa: PLW2901 - its row holds nothing
-        found.append(run)
-        for name, append in appends:
-            append(values.get(name))
-    columns["archived"] = [_marked(text) for text in columns["archived"]]
-    return Shelf(found, columns)
 
 
 def _failures(census: Census, stage: Stage, damaged: list[str]) -> Iterator[tuple[int, Failure]]:
@@ -253,11 +220,6 @@ def _day(when: float | None) -> date | None:
 
 
 _EPOCH = date(1970, 1, 1)
-
-
-def _marked(text: object) -> int | None:
-    found = seconds(text)
-    return None if found is None else int(found)
 
 
 def readable(text: str) -> str:

@@ -26,9 +26,9 @@ _WRITTEN = re.compile(rb'(<p id="written">As of )<time datetime="[^"]*">[^<]*</t
 
 
 def write(settings: Settings, path: Path, ended: Ended | None = None) -> None:
-    """Bring the page at `path` up to date, atomically. ended: the cycle that has just ended. Raises OSError.
+    """Bring the page at `path` up to date, atomically; for who holds the archive's lock. Raises OSError.
 
-    What keeps the runs from being told is told in their place.
+    ended: the cycle that has just ended. What keeps the runs from being told is told in their place.
     """
     tree = _fingerprint(settings)
     faulty = ended is not None and ended.fault is not None
@@ -40,10 +40,13 @@ def write(settings: Settings, path: Path, ended: Ended | None = None) -> None:
 
 
 def make(settings: Settings, ended: Ended | None = None, tree: str | None = None) -> str:
-    """The page from the marker tree, without asking a store. tree: its fingerprint, if the page may be kept."""
+    """The page from the marker tree, without asking a store; for who holds the archive's lock.
+
+    tree: its fingerprint, if the page may be kept.
+    """
     cycle = None if ended is None else page.Cycle(told(ended), ended.fault is None)
     try:
-        found = catalog.take(settings)
+        found = catalog.take(settings, renew=True)
         return page.html(found, status.of_tree(found), cycle=cycle, tree=tree)
     except ArchiverError as error:
         return page.unknown(settings, str(error))

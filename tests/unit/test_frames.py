@@ -12,6 +12,7 @@ import pytest
 from rra_state import status
 from rra_state.frames import COLUMNS
 from rra_state.outcome import Failure
+from tests.bench.report import make_tree
 from tests.unit.archive_site import Site
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -208,3 +209,19 @@ def test_the_python_in_the_page_runs_as_written(busy: Site, monkeypatch: pytest.
 
     assert len(blocks) > 0
     assert isinstance(names["runs"], pd.DataFrame)
+
+
+def test_what_it_costs_grows_with_the_number_of_runs_and_no_faster(tmp_path: Path) -> None:
+    def cost(number: int) -> float:
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        settings = make_tree(directory, number).settings
+        began = time.process_time()
+        for frame in FRAMES.values():
+            frame(settings)
+        return time.process_time() - began
+
+    cost(100)  # loads what is loaded once
+    few, many = cost(400), cost(4000)
+
+    assert many < 10 * few + 1
