@@ -82,8 +82,11 @@ def _cycle(settings: Settings, options: argparse.Namespace) -> int:
         + (f" ({result.tally.failed[stage]} failed)" if result.tally.failed[stage] else "")
         for stage in selection.stages
     ]
+    if result.refreshed:
+        parts.append(f"{result.refreshed} changed records again")
     if result.total or result.stopped is None:
-        _log.info("%s in %.1f s", ", ".join(parts) if result.total else "nothing to do", result.seconds)
+        done = ", ".join(parts) if result.total or result.refreshed else "nothing to do"
+        _log.info("%s in %.1f s", done, result.seconds)
     if result.stopped is not None:
         raise result.stopped
     return 0 if result.good else 1
@@ -108,6 +111,9 @@ def _dry_run(settings: Settings, options: argparse.Namespace) -> int:
     ):
         if stage in selection.stages:
             print(f"would {stage} {len(found)} runs: {runs.text(found) or '-'}")
+    again = {each.run for window in windows for each in window.refreshes}
+    if again:
+        print(f"would archive again, since their records changed: {len(again)} runs: {runs.text(again)}")
     waiting = planner.listing.runs - planner.tree.archived("import")
     still = {run for run in waiting if not planner.is_ready(run)}
     print(f"still being written: {len(still)} runs: {runs.text(still) or '-'}")

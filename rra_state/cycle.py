@@ -48,6 +48,7 @@ class Result:
     """What a cycle did. stopped: why it ended early, None if it did not."""
 
     tally: Tally = field(default_factory=Tally)
+    refreshed: int = 0
     problems: int = 0
     stopped: Exception | None = None
     seconds: float = 0.0
@@ -98,6 +99,7 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
     session.update_state(settings)
     for name, reason in planner.ignored():
         log.debug("%s: %s is ignored: %s", settings.source_files.run_records_dir, name, reason)
+    planner.watch.remember(tree)
     windows = list(planner.windows(selection))
     if windows:
         running.announce(tree, windows)
@@ -115,10 +117,27 @@ def _windows(settings: Settings, windows: list[Window], held: Lock, options: Opt
             before = display.begin_window()
             error = child.run(settings, window, held, display, options)
             session.update_state(settings, attempted=display.tried > before, explicit=window.explicit)
+            _tell_refreshes(Tree(settings.app.work_dir), window, result)
             if error is not None:
                 result.stopped = error
                 break
-        result.problems = display.problems
+        result.problems += display.problems
+
+
+def _tell_refreshes(tree: Tree, window: Window, result: Result) -> None:
+    """Tell what became of changed records: their jobs are processes of their own, which nobody listens to."""
+    refreshed = tree.refreshed()
+    for each in window.refreshes:
+        failure = tree.failed_refresh(str(each))
+        if each.fingerprint in refreshed.get(each.run, ()):
+            result.refreshed += 1
+            log.info("run %d: its record has changed; both stores hold it as it is now", each.run)
+            continue
+        result.problems += 1
+        if failure is not None:
+            log.error("%s", failure.message)
+        else:
+            log.error("run %d: its record has changed and could not be archived again; the next cycle tries", each.run)
 
 
 class _Child:
@@ -171,7 +190,8 @@ class _Child:
             return Interrupted(display.stopped or "interrupted")
         if display.stopped:
             return ArchiverError(display.stopped)
-        explained = any(display.tally.failed.values()) or display.postponed
+        # What became of refreshes is told by the tree, see `_tell_refreshes`.
+        explained = any(display.tally.failed.values()) or display.postponed or window.refreshes
         if status != 0 and not explained:
             log.debug("%s", tail.text())
             return ArchiverError(

@@ -38,12 +38,7 @@ def import_runs(numbers: Sequence[int], bench: Bench, known: Mapping[int, Locati
 def _read(run: int, bench: Bench) -> RunDocuments:
     """One record, read whole and converted. Raises RecordError and its kin."""
     files = bench.settings.source_files
-    record = source.read(
-        files.run_records_dir / str(run),
-        run,
-        max_file_bytes=files.max_file_bytes,
-        max_record_bytes=files.max_record_bytes,
-    )
+    record = source.read_record(files, run)
     return convert.convert(record, fhiclize=bench.settings.fhiclize_generate, on_bad_file=files.on_bad_file)
 
 
@@ -58,13 +53,14 @@ def _stage(records: Mapping[int, tuple[RunDocuments, int]], bench: Bench) -> dic
     outcomes = {}
     for (run, (documents, tries)), result in zip(records.items(), results, strict=True):
         if isinstance(result, Staged):
-            outcomes[run] = Outcome(run, facts=_facts(documents, result), staged=result, tries=tries)
+            outcomes[run] = Outcome(run, facts=facts_of(documents, result), staged=result, tries=tries)
         else:
             outcomes[run] = Outcome(run, error=result, tries=tries)
     return outcomes
 
 
-def _facts(documents: RunDocuments, staged: Staged) -> Facts:
+def facts_of(documents: RunDocuments, staged: Staged) -> Facts:
+    """What the import knows of a run for its marker."""
     return Facts(
         verified=True,
         configuration=documents.config_name,

@@ -1,6 +1,7 @@
 """The marker tree: which runs are archived, which failed and why, which are watched. It is the truth about progress.
 
     markers/<stage>/<run>.json   failures/<stage>/<run>.json   watch/<run>   state/<stage>.json
+    markers/refresh/<run>-<fingerprint>.json   failures/refresh/<run>-<fingerprint>.json
 
 Knows names and contents of these files; what they mean for state files and logs is `state.py`'s.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -46,7 +48,7 @@ class Tree:
         for directory in (
             "state",
             "watch",
-            *(f"{kind}/{stage}" for kind in ("markers", "failures") for stage in STAGES),
+            *(f"{kind}/{stage}" for kind in ("markers", "failures") for stage in (*STAGES, "refresh")),
         ):
             with self._writing():
                 fsio.make_directory(self.root / directory)
@@ -121,6 +123,57 @@ class Tree:
         with self._writing():
             fsio.remove_batch(self.failure_path(stage, run) for run in gone)
 
+    # ---- refreshes: the name of one is `<run>-<fingerprint>`, see `watch.Refresh` ----
+
+    def refreshed(self) -> dict[int, set[str]]:
+        """Fingerprints (eight hex characters) that have a refresh marker, by run. One directory listing."""
+        found: dict[int, set[str]] = {}
+        for name in _refresh_names(self.root / "markers" / "refresh"):
+            run, _, fingerprint = name.partition("-")
+            found.setdefault(int(run), set()).add(fingerprint)
+        return found
+
+    def failed_refreshes(self) -> set[str]:
+        """Names of the refreshes with a failure record."""
+        return set(_refresh_names(self.root / "failures" / "refresh"))
+
+    def newest_refresh(self, run: int) -> dict[str, Any] | None:
+        """The refresh marker of the newest blob of a run; None if there is none. Raises WorkDirError."""
+        paths = (self.root / "markers" / "refresh").glob(f"{run}-*{_SUFFIX}")
+        found = [marker for path in paths if (marker := _read(path)) is not None]
+        return max(found, key=lambda marker: marker.get("ucondb_id") or 0, default=None)
+
+    def failed_refresh(self, name: str) -> Failure | None:
+        """The failure record of a refresh; None if there is none or it is damaged."""
+        try:
+            values = _read(self.root / "failures" / "refresh" / f"{name}{_SUFFIX}")
+            return None if values is None else Failure(**values)
+        except (WorkDirError, TypeError):
+            return None
+
+    def write_refresh(self, marker: Marker, name: str) -> None:
+        """Write the marker of a refresh durably, then drop the run's failure records of refreshes; with a stop time
+        the watch ends. Raises WorkDirError.
+        """
+        failures = self.root / "failures" / "refresh"
+        with self._writing():
+            fsio.write_atomic(self.root / "markers" / "refresh" / f"{name}{_SUFFIX}", _encode(marker.mapping()))
+            fsio.remove_batch(failures.glob(f"{marker.run}-*{_SUFFIX}"))
+        if marker.facts.stop_time:
+            self.end_watch([marker.run])
+
+    def write_failed_refresh(self, failure: Failure, name: str) -> None:
+        """Write the failure record of a refresh durably. Raises WorkDirError."""
+        with self._writing():
+            fsio.write_atomic(self.root / "failures" / "refresh" / f"{name}{_SUFFIX}", _encode(asdict(failure)))
+
+    def end_watch(self, numbers: Iterable[int]) -> None:
+        """Watch these runs no more, durably. Raises WorkDirError."""
+        with self._writing():
+            fsio.remove_batch(self.root / "watch" / str(run) for run in numbers)
+
+    # ---- notes ----
+
     def note(self, name: str) -> dict[str, Any] | None:
         """The note `state/<name>.json`; None if there is none or it is damaged: a note only saves work."""
         try:
@@ -180,6 +233,16 @@ def _read_many(directory: Path, chosen: Iterable[int]) -> Iterator[tuple[int, di
         return
     except OSError as error:
         raise _unreadable(directory, error) from error
+
+
+def _refresh_names(directory: Path) -> Iterator[str]:
+    try:
+        names = os.listdir(directory)  # noqa: PTH208 - see _numbers
+    except FileNotFoundError:
+        return
+    for name in names:
+        if re.fullmatch(rf"[1-9][0-9]*-[0-9a-f]{{8}}{re.escape(_SUFFIX)}", name):
+            yield name.removesuffix(_SUFFIX)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -11,9 +11,10 @@ from rra_state import __version__
 from rra_state.errors import ArchiverError
 from rra_state.stores.artdaqdb.base import Staged
 
-Stage = Literal["import", "migrate"]
+Stage = Literal["import", "migrate", "refresh"]
 STAGES: tuple[Stage, ...] = ("import", "migrate")
-PLACES: dict[Stage, str] = {"import": "artdaqDB", "migrate": "UconDB"}
+"""What every run goes through. A refresh comes after both, to few runs, and has neither state file nor log."""
+PLACES: dict[Stage, str] = {"import": "artdaqDB", "migrate": "UconDB", "refresh": "both stores"}
 
 
 @dataclass(frozen=True, slots=True)

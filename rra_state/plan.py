@@ -13,13 +13,14 @@ from functools import cached_property
 from itertools import islice
 from typing import Any, Literal
 
-from rra_state import runs
+from rra_state import runs, watch
 from rra_state.config import Settings
 from rra_state.errors import ConfigError
 from rra_state.markers import Tree
 from rra_state.outcome import STAGES, Stage
 from rra_state.records import source
 from rra_state.state import Keeper, Known, derive
+from rra_state.watch import Look, Refresh
 
 Mode = Literal["full", "incremental", "retry"]
 Order = Literal["oldest", "newest"]
@@ -48,11 +49,12 @@ class Window:
 
     imports: frozenset[int] = frozenset()
     migrations: frozenset[int] = frozenset()
+    refreshes: tuple[Refresh, ...] = ()
     order: Order = "oldest"
     explicit: bool = False
 
     def __len__(self) -> int:
-        return len(self.imports | self.migrations)
+        return len(self.imports | self.migrations) + len(self.refreshes)
 
     def stages(self) -> tuple[tuple[Stage, frozenset[int]], ...]:
         """The runs of each stage."""
@@ -62,7 +64,8 @@ class Window:
         """Marker files to ask Snakemake for: of one stage, or the last one of each run."""
         last = dict.fromkeys(self.imports, "import") if stage in (None, "import") else {}
         last |= dict.fromkeys(self.migrations, "migrate") if stage in (None, "migrate") else {}
-        return [f"markers/{last[run]}/{run}.json" for run in self.sorted(last)]
+        targets = [f"markers/{last[run]}/{run}.json" for run in self.sorted(last)]
+        return targets if stage else [*targets, *(refresh.target for refresh in self.refreshes)]
 
     def sorted(self, chosen: Iterable[int]) -> list[int]:
         """Runs in the order in which they are to be taken."""
@@ -73,6 +76,7 @@ class Window:
         return {
             "import": runs.text(self.imports),
             "migrate": runs.text(self.migrations),
+            "refresh": ",".join(map(str, self.refreshes)),
             "order": self.order,
             "explicit": self.explicit,
         }
@@ -81,7 +85,8 @@ class Window:
     def from_mapping(cls, values: Mapping[str, Any]) -> Window:
         """Inverse of `mapping`."""
         imports, migrations = (frozenset(runs.parse(str(values[stage]))) for stage in STAGES)
-        return cls(imports, migrations, values["order"], bool(values["explicit"]))
+        refreshes = tuple(Refresh.of(name) for name in str(values["refresh"]).split(",") if name)
+        return cls(imports, migrations, refreshes, values["order"], bool(values["explicit"]))
 
 
 @dataclass
@@ -128,9 +133,25 @@ class Planner:
         migrations = frozenset(self._migrations(selection, taken)) if "migrate" in selection.stages else frozenset()
         order = sorted(taken | migrations, key=lambda run: self._rank(run, selection))
         size = self.settings.app.window_size
-        for first in range(0, len(order), size):
+        refreshes = self._refreshes(selection)
+        for first in range(0, max(len(order), len(refreshes[:1])), size):
             part = frozenset(order[first : first + size])
-            yield Window(part & taken, part & migrations, selection.order, selection.explicit)
+            with_it = refreshes if first == 0 else ()
+            yield Window(part & taken, part & migrations, with_it, selection.order, selection.explicit)
+
+    @cached_property
+    def watch(self) -> Look:
+        """The archived runs whose record may have changed. Raises SourceUnreadable."""
+        return watch.look(self.settings, self.tree, self.is_ready)
+
+    def _refreshes(self, selection: Selection) -> tuple[Refresh, ...]:
+        """Changed records to archive again. One that failed before waits for a full cycle, as any other failure."""
+        if selection.stages != STAGES or selection.mode == "retry":
+            return ()
+        wanted = {each for each in self.watch.changed if selection.only is None or each.run in selection.only}
+        if selection.mode == "incremental" and wanted:
+            wanted -= {Refresh.of(name) for name in self.tree.failed_refreshes()}
+        return tuple(sorted(wanted))
 
     def not_found(self, selection: Selection) -> set[int]:
         """Runs the operator named that are neither on disk nor in artdaqDB."""
@@ -188,5 +209,5 @@ def current(settings: Settings, config: Mapping[str, Any]) -> Window:
         return next(Planner(settings).windows(Selection()), Window())
     try:
         return Window.from_mapping(given)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ConfigError(f"{WINDOW_KEY} is for the command line's own use", hint="leave it out") from error

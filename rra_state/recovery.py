@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from rra_state import fsio, runs
 from rra_state.config import Settings
@@ -236,13 +237,18 @@ def _make_markers(tree: Tree, stage: Stage, places: Places) -> None:
 
 
 def _agrees(tree: Tree, stage: Stage, run: int, facts: Facts) -> bool:
-    """Whether the marker of a run is sound and names what the store holds."""
+    """Whether the marker of a run, or that of its last refresh, is sound and names what the store holds."""
     try:
         marker = tree.marker(stage, run) or {}
+        if (marker.get("run"), marker.get("stage")) != (run, stage):
+            return False
+        return _names(marker, stage, facts) or _names(tree.newest_refresh(run) or {}, stage, facts)
     except WorkDirError:
         return False
-    same = (getattr(facts, name) in (None, marker.get(name)) for name in _IDENTITY[stage])
-    return (marker.get("run"), marker.get("stage")) == (run, stage) and all(same)
+
+
+def _names(marker: Mapping[str, Any], stage: Stage, facts: Facts) -> bool:
+    return all(getattr(facts, name) in (None, marker.get(name)) for name in _IDENTITY[stage])
 
 
 def _outdated_failures(tree: Tree, stage: Stage, archived: Set[int], attempted: int) -> set[int]:

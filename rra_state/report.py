@@ -213,6 +213,10 @@ def _kept(status: Status) -> Iterator[str]:
     if status.watched:
         yield from _heading("Archived without a stop time")
         yield some(status.watched)
+    if status.outdated:
+        yield from _heading("Changed since, and not archived again")
+        for failure in status.outdated:
+            yield f"{failure.message} [{failure.kind}, {count(failure.attempts, 'attempt')}, last {failure.last}]"
     if status.damaged:
         yield from _heading("Damaged")
         yield from status.damaged

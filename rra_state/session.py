@@ -99,7 +99,8 @@ def begin(mapping: dict[str, Any], files: Sequence[str | Path], arguments: Seque
     except ArchiverError as error:
         print(error, file=sys.stderr)  # noqa: T201 - logging may not be set up yet
         sys.exit(1)
-    _session = Session(settings, window, held, bool(mapping.get(VALIDATE_KEY)))
+    tried = bool(window.imports or window.migrations)
+    _session = Session(settings, window, held, bool(mapping.get(VALIDATE_KEY)), tried=tried)
     mapping.clear()  # Snakemake would copy it, passwords included, into the preamble of every script
     return _session
 

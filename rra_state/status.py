@@ -73,6 +73,7 @@ class Status:
     """Everything a report needs.
 
     open: runs on disk whose record is still being written. watched: archived before they had a stop time.
+    outdated: why records that changed since could not be archived again.
     kept: per run the files kept as text, with the reason; skipped: likewise what of a record is not archived.
     damaged: what is wrong with markers and failure records that cannot be read. asked: whether the places themselves
     were asked, or only the marker tree.
@@ -86,6 +87,7 @@ class Status:
     skipped: dict[int, dict[str, str]] = field(default_factory=dict)
     ignored: tuple[tuple[str, str], ...] = ()
     watched: frozenset[int] = frozenset()
+    outdated: tuple[Failure, ...] = ()
     damaged: tuple[str, ...] = ()
     asked: bool = True
 
@@ -109,6 +111,7 @@ class Status:
         proven = set(self.complete & self.place("artdaqDB").runs)
         for progress in self.progress:
             proven &= progress.archived - set(progress.log)
+        proven -= {failure.run for failure in self.outdated}
         return set(self.complete & self.place("UconDB").runs) - proven
 
 
@@ -204,6 +207,11 @@ def of_tree(found: Catalog) -> Status:
         skipped={run: files for run, files in imported.by_run("skipped").items() if files},
         ignored=() if census.source_error else tuple(census.planner.ignored()),
         watched=frozenset(found.tree.watched()),
+        outdated=tuple(
+            failure
+            for name in sorted(found.tree.failed_refreshes())
+            if (failure := found.tree.failed_refresh(name)) is not None
+        ),
         damaged=found.damaged,
         asked=False,
     )

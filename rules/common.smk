@@ -2,10 +2,12 @@
 
 wildcard_constraints:
     run="[1-9][0-9]*",
+    fingerprint="[0-9a-f]{8}",
 
 
 localrules:
     all,
     import_all,
     migrate_all,
+    refresh_run,
     report,

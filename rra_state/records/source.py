@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Protocol
 
 from rra_state import runs
 from rra_state.errors import RecordChanged, RecordError, SourceUnreadable
@@ -135,6 +136,46 @@ def read(
             raise place.fault(f"{facts.NAME} {reason}", "put the file back")
     known = facts.read(next(file.data for file in files if file.name == facts.NAME))
     return Record(run, files, skipped, fingerprint(files), _text(known.start_time), _text(known.stop_time))
+
+
+class Limits(Protocol):
+    """The section `source_files`, as far as it is about reading."""
+
+    @property
+    def run_records_dir(self) -> Path:
+        """Directory with one sub directory per run."""
+
+    @property
+    def max_file_bytes(self) -> int:
+        """A larger file fails its run."""
+
+    @property
+    def max_record_bytes(self) -> int:
+        """A larger record fails its run."""
+
+
+def read_record(limits: Limits, run: int) -> Record:
+    """The record of a run at its configured place; see `read`."""
+    return read(
+        limits.run_records_dir / str(run),
+        run,
+        max_file_bytes=limits.max_file_bytes,
+        max_record_bytes=limits.max_record_bytes,
+    )
+
+
+def signature(directory: Path, run: int) -> str | None:
+    """Differs once anything in a record was written, renamed or replaced; no file is opened. None: it cannot be listed.
+
+    Raises SourceUnreadable if the directory of all records is at fault.
+    """
+    try:
+        with _open(directory, run) as place:
+            found, skipped = _inventory(place)
+    except RecordError:
+        return None
+    names = [f"{name!a} {entry}" for name, entry in sorted(found.items())] + [str(entry) for entry in skipped]
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
 
 def fingerprint(files: tuple[SourceFile, ...]) -> str:

@@ -217,10 +217,10 @@ class UconDB:
         if current is None:
             raise Conflict(f"{self.name}: the version to replace is gone", run=run, hint=_TO_ACCEPT)
         content, version = current
-        if override_of is not None and (version.id, version.adler32) == (override_of.id, override_of.adler32):
-            return None
         if self._same(content, blob):
             return Stored(version, already=True, content=content)
+        if override_of is not None and (version.id, version.adler32) == (override_of.id, override_of.adler32):
+            return None
         raise Conflict(
             f"{self.name}: holds other content under this key ({version.size} bytes, version {version.id}; "
             f"this record gives {len(blob)} bytes); nothing was changed",

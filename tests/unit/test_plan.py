@@ -10,6 +10,7 @@ import pytest
 from rra_state import plan
 from rra_state.errors import ConfigError, SourceUnreadable, UsageError
 from rra_state.plan import WINDOW_KEY, Planner, Selection, Window
+from rra_state.watch import Refresh
 from tests.unit.archive_site import Site
 
 FULL, INCREMENTAL, RETRY = Selection(), Selection(mode="incremental"), Selection(mode="retry")
@@ -276,16 +277,27 @@ def test_entries_that_are_no_runs_are_told_with_the_reason(site: Site) -> None:
 
 
 def test_a_window_survives_the_way_through_snakemakes_config() -> None:
-    window = Window(frozenset({1, 2, 3, 9}), frozenset({2, 5}), "newest", explicit=True)
+    window = Window(
+        frozenset({1, 2, 3, 9}),
+        frozenset({2, 5}),
+        (Refresh(7, "1f2e3d4c"), Refresh(8, "0a0b0c0d")),
+        "newest",
+        explicit=True,
+    )
 
     assert Window.from_mapping(window.mapping()) == window
     assert Window.from_mapping(Window().mapping()) == Window()
 
 
 def test_only_the_last_marker_of_a_run_is_asked_for() -> None:
-    window = Window(frozenset({1, 2}), frozenset({2, 3}))
+    window = Window(frozenset({1, 2}), frozenset({2, 3}), (Refresh(7, "1f2e3d4c"),))
 
-    assert window.targets() == ["markers/import/1.json", "markers/migrate/2.json", "markers/migrate/3.json"]
+    assert window.targets() == [
+        "markers/import/1.json",
+        "markers/migrate/2.json",
+        "markers/migrate/3.json",
+        "markers/refresh/7-1f2e3d4c.json",
+    ]
     assert window.targets("import") == ["markers/import/1.json", "markers/import/2.json"]
     assert window.targets("migrate") == ["markers/migrate/2.json", "markers/migrate/3.json"]
 

@@ -1,0 +1,100 @@
+"""Refresh: a record that changed after its run was archived becomes a new version in both stores, once.
+
+One run at a time, in a process of its own. The old versions stay, and so do the first markers. Source: DESIGN sections
+3 and 5.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import zlib
+from dataclasses import replace
+from typing import Any
+
+from rra_state import config, log, telling
+from rra_state.config import Settings
+from rra_state.errors import ArchiverError, Conflict, RecordChanged
+from rra_state.import_stage import facts_of
+from rra_state.markers import Tree
+from rra_state.outcome import Failure, Marker, Outcome
+from rra_state.records import blob, convert, source
+from rra_state.retry import attempt
+from rra_state.stores.artdaqdb.base import Location, Staged
+from rra_state.stores.ucondb import Version
+from rra_state.watch import Refresh, newest_marker
+from rra_state.worker import Bench
+
+
+def refresh_run(wanted: Refresh, bench: Bench, tree: Tree) -> Outcome:
+    """Archive the changed record, and write its marker last. Never raises for a fault of the run."""
+    try:
+        outcome = Outcome(wanted.run, facts=_archive(wanted, bench, tree))
+    except ArchiverError as error:
+        outcome = Outcome(wanted.run, error=error, tries=error.tries)
+    if outcome.facts is not None:
+        tree.write_refresh(Marker.of("refresh", wanted.run, outcome.facts), str(wanted))
+    elif not outcome.untried:
+        tree.write_failed_refresh(Failure.of("refresh", outcome, tree.failed_refresh(str(wanted))), str(wanted))
+    return outcome
+
+
+def _archive(wanted: Refresh, bench: Bench, tree: Tree) -> Any:
+    """Documents, index, blob, in this order: what was done of it before a crash is found done."""
+    settings, run = bench.settings, wanted.run
+    record = source.read_record(settings.source_files, run)
+    if not record.fingerprint.startswith(wanted.fingerprint):
+        raise RecordChanged("changed again before it was read", run=run)
+    documents = convert.convert(
+        record, fhiclize=settings.fhiclize_generate, on_bad_file=settings.source_files.on_bad_file
+    )
+    replaced = _version_to_replace(newest_marker(tree, run), run)
+    store = bench.artdaqdb
+    [staged] = store.stage([documents], store.locate([run]))
+    if not isinstance(staged, Staged):
+        raise staged
+    store.publish([staged])
+    location: Location = store.locate([run])[run]
+    export, _ = attempt(lambda: store.export(location), **bench.retrying)
+    content = blob.pack(run, export.files)
+    stored, _ = attempt(lambda: bench.ucondb.put(run, content, override_of=replaced), **bench.retrying)
+    return replace(
+        facts_of(documents, staged),
+        version=export.version,
+        size=stored.version.size,
+        adler32=zlib.adler32(stored.content),
+        sha256=hashlib.sha256(stored.content).hexdigest(),
+        ucondb_id=stored.version.id,
+        ucondb_data_key=stored.version.data_key,
+    )
+
+
+def _version_to_replace(marker: dict[str, Any], run: int) -> Version:
+    """The blob that our last marker tells of; only that one is replaced. Raises Conflict if it tells of none."""
+    try:
+        identity, adler32, size = (int(marker[name]) for name in ("ucondb_id", "adler32", "size"))
+        return Version(run, identity, str(marker["ucondb_data_key"]), adler32, size, tr=0.0)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Conflict(
+            "its marker does not say which blob in UconDB is ours",
+            run=run,
+            hint="--recover-migrate-state, then a full cycle",
+        ) from error
+
+
+def run_job(snakemake: Any) -> None:
+    """Do what the job of a Snakemake rule asks for; end with exit status 1 if it failed."""
+    wanted = Refresh(int(snakemake.wildcards.run), snakemake.wildcards.fingerprint)
+    try:
+        settings: Settings = config.load(snakemake.params.config)
+        log.setup(settings.app)
+        tree = Tree(settings.app.work_dir)
+        tree.prepare()
+        outcome = refresh_run(wanted, Bench(settings), tree)
+    except ArchiverError as error:
+        sys.exit(str(error))
+    for level, text in telling.lines("refresh", outcome):
+        telling.log.log(level, "%s", text)
+    if outcome.untried:
+        sys.exit(str(outcome.error))
+    sys.exit(0 if outcome.archived else 1)

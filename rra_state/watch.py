@@ -1,0 +1,106 @@
+"""Archived runs whose record had no stop time yet: which of them have a record that changed since. Only reads.
+
+A look costs a listing of each watched record; it is read only if that differs from what the last look saw. Every
+change is archived once, as a new version in both stores, and told by `markers/refresh/<run>-<fingerprint>.json`.
+Source: DESIGN section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rra_state.config import Settings
+from rra_state.errors import ArchiverError
+from rra_state.markers import Tree
+from rra_state.records import source
+
+NOTE = "watch"
+"""Name of the note with what the last look saw: `state/watch.json`, a signature per run."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Refresh:
+    """A record that is to be archived again. fingerprint: the first eight hex characters of the changed record's."""
+
+    run: int
+    fingerprint: str
+
+    @classmethod
+    def of(cls, text: str) -> Refresh:
+        """Inverse of `str`. Raises ValueError."""
+        run, _, fingerprint = text.partition("-")
+        return cls(int(run), fingerprint)
+
+    def __str__(self) -> str:
+        """`7027-1f2e3d4c`, the name of its marker."""
+        return f"{self.run}-{self.fingerprint}"
+
+    @property
+    def target(self) -> str:
+        """Its marker, for Snakemake."""
+        return f"markers/refresh/{self}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at the watched records found.
+
+    changed: records to archive again. unchanged: by run, as text, the signature of records that are as archived.
+    ended: runs that are archived with their stop time by now, and need no watch any more.
+    """
+
+    changed: tuple[Refresh, ...] = ()
+    unchanged: tuple[tuple[str, str], ...] = ()
+    ended: frozenset[int] = frozenset()
+
+    def remember(self, tree: Tree) -> None:
+        """Save the next look the work of this one. Raises WorkDirError."""
+        seen = dict(self.unchanged)
+        if seen != (tree.note(NOTE) or {}):
+            tree.write_note(NOTE, seen)
+        tree.end_watch(self.ended)
+
+
+def look(settings: Settings, tree: Tree, is_ready: Callable[[int], bool]) -> Look:
+    """Look at every watched run that is in both stores. Raises WorkDirError, SourceUnreadable."""
+    watched = tree.watched()
+    if not watched:
+        return Look()
+    archived, refreshed = tree.archived("migrate"), tree.refreshed()
+    seen = tree.note(NOTE) or {}
+    changed: list[Refresh] = []
+    unchanged: dict[str, str] = {}
+    ended: set[int] = set()
+    for run in sorted(watched & archived):
+        newest = newest_marker(tree, run)
+        if newest.get("stop_time"):
+            ended.add(run)
+            continue
+        signature = source.signature(settings.source_files.run_records_dir / str(run), run)
+        if signature is None or signature == seen.get(str(run)):
+            unchanged.update({str(run): signature} if signature else {})
+        elif is_ready(run):
+            fingerprint = _fingerprint(settings, run)
+            if fingerprint == newest.get("fingerprint"):
+                unchanged[str(run)] = signature
+            elif fingerprint is not None and fingerprint[:8] not in refreshed.get(run, ()):
+                changed.append(Refresh(run, fingerprint[:8]))
+    return Look(tuple(changed), tuple(unchanged.items()), frozenset(ended))
+
+
+def newest_marker(tree: Tree, run: int) -> dict[str, Any]:
+    """What was archived last of a run: the marker of its newest blob, be it of a refresh or of its migration."""
+    found = (tree.marker("migrate", run) or {}, tree.newest_refresh(run) or {})
+    return max(found, key=lambda marker: marker.get("ucondb_id") or 0)
+
+
+def _fingerprint(settings: Settings, run: int) -> str | None:
+    """The record's fingerprint now; None if it cannot be read: what is archived of it stays the best there is."""
+    try:
+        return source.read_record(settings.source_files, run).fingerprint
+    except ArchiverError as error:
+        if error.stops_cycle:
+            raise
+        return None

@@ -1,0 +1,207 @@
+"""A run that was archived without a stop time, and whose record changed later."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+
+from rra_state.records import blob
+from rra_state.stores.ucondb import UconDB
+from tests.acceptance.site import Site
+from tests.acceptance.test_faults import wait_until
+
+STOP = b"\nDAQInterface stop time: Thu Oct 17 18:50:25 UTC 2024\n"
+
+
+def without_stop_time(site: Site, run: int) -> None:
+    """Leave a run as a DAQ does that died, or is still taking data."""
+    edit(site, run, lambda text: text[: text.index(b"\nDAQInterface stop time")])
+
+
+def stop(site: Site, run: int) -> None:
+    """Append the stop time, as the DAQ does."""
+    edit(site, run, lambda text: text + STOP)
+
+
+def edit(site: Site, run: int, change: object, name: str = "metadata.txt") -> None:
+    path = site.records / str(run) / name
+    path.chmod(0o644)
+    text = path.read_bytes()
+    assert callable(change)
+    path.write_bytes(change(text))
+    path.chmod(0o444)
+
+
+def versions(site: Site, run: int) -> tuple[str, int]:
+    """The newest version in artdaqDB, and how many versions UconDB has of all runs."""
+    return site.archive.locate([run])[run].version.partition("/")[2], site.versions()
+
+
+def refresh_markers(site: Site) -> list[dict[str, object]]:
+    return [json.loads(path.read_text()) for path in sorted((site.work / "markers" / "refresh").glob("*.json"))]
+
+
+@pytest.fixture
+def watched(site: Site) -> Site:
+    """Three runs in both stores, of which run 2 had no stop time."""
+    site.make(3)
+    without_stop_time(site, 2)
+    site.archive_runs()
+    return site
+
+
+def everything(site: Site) -> dict[str, bytes]:
+    """The first markers of all runs."""
+    paths = [*site.work.glob("markers/import/*.json"), *site.work.glob("markers/migrate/*.json")]
+    return {str(path): path.read_bytes() for path in paths}
+
+
+def test_a_stop_time_that_came_later_is_a_new_version_in_both_stores_once(watched: Site) -> None:
+    first, name = everything(watched), watched.archive.locate([2])[2].version.partition("/")[2]
+    stop(watched, 2)
+
+    done = watched.archive_runs("--incremental")
+
+    assert "run 2: its record has changed; both stores hold it as it is now" in done.stderr
+    assert versions(watched, 2) == (f"{name}v1", 4)
+    content = watched.blobs()["2"]
+    assert b"Packed on Oct 17 18:50 UTC" in content
+    assert blob.unpack(content).files == watched.archive.export(watched.archive.locate([2])[2]).files
+    [marker] = refresh_markers(watched)
+    assert (marker["run"], marker["stage"], marker["verified"]) == (2, "refresh", True)
+    assert marker["stop_time"] == "Thu Oct 17 18:50:25 UTC 2024"
+    assert everything(watched) == first
+    puts = watched.ucondb.stats()["puts"]
+    assert "nothing to do" in watched.archive_runs("--incremental").stderr
+    assert (watched.ucondb.stats()["puts"], versions(watched, 2)) == (puts, (f"{name}v1", 4))
+    assert not list((watched.work / "watch").iterdir())
+
+
+def test_a_stop_time_appended_while_the_import_reads_is_not_missed(site: Site) -> None:
+    site.make(120)
+    for run in range(1, 121):
+        without_stop_time(site, run)
+    cycle = site.start(site.command())
+    wait_until(lambda: len(site.markers("import")) >= 10)
+
+    for run in range(1, 121):
+        stop(site, run)
+    output, _ = cycle.communicate(timeout=90)
+
+    assert cycle.returncode in (0, 1), output
+    site.archive_runs("--incremental", status=None)
+    site.archive_runs("--incremental")
+    contents = site.blobs()
+    assert len(contents) == 120
+    assert all(b"stop_time" in contents[str(run)] for run in range(1, 121))
+    assert "nothing to do" in site.archive_runs("--incremental").stderr
+
+
+def test_a_record_that_did_not_change_is_not_archived_again(watched: Site) -> None:
+    os.utime(watched.records / "2" / "metadata.txt")
+
+    done = watched.archive_runs("--incremental")
+
+    assert "nothing to do" in done.stderr
+    assert refresh_markers(watched) == []
+
+
+def test_a_change_without_a_stop_time_is_archived_and_the_watch_goes_on(watched: Site) -> None:
+    edit(watched, 2, lambda text: text + b"\nTotal events: 7\n")
+    watched.archive_runs("--incremental")
+    stop(watched, 2)
+
+    watched.archive_runs("--incremental")
+
+    assert versions(watched, 2)[0].endswith("v2")
+    assert versions(watched, 2)[1] == 5
+    assert len(refresh_markers(watched)) == 2
+
+
+def test_a_blob_that_somebody_replaced_is_left_alone_and_told(watched: Site) -> None:
+    ucondb = UconDB(watched.ucondb.settings())
+    ucondb.put(2, b"what somebody else thinks run 2 was", override_of=ucondb.versions()[2])
+    stop(watched, 2)
+
+    first = watched.archive_runs("--incremental", status=1)
+    second = watched.archive_runs("--incremental")
+
+    assert "holds other content under this key" in first.stderr
+    assert watched.versions() == 4
+    assert watched.blobs()["2"] == b"what somebody else thinks run 2 was"
+    assert "nothing to do" in second.stderr
+    report = watched.archive_runs("--report-status").stdout
+    assert "Changed since, and not archived again" in report
+    assert "NOT SURE" in report
+    assert "holds other content under this key" in watched.archive_runs(status=1).stderr
+
+
+def test_a_store_that_is_away_postpones_a_refresh(watched: Site) -> None:
+    stop(watched, 2)
+    watched.ucondb.stop()
+
+    away = watched.archive_runs("--incremental", status=1)
+
+    assert "could not be archived again; the next cycle tries" in away.stderr
+    assert not list((watched.work / "failures").glob("*/*"))
+    watched.ucondb.start()
+    watched.archive_runs("--incremental")
+    assert versions(watched, 2)[1] == 4
+
+
+def test_a_refresh_that_is_killed_is_completed_without_a_third_version(watched: Site) -> None:
+    stop(watched, 2)
+    for pause in (0.9, 1.2, 1.5, 1.8, 2.1):
+        cycle = watched.start(watched.command("--incremental"))
+        try:
+            cycle.wait(pause)
+        except Exception:
+            os.killpg(cycle.pid, signal.SIGKILL)
+        cycle.communicate(timeout=30)
+
+    watched.archive_runs("--incremental", status=None)
+
+    assert versions(watched, 2)[0].endswith("v1")
+    assert versions(watched, 2)[1] == 4
+    assert len(refresh_markers(watched)) == 1
+
+
+def test_recovery_leaves_the_first_markers_of_a_refreshed_run_alone(watched: Site) -> None:
+    stop(watched, 2)
+    watched.archive_runs()
+    before = everything(watched)
+
+    watched.archive_runs("--recover-import-state", "--recover-migrate-state")
+
+    assert everything(watched) == before
+    puts = watched.ucondb.stats()["puts"]
+    watched.archive_runs()
+    assert watched.ucondb.stats()["puts"] == puts
+
+
+def test_the_dry_run_tells_what_has_changed_and_named_runs_are_refreshed(watched: Site) -> None:
+    stop(watched, 2)
+
+    dry = watched.archive_runs("--dry-run")
+
+    assert "would archive again, since their records changed: 1 runs: 2" in dry.stdout
+    assert "nothing to do" in watched.archive_runs("--runs", "1").stderr
+    watched.archive_runs("--runs", "2")
+    assert versions(watched, 2)[1] == 4
+
+
+@pytest.mark.parametrize("arguments", [(), ("--executor", "local", "--cores", "2")], ids=["executor", "local"])
+def test_a_plain_snakemake_call_refreshes_with_and_without_the_executor(
+    watched: Site, arguments: tuple[str, ...]
+) -> None:
+    stop(watched, 2)
+    watched.snakemake("-n", *arguments)
+    assert versions(watched, 2)[1] == 3
+
+    watched.snakemake(*arguments)
+
+    assert versions(watched, 2)[1] == 4
+    assert len(refresh_markers(watched)) == 1

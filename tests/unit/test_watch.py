@@ -1,0 +1,159 @@
+"""Which archived runs have a record that changed: what is looked at, and what is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from rra_state.errors import Conflict
+from rra_state.outcome import Facts, Failure, Marker, Outcome
+from rra_state.plan import Planner, Selection
+from rra_state.records import source
+from rra_state.watch import NOTE, Look, Refresh
+from tests.unit.archive_site import STOP, Site
+
+LATER = "\nTotal events: 7\n"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def archived(site: Site, *runs: int, identity: int = 1) -> None:
+    """Runs that were archived before they had a stop time; their DAQ died two hours ago."""
+    site.record(*runs, ended=False, age=7200)
+    for run in runs:
+        fingerprint = source.read_record(site.settings.source_files, run).fingerprint
+        facts = Facts(verified=True, fingerprint=fingerprint, ucondb_id=identity)
+        site.tree.write_markers([Marker.of("import", run, facts)], watch=[run])
+        site.tree.write_markers([Marker.of("migrate", run, facts)])
+
+
+def append(site: Site, run: int, text: str) -> None:
+    metadata = site.records / str(run) / "metadata.txt"
+    metadata.write_text(metadata.read_text() + text)
+
+
+def look(site: Site) -> Look:
+    return Planner(site.settings).watch
+
+
+def refreshed(site: Site, run: int, *, stop_time: str | None) -> None:
+    """The marker of a refresh of the record as it is now."""
+    fingerprint = source.read_record(site.settings.source_files, run).fingerprint
+    facts = Facts(verified=True, fingerprint=fingerprint, ucondb_id=99, stop_time=stop_time)
+    site.tree.write_refresh(Marker.of("refresh", run, facts), f"{run}-{fingerprint[:8]}")
+
+
+def test_a_record_that_got_its_stop_time_is_to_be_archived_again(site: Site) -> None:
+    archived(site, 1, 2)
+    append(site, 2, STOP)
+
+    [changed] = look(site).changed
+
+    assert changed.run == 2
+    assert source.read_record(site.settings.source_files, 2).fingerprint.startswith(changed.fingerprint)
+
+
+def test_a_record_that_is_being_written_again_waits_until_it_has_settled(site: Site) -> None:
+    archived(site, 1)
+    append(site, 1, LATER)
+
+    assert look(site).changed == ()
+
+
+def test_a_record_seen_unchanged_is_not_read_again(site: Site) -> None:
+    archived(site, *range(1, 21))
+    look(site).remember(site.tree)
+
+    with mock.patch.object(source, "read", wraps=source.read) as read:
+        found = look(site)
+
+    assert found.changed == ()
+    assert len(found.unchanged) == 20
+    assert read.call_count == 0
+
+
+def test_only_what_changed_since_the_last_look_is_read(site: Site) -> None:
+    archived(site, *range(1, 21))
+    look(site).remember(site.tree)
+    append(site, 7, STOP)
+
+    with mock.patch.object(source, "read", wraps=source.read) as read:
+        found = look(site)
+
+    assert [each.run for each in found.changed] == [7]
+    assert read.call_count == 1
+
+
+def test_a_run_that_is_not_in_both_stores_is_not_looked_at(site: Site) -> None:
+    site.record(1, ended=False, age=7200)
+    site.tree.write_markers([Marker.of("import", 1, Facts(verified=True))], watch=[1])
+    append(site, 1, STOP)
+
+    assert look(site) == Look()
+
+
+def test_a_change_is_archived_once(site: Site) -> None:
+    archived(site, 1)
+    append(site, 1, STOP)
+    refreshed(site, 1, stop_time="Thu Oct 17 10:08:25 UTC 2024")
+
+    assert look(site).changed == ()
+    assert site.tree.watched() == set()
+
+
+def test_a_watch_that_a_crash_left_behind_ends(site: Site) -> None:
+    archived(site, 1)
+    append(site, 1, STOP)
+    refreshed(site, 1, stop_time="Thu Oct 17 10:08:25 UTC 2024")
+    (site.tree.root / "watch" / "1").touch()
+
+    look(site).remember(site.tree)
+
+    assert site.tree.watched() == set()
+
+
+def test_a_record_that_vanished_or_cannot_be_read_keeps_what_is_archived_of_it(site: Site) -> None:
+    archived(site, 1, 2, 3)
+    (site.records / "2" / "metadata.txt").unlink()
+    (site.records / "3" / "metadata.txt").unlink()
+    (site.records / "3").rmdir()
+
+    assert look(site).changed == ()
+    assert site.tree.watched() == {1, 2, 3}
+
+
+def test_a_damaged_note_costs_only_time(site: Site) -> None:
+    archived(site, 1)
+    (site.tree.root / "state" / f"{NOTE}.json").write_text("{corrupted")
+
+    assert look(site).changed == ()
+
+
+def test_a_refresh_that_failed_waits_for_a_full_cycle_or_its_name(site: Site) -> None:
+    archived(site, 1)
+    append(site, 1, STOP)
+    [changed] = look(site).changed
+    failure = Failure.of("refresh", Outcome(1, error=Conflict(run=1)), None)
+    site.tree.write_failed_refresh(failure, str(changed))
+
+    taken = {
+        name: [window.refreshes for window in Planner(site.settings).windows(selection)]
+        for name, selection in (
+            ("incremental", Selection(mode="incremental")),
+            ("full", Selection()),
+            ("named", Selection(only=frozenset({1}))),
+            ("import only", Selection(stages=("import",))),
+        )
+    }
+
+    assert taken == {"incremental": [], "full": [(changed,)], "named": [(changed,)], "import only": []}
+
+
+def test_the_name_of_a_refresh_is_that_of_its_marker() -> None:
+    assert str(Refresh.of("7027-1f2e3d4c")) == "7027-1f2e3d4c"
+    assert Refresh(7027, "1f2e3d4c").target == "markers/refresh/7027-1f2e3d4c.json"
