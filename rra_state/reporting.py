@@ -57,9 +57,9 @@ def _report(found: Catalog, looked: Status, compared: Comparison | None, request
 
     part = report.Part(request.since, request.stage)
     if request.format == "html":
-        from rra_state import page  # noqa: PLC0415 - the template engine is for those who want a page
+        from rra_state.page import render  # noqa: PLC0415 - the template engine is for those who want a page
 
-        out.write(page.html(found, looked))
+        out.write(render.html(found, looked))
     elif request.format == "text":
         text = report.text(looked, found, part)
         if out.isatty():

@@ -11,12 +11,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from rra_state import __version__, catalog, fsio, page, status
+from rra_state import __version__, fsio
 from rra_state.config import Settings
 from rra_state.errors import ArchiverError
 from rra_state.history import Ended
 from rra_state.markers import Tree
 from rra_state.outcome import PLACES, STAGES
+from rra_state.page import words
 
 LONGEST_SECONDS = 3600
 """At least so often the page is made anew: ages and days go on although nothing changes."""
@@ -44,12 +45,15 @@ def make(settings: Settings, ended: Ended | None = None, tree: str | None = None
 
     tree: its fingerprint, if the page may be kept.
     """
-    cycle = None if ended is None else page.Cycle(told(ended), ended.fault is None)
+    from rra_state import catalog, status  # noqa: PLC0415 - a cycle that changes nothing does without
+    from rra_state.page import render  # noqa: PLC0415 - the same
+
+    cycle = None if ended is None else render.Cycle(told(ended), ended.fault is None)
     try:
         found = catalog.take(settings, renew=True)
-        return page.html(found, status.of_tree(found), cycle=cycle, tree=tree)
+        return render.html(found, status.of_tree(found), cycle=cycle, tree=tree)
     except ArchiverError as error:
-        return page.unknown(settings, str(error))
+        return render.unknown(settings, str(error))
 
 
 def told(ended: Ended) -> str:
@@ -74,7 +78,7 @@ def _touched(path: Path, tree: str) -> bytes | None:
     found = _TREE.search(text)
     if found is None or found[1] != tree.encode() or not 0 <= now - int(found[2]) < LONGEST_SECONDS:
         return None
-    return _WRITTEN.sub(rb"\1" + page.time_element(now).encode(), text, count=1)
+    return _WRITTEN.sub(rb"\1" + words.time_element(now).encode(), text, count=1)
 
 
 def _fingerprint(settings: Settings) -> str:

@@ -12,8 +12,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rra_state import catalog, page, status
+from rra_state import catalog, status
 from rra_state.outcome import STAGES, Facts, Failure, Marker
+from rra_state.page import render
 from tests.unit.archive_site import Site
 
 QUESTIONS = ("runs", "stages", "gaps", "failures", "throughput")
@@ -58,7 +59,7 @@ def main(runs: int) -> None:
         for name in QUESTIONS:
             _measure(name, site, ", with the copy")
         began = time.process_time()
-        text = page.html(found, status.of_tree(found))
+        text = render.html(found, status.of_tree(found))
         print(f"| the page, {len(text) / 1e6:.1f} MB | {time.process_time() - began:.2f} s | | |")
 
 

@@ -12,8 +12,9 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from rra_state import catalog, page, status
+from rra_state import catalog, status
 from rra_state.outcome import Failure
+from rra_state.page import render
 from tests import browser as browsers
 from tests.browser import Browser
 from tests.unit.archive_site import Site
@@ -52,7 +53,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def written(site: Site, path: Path) -> Path:
     found = catalog.take(site.settings)
-    path.write_text(page.html(found, status.of_tree(found)), encoding="utf-8")
+    path.write_text(render.html(found, status.of_tree(found)), encoding="utf-8")
     return path
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from rra_state import aftermath, catalog, page, status
+from rra_state import aftermath, catalog, status
 from rra_state.errors import StoreUnavailable
 from rra_state.history import Ended
 from rra_state.outcome import Failure
-from rra_state.page import data, file, plots
+from rra_state.page import data, file, plots, render
 from tests.unit.archive_site import Site, edit_state
 
 TIME = "2026-11-20T00:00:00Z"
@@ -24,7 +24,7 @@ TIME = "2026-11-20T00:00:00Z"
 
 def html(site: Site, **how: Any) -> str:
     found = catalog.take(site.settings)
-    return page.html(found, status.of_tree(found), **how)
+    return render.html(found, status.of_tree(found), **how)
 
 
 def words(text: str) -> str:
@@ -88,7 +88,7 @@ def test_the_same_fault_of_many_runs_is_one_reason(site: Site) -> None:
 def test_a_places_fault_and_the_cycle_that_ended_early_are_told(site: Site) -> None:
     site.records.rmdir()
 
-    text = words(html(site, cycle=page.Cycle("UconDB did not answer", good=False)))
+    text = words(html(site, cycle=render.Cycle("UconDB did not answer", good=False)))
 
     assert "NOT KNOWN" in text
     assert "The last cycle ended early: UconDB did not answer" in text
@@ -99,7 +99,7 @@ def test_what_the_places_themselves_said_is_shown_if_they_were_asked(site: Site)
     site.record(1)
     found = catalog.take(site.settings)
 
-    text = words(page.html(found, status.collect(site.settings)))
+    text = words(render.html(found, status.collect(site.settings)))
 
     assert "The disk and both stores were asked." in text
     assert "NOT KNOWN" in text  # there is no UconDB at this site

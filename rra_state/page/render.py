@@ -1,0 +1,206 @@
+"""The status page, made from the catalog. Asks no store, loads no pandas.
+
+Template, style and script lie beside this module. Whatever comes from records, stores or people is escaped by the
+template engine; the script puts text into the page as text only.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from rra_state import __version__, compare, runs
+from rra_state import catalog as catalogs
+from rra_state.catalog import Catalog
+from rra_state.config import Settings
+from rra_state.outcome import STAGES
+from rra_state.page import data, plots, words
+from rra_state.status import Status
+from rra_state.verdict import Verdict, count, some, steps, verdict
+
+_HERE = Path(__file__).parent
+MOST_ROWS = 400
+"""Rows of a table; what is beyond is counted, and the frames have it."""
+_LONGEST_NOTE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """How the cycle ended after which the page is made. told: its last line. good: it did all it set out to do."""
+
+    told: str
+    good: bool
+
+
+def html(catalog: Catalog, status: Status, *, cycle: Cycle | None = None, tree: str | None = None) -> str:
+    """The page. status: what the places said, or `status.of_tree(catalog)`. tree: see `file.py`.
+
+    Raises StateFileError.
+    """
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            **_judgement(catalog, status),
+            **_tables(catalog, status),
+            cycle=cycle,
+            tree=tree,
+            written=catalog.summary.at,
+            settings=catalog.settings,
+            host=socket.gethostname(),
+            version=__version__,
+            asked=status.asked,
+            throughput=plots.throughput(catalogs.days(catalog), catalog.summary.at.date()),
+            ages=plots.ages(data.ages(catalog)),
+            data=_embedded({"segments": data.segments(catalog), "runs": data.columns(catalog), **_reasons(catalog)}),
+            style=Markup(_asset("page.css")),  # noqa: S704 - a file of this package
+            script=Markup(_asset("page.js")),  # noqa: S704 - the same
+            script_digest=_digest(_asset("page.js")),
+            style_digest=_digest(_asset("page.css")),
+        )
+    )
+
+
+def unknown(settings: Settings, reason: str) -> str:
+    """A page that says why there is none."""
+    style = _asset("page.css")
+    return (
+        _environment()
+        .get_template("unknown.html")
+        .render(
+            reason=reason,
+            settings=settings,
+            written=words.minute(datetime.now(UTC)),
+            host=socket.gethostname(),
+            version=__version__,
+            style=Markup(style),  # noqa: S704 - a file of this package
+            style_digest=_digest(style),
+        )
+    )
+
+
+def _judgement(catalog: Catalog, status: Status) -> dict[str, Any]:
+    judged = verdict(status)
+    unverified = sum(value is False for value in catalog.shelves["migrate"].columns["verified"])
+    return {
+        "verdict": judged,
+        "tone": _tone(catalog, judged),
+        "open": some(status.open) if status.open else "",
+        "unverified": unverified,
+        "steps": [(step.command(status), step.why) for step in steps(status)],
+        "errors": [(place.name, str(place.error)) for place in status.places if place.error is not None],
+        "places": status.places,
+        "counts": catalog.summary.runs,
+        "missing_numbers": sum(gap.runs for gap in catalogs.gaps(catalog) if gap.place == "filesystem"),
+        "stages": [catalog.summary.stages[stage] for stage in STAGES],
+    }
+
+
+def _tables(catalog: Catalog, status: Status) -> dict[str, Any]:
+    reasons = data.reasons(catalog)
+    # First what can be archived and is not; numbers that no record has are rarely a mistake.
+    gaps = sorted(catalogs.gaps(catalog), key=lambda gap: (gap.place == "filesystem", -gap.runs, gap.first))
+    comparison = compare.compare(status)
+    return {
+        "reasons": reasons[:MOST_ROWS],
+        "more_reasons": max(0, len(reasons) - MOST_ROWS),
+        "failed_runs": sum(len(reason.runs) for reason in reasons),
+        "gaps": gaps[:MOST_ROWS],
+        "more_gaps": max(0, len(gaps) - MOST_ROWS),
+        "notes": [_short(note) for note in comparison.notes[len(status.places) :]],
+        "findings": comparison.findings,
+        "comparison": comparison,
+        "kept": [(run, name, why) for run, files in status.kept.items() for name, why in files.items()][-MOST_ROWS:],
+        "kept_runs": len(status.kept),
+        "skipped": [(run, name, why) for run, files in status.skipped.items() for name, why in files.items()][
+            -MOST_ROWS:
+        ],
+        "ignored": status.ignored[:MOST_ROWS],
+        "watched": some(status.watched) if status.watched else "",
+        "damaged": status.damaged[:MOST_ROWS],
+    }
+
+
+def _tone(catalog: Catalog, judged: Verdict) -> str:
+    """The verdict's colour. Runs that are merely on their way are no alarm: some always are."""
+    if judged.level != "unsafe" or catalog.summary.runs["failed"]:
+        return judged.level
+    oldest, limit = catalog.summary.oldest, catalog.settings.reporting.alert_after_hours * 3600
+    return "soon" if oldest is None or oldest.age(catalog.summary.at) < limit else judged.level
+
+
+def _options(text: str) -> Markup:
+    """The text with every option of the command line set as code."""
+    parts = re.split(r"(--[a-z][a-z-]*)", text)
+    return Markup("").join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in enumerate(parts))
+
+
+def _files(found: Mapping[int, Mapping[str, str]]) -> list[tuple[int, str, str]]:
+    """The files of the latest runs, with the reason of each."""
+    return [(run, name, why) for run, files in found.items() for name, why in files.items()][-MOST_ROWS:]
+
+
+def _reasons(catalog: Catalog) -> dict[str, Any]:
+    """For the search: which reason a failed run has."""
+    return {
+        "reasons": [
+            {"stage": reason.stage, "kind": reason.kind, "text": reason.text, "runs": runs.ranges(reason.runs)}
+            for reason in data.reasons(catalog)
+        ]
+    }
+
+
+def _embedded(values: Mapping[str, Any]) -> Markup:
+    """JSON that cannot end the script element around it."""
+    text = json.dumps(values, separators=(",", ":")).replace("<", "\\u003c").replace("&", "\\u0026")
+    return Markup(text)  # noqa: S704 - escaped just above
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    made.filters |= {
+        "number": words.number,
+        "time": _time,
+        "ranges": some,
+        "count": count,
+        "options": _options,
+        "ranges_data": runs.text,
+    }
+    return made
+
+
+@cache
+def _asset(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    """What the page's content security policy knows its own script and style by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _time(value: datetime | float) -> Markup:
+    return Markup(words.time_element(value))  # noqa: S704 - of digits only
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_NOTE else f"{text[:_LONGEST_NOTE]} ..."
