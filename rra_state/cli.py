@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 
-from rra_state import config, log, runs
+from rra_state import commands, config, log, runs
 from rra_state.config import Settings
 from rra_state.errors import ArchiverError, Interrupted, UsageError
 from rra_state.options import changes_something, level, moment, parser, refuse_nonsense, selected
@@ -26,7 +26,13 @@ _log = logging.getLogger("rra")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; give the exit status."""
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] and given[0] in commands.NAMES:
+        return commands.main(given)
+    return _run(parser().parse_args(given))
+
+
+def _run(options: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
@@ -62,9 +68,13 @@ def _act(options: argparse.Namespace, settings: Settings) -> int:
         "report_status": _report,
         "compare_state": _report,
         "follow": _follow,
+        "verify": _verify,
+        "show": _show,
         "dry_run": _dry_run,
     }
     action = next((action for option, action in instead.items() if getattr(options, option)), _cycle)
+    if options.subset and not options.verify:
+        raise UsageError("--subset is a part of --verify", hint="add --verify")
     return action(settings, options)
 
 
@@ -151,6 +161,21 @@ def _recover(settings: Settings, options: argparse.Namespace) -> int:
     )
     recovery.recover(settings, [stage for stage, wanted in chosen if wanted], _say)
     return 0
+
+
+def _verify(settings: Settings, options: argparse.Namespace) -> int:
+    from rra_state import verify  # noqa: PLC0415 - not needed by a cycle
+
+    part = verify.Subset.parse(options.subset or "1/1")
+    named = None if options.runs is None else frozenset(runs.parse(options.runs))
+    found = verify.verify(settings, lambda run: part.has(run) and (named is None or run in named), _say)
+    return 0 if found.good else 1
+
+
+def _show(settings: Settings, options: argparse.Namespace) -> int:
+    from rra_state import show  # noqa: PLC0415 - not needed by a cycle
+
+    return _told((True, line) for line in show.lines(settings, options.show))
 
 
 def _rebuild_index(settings: Settings, _options: argparse.Namespace) -> int:

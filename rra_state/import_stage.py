@@ -7,6 +7,7 @@ driver's.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rra_state.errors import ArchiverError, Interrupted
 from rra_state.outcome import Facts, Outcome
@@ -61,17 +62,20 @@ def _stage(records: Mapping[int, tuple[RunDocuments, int]], bench: Bench) -> dic
 
 def facts_of(documents: RunDocuments, staged: Staged) -> Facts:
     """What the import knows of a run for its marker."""
-    return Facts(
-        verified=True,
-        configuration=documents.config_name,
-        config_name=documents.config_text,
-        version=staged.location.version,
-        fingerprint=documents.fingerprint,
-        start_time=documents.start_time,
-        stop_time=documents.stop_time,
-        kept={document.name: document.kept or "" for document in documents.kept},
-        skipped={entry.name: entry.reason for entry in documents.skipped},
-    )
+    return Facts(verified=True, version=staged.location.version, **source_facts(documents))
+
+
+def source_facts(documents: RunDocuments) -> dict[str, Any]:
+    """What a marker tells of the record itself."""
+    return {
+        "configuration": documents.config_name,
+        "config_name": documents.config_text,
+        "fingerprint": documents.fingerprint,
+        "start_time": documents.start_time,
+        "stop_time": documents.stop_time,
+        "kept": {document.name: document.kept or "" for document in documents.kept},
+        "skipped": {entry.name: entry.reason for entry in documents.skipped},
+    }
 
 
 def _already_archived(location: Location) -> Outcome:

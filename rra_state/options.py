@@ -19,7 +19,7 @@ _AGO = re.compile(r"([0-9]{1,6})([mhdw])")
 _SELECTING = ("incremental", "import_only", "migrate_only", "runs", "retry_failed_import", "retry_failed_migrate")
 _ACTIONS = (
     "check", "report_status", "compare_state", "recover_import_state", "recover_migrate_state", "rebuild_index",
-    "test_message", "follow",
+    "test_message", "follow", "verify", "show",
 )  # fmt: skip
 _TOGETHER = {("report_status", "compare_state"), ("recover_import_state", "recover_migrate_state")}
 _EXCLUSIVE = (
@@ -35,7 +35,9 @@ _EXCLUSIVE = (
     ("retry_failed_import", "validate"),
     ("quiet", "verbose"),
     ("check", "report_status"),
-    *((action, other) for action in _ACTIONS for other in (*_SELECTING, "validate", "dry_run")),
+    *((action, other) for action in _ACTIONS for other in (*_SELECTING, "validate", "dry_run") if action != "verify"),
+    *(("verify", other) for other in (*_SELECTING, "validate", "dry_run") if other != "runs"),
+    ("subset", "runs"),
     *(pair for pair in combinations(_ACTIONS, 2) if pair not in _TOGETHER),
 )
 
@@ -63,6 +65,9 @@ def parser() -> argparse.ArgumentParser:
     instead.add_argument("--recover-import-state", action="store_true", help="rebuild it from disk and artdaqDB")
     instead.add_argument("--recover-migrate-state", action="store_true", help="rebuild it from artdaqDB and UconDB")
     instead.add_argument("--rebuild-index", action="store_true", help="rebuild artdaqDB's index from its documents")
+    instead.add_argument("--verify", action="store_true", help="read every archived run back and compare")
+    instead.add_argument("--subset", metavar="N/T", help="with --verify: only part N of T, such as 1/7")
+    instead.add_argument("--show", metavar="RUN", type=run_number, help="what every place holds of one run")
     instead.add_argument("--dry-run", action="store_true", help="show what would be done")
     instead.add_argument("--check", action="store_true", help="check everything the archiver depends on")
     instead.add_argument("--test-message", action="store_true", help="send a message to everybody who would be told")
@@ -76,6 +81,14 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument("-q", "--quiet", action="store_true", help="tell errors only")
     parser.add_argument("--version", action="version", version=f"run-record-archiver {__version__}")
     return parser
+
+
+def run_number(text: str) -> int:
+    """A run number as argparse takes it. Raises ArgumentTypeError."""
+    run = runs.number(text)
+    if run is None:
+        raise argparse.ArgumentTypeError(f"{text} is no run number")
+    return run
 
 
 def refuse_nonsense(options: argparse.Namespace) -> None:
@@ -126,8 +139,8 @@ def selected(options: argparse.Namespace) -> Selection:
 
 def changes_something(options: argparse.Namespace) -> bool:
     """Whether this call belongs in the log file; one that only looks leaves no trace."""
-    looks = (options.check, options.dry_run, options.report_status, options.compare_state, options.follow)
-    return not any(looks)
+    names = ("check", "dry_run", "report_status", "compare_state", "follow", "verify", "show")
+    return not any(getattr(options, name) for name in names)
 
 
 def level(options: argparse.Namespace) -> int:

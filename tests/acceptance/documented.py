@@ -14,7 +14,7 @@ from rra_state.outcome import STAGES
 from tests.acceptance.site import REPOSITORY, TIMEOUT, Site, environment
 
 README = REPOSITORY / "README.md"
-_PAGES = ("install", "configure", "operate", "report", "recover", "troubleshoot")
+_PAGES = ("install", "configure", "operate", "report", "recover", "troubleshoot", "stores")
 OTHERS = ("state.md", "migrate-from-existing.md")
 DOCS = [REPOSITORY / "docs" / f"{name}.md" for name in _PAGES]
 RUN = 12345
@@ -28,6 +28,8 @@ ELSEWHERE = {
     "make lint": ".ci/run",
     "make test": ".ci/run; it runs this very test",
     "make docs": "test_docs_site.py",
+    ".venv/bin/python -m pytest tests -k contract": "make test",
+    ".venv/bin/python -m pip install '.[postgres]'": "make setup, as a part of [dev]",
     "make test-long": "nobody but a person: it takes too long",
     "make bench": "the same",
     ".venv/bin/python -m scripts.make_config_docs": "test_make_config_docs.py",
@@ -64,7 +66,8 @@ class Example:
 
 def run(command: str, site: Site) -> subprocess.CompletedProcess[str]:
     """Run a command as it stands in a page, from the checkout, with the site's names for the page's placeholders."""
-    names = {"CONFIG": str(site.config), "ARCHIVE": str(site.root / "artdaqdb")}
+    places = {"ARCHIVE": "artdaqdb", "BLOB": "blob.txt", "DIRECTORY": "files"}
+    names = {"CONFIG": str(site.config)} | {name: str(site.root / place) for name, place in places.items()}
     words = [names.get(word, word) for word in shlex.split(command)]
     words[0] = re.sub(r"^\.venv/bin/", f"{sys.prefix}/bin/", words[0])
     return subprocess.run(
@@ -106,6 +109,11 @@ def _imported(site: Site) -> None:
 def _archived(site: Site) -> None:
     site.make(1, RUN)
     site.archive_runs()
+
+
+def _blob(site: Site) -> None:
+    _archived(site)
+    (site.root / "blob.txt").write_bytes(site.blobs()[str(RUN)])
 
 
 def _failed(site: Site) -> None:
@@ -174,6 +182,12 @@ EXAMPLES = {
     f"{_ARCHIVER} --compare-state": Example(_archived),
     f"{_ARCHIVER} --recover-import-state": Example(_forgotten, _imported_only),
     f"{_ARCHIVER} --recover-migrate-state": Example(_forgotten),
+    f"{_ARCHIVER} --verify": Example(_archived),
+    f"{_ARCHIVER} --verify --subset 1/7": Example(_archived),
+    f"{_ARCHIVER} --verify --runs 100-200": Example(_archived),
+    f"{_ARCHIVER} --show 12345": Example(_archived),
+    "./run_archiver.sh show 12345 --config CONFIG": Example(_archived),
+    "./run_archiver.sh unpack BLOB DIRECTORY": Example(_blob, lambda site: (site.root / "files/boot.fcl").exists()),
     "./run_archiver.sh --version": _LOOKS,
     f"{_SNAKEMAKE} --configfile CONFIG": _ARCHIVES,
     f"{_SNAKEMAKE} -n --configfile CONFIG": _LOOKS,

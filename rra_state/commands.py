@@ -1,0 +1,60 @@
+"""`run-record-archiver unpack BLOB DIR` and `show RUN --config CONFIG`: what is asked without a cycle in mind."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rra_state import config, show
+from rra_state.errors import ArchiverError, BlobError, UsageError
+from rra_state.options import run_number
+from rra_state.records import blob
+
+NAMES = ("unpack", "show")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one of these; give the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.command == "unpack":
+            print(_unpack(options.blob, options.directory))
+        else:
+            for line in show.lines(config.load(options.config), options.run):
+                print(line)
+    except ArchiverError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="run-record-archiver")
+    commands = parser.add_subparsers(dest="command", required=True)
+    unpack = commands.add_parser("unpack", help="write the files of a blob into a directory")
+    unpack.add_argument("blob", metavar="BLOB", type=Path, help="a blob as UconDB gave it")
+    unpack.add_argument("directory", metavar="DIR", type=Path, help="made if missing; no file in it is replaced")
+    one = commands.add_parser("show", help="what every place holds of one run")
+    one.add_argument("run", metavar="RUN", type=run_number)
+    one.add_argument("--config", metavar="CONFIG", required=True, help="configuration file")
+    return parser
+
+
+def _unpack(path: Path, directory: Path) -> str:
+    """Write the files; the line that says so. Nothing is written if one is there already, or if the blob is damaged."""
+    try:
+        content = path.read_bytes()
+        present = sorted(name for name in blob.unpack(content).files if (directory / name).exists())
+        if present:
+            raise UsageError("is there already", path=directory / present[0], hint="choose an empty directory")
+        unpacked = blob.extract(content, directory)
+    except BlobError as error:
+        error.path = str(path)
+        raise
+    except OSError as error:
+        raise UsageError(
+            f"cannot be used: {(error.strerror or str(error)).lower()}", path=error.filename or path
+        ) from error
+    return f"run {unpacked.run}: {len(unpacked.files)} files in {directory}, packed on {unpacked.packed_on} UTC"

@@ -1,0 +1,168 @@
+"""`--verify`: every archived run read back from everywhere and compared. Repairs nothing.
+
+Reads beside a running cycle and takes no lock, but to fill in markers that say `verified: false`.
+Source: DESIGN sections 3 and 8.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.progress import Progress
+
+from rra_state import display, runs
+from rra_state.config import Settings
+from rra_state.errors import LockHeld, UsageError, WorkersUnusable
+from rra_state.lock import Lock
+from rra_state.markers import Tree
+from rra_state.outcome import Facts, Marker, Stage
+from rra_state.pool import ProcessPool
+from rra_state.stores import artdaqdb
+from rra_state.verify_stage import Finding, verify_runs
+
+CHUNK = 20
+"""Runs at a worker at once."""
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """Part `number` of `of`: the same runs every time, so that a weekly timer gets round.
+
+    >>> [run for run in range(1, 15) if Subset.parse("2/7").has(run)]
+    [1, 8]
+    """
+
+    number: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> Subset:
+        """`1/7`. Raises UsageError."""
+        match = re.fullmatch(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5})", text)
+        if match is None or int(match[1]) > int(match[2]):
+            raise UsageError(f"--subset {text}: not a part such as 1/7", hint="the first number goes up to the second")
+        return cls(int(match[1]), int(match[2]))
+
+    def has(self, run: int) -> bool:
+        """Whether the run is in this part."""
+        return run % self.of == self.number - 1
+
+
+@dataclass
+class Verification:
+    """What came out. differing: runs with a difference. filled: markers that say `verified` now."""
+
+    total: int = 0
+    differing: set[int] = field(default_factory=set)
+    filled: int = 0
+
+    @property
+    def good(self) -> bool:
+        """True if all that was read is equal."""
+        return not self.differing
+
+    def text(self) -> str:
+        """The last line."""
+        equal = self.total - len(self.differing)
+        told = f"verified {self.total} runs: {equal} equal"
+        return told + (f", {len(self.differing)} not: {runs.text(self.differing)}" if self.differing else "")
+
+
+def verify(settings: Settings, wanted: Callable[[int], bool], say: Say) -> Verification:
+    """Read back every archived run that is `wanted`, and say each difference. Raises ArchiverError."""
+    tree = Tree(settings.app.work_dir)
+    chosen = sorted(filter(wanted, tree.archived("import") | tree.archived("migrate")))
+    result = Verification()
+    facts: dict[int, Mapping[Stage, Facts]] = {}
+    with _progress() as advance:
+        for finding in _findings(settings, chosen):
+            result.total += 1
+            advance()
+            for difference in finding.differences:
+                result.differing.add(finding.run)
+                say(f"run {finding.run}: {difference}")
+            if finding.facts:
+                facts[finding.run] = finding.facts
+    result.filled = _fill_in(settings, tree, facts, say)
+    say(result.text())
+    return result
+
+
+def _findings(settings: Settings, chosen: Sequence[int]) -> Iterator[Finding]:
+    """The findings as they come. Raises ArchiverError as soon as a place cannot be read."""
+    store = artdaqdb.open_store(settings.artdaq_db)
+    pool = ProcessPool(settings)
+    waiting = [chosen[first : first + CHUNK] for first in range(0, len(chosen), CHUNK)][::-1]
+    in_hand: set[Future[list[Finding]]] = set()
+    try:
+        while waiting or in_hand:
+            while waiting and len(in_hand) < 2 * pool.size:
+                numbers = waiting.pop()
+                in_hand.add(pool.submit(verify_runs, numbers, store.locate(numbers)))
+            done, in_hand = wait(in_hand, return_when=FIRST_COMPLETED)
+            for future in done:
+                for finding in future.result():
+                    if finding.error is not None:
+                        raise finding.error
+                    yield finding
+    except BrokenExecutor as error:
+        raise WorkersUnusable from error
+    finally:
+        pool.close()
+
+
+def _fill_in(settings: Settings, tree: Tree, facts: Mapping[int, Mapping[Stage, Facts]], say: Say) -> int:
+    """Write what is known by now into markers that said `verified: false`; how many. A running cycle goes first."""
+    if not facts:
+        return 0
+    held = Lock(settings.app.work_dir, settings.app.lock_file)
+    try:
+        held.acquire()
+    except LockHeld:
+        say(f"{len(facts)} runs are equal, but their markers say so only after the next --verify: a cycle is at work")
+        return 0
+    try:
+        markers = [
+            _filled(stored, known)
+            for run, by_stage in facts.items()
+            for stage, known in by_stage.items()
+            if (stored := tree.marker(stage, run)) is not None and stored.get("verified") is False
+        ]
+        watch = [each.run for each in markers if each.stage == "import" and not each.facts.stop_time]
+        tree.write_markers(markers, watch=[run for run in watch if facts[run]["import"].fingerprint])
+    finally:
+        held.release()
+    say(f"{len(markers)} markers say verified by now")
+    return len(markers)
+
+
+def _filled(stored: Mapping[str, Any], facts: Facts) -> Marker:
+    """The marker with these facts; when and by whom the run was archived stays."""
+    names = ("run", "stage", "archived", "archiver", "host")
+    run, stage, archived, archiver, host = (stored[name] for name in names)
+    return Marker(run, stage, archived, archiver, host, facts)
+
+
+def _progress() -> AbstractContextManager[Callable[[], None]]:
+    """A bar, if a person is looking."""
+    return _Bar(display.bars(sys.stderr)) if sys.stderr.isatty() else nullcontext(lambda: None)
+
+
+class _Bar:
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def __enter__(self) -> Callable[[], None]:
+        self._progress.start()
+        task = self._progress.add_task("verified", total=None, rate="")
+        return lambda: self._progress.update(task, advance=1, rate=display.rate(self._progress, task))
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()

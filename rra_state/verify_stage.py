@@ -1,0 +1,230 @@
+"""Verification of archived runs, as a worker does it: what UconDB, artdaqDB, markers and disk hold, against each other.
+
+Takes run numbers, gives one finding per run, changes nothing. A fault of a place is the finding's error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rra_state.errors import ArchiverError, Interrupted, RecordError, VerificationError
+from rra_state.import_stage import source_facts
+from rra_state.markers import Tree
+from rra_state.outcome import Facts, Stage
+from rra_state.records import blob, convert, source
+from rra_state.records.model import RunDocuments
+from rra_state.stores.artdaqdb.base import Export, Location
+from rra_state.stores.ucondb import Version
+from rra_state.watch import newest_marker
+from rra_state.worker import Bench
+
+_BLOB_FACTS = ("size", "adler32", "sha256", "ucondb_id", "version")
+"""What the marker of a verified migration must tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One run. differences: a sentence each, naming place and file; none: all is equal.
+
+    facts: what is now known of a run whose marker says `verified: false`, by stage. error: a place could not be read.
+    """
+
+    run: int
+    differences: tuple[str, ...] = ()
+    facts: Mapping[Stage, Facts] | None = None
+    error: ArchiverError | None = None
+
+
+def verify_runs(numbers: Sequence[int], bench: Bench, located: Mapping[int, Location]) -> list[Finding]:
+    """Read these runs back from everywhere. located: where artdaqDB showed them."""
+    findings: list[Finding] = []
+    for run in numbers:
+        try:
+            if bench.stopping:
+                raise Interrupted
+            findings.append(_verify(run, bench, located.get(run)))
+        except ArchiverError as error:
+            findings.append(Finding(run, error=error))
+            break
+    return findings
+
+
+def _verify(run: int, bench: Bench, location: Location | None) -> Finding:
+    """One run. Raises ArchiverError if a place cannot be read.
+
+    A cycle may store a new version while this looks: what differs is looked at once more if anything moved.
+    """
+    held = _held(run, bench, location)
+    if not held.differences:
+        return Finding(run, facts=dict(_facts(held)))
+    again = bench.artdaqdb.locate([run]).get(run)
+    if again != location or newest_marker(Tree(bench.settings.app.work_dir), run) != held.newest:
+        held = _held(run, bench, again)
+    return Finding(run, held.differences, dict(_facts(held)) if not held.differences else None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What each place holds of a run; None where it holds nothing or nothing that can be read."""
+
+    run: int
+    imported: Mapping[str, Any]
+    newest: Mapping[str, Any]
+    record: RunDocuments | None
+    export: Export | None
+    blob: tuple[bytes, Version] | None
+    differences: tuple[str, ...] = ()
+
+
+def _held(run: int, bench: Bench, location: Location | None) -> _Held:
+    tree = Tree(bench.settings.app.work_dir)
+    faults: list[str] = []
+    held = _Held(
+        run,
+        tree.marker("import", run) or {},
+        newest_marker(tree, run),
+        _record(run, bench),
+        _export(bench, location, faults),
+        _blob(run, bench, faults) if tree.marker_path("migrate", run).exists() else None,
+    )
+    byte_identical = bench.artdaqdb.capabilities.byte_identical
+    return replace(held, differences=(*faults, *_differences(held, bench, byte_identical=byte_identical)))
+
+
+def _record(run: int, bench: Bench) -> RunDocuments | None:
+    """A fresh conversion of the record, if it still exists and can be read."""
+    files = bench.settings.source_files
+    try:
+        return convert.convert(
+            source.read_record(files, run), fhiclize=bench.settings.fhiclize_generate, on_bad_file=files.on_bad_file
+        )
+    except RecordError:
+        return None
+
+
+def _export(bench: Bench, location: Location | None, faults: list[str]) -> Export | None:
+    if location is None:
+        faults.append("artdaqDB: does not show the run")
+        return None
+    try:
+        return bench.artdaqdb.export(location)
+    except VerificationError as error:
+        faults.append(f"artdaqDB: {_where(error)}{error.message}")
+        return None
+
+
+def _blob(run: int, bench: Bench, faults: list[str]) -> tuple[bytes, Version] | None:
+    try:
+        found = bench.ucondb.get(run)
+    except VerificationError as error:
+        faults.append(error.message)
+        return None
+    if found is None:
+        faults.append("UconDB: has no blob of the run")
+    return found
+
+
+def _where(error: ArchiverError) -> str:
+    return f"{error.path}: " if error.path else ""
+
+
+# ---- comparing -----------------------------------------------------------------------------------------------------
+
+
+def _differences(held: _Held, bench: Bench, *, byte_identical: bool) -> Iterator[str]:
+    yield from _marker_and_archive(held)
+    if held.blob is not None and held.export is not None:
+        yield from _blob_and_archive(held.run, held.blob[0], held.export)
+    if held.record is not None and held.export is not None and held.export.exact and byte_identical:
+        yield from _record_and_archive(held, watched=held.run in Tree(bench.settings.app.work_dir).watched())
+
+
+def _marker_and_archive(held: _Held) -> Iterator[str]:
+    """The marker against what the stores gave back. One that was never verified tells less, but nothing else."""
+    found: dict[str, Any] = {}
+    if held.blob is not None:
+        content, version = held.blob
+        sha256 = hashlib.sha256(content).hexdigest()
+        found = {"size": len(content), "adler32": zlib.adler32(content), "sha256": sha256, "ucondb_id": version.id}
+    if held.export is not None:
+        found["version"] = held.export.version
+    marker = held.newest or held.imported
+    required = _BLOB_FACTS if held.blob is not None and marker.get("verified") else ()
+    for name, value in found.items():
+        told = marker.get(name)
+        if told is None and name in required:
+            yield f"marker: does not tell {name}"
+        elif told is not None and told != value:
+            yield f"marker: tells {name} {told}, the store has {value}"
+    if marker.get("run") != held.run:
+        yield f"marker: is one of run {marker.get('run')}"
+
+
+def _blob_and_archive(run: int, content: bytes, export: Export) -> Iterator[str]:
+    if blob.same(content, blob.pack(run, export.files)):
+        return
+    try:
+        unpacked = blob.unpack(content)
+    except ArchiverError as error:
+        yield f"UconDB: the blob cannot be taken apart: {error.message}"
+        return
+    if unpacked.run != run:
+        yield f"UconDB: the blob is one of run {unpacked.run}"
+    yield from _files("UconDB", unpacked.files, "artdaqDB", export.files) or ["UconDB: header or footer differ"]
+
+
+def _record_and_archive(held: _Held, *, watched: bool) -> Iterator[str]:
+    assert held.record is not None  # noqa: S101 - the caller looked
+    assert held.export is not None  # noqa: S101 - likewise
+    told = held.newest.get("fingerprint") or held.imported.get("fingerprint")
+    if watched and told is not None and told != held.record.fingerprint:
+        return  # the next cycle archives it again
+    fresh = {document.name: document.text for document in held.record.documents}
+    differences = _files("disk", fresh, "artdaqDB", held.export.files)
+    if differences and told is not None and told != held.record.fingerprint:
+        yield "disk: the record is not the one that was archived"
+    yield from differences
+
+
+def _files(one: str, first: Mapping[str, bytes], other: str, second: Mapping[str, bytes]) -> list[str]:
+    """A sentence for each file that is not the same in two places."""
+    lines = [f"{other}: {name} is missing, {one} has it" for name in sorted(first.keys() - second.keys())]
+    lines += [f"{one}: {name} is missing, {other} has it" for name in sorted(second.keys() - first.keys())]
+    lines += [
+        f"{one}: {name} is not what {other} has"
+        for name in sorted(first.keys() & second.keys())
+        if first[name] != second[name]
+    ]
+    return lines
+
+
+# ---- filling in ----------------------------------------------------------------------------------------------------
+
+
+def _facts(held: _Held) -> Iterator[tuple[Stage, Facts]]:
+    """What the markers that say `verified: false` can say now: their content was compared with another place's."""
+    assert held.export is not None  # noqa: S101 - nothing differs, so artdaqDB gave it
+    known = source_facts(held.record) if held.record is not None and held.export.exact else {}
+    if held.imported.get("verified") is False and (known or held.blob is not None):
+        yield "import", Facts(**_known(held.imported) | known | {"verified": True, "version": held.export.version})
+    if held.newest.get("verified") is False and held.blob is not None:
+        content, version = held.blob
+        found = {
+            "verified": True,
+            "version": held.export.version,
+            "size": len(content),
+            "adler32": zlib.adler32(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "ucondb_id": version.id,
+            "ucondb_data_key": version.data_key,
+        }
+        yield "migrate", Facts(**_known(held.newest) | known | found)
+
+
+def _known(marker: Mapping[str, Any]) -> dict[str, Any]:
+    names = Facts.__dataclass_fields__
+    return {name: value for name, value in marker.items() if name in names}

@@ -1,0 +1,247 @@
+"""`--verify`: everything read back and compared; `--show` and `unpack` for one run."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rra_state.stores.ucondb import UconDB
+from tests.acceptance.site import REPOSITORY, Site, environment
+
+RUNS = range(1, 7)
+Spoil = Callable[[Site, int], None]
+
+
+@pytest.fixture
+def archived(site: Site) -> Site:
+    site.make(len(RUNS))
+    site.archive_runs()
+    return site
+
+
+def document(site: Site, run: int, entity: str) -> Path:
+    [item] = [item for item in site.archive.locate([run])[run].items if item.entity == entity]
+    return site.root / "artdaqdb" / item.collection / f"{item.oid}.json"
+
+
+def flip(site: Site, run: int) -> None:
+    """One bit of a document's content."""
+    path = document(site, run, "boot")
+    text = path.read_bytes()
+    place = text.index(b"rra:base64") + 20
+    path.write_bytes(text[:place] + bytes([text[place] ^ 1]) + text[place + 1 :])
+
+
+def flip_in_ucondb(site: Site, run: int) -> None:
+    site.ucondb.execute(
+        f"update {site.ucondb.folder}_data set data = set_byte(data, 900, get_byte(data, 900) # 1) where key ="
+        f" (select data_key::bigint from {site.ucondb.folder}_versions where key = '{run}')"
+    )
+
+
+def swap(site: Site, run: int) -> None:
+    """This blob and the next one's under each other's key, as a careless repair of the database would."""
+    table = f"{site.ucondb.folder}_versions"
+    for old, new in ((run, "x"), (run + 1, run), ("x", run + 1)):
+        site.ucondb.execute(f"update {table} set key = '{new}' where key = '{old}'")
+
+
+def replace_by_another(site: Site, run: int) -> None:
+    """Somebody stored other content of the same length: size and the server's own checksum are right."""
+    ucondb = UconDB(site.ucondb.settings())
+    content = site.blobs()[str(run)]
+    ucondb.put(run, content[:-200] + b"x" + content[-199:], override_of=ucondb.versions()[run])
+
+
+def truncate(site: Site, run: int) -> None:
+    site.ucondb.execute(
+        f"update {site.ucondb.folder}_data set data = substring(data for 700) where key ="
+        f" (select data_key::bigint from {site.ucondb.folder}_versions where key = '{run}')"
+    )
+
+
+def delete_in_ucondb(site: Site, run: int) -> None:
+    site.ucondb.execute(f"delete from {site.ucondb.folder}_versions where key = '{run}'")
+
+
+def delete_document(site: Site, run: int) -> None:
+    document(site, run, "boot").unlink()
+
+
+def edit_marker(key: str, value: object) -> Spoil:
+    def edit(site: Site, run: int) -> None:
+        path = site.work / "markers" / "migrate" / f"{run}.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+
+    return edit
+
+
+def edit_record(site: Site, run: int) -> None:
+    path = site.records / str(run) / "boot.txt"
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes() + b"request_address: 10.0.0.1\n")
+
+
+DAMAGE: tuple[tuple[Spoil, str], ...] = (
+    (flip, "artdaqDB: .*is damaged"),
+    (flip_in_ucondb, "UconDB.*came back damaged"),
+    (replace_by_another, "marker: tells sha256"),
+    (truncate, "UconDB.*cannot give its content"),
+    (delete_in_ucondb, "UconDB: has no blob of the run"),
+    (delete_document, "document boot is missing"),
+    (edit_marker("sha256", "0" * 64), "marker: tells sha256 0000"),
+    (edit_marker("size", 17), "marker: tells size 17"),
+    (edit_marker("ucondb_id", None), "marker: does not tell ucondb_id"),
+    (edit_marker("version", "3/other"), "marker: tells version 3/other"),
+    (edit_marker("run", 4), "marker: is one of run 4"),
+    (edit_record, "disk: boot.fcl is not what artdaqDB has"),
+    (swap, "UconDB: the blob is one of run 14"),
+)
+"""What befalls run 1, run 2, ..., and what has to be said of it; the last one befalls two runs."""
+
+
+def test_each_kind_of_damage_is_found_named_and_left_alone(site: Site) -> None:
+    site.make(len(DAMAGE) + 3)
+    site.archive_runs()
+    for run, (spoil, _) in enumerate(DAMAGE, 1):
+        spoil(site, run)
+    before = _everything(site.root)
+
+    found = site.archive_runs("--verify", status=1).stdout
+
+    for run, (_, words) in enumerate(DAMAGE, 1):
+        assert re.search(rf"^run {run}: .*{words}", found, re.MULTILINE), f"{words} is not in\n{found}"
+    assert found.splitlines()[-1] == "verified 16 runs: 2 equal, 14 not: 1-14"
+    assert _everything(site.root) == before
+
+
+def _everything(root: Path) -> dict[str, bytes]:
+    return {
+        str(path): path.read_bytes() for path in root.rglob("*") if path.is_file() and path.suffix in (".json", ".txt")
+    }
+
+
+def test_an_untouched_archive_is_equal(archived: Site) -> None:
+    done = archived.archive_runs("--verify")
+
+    assert done.stdout == "verified 6 runs: 6 equal\n"
+
+
+def test_a_subset_is_the_same_part_every_time_and_all_parts_are_everything(archived: Site) -> None:
+    parts = [archived.archive_runs("--verify", "--subset", f"{part}/3").stdout for part in (1, 2, 3)]
+
+    assert parts == ["verified 2 runs: 2 equal\n"] * 3
+    flip(archived, 3)
+    assert "not: 3" in archived.archive_runs("--verify", "--subset", "1/3", status=1).stdout
+    archived.archive_runs("--verify", "--subset", "2/3")
+
+
+def test_markers_of_a_recovery_are_filled_in_and_those_that_differ_are_not(archived: Site) -> None:
+    for stage in ("import", "migrate"):
+        for path in (archived.work / "markers" / stage).iterdir():
+            path.unlink()
+    archived.archive_runs("--recover-import-state", "--recover-migrate-state")
+    assert archived.marker("migrate", 2)["verified"] is False
+    replace_by_another(archived, 3)
+
+    done = archived.archive_runs("--verify", status=1)
+
+    assert "10 markers say verified by now" in done.stdout
+    filled = archived.marker("migrate", 2)
+    assert filled["verified"] is True
+    assert None not in (filled["sha256"], filled["fingerprint"], filled["stop_time"])
+    assert archived.marker("import", 2)["verified"] is True
+    assert archived.marker("migrate", 3)["verified"] is False
+    assert archived.archive_runs("--verify", "--runs", "1-2,4-6").stdout == "verified 5 runs: 5 equal\n"
+
+
+def test_a_store_that_is_away_is_no_difference(archived: Site) -> None:
+    archived.ucondb.stop()
+
+    away = archived.archive_runs("--verify", status=1)
+
+    assert "run 3" not in away.stdout
+    assert "Traceback" not in away.stderr
+    archived.ucondb.start()
+
+
+def test_a_part_that_is_none_is_refused(archived: Site) -> None:
+    for part in ("0/7", "8/7", "7", "a/b"):
+        assert "--subset" in archived.archive_runs("--verify", "--subset", part, status=1).stderr
+    assert "--verify" in archived.archive_runs("--subset", "1/7", status=1).stderr
+
+
+# ---- one run -------------------------------------------------------------------------------------------------------
+
+
+def test_show_puts_what_every_place_holds_side_by_side(archived: Site) -> None:
+    shown = archived.archive_runs("--show", "3").stdout
+
+    assert "run 3" in shown
+    for words in (
+        "disk ",
+        "artdaqDB  version 3/",
+        "UconDB    version ",
+        "markers/import/3.json",
+        "markers/migrate/3.json",
+    ):
+        assert words in shown
+    table = [line for line in shown.splitlines() if ".fcl" in line]
+    assert len(table) > 10
+    assert all(line.endswith("equal") for line in table)
+    edit_record(archived, 3)
+    assert "DIFFERENT" in archived.archive_runs("--show", "3").stdout
+
+
+def test_show_tells_a_run_that_failed_and_one_that_nobody_has(site: Site) -> None:
+    site.make(1)
+    (site.records / "1").chmod(0o755)
+    (site.records / "1" / "metadata.txt").unlink()
+    site.archive_runs(status=1)
+
+    assert "metadata.txt is missing" in site.archive_runs("--show", "1").stdout
+    assert "run 9 is nowhere" in site.archive_runs("--show", "9", status=1).stderr
+
+
+def _tool(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rra_state", *map(str, arguments)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=environment(),
+    )
+
+
+def test_a_blob_is_unpacked_into_a_directory_and_nothing_is_replaced(archived: Site, tmp_path: Path) -> None:
+    blob, directory = tmp_path / "3.txt", tmp_path / "files"
+    blob.write_bytes(archived.blobs()["3"])
+
+    done = _tool("unpack", blob, directory)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    for path in (archived.records / "3").glob("*.fcl"):
+        assert (directory / path.name).read_bytes() == path.read_bytes()
+    again = _tool("unpack", blob, directory)
+    assert again.returncode == 1
+    assert "is there already" in again.stderr
+    assert _tool("show", "3", "--config", archived.config).stdout == archived.archive_runs("--show", "3").stdout
+
+
+def test_what_is_no_blob_is_not_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"Start of Record\nnonsense")
+
+    for path in (tmp_path / "x", tmp_path / "nowhere"):
+        refused = _tool("unpack", path, tmp_path / "files")
+        assert refused.returncode == 1
+        assert str(path) in refused.stderr
+        assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "files").exists()
