@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from operator import itemgetter
+from typing import Any
 
 from rra_state import runs, shelf
 from rra_state.config import Settings
@@ -46,7 +47,9 @@ class Gap:
 class Catalog:
     """Everything there is to know without a store.
 
-    derived: state and failure log as they have to be. damaged: what is wrong with markers and failure records.
+    failures: per stage and run, those of refreshes included. derived: state and failure log as they have to be.
+    refreshed: the newest refresh marker of each run that was archived again. damaged: what is wrong with markers and
+    failure records.
     """
 
     settings: Settings
@@ -55,6 +58,7 @@ class Catalog:
     shelves: Mapping[Stage, Shelf]
     failures: Mapping[Stage, Mapping[int, Failure]]
     derived: Mapping[Stage, Derived]
+    refreshed: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     damaged: tuple[str, ...] = ()
     _since: dict[tuple[Stage, int], float | None] = field(default_factory=dict, repr=False)
 
@@ -68,20 +72,32 @@ class Catalog:
         found = ((run, state) for state, members in self.census.by_state().items() for run in members)
         return dict(sorted(found, key=itemgetter(0)))
 
+    def troubled(self, stage: Stage) -> Set[int]:
+        """Runs that failed in the stage, or are in its failure log without ever having been tried."""
+        if stage == "refresh":
+            return self.failures[stage].keys()
+        return self.census.failed[stage] | self.derived[stage].not_attempted
+
     def kind(self, stage: Stage, run: int) -> str:
-        """The class of failure of a run that is in the stage's failure log by itself."""
-        if run in self.derived[stage].not_attempted:
+        """The class of failure of one of these."""
+        if stage in self.derived and run in self.derived[stage].not_attempted:
             return NOT_ATTEMPTED
         failure = self.failures[stage].get(run)
         return failure.kind if failure else DAMAGED
+
+    def stuck_in(self, run: int) -> Stage:
+        """The stage that a run which is not archived, or not as it is now, has still to go through."""
+        if run in self.census.outdated:
+            return "refresh"
+        return "migrate" if run in self.census.archived["import"] else "import"
 
     def missing_since(self, stage: Stage, run: int) -> float | None:
         """Since when a run is missing in the stage's store, seconds since 1970: first failure, or ready and waiting."""
         if (failure := self.failures[stage].get(run)) and (first := seconds(failure.first)) is not None:
             return first
-        if (stage, run) not in self._since:
+        if (stage, run) not in self._since and stage != "refresh":
             self._since[stage, run] = self.census.waiting_since(stage, run)
-        return self._since[stage, run]
+        return self._since.get((stage, run))
 
 
 def take(settings: Settings, now: float | None = None, *, renew: bool = False) -> Catalog:
@@ -93,9 +109,11 @@ def take(settings: Settings, now: float | None = None, *, renew: bool = False) -
     shelves = {stage: shelf.read(census.planner.tree, stage, census.archived[stage], renew=renew) for stage in STAGES}
     damaged = [line for each in shelves.values() for line in each.damaged]
     failures = {stage: dict(_failures(census, stage, damaged)) for stage in STAGES}
+    failures["refresh"] = dict(_failed_refreshes(census.planner.tree))
     states = {stage: derived(census, stage) for stage in STAGES}
     counted = summarize(census, states, failures)
-    return Catalog(settings, census, counted, shelves, failures, states, tuple(damaged))
+    refreshed = dict(_refreshed(census.planner.tree, damaged))
+    return Catalog(settings, census, counted, shelves, failures, states, refreshed, tuple(damaged))
 
 
 def _failures(census: Census, stage: Stage, damaged: list[str]) -> Iterator[tuple[int, Failure]]:
@@ -106,6 +124,21 @@ def _failures(census: Census, stage: Stage, damaged: list[str]) -> Iterator[tupl
             yield run, failure
         else:
             yield run, replace(failure, message=readable(failure.message))
+
+
+def _failed_refreshes(tree: Tree) -> Iterator[tuple[int, Failure]]:
+    for name in sorted(tree.failed_refreshes()):
+        failure = tree.failed_refresh(name)
+        if failure is not None:
+            yield failure.run, replace(failure, message=readable(failure.message))
+
+
+def _refreshed(tree: Tree, damaged: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for run, fingerprints in tree.refreshed().items():
+        try:
+            yield run, (tree.newest_refresh(run) or {}) | {"refreshes": len(fingerprints)}
+        except WorkDirError as error:
+            damaged.append(str(error))
 
 
 # ---- gaps ----------------------------------------------------------------------------------------------------------
@@ -165,9 +198,9 @@ class Kind:
 def kinds(catalog: Catalog) -> list[Kind]:
     """Failures by stage and class; the runs in a failure log that were never tried are a class of their own."""
     found = []
-    for stage in STAGES:
+    for stage in catalog.failures:
         members: dict[str, list[int]] = {}
-        for run in sorted(catalog.census.failed[stage] | catalog.derived[stage].not_attempted):
+        for run in sorted(catalog.troubled(stage)):
             members.setdefault(catalog.kind(stage, run), []).append(run)
         found += [_kind(catalog, stage, name, members[name]) for name in sorted(members)]
     return found
@@ -202,7 +235,7 @@ class Day:
 def days(catalog: Catalog) -> list[Day]:
     """Every day from the first on which anything happened to the last, without a hole."""
     imported, migrated = (Counter(map(_day, catalog.shelves[stage].columns["archived"])) for stage in STAGES)
-    failed = Counter(_day(seconds(each.last)) for stage in STAGES for each in catalog.failures[stage].values())
+    failed = Counter(_day(seconds(each.last)) for found in catalog.failures.values() for each in found.values())
     size: Counter[date | None] = Counter()
     shelf = catalog.shelves["migrate"]
     for when, number in zip(shelf.columns["archived"], shelf.columns["size"], strict=True):

@@ -40,7 +40,7 @@ class Look:
             for stage, (archived, failed) in self.done.items()
             if self.plan.runs[stage]
         ]
-        return ", ".join(parts)
+        return ", ".join(parts) or "records that changed are archived again"
 
 
 def follow(settings: Settings, out: TextIO | None = None) -> bool:

@@ -15,7 +15,7 @@ import pandas as pd
 from rra_state import catalog as catalogs
 from rra_state import runs as run_sets
 from rra_state.catalog import Catalog
-from rra_state.outcome import STAGES, Stage
+from rra_state.outcome import STAGES
 from rra_state.records import dates
 from rra_state.summary import RUN_STATES, Oldest, seconds
 
@@ -45,13 +45,15 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("stopped", TIME, "UTC", "stop time in metadata.txt"),
         Column("imported_at", TIME, "UTC", "when it was in artdaqDB"),
         Column("migrated_at", TIME, "UTC", "when it was in UconDB"),
+        Column("refreshes", "int64", "", "how often it was archived again, since its record had changed"),
+        Column("refreshed_at", TIME, "UTC", "when it was last"),
         Column("missing_since", TIME, "UTC", "since when it could have been archived further, or failed first"),
         Column("size", "Int64", "bytes", "size of the blob"),
         Column("configuration", "string", "", "name of the configuration"),
         Column("version", "string", "", "version in artdaqDB"),
         Column("kept_files", "string", "", "files kept as text, separated by spaces"),
         Column("skipped_files", "string", "", "entries of the record that are not archived, likewise"),
-        Column("failed_stage", "category", "", "`import` or `migrate`: where it failed"),
+        Column("failed_stage", "category", "", "where it failed: `import`, `migrate` or `refresh`"),
         Column("attempts", "Int64", "", "attempts that failed there"),
         Column("error_class", "string", "", "class of the last failure; `NotAttempted` if in the log but never tried"),
         Column("error", "string", "", "its message"),
@@ -81,7 +83,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("age", "Float64", "seconds", "how long ago that was"),
     ),
     "failures": (
-        Column("stage", "category", "", "`import` or `migrate`"),
+        Column("stage", "category", "", "`import`, `migrate` or `refresh`"),
         Column("error_class", "string", "", "class of the failure; `NotAttempted` if in the log but never tried"),
         Column("count", "int64", "runs", "how many"),
         Column("runs", "string", "", "which, such as `100-200,305`"),
@@ -102,8 +104,8 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
 
 _CATEGORIES: dict[str, Sequence[str]] = {
     "state": RUN_STATES,
-    "stage": STAGES,
-    "failed_stage": STAGES,
+    "stage": (*STAGES, "refresh"),
+    "failed_stage": (*STAGES, "refresh"),
     "place": ("filesystem", "artdaqDB", "UconDB"),
 }
 
@@ -114,7 +116,7 @@ def runs(catalog: Catalog) -> pd.DataFrame:
     states = catalog.states()
     imported, migrated = (catalog.shelves[stage] for stage in STAGES)
     known = census.source_error is None
-    facts: dict[str, Mapping[int, Any]] = {
+    facts: dict[str, dict[int, Any]] = {
         "imported_at": imported.by_run("archived"),
         "migrated_at": migrated.by_run("archived"),
         "started": imported.by_run("start_time"),
@@ -128,6 +130,7 @@ def runs(catalog: Catalog) -> pd.DataFrame:
         "missing_since": _missing_since(catalog, states),
         **_troubles(catalog),
     }
+    _overlay(facts, catalog.refreshed)
     columns: dict[str, list[Any]] = {name: [values.get(run) for run in states] for name, values in facts.items()}
     columns |= {
         "run": list(states),
@@ -136,6 +139,8 @@ def runs(catalog: Catalog) -> pd.DataFrame:
         "ready": [run not in census.open if run in census.on_disk else None for run in states],
         "imported": [run in census.archived["import"] for run in states],
         "migrated": [run in census.archived["migrate"] for run in states],
+        "refreshes": [catalog.refreshed.get(run, {}).get("refreshes", 0) for run in states],
+        "refreshed_at": [seconds(catalog.refreshed.get(run, {}).get("archived")) for run in states],
     }
     for name in ("started", "stopped"):
         columns[name] = _times_of_day(columns[name])
@@ -228,8 +233,8 @@ def _troubles(catalog: Catalog) -> dict[str, dict[int, Any]]:
     """What went wrong with runs that are not archived. Of two stages the later one counts: it is where it stuck."""
     names = ("failed_stage", "attempts", "error_class", "error", "failed_first", "failed_last")
     found: dict[str, dict[int, Any]] = {name: {} for name in names}
-    for stage in STAGES:
-        for run in catalog.census.failed[stage] | catalog.derived[stage].not_attempted:
+    for stage in catalog.failures:
+        for run in catalog.troubled(stage):
             found["failed_stage"][run], found["error_class"][run] = stage, catalog.kind(stage, run)
         for run, failure in catalog.failures[stage].items():
             found["attempts"][run], found["error"][run] = failure.attempts, failure.message
@@ -237,16 +242,21 @@ def _troubles(catalog: Catalog) -> dict[str, dict[int, Any]]:
     return found
 
 
-def _missing_since(catalog: Catalog, states: Mapping[int, str]) -> dict[int, float | None]:
-    found = {}
-    for run, state in states.items():
-        if state in ("waiting", "failed"):
-            stage: Stage = "migrate" if run in catalog.census.archived["import"] else "import"
-            found[run] = catalog.missing_since(stage, run)
-    return found
+def _overlay(facts: Mapping[str, dict[int, Any]], refreshed: Mapping[int, Mapping[str, Any]]) -> None:
+    """Of a run that was archived again, the newest version counts."""
+    names = {"size": "size", "version": "version", "configuration": "configuration", "stopped": "stop_time"}
+    for run, marker in refreshed.items():
+        for column, name in names.items():
+            if marker.get(name) is not None:
+                facts[column][run] = marker[name]
 
 
-def _names(entries: Mapping[int, Any]) -> dict[int, str]:
+def _missing_since(catalog: Catalog, states: Mapping[int, str]) -> dict[int, Any]:
+    wanted = (run for run, state in states.items() if state in ("waiting", "failed"))
+    return {run: catalog.missing_since(catalog.stuck_in(run), run) for run in wanted}
+
+
+def _names(entries: Mapping[int, Any]) -> dict[int, Any]:
     return {run: catalogs.readable(" ".join(sorted(files))) for run, files in entries.items() if files}
 
 

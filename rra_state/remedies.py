@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from rra_state import runs
 from rra_state.outcome import Stage
 
 _REMEDIES = {
@@ -24,8 +27,10 @@ def remedy(kind: str) -> str:
     return _REMEDIES.get(kind, _OTHERWISE)
 
 
-def option(kind: str, stage: Stage) -> str:
-    """The option of the command line to type once that is done."""
+def option(kind: str, stage: Stage, numbers: Collection[int]) -> str:
+    """The option of the command line to type once that is done, for runs of this class of failure."""
+    if stage == "refresh":
+        return f"--runs {runs.text(numbers)}"
     if kind == "NotAttempted":
         return "--incremental"
     return f"--recover-{stage}-state" if kind == "Damaged" else f"--retry-failed-{stage}"

@@ -37,6 +37,7 @@ def json_text(catalog: Catalog, status: Status, part: Part, comparison: Comparis
         "places": [_place(place) for place in status.places],
         "open": runs.text(status.open),
         "watched": runs.text(status.watched),
+        "outdated": runs.text({failure.run for failure in status.outdated}),
         "ignored": [{"name": name, "reason": reason} for name, reason in status.ignored],
         "damaged": list(status.damaged),
         "comparison": None if comparison is None else _comparison(comparison),

@@ -207,11 +207,7 @@ def of_tree(found: Catalog) -> Status:
         skipped={run: files for run, files in imported.by_run("skipped").items() if files},
         ignored=() if census.source_error else tuple(census.planner.ignored()),
         watched=frozenset(found.tree.watched()),
-        outdated=tuple(
-            failure
-            for name in sorted(found.tree.failed_refreshes())
-            if (failure := found.tree.failed_refresh(name)) is not None
-        ),
+        outdated=tuple(failure for _, failure in sorted(found.failures["refresh"].items())),
         damaged=found.damaged,
         asked=False,
     )

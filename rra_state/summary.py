@@ -20,6 +20,7 @@ from rra_state.errors import ArchiverError
 from rra_state.outcome import STAGES, Failure, Stage
 from rra_state.plan import Planner
 from rra_state.state import Derived, Keeper, Known, State, derive
+from rra_state.watch import Refresh
 
 RunState = Literal["archived", "waiting", "failed", "open"]
 RUN_STATES: tuple[RunState, ...] = ("archived", "waiting", "failed", "open")
@@ -108,6 +109,7 @@ class Census:
     """Which runs there are, by what the tree and the records' directory say. at: seconds since 1970.
 
     archived, failed: per stage; a run with a marker has not failed. waiting: per stage, ready and not tried.
+    outdated: archived runs whose record changed since and could not be archived again.
     """
 
     at: float
@@ -116,6 +118,7 @@ class Census:
     failed: Mapping[Stage, Set[int]]
     waiting: Mapping[Stage, Set[int]]
     open: frozenset[int]
+    outdated: frozenset[int]
     planner: Planner = field(repr=False)
     source_error: ArchiverError | None = None
 
@@ -132,16 +135,18 @@ class Census:
             "import": fresh - still_open,
             "migrate": archived["import"] - archived["migrate"] - failed["migrate"],
         }
-        return cls(now, on_disk, archived, failed, waiting, still_open, planner, source_error)
+        refreshes = map(Refresh.of, planner.tree.failed_refreshes())
+        outdated = frozenset(each.run for each in refreshes) & archived["migrate"]
+        return cls(now, on_disk, archived, failed, waiting, still_open, outdated, planner, source_error)
 
     def is_open(self, run: int) -> bool:
         """Whether a run that nobody has tried is still being written."""
         return run in self.open
 
     def by_state(self) -> dict[RunState, Set[int]]:
-        """Every run once. A run that is in UconDB is archived, whatever is left of earlier troubles."""
-        archived = self.archived["migrate"]
-        failed = (self.failed["import"] | self.failed["migrate"]) - archived
+        """Every run once. A run that is in UconDB as it is now is archived, whatever is left of earlier troubles."""
+        archived = self.archived["migrate"] - self.outdated
+        failed = (self.failed["import"] | self.failed["migrate"] | self.outdated) - archived
         everything = self.on_disk | self.archived["import"] | archived | failed
         still_open = self.open - archived - failed
         waiting = everything - archived - failed - still_open

@@ -78,6 +78,9 @@ def steps(status: Status) -> Iterator[Step]:
         open_ends = missing[progress.stage] - set(progress.log) - progress.archived
         new |= any(run > progress.state.start for run in open_ends)
         passed |= any(run <= progress.state.start for run in open_ends)
+    if status.outdated:
+        numbers = runs.text({failure.run for failure in status.outdated})
+        yield Step(f"--runs {numbers}", "records that changed, once the reasons are mended")
     if new:
         yield Step("--incremental", "new runs wait")
     if passed:

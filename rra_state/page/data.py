@@ -42,7 +42,7 @@ class Reason:
     @property
     def option(self) -> str:
         """What to type then."""
-        return remedies.option(self.kind, self.stage)
+        return remedies.option(self.kind, self.stage, self.runs)
 
 
 def segments(catalog: Catalog) -> list[Segment]:
@@ -66,8 +66,8 @@ def segments(catalog: Catalog) -> list[Segment]:
 def reasons(catalog: Catalog) -> list[Reason]:
     """Failures gathered by stage, class and text, the largest group first."""
     found: dict[tuple[Stage, str, str], list[int]] = {}
-    for stage in STAGES:
-        for run in sorted(catalog.census.failed[stage] | catalog.derived[stage].not_attempted):
+    for stage in catalog.failures:
+        for run in sorted(catalog.troubled(stage)):
             failure = catalog.failures[stage].get(run)
             text = _without_run(failure.message, run) if failure else ""
             found.setdefault((stage, catalog.kind(stage, run), text), []).append(run)
@@ -144,8 +144,7 @@ def ages(catalog: Catalog) -> dict[str, Mapping[str, int]]:
         if state not in ("waiting", "failed"):
             continue
         for run in members:
-            stage: Stage = "migrate" if run in census.archived["import"] else "import"
-            since = catalog.missing_since(stage, run)
+            since = catalog.missing_since(catalog.stuck_in(run), run)
             age = 0.0 if since is None else census.at - since
             found[next(name for name, limit in SPANS if age < limit)][state] += 1
     return dict(found)

@@ -96,6 +96,8 @@ def _watched(settings: Settings) -> Iterator[Path]:
     for stage in STAGES:
         yield tree.marker_path(stage, 1).parent
         yield tree.failure_path(stage, 1).parent
+    for kind in ("markers", "failures"):
+        yield app.work_dir / kind / "refresh"
     yield app.work_dir / "watch"
     yield from (app.import_state_file, app.import_failure_log, app.migrate_state_file, app.migrate_failure_log)
 

@@ -94,7 +94,8 @@
     const reason = data.reasons.find((each) => within(each.runs, run));
     if (code === FAILED) {
       const why = reason ? `${reason.kind} in the ${reason.stage}: ${reason.text.replaceAll("<run>", run)}` : "";
-      return [`Run ${run} is not archived.`, [why, more].filter(Boolean).join(" \u2013 ")];
+      const what = inUconDB ? `The record of run ${run} changed, and was not archived again.` : `Run ${run} is not archived.`;
+      return [what, [why, more].filter(Boolean).join(" \u2013 ")];
     }
     return [`Run ${run} waits for its ${inArtdaqDB ? "migration into UconDB" : "import into artdaqDB"}.`, more];
   }

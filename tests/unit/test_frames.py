@@ -11,7 +11,7 @@ import pytest
 
 from rra_state import status
 from rra_state.frames import COLUMNS
-from rra_state.outcome import Failure
+from rra_state.outcome import Facts, Failure, Marker
 from tests.bench.report import make_tree
 from tests.unit.archive_site import Site
 
@@ -158,6 +158,30 @@ def test_the_page_describes_every_column(name: str) -> None:
     section = PAGE.read_text().partition(f"\n### `{name}`\n")[2].partition("\n##")[0]
 
     assert [line for line in section.splitlines() if line.startswith("| `")] == expected
+
+
+def test_a_run_archived_again_shows_its_newest_version(busy: Site) -> None:
+    facts = Facts(verified=True, size=31_000, version="v2", ucondb_id=9, stop_time="Thu Oct 17 11:00:00 UTC 2024")
+    busy.tree.write_refresh(Marker.of("refresh", 1, facts), "1-0123abcd")
+
+    run = row(status.runs(busy.settings), 1)
+
+    assert (run["state"], run["size"], run["version"], run["refreshes"]) == ("archived", 31_000, "v2", 1)
+    assert run["stopped"] == pd.Timestamp("2024-10-17T11:00:00Z")
+    assert run["refreshed_at"] >= run["migrated_at"]
+
+
+def test_a_run_whose_record_changed_and_could_not_be_archived_again_has_failed(busy: Site) -> None:
+    message = "run 1: UconDB holds another blob"
+    busy.tree.write_failed_refresh(Failure(1, "refresh", "Conflict", message, 2, FIRST, LAST), "1-0123abcd")
+
+    look = status.take(busy.settings)
+
+    run = row(status.runs(look), 1)
+    assert (run["state"], run["migrated"], run["failed_stage"]) == ("failed", True, "refresh")
+    assert (run["error"], run["missing_since"]) == (message, pd.Timestamp(FIRST))
+    assert status.failures(look).iloc[-1][["stage", "error_class", "runs"]].tolist() == ["refresh", "Conflict", "1"]
+    assert look.summary.runs["archived"] == 0
 
 
 def test_a_configuration_file_is_enough(busy: Site) -> None:

@@ -15,7 +15,7 @@ import pytest
 from rra_state import aftermath, catalog, status
 from rra_state.errors import StoreUnavailable
 from rra_state.history import Ended
-from rra_state.outcome import Failure
+from rra_state.outcome import Facts, Failure, Marker
 from rra_state.page import data, file, plots, render
 from tests.unit.archive_site import Site, edit_state
 
@@ -114,6 +114,20 @@ def test_state_files_that_do_not_agree_are_shown_with_the_command(site: Site) ->
 
     assert "importer_state.json is missing" in text
     assert "--recover-import-state" in text
+
+
+def test_a_record_that_changed_and_was_not_archived_again_is_told_with_its_command(site: Site) -> None:
+    site.record(1)
+    site.archive("import", 1)
+    site.archive("migrate", 1)
+    failure = Failure(1, "refresh", "Conflict", "run 1: UconDB holds another blob", 1, TIME, TIME)
+    site.tree.write_failed_refresh(failure, "1-0123abcd")
+
+    text = words(html(site))
+
+    assert "NOT SURE" in text
+    assert "Conflict refresh UconDB holds another blob" in text
+    assert f"./run_archiver.sh {site.settings.path} --runs 1 records that changed" in text
 
 
 # ---- the numbers behind it -----------------------------------------------------------------------------------------
@@ -220,7 +234,7 @@ def test_a_cycle_without_change_only_moves_the_time(site: Site, target: Path, mo
     assert words(new).partition("UTC")[2] == words(old).partition("UTC")[2]
 
 
-@pytest.mark.parametrize("what", ["a record", "a marker", "a failure", "the state file", "an hour"])
+@pytest.mark.parametrize("what", ["a record", "a marker", "a failure", "a refresh", "the state file", "an hour"])
 def test_whatever_changes_makes_the_page_anew(site: Site, target: Path, what: str) -> None:
     site.record(1)
     site.archive("import", 1)
@@ -233,6 +247,8 @@ def test_whatever_changes_makes_the_page_anew(site: Site, target: Path, what: st
         site.archive("migrate", 1)
     elif what == "a failure":
         site.fail("migrate", 1)
+    elif what == "a refresh":
+        site.tree.write_refresh(Marker.of("refresh", 1, Facts(verified=True)), "1-0123abcd")
     elif what == "the state file":
         edit_state(site, 7, 9)
     else:
