@@ -44,12 +44,16 @@ class Step:
 
 def verdict(status: Status) -> Verdict:
     """Judge. Nothing is called safe that a place does not show, or that the archiver itself calls failed."""
-    disk, _, ucondb = (place.runs for place in status.places)
-    waiting, unproven = status.complete - ucondb, status.unproven
+    disk, artdaqdb, ucondb = (place.runs for place in status.places)
+    waiting, unproven, halfway = status.complete - ucondb, status.unproven, artdaqdb - ucondb - disk
     if not status.readable:
         return Verdict("unknown", "NOT KNOWN", "a place cannot be read (see below).")
     if waiting:
         return Verdict("unsafe", "NOT SAFE YET", f"{count(len(waiting), 'run')} on disk not in UconDB.")
+    if halfway:
+        return Verdict(
+            "unsafe", "NOT SAFE YET", f"{count(len(halfway), 'run')} in artdaqDB only, not on disk any more."
+        )
     if unproven:
         return Verdict(
             "unsure", "NOT SURE", f"UconDB lists these, but they were not verified or failed: {some(unproven)}"

@@ -5,10 +5,10 @@
   const WORDS = ["archived", "waiting", "failed", "still being written", "without a record"];
   const [ARCHIVED, WAITING, FAILED, OPEN, GAP] = NAMES.keys();
   const DRAWN = [FAILED, WAITING, OPEN, ARCHIVED];
-  const BLOCKS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000, 1000000];
+  const BLOCKS = [...Array(17).keys()].flatMap((power) => [1, 2, 5].map((each) => each * 10 ** power));
   const TOP = 5;  // room above the first row for its label
-  const FEWEST = 50;  // runs that a closer look shows at least
-  const OLD_AFTER_MINUTES = 60;
+  const FEWEST = 50, MOST = 2000;  // runs that a closer look shows at least, and one by one
+  const OLD_AFTER_MINUTES = 60, RELOAD_MINUTES = 2;
 
   const find = (id) => document.getElementById(id);
   const data = JSON.parse(find("data").textContent);
@@ -339,7 +339,7 @@
     }
     closer.hidden = false;
     find("closer-title").textContent = capital(span(first, last));
-    near.show(first, last, 1);
+    near.show(first, last, last - first < MOST ? 1 : Infinity);
   }
   function closeCloser() {
     if (closer.hidden) return;
@@ -352,7 +352,10 @@
     openCloser(first, last);
     if (byKey) find("near").focus();
   });
-  const near = new RunMap(find("near"), (first) => tell(first));
+  const near = new RunMap(find("near"), (first, last) => {
+    if (first === last) tell(first);
+    else openCloser(first, last);
+  });
   near.onEscape = closeCloser;
   map.onEscape = closeCloser;
   map.onLayout = ({ block }) => {
@@ -456,6 +459,8 @@
   }
   grow();
   setInterval(grow, 30000);
+  // A screen on the wall: status.html#screen loads itself again.
+  if (location.hash === "#screen") setTimeout(() => location.reload(), RELOAD_MINUTES * 60000);
 
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { map.draw(); near.draw(); });
 })();

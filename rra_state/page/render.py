@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -27,12 +27,15 @@ from rra_state.catalog import Catalog
 from rra_state.config import Settings
 from rra_state.outcome import STAGES
 from rra_state.page import data, plots, words
+from rra_state.page.data import Reason
 from rra_state.status import Status
 from rra_state.verdict import Verdict, count, some, steps, verdict
 
 _HERE = Path(__file__).parent
 MOST_ROWS = 400
 """Rows of a table; what is beyond is counted, and the frames have it."""
+MOST_SEARCHED = 2000
+"""Reasons that the search knows."""
 _LONGEST_NOTE = 200
 
 
@@ -49,12 +52,13 @@ def html(catalog: Catalog, status: Status, *, cycle: Cycle | None = None, tree: 
 
     Raises StateFileError.
     """
+    reasons = data.reasons(catalog)
     return (
         _environment()
         .get_template("page.html")
         .render(
             **_judgement(catalog, status),
-            **_tables(catalog, status),
+            **_tables(catalog, status, reasons),
             cycle=cycle,
             tree=tree,
             written=catalog.summary.at,
@@ -64,7 +68,7 @@ def html(catalog: Catalog, status: Status, *, cycle: Cycle | None = None, tree: 
             asked=status.asked,
             throughput=plots.throughput(catalogs.days(catalog), catalog.summary.at.date()),
             ages=plots.ages(data.ages(catalog)),
-            data=_embedded({"segments": data.segments(catalog), "runs": data.columns(catalog), **_reasons(catalog)}),
+            data=_searched(catalog, reasons),
             style=Markup(_asset("page.css")),  # noqa: S704 - a file of this package
             script=Markup(_asset("page.js")),  # noqa: S704 - the same
             script_digest=_digest(_asset("page.js")),
@@ -103,13 +107,11 @@ def _judgement(catalog: Catalog, status: Status) -> dict[str, Any]:
         "errors": [(place.name, str(place.error)) for place in status.places if place.error is not None],
         "places": status.places,
         "counts": catalog.summary.runs,
-        "missing_numbers": sum(gap.runs for gap in catalogs.gaps(catalog) if gap.place == "filesystem"),
         "stages": [catalog.summary.stages[stage] for stage in STAGES],
     }
 
 
-def _tables(catalog: Catalog, status: Status) -> dict[str, Any]:
-    reasons = data.reasons(catalog)
+def _tables(catalog: Catalog, status: Status, reasons: Sequence[Reason]) -> dict[str, Any]:
     # First what can be archived and is not; numbers that no record has are rarely a mistake.
     gaps = sorted(catalogs.gaps(catalog), key=lambda gap: (gap.place == "filesystem", -gap.runs, gap.first))
     comparison = compare.compare(status)
@@ -118,6 +120,7 @@ def _tables(catalog: Catalog, status: Status) -> dict[str, Any]:
         "more_reasons": max(0, len(reasons) - MOST_ROWS),
         "failed_runs": sum(len(reason.runs) for reason in reasons),
         "gaps": gaps[:MOST_ROWS],
+        "missing_numbers": sum(gap.runs for gap in gaps if gap.place == "filesystem"),
         "more_gaps": max(0, len(gaps) - MOST_ROWS),
         "notes": [_short(note) for note in comparison.notes[len(status.places) :]],
         "findings": comparison.findings,
@@ -152,14 +155,13 @@ def _files(found: Mapping[int, Mapping[str, str]]) -> list[tuple[int, str, str]]
     return [(run, name, why) for run, files in found.items() for name, why in files.items()][-MOST_ROWS:]
 
 
-def _reasons(catalog: Catalog) -> dict[str, Any]:
-    """For the search: which reason a failed run has."""
-    return {
-        "reasons": [
-            {"stage": reason.stage, "kind": reason.kind, "text": reason.text, "runs": runs.ranges(reason.runs)}
-            for reason in data.reasons(catalog)
-        ]
-    }
+def _searched(catalog: Catalog, reasons: Sequence[Reason]) -> Markup:
+    """What map and search work on, within the page. Of very many reasons those with most runs are enough."""
+    told = [
+        {"stage": reason.stage, "kind": reason.kind, "text": reason.text, "runs": runs.ranges(reason.runs)}
+        for reason in reasons[:MOST_SEARCHED]
+    ]
+    return _embedded({"segments": data.segments(catalog), "runs": data.columns(catalog), "reasons": told})
 
 
 def _embedded(values: Mapping[str, Any]) -> Markup:

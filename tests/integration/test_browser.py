@@ -242,6 +242,17 @@ def test_a_hundred_thousand_runs_do_not_freeze_it(browser: Browser, shown: Path)
     assert browser.messages() == []
 
 
+def test_a_stray_number_far_away_does_no_harm(browser: Browser, tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.record(*range(1, 40), 900_000_000_000_000)
+
+    browser.open(written(site, tmp_path / "status.html"))
+
+    browser.driver.find_element(By.ID, "run").send_keys("39")
+    assert "Run 39 waits" in browser.text("answer")
+    assert browser.messages() == []
+
+
 def test_a_page_that_nobody_renews_says_so(browser: Browser, shown: Path) -> None:
     old = shown.with_name("old.html")
     old.write_text(re.sub(r'(As of <time datetime=")[^"]*', r"\g<1>2026-01-01T00:00:00Z", shown.read_text()))

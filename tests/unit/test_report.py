@@ -103,6 +103,13 @@ def test_runs_removed_from_disk_are_no_fault(site: Site) -> None:
     assert to_do(text) == ["nothing"]
 
 
+def test_a_run_that_only_artdaqdb_has_left_is_not_safe(site: Site, command: str) -> None:
+    text = report.text(status(site, {5}, {1, 2, 5}, {1, 5}))
+
+    assert verdict(text) == "NOT SAFE YET: 1 run in artdaqDB only, not on disk any more."
+    assert to_do(text)[0] == f"{command} --incremental"
+
+
 @pytest.mark.parametrize("name", ["filesystem", "artdaqDB", "UconDB"])
 def test_a_place_that_cannot_be_read_makes_no_verdict(site: Site, command: str, name: str) -> None:
     error = AccessDenied("wrong user or password", hint="set UCONDB_PASSWORD")
