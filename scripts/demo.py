@@ -168,6 +168,7 @@ def _configure(demo: Demo, root: Path, records: Path, url: str, folder: str) -> 
             "writer_user": USER,
             "writer_password_file": str(demo.password_file),
         },
+        "reporting": {"html_file": str(root / "status.html")},
     }
     path.write_text(yaml.safe_dump(settings, sort_keys=False))
     return path
@@ -201,6 +202,7 @@ def _look_around(config: Path) -> None:
     _title("Look around")
     console.print(
         f"  ./run_archiver.sh {config} --report-status   what is where\n"
+        f"  {config.with_name('status.html')}   the same as a page, for a browser\n"
         f"  ./run_archiver.sh {config} --dry-run         what the next cycle would do\n"
         f"  .venv/bin/snakemake --configfile {config}    the same as a plain Snakemake workflow\n"
         f"  ls {config.parent / 'work' / 'markers'}   one marker per run and stage\n"
