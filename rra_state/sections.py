@@ -113,7 +113,11 @@ class UconDBSection(Section):
     object_name: str = "configuration"
     """Object in that folder; the key is the run number."""
     timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30
-    """Longest wait for an answer."""
+    """Longest wait for a connection, and then for the next part of an answer."""
+    max_connections: Annotated[int, Field(ge=1)] = 4
+    """Requests under way at once, over all worker processes. The server handles one at a time, and refuses a crowd."""
+    database_uri: SecretStr | None = None
+    """`postgresql://reader@host/database` of UconDB itself: lists and verifies by SQL, read only. Absent: by REST."""
     writer_user: str = ""
     """User allowed to write."""
     writer_password: SecretStr = SecretStr("")

@@ -21,6 +21,7 @@ from rra_state.records import blob
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.base import ArtdaqDB
 from rra_state.stores.ucondb import UconDB
+from rra_state.turns import Turns
 
 
 class Flag(Protocol):
@@ -48,7 +49,9 @@ class Bench:
     @cached_property
     def ucondb(self) -> UconDB:
         """The UconDB client, opened on first use."""
-        return UconDB(self.settings.ucon_db, same=blob.same)
+        section, app = self.settings.ucon_db, self.settings.app
+        turns = Turns(app.work_dir / "state", "ucondb", section.max_connections)
+        return UconDB(section, same=blob.same, turns=turns)
 
     @property
     def stopping(self) -> bool:

@@ -145,6 +145,7 @@ class Folder:
             "writer_password": SecretStr(self.password),
             "verify_tls": True,
             "ca_bundle": None,
+            "database_uri": None,
         }
         return SimpleNamespace(**(values | changes))
 

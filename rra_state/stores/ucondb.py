@@ -20,6 +20,8 @@ from requests import Response
 from rra_state import runs as run_numbers
 from rra_state.errors import AccessDenied, ArchiverError, Conflict, StoreError, StoreUnavailable, VerificationError
 from rra_state.stores.ucondb_http import Settings, Transport, said_by
+from rra_state.stores.ucondb_sql import Tables
+from rra_state.turns import Turns
 
 __all__ = ["Settings", "Stored", "UconDB", "Version"]
 
@@ -64,12 +66,17 @@ class UconDB:
     """One object of one folder of a UconDB server.
 
     settings: the section `ucon_db`. same: whether two blobs say the same of a run; plain equality if not given.
+    turns: limits the requests of all processes together. Raises ConfigError for a bad `database_uri`.
     """
 
-    def __init__(self, settings: Settings, same: Callable[[bytes, bytes], bool] = operator.eq) -> None:
+    def __init__(
+        self, settings: Settings, same: Callable[[bytes, bytes], bool] = operator.eq, turns: Turns | None = None
+    ) -> None:
         self._folder, self._object = settings.folder_name, settings.object_name
         self._same = same
-        self._http = Transport(settings)
+        self._http = Transport(settings, turns)
+        uri = settings.database_uri.get_secret_value() if settings.database_uri else None
+        self._tables = Tables(uri, self._folder, self._object, settings.timeout_seconds) if uri else None
         self.name = self._http.name
 
     def describe(self) -> str:
@@ -90,7 +97,8 @@ class UconDB:
             raise self._fault(answer)
         if not {self._folder, f"public.{self._folder}"} & {str(one) for one in self._listing(answer)}:
             raise self._http.no_folder()
-        return f"{self.name}: version {version}, folder {self._folder}"
+        listed = f", {len(self._tables.listing())} keys by SQL" if self._tables else ""
+        return f"{self.name}: version {version}, folder {self._folder}{listed}"
 
     def runs(self) -> set[int]:
         """Every run the server holds a blob of. Raises StoreError."""
@@ -101,8 +109,10 @@ class UconDB:
 
         Rows are produced after "200 OK" was sent, so a listing can end early: it is then no JSON, and never taken for
         a short listing. An object nobody has put anything into does not exist yet: that is an empty one.
-        Source: spec/ucondb.md section 3.
+        Source: spec/ucondb.md section 3. With `database_uri` its tables are read instead.
         """
+        if self._tables:
+            return self._by_run(self._tables.listing())
         answer = self._http.ask("GET", "versions", self._where())
         if self._no_such_object(answer):
             return {}
@@ -155,14 +165,23 @@ class UconDB:
             )
             raise self._not_given(run, answer, fault)
         if not version.describes(answer.content):
-            # The fault of this blob, not of the place: it must not keep the other runs from their turn.
-            raise VerificationError(
-                f"{self.name}: the blob came back damaged ({len(answer.content)} of {version.size} bytes, "
-                f"adler32 {zlib.adler32(answer.content)} instead of {version.adler32})",
-                run=run,
-                hint=_DAMAGED,
-            )
+            raise self._damaged(version, answer.content)
         return answer.content, version
+
+    def read(self, run: int) -> tuple[bytes, Version] | None:
+        """The same as `get`, for looking through many: with `database_uri` straight from the tables, else by REST."""
+        if self._tables is None:
+            return self.get(run)
+        found = self._tables.one(str(run))
+        if found is None:
+            return None
+        record, content = found
+        version = self._version(record)
+        if content is None:
+            raise self._lost(run, "is not in its database")
+        if not version.describes(content):
+            raise self._damaged(version, content)
+        return content, version
 
     def put(self, run: int, blob: bytes, *, override_of: Version | None = None) -> Stored:
         """Store the blob of a run and read it back. A run the server holds already is compared, not overwritten.
@@ -222,8 +241,9 @@ class UconDB:
         if override_of is not None and (version.id, version.adler32) == (override_of.id, override_of.adler32):
             return None
         raise Conflict(
-            f"{self.name}: holds other content under this key ({version.size} bytes, version {version.id}; "
-            f"this record gives {len(blob)} bytes); nothing was changed",
+            f"{self.name}: holds other content under this key ({version.size} bytes, adler32 {version.adler32}, "
+            f"version {version.id}; this record gives {len(blob)} bytes, adler32 {zlib.adler32(blob)}); "
+            "nothing was changed",
             run=run,
             hint=_TO_ACCEPT,
         )
@@ -261,6 +281,15 @@ class UconDB:
             return fault
         size = f"gives {len(answer.content)} bytes, too few"
         return self._lost(run, size if answer.ok else f"answers {said_by(answer)} ({answer.status_code})")
+
+    def _damaged(self, version: Version, content: bytes) -> VerificationError:
+        """The fault of this blob, not of the place: it must not keep the other runs from their turn."""
+        return VerificationError(
+            f"{self.name}: the blob came back damaged ({len(content)} of {version.size} bytes, "
+            f"adler32 {zlib.adler32(content)} instead of {version.adler32})",
+            run=version.run,
+            hint=_DAMAGED,
+        )
 
     def _lost(self, run: int, instead: str) -> VerificationError:
         """The error of a run the server lists but has no whole content of: it must not keep the others waiting."""

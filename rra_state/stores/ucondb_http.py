@@ -8,8 +8,10 @@ from __future__ import annotations
 import html
 import os
 import re
+import shlex
 import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 from http import HTTPStatus
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +24,7 @@ from requests.auth import AuthBase
 
 from rra_state.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
 from rra_state.stores.ucondb_digest import Digest, UnsupportedChallenge
+from rra_state.turns import Turns
 
 _HEADING = re.compile(r"<h3>(.*?)</h3>", re.DOTALL | re.IGNORECASE)
 _TAGS = re.compile(r"<[^>]*>")
@@ -46,13 +49,16 @@ class Settings(Protocol):
     def verify_tls(self) -> bool: ...  # noqa: D102
     @property
     def ca_bundle(self) -> Path | None: ...  # noqa: D102
+    @property
+    def database_uri(self) -> SecretStr | None: ...  # noqa: D102
 
 
 class Transport:
     """Requests to one UconDB server. Threads and forked processes may share it; it does not pickle (password)."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, turns: Turns | None = None) -> None:
+        """turns: taken for each request, so that all processes together send so many at once; no limit without."""
+        self._settings, self._turns = settings, turns
         self.url = _without_user(settings.server_url).rstrip("/")
         self.name = f"UconDB at {self.url}"
         self._local = threading.local()
@@ -100,9 +106,12 @@ class Transport:
 
     def no_folder(self) -> AccessDenied:
         """The error of a folder the server does not have."""
+        folder, user = self._settings.folder_name, self._settings.writer_user or "USER"
+        address = self._address("create_folder", {"folder": folder})
         return AccessDenied(
-            f"{self.name}: has no folder {self._settings.folder_name}. "
-            "Correct ucon_db.folder_name, or ask the administrator of UconDB to create the folder."
+            f"{self.name}: has no folder {folder}. "
+            "Correct ucon_db.folder_name, or create it: "
+            f"curl --digest --user {shlex.quote(user)} {shlex.quote(address)}"
         )
 
     def _refused(self, status: int) -> AccessDenied:
@@ -120,16 +129,18 @@ class Transport:
         verify: bool | str = (
             str(settings.ca_bundle) if settings.verify_tls and settings.ca_bundle else settings.verify_tls
         )
+        turn = self._turns.taken() if self._turns else nullcontext()
         try:
-            return self._mine().session.request(
-                method,
-                address,
-                data=body,
-                auth=auth,
-                timeout=settings.timeout_seconds,
-                verify=verify,
-                allow_redirects=False,
-            )
+            with turn:
+                return self._mine().session.request(
+                    method,
+                    address,
+                    data=body,
+                    auth=auth,
+                    timeout=settings.timeout_seconds,
+                    verify=verify,
+                    allow_redirects=False,
+                )
         except requests.exceptions.SSLError as error:
             raise StoreUnavailable(
                 f"{self.name}: its TLS certificate is not accepted: {_reason(error)}. "

@@ -76,7 +76,10 @@ def test_a_database_killed_under_the_server_costs_nothing_but_time(own_server: F
     store.put(1, BLOB)
     postmaster = int((own_server.server.directory / "postgres" / "postmaster.pid").read_text().split()[0])
 
+    sessions = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
     os.kill(postmaster, signal.SIGKILL)
+    while any(Path(f"/proc/{each}").exists() for each in sessions):  # they outlive it for a moment, and answer
+        time.sleep(0.01)
     faults = []
     for ask in (store.check, store.runs, lambda: store.lookup([1]), lambda: store.get(1), lambda: store.put(2, BLOB)):
         with pytest.raises(StoreUnavailable) as caught:
@@ -171,7 +174,7 @@ def test_a_forked_worker_uses_a_connection_of_its_own(ucondb: Folder) -> None:
         "from rra_state.stores.ucondb import UconDB\n"
         "store = UconDB(SimpleNamespace(server_url=sys.argv[1], folder_name=sys.argv[2], object_name='o', "
         "timeout_seconds=9, writer_user='archiver', writer_password=SecretStr(sys.stdin.read()), "
-        "verify_tls=True, ca_bundle=None))\n"
+        "verify_tls=True, ca_bundle=None, database_uri=None))\n"
         "mine = store._http._mine(); store.put(1, b'1')\n"
         "child = os.fork()\n"
         "if child == 0:\n"

@@ -20,8 +20,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
 README = REPOSITORY / "README.md"
 KEYS = REPOSITORY / "config" / "README.md"
-SNAKEMAKE_OPTIONS = {"--config", "--configfile", "--directory"}
-"""Options of Snakemake, not of ours, that messages name."""
+OTHERS_OPTIONS = {"--config", "--configfile", "--directory", "--digest", "--user"}
+"""Options of Snakemake and curl, not of ours, that messages name."""
 
 Pieces = tuple[str, ...]
 """The constant parts of a message."""
@@ -71,7 +71,7 @@ def test_the_search_for_messages_finds_them() -> None:
 
 
 def test_every_option_a_message_recommends_exists() -> None:
-    options = _options() | SNAKEMAKE_OPTIONS
+    options = _options() | OTHERS_OPTIONS
     unknown = [
         f"{place}: {option}"
         for place, sentence in _sentences()

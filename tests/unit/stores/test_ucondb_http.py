@@ -8,7 +8,10 @@ import re
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
+import threading
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +39,7 @@ def settings(url: str = "http://127.0.0.1:1/x/app", **changes: object) -> Simple
         "writer_password": SecretStr(PASSWORD),
         "verify_tls": True,
         "ca_bundle": None,
+        "database_uri": None,
     }
     return SimpleNamespace(**(values | changes))
 
@@ -193,6 +197,64 @@ def test_a_silent_server_is_given_up_after_the_configured_time() -> None:
 
         with pytest.raises(StoreUnavailable, match=r"no answer within 0.2 s.*timeout_seconds"):
             store.runs()
+
+
+def test_a_server_that_takes_no_connection_is_given_up_after_the_configured_time() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        address = listener.getsockname()
+        waiting = [socket.socket() for _ in range(3)]  # more than its queue holds
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(address)
+        store = UconDB(settings(f"http://127.0.0.1:{address[1]}/x", timeout_seconds=0.3))
+
+        with pytest.raises(StoreUnavailable, match=r"no answer within 0.3 s"):
+            store.runs()
+        for each in waiting:
+            each.close()
+
+
+def test_an_answer_that_comes_slowly_but_steadily_is_waited_for() -> None:
+    pieces = [b"HTTP/1.1 200 OK\r\nContent-Type: text/json\r\n\r\n[", *[b" "] * 8, b"]"]
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            client, _ = listener.accept()
+            with client:
+                client.recv(65536)
+                for piece in pieces:
+                    client.sendall(piece)
+                    time.sleep(0.1)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+
+        assert UconDB(settings(f"http://127.0.0.1:{listener.getsockname()[1]}/x", timeout_seconds=0.5)).runs() == set()
+        thread.join()
+
+
+def test_a_connection_that_is_reset_is_unavailable_and_the_put_is_looked_up() -> None:
+    """Linger 0 makes close a reset, as WebPie's full queue does (20 of 20 puts)."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        asked: list[bytes] = []
+
+        def serve() -> None:
+            for _ in range(2):
+                client, _ = listener.accept()
+                asked.append(client.recv(4))
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+
+        with pytest.raises(StoreUnavailable, match="connection reset by peer") as caught:
+            UconDB(settings(f"http://127.0.0.1:{listener.getsockname()[1]}/x")).put(7, b"blob" * 50_000)
+        thread.join()
+
+    assert asked == [b"POST", b"GET "]
+    assert caught.value.transient
 
 
 @pytest.fixture

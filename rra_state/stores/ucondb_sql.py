@@ -1,0 +1,125 @@
+"""UconDB's own tables, read directly: a listing in 0.04 s that takes the server 10 s for 50,000 runs.
+
+Reads only, in transactions that PostgreSQL itself holds to that. Nothing is stored this way: the server is not asked,
+so neither its locks nor its checks are. Source: spec/ucondb.md section 4.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, LiteralString
+
+from rra_state.errors import AccessDenied, ConfigError, StoreError, StoreUnavailable
+
+if TYPE_CHECKING:
+    import psycopg
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_KEY = "ucon_db.database_uri"
+_VERSIONS: LiteralString = (
+    "SELECT id, key, data_key, adler32, data_size, extract(epoch from tr)::float8 AS tr"
+    " FROM {versions} WHERE object = %(object)s"
+)
+# As the server itself lists: what is deleted, or of a time to come, is not shown.
+_LISTING: LiteralString = _VERSIONS + " AND key IS NOT NULL AND NOT deleted AND tv <= extract(epoch from now())"
+_ONE: LiteralString = _VERSIONS + " AND key = %(key)s"
+_DATA: LiteralString = "SELECT data FROM {data} WHERE key = %(data_key)s"
+_REFUSED = ("authentication failed", "no pg_hba.conf entry", "does not exist", "no password supplied")
+_FORM = "postgresql://reader@host:5432/database"
+_NO_TABLE, _NO_PERMISSION = "42P01", "42501"
+
+
+class Tables:
+    """The tables of one folder. One connection per process, made on first use and again after it was lost."""
+
+    def __init__(self, uri: str, folder: str, object_: str, timeout_seconds: float) -> None:
+        """folder: with or without its namespace, `public` if without. Raises ConfigError; never shows the URI."""
+        try:
+            import psycopg  # noqa: PLC0415 - only for sites that set the key
+            from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
+        except ImportError as error:
+            raise ConfigError(
+                f"{_KEY}: its driver is not installed ([postgres])", hint="pip install 'run-record-archiver[postgres]'"
+            ) from error
+        try:
+            parts = conninfo_to_dict(uri)
+        except psycopg.ProgrammingError as error:
+            raise ConfigError(f"{_KEY}: not a PostgreSQL URI", hint=_FORM) from error
+        namespace, _, name = folder.rpartition(".")
+        if not _NAME.fullmatch(name) or not _NAME.fullmatch(namespace or "public"):
+            raise ConfigError(f"ucon_db.folder_name: {folder} cannot be a folder with tables of its own")
+        identifier = psycopg.sql.Identifier
+        self._tables = {table: identifier(namespace or "public", f"{name}_{table}") for table in ("versions", "data")}
+        self._uri, self._object, self._timeout = uri, object_, timeout_seconds
+        self._connection: psycopg.Connection[Any] | None = None
+        self._process = 0
+        self.name = f"UconDB's PostgreSQL at {parts.get('host') or 'localhost'}"
+
+    def listing(self) -> list[dict[str, Any]]:
+        """Every version that has a key. Raises StoreError."""
+        return self._rows(_LISTING)
+
+    def one(self, key: str) -> tuple[dict[str, Any], bytes | None] | None:
+        """The version under this key and its content, None where there is none. Raises StoreError."""
+        rows = self._rows(_ONE, key=key)
+        if not rows:
+            return None
+        data_key = str(rows[0]["data_key"])
+        data = self._rows(_DATA, data_key=int(data_key)) if data_key.isascii() and data_key.isdigit() else []
+        return rows[0], bytes(data[0]["data"]) if data else None
+
+    def _rows(self, query: LiteralString, **arguments: object) -> list[dict[str, Any]]:
+        from psycopg import rows, sql  # noqa: PLC0415 - see __init__
+
+        with self._session() as connection, connection.transaction():
+            # For this transaction alone: a pooler in between hands its connections on.
+            connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(int(self._timeout * 1000)))
+            cursor = connection.cursor(row_factory=rows.dict_row)
+            statement = sql.SQL(query).format(**self._tables)
+            return cursor.execute(statement, {"object": self._object, **arguments}).fetchall()
+
+    @contextmanager
+    def _session(self) -> Iterator[psycopg.Connection[Any]]:
+        """The connection of this process; errors of the driver become StoreError here and nowhere else."""
+        import psycopg  # noqa: PLC0415 - see __init__
+
+        try:
+            if self._connection is None or self._connection.closed or self._process != os.getpid():
+                settings: dict[str, Any] = {"connect_timeout": max(2, int(self._timeout))}
+                self._connection = psycopg.connect(self._uri, application_name="run-record-archiver", **settings)
+                self._connection.read_only = True
+                self._process = os.getpid()
+                weakref.finalize(self, _close, self._connection, self._process)
+            yield self._connection
+        except psycopg.Error as error:
+            self.close()
+            raise self._told(error) from error
+
+    def close(self) -> None:
+        """Give the connection up, if it is this process's own; the next call makes another."""
+        if self._connection is not None:
+            _close(self._connection, self._process)
+        self._connection = None
+
+    def _told(self, error: psycopg.Error) -> StoreError:
+        reason = (error.diag.message_primary or str(error)).strip().splitlines()[-1:] or [type(error).__name__]
+        state, message = error.sqlstate or "", f"{self.name}: {reason[0].strip()}"
+        if state == _NO_TABLE:
+            return AccessDenied(
+                message, hint=f"see that {_KEY} is UconDB's own database, and ucon_db.folder_name right"
+            )
+        if state == _NO_PERMISSION:
+            return AccessDenied(message, hint="grant its role SELECT on the folder's tables _versions and _data")
+        if state.startswith("28") or (not state and any(words in reason[0] for words in _REFUSED)):
+            return AccessDenied(message, hint="check user, password (~/.pgpass) and database")
+        return StoreUnavailable(message, hint=f"without {_KEY} the server itself is asked")
+
+
+def _close(connection: psycopg.Connection[Any], process: int) -> None:
+    """Close it, but not from a forked process: the socket is the parent's too."""
+    if process == os.getpid():
+        connection.close()

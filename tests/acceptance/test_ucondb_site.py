@@ -1,0 +1,78 @@
+"""The command line and UconDB: a folder that is not there yet, a crowd of workers, listing by SQL."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import threading
+import time
+
+import pytest
+
+from tests.acceptance.site import Site
+from tests.servers import Line
+
+NO_FOLDER = re.compile(r"has no folder new_folder\. Correct ucon_db\.folder_name, or create it: (curl .*?'[^']*')")
+
+
+def test_a_folder_that_is_not_there_is_created_with_the_command_that_is_told(site: Site) -> None:
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("not here: curl")
+    site.make(2)
+    site.configure(ucon_db={"folder_name": "new_folder"})
+
+    checked = site.archive_runs("--check", status=1)
+    cycle = site.archive_runs(status=1)
+    told = [NO_FOLDER.search(text) for text in (checked.stdout, cycle.stderr)]
+    assert told[0]
+    assert told[1]
+    user = shlex.quote(f"archiver:{site.ucondb.password}")
+    command = shlex.split(told[0][1].replace("--user archiver", f"--user {user}"))
+    made = subprocess.run([curl, "--silent", *command[1:]], capture_output=True, text=True, check=True)
+
+    assert told[0][1] == told[1][1]
+    assert made.stdout == "OK"
+    assert "UconDB: OK" in site.archive_runs("--check").stdout
+    site.archive_runs()
+    assert site.markers("migrate") == {1, 2}
+    assert not site.failures("migrate")
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_all_workers_together_keep_to_max_connections(site: Site, most: int) -> None:
+    at_once: list[int] = [0, 0]  # now, most
+    guard = threading.Lock()
+
+    def counted(asked: bytes, answer: bytes) -> bytes:
+        with guard:
+            at_once[0] += 1
+            at_once[1] = max(at_once)
+        time.sleep(0.02)
+        with guard:
+            at_once[0] -= 1
+        return answer
+
+    site.make(16)
+    with Line(site.ucondb.url, counted) as line:
+        site.configure(app={"parallel_workers": 4}, ucon_db={"server_url": line.url, "max_connections": most})
+        site.archive_runs()
+
+    site.assert_archived_once(range(1, 17))
+    assert at_once[1] == most
+
+
+def test_recovery_lists_by_sql_where_it_may(site: Site) -> None:
+    site.make(3)
+    site.configure(ucon_db={"database_uri": site.ucondb.server.pg()})
+    site.archive_runs()
+    for path in (site.work / "markers" / "migrate").iterdir():
+        path.unlink()
+    before = site.ucondb.stats()
+
+    site.archive_runs("--recover-migrate-state")
+
+    assert site.markers("migrate") == {1, 2, 3}
+    assert site.ucondb.stats() == before

@@ -1,0 +1,183 @@
+"""Listing and verification straight from UconDB's tables: what it finds and never does, how its faults are told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from rra_state.errors import AccessDenied, ArchiverError, ConfigError, StoreUnavailable, VerificationError
+from rra_state.stores.ucondb import UconDB
+from rra_state.stores.ucondb_sql import Tables
+from tests.servers import Folder
+
+BLOB = b"Start of Record\nRun Number: 7\nPacked on Oct 17 10:08 UTC\n" + b"a: 1\n" * 4000
+READER = "rra_reader"
+
+
+@pytest.fixture
+def direct(ucondb: Folder) -> UconDB:
+    return UconDB(ucondb.settings(database_uri=SecretStr(ucondb.server.pg())))
+
+
+def test_the_listing_is_the_servers_own_and_does_not_ask_it(ucondb: Folder, direct: UconDB) -> None:
+    store = UconDB(ucondb.settings())
+    first = store.put(7, BLOB).version
+    store.put(7, b"new", override_of=first)  # the old version's key is now null
+    store.put(8, BLOB)
+    for key, column in (("9", "deleted"), ("10", "tv"), ("latest", "id"), (None, "id")):
+        ucondb.execute(
+            "insert into {folder}_versions (key, object, tv, deleted, data_size, data_key, adler32) "
+            "values (%s, 'configuration', %s, %s, 1, '1', 1)",
+            key,
+            4e9 if column == "tv" else 0,
+            column == "deleted",
+        )
+    expected, before = store.versions(), ucondb.stats()
+
+    found = direct.versions()
+
+    assert found == expected
+    assert set(found) == {7, 8}
+    assert ucondb.stats() == before
+
+
+def test_an_object_without_a_version_is_an_empty_listing(direct: UconDB) -> None:
+    assert direct.runs() == set()
+    assert direct.read(7) is None
+
+
+def test_a_blob_read_from_the_tables_is_the_one_the_server_gives(ucondb: Folder, direct: UconDB) -> None:
+    store = UconDB(ucondb.settings())
+    store.put(7, BLOB)
+    before = ucondb.stats()
+
+    assert direct.read(7) == store.get(7)
+    assert ucondb.stats()["gets"] == before["gets"] + 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("update {folder}_data set data = overlay(data placing '\\x00'::bytea from 100)", "came back damaged"),
+        ("update {folder}_data set data = substr(data, 1, 100)", r"came back damaged \(100 of"),
+        ("delete from {folder}_data", "is not in its database"),
+        ("update {folder}_versions set data_key = 'x'", "is not in its database"),
+    ],
+)
+def test_damage_in_the_tables_is_that_runs_fault(ucondb: Folder, direct: UconDB, damage: str, words: str) -> None:
+    UconDB(ucondb.settings()).put(7, BLOB)
+    ucondb.execute(damage)
+
+    with pytest.raises(VerificationError, match=f"run 7: .*{words}") as caught:
+        direct.read(7)
+
+    assert not caught.value.stops_cycle
+
+
+def test_check_tells_how_many_keys_the_tables_hold(ucondb: Folder, direct: UconDB) -> None:
+    UconDB(ucondb.settings()).put(7, BLOB)
+
+    assert direct.check() == f"UconDB at {ucondb.url}: version 3.9.7, folder {ucondb.folder}, 1 keys by SQL"
+
+
+def test_postgresql_itself_holds_the_session_to_reading(ucondb: Folder) -> None:
+    tables = Tables(ucondb.server.pg(), ucondb.folder, "configuration", 10)
+    tables.listing()
+
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction), tables._connection.transaction():
+        tables._connection.execute(f"delete from {ucondb.folder}_versions")
+
+
+def test_a_role_that_may_only_select_is_enough(ucondb: Folder) -> None:
+    UconDB(ucondb.settings()).put(7, BLOB)
+    ucondb.execute(f"do $$ begin create role {READER} login; exception when duplicate_object then null; end $$")
+    ucondb.execute(f"grant select on {{folder}}_versions, {{folder}}_data to {READER}")
+
+    store = UconDB(ucondb.settings(database_uri=SecretStr(ucondb.server.pg().replace("postgres@", f"{READER}@"))))
+
+    assert store.runs() == {7}
+    assert store.read(7)[0] == BLOB
+
+
+def test_a_role_that_may_not_read_is_told_what_it_needs(ucondb: Folder) -> None:
+    ucondb.execute(f"do $$ begin create role {READER} login; exception when duplicate_object then null; end $$")
+    store = UconDB(ucondb.settings(database_uri=SecretStr(ucondb.server.pg().replace("postgres@", f"{READER}@"))))
+
+    with pytest.raises(AccessDenied, match=r"permission denied .*grant its role SELECT"):
+        store.runs()
+
+
+def test_a_folder_without_tables_is_told(ucondb: Folder) -> None:
+    uri = SecretStr(ucondb.server.pg())
+
+    with pytest.raises(AccessDenied, match=r"no_such_folder_versions.*ucon_db\.folder_name"):
+        UconDB(ucondb.settings(database_uri=uri, folder_name="no_such_folder")).runs()
+
+
+@pytest.mark.parametrize("folder", ['x"; drop table y; --', "a b", "a.b.c", "", "é"])
+def test_a_folder_that_can_be_no_table_is_never_put_into_sql(ucondb: Folder, folder: str) -> None:
+    with pytest.raises(ConfigError, match=r"ucon_db\.folder_name"):
+        UconDB(ucondb.settings(database_uri=SecretStr(ucondb.server.pg()), folder_name=folder))
+
+
+def test_an_object_with_quotes_in_its_name_is_only_a_value(ucondb: Folder) -> None:
+    uri = SecretStr(ucondb.server.pg())
+
+    assert UconDB(ucondb.settings(database_uri=uri, object_name="o'; drop table x; --")).runs() == set()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://reader:hush-4711@127.0.0.1:1/x",
+        "postgresql://reader:hush-4711@no-such-host.invalid/x?connect_timeout=2",
+        "postgresql://reader:hush-4711@127.0.0.1:1/x?nonsense=1",
+        "mysql://reader:hush-4711@127.0.0.1/x",
+    ],
+)
+def test_no_message_shows_the_password_of_the_database(ucondb: Folder, uri: str) -> None:
+    with pytest.raises(ArchiverError) as caught:
+        UconDB(ucondb.settings(database_uri=SecretStr(uri))).runs()
+
+    assert "hush" not in str(caught.value)
+    assert "hush" not in repr(ucondb.settings(database_uri=SecretStr(uri)))
+    assert "ucon_db.database_uri" in str(caught.value)
+
+
+def test_a_connection_that_broke_is_made_again_by_the_next_call(ucondb: Folder, direct: UconDB) -> None:
+    direct.runs()
+    ucondb.execute("select pg_terminate_backend(%s)", direct._tables._connection.info.backend_pid)
+
+    with pytest.raises(StoreUnavailable):
+        direct.runs()
+
+    assert direct.runs() == set()
+
+
+def test_a_slow_database_is_given_up_after_the_configured_time(ucondb: Folder) -> None:
+    store = UconDB(ucondb.settings(database_uri=SecretStr(ucondb.server.pg()), timeout_seconds=0.3))
+
+    with psycopg.connect(ucondb.server.pg()) as other:
+        other.execute(f"lock table {ucondb.folder}_versions in access exclusive mode")
+        with pytest.raises(StoreUnavailable, match="statement timeout"):
+            store.runs()
+
+
+def test_a_missing_driver_names_the_extra_that_brings_it(ucondb: Folder) -> None:
+    code = (
+        "import sys; sys.modules['psycopg'] = None\n"
+        "from rra_state.stores.ucondb_sql import Tables\n"
+        "try:\n    Tables('postgresql://x', 'f', 'o', 5)\nexcept Exception as error:\n    print(error)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+    )
+
+    assert "ucon_db.database_uri: its driver is not installed ([postgres])" in done.stdout
+    assert "pip install 'run-record-archiver[postgres]'" in done.stdout
