@@ -1,6 +1,6 @@
 """Who was told what, so that nothing is told twice. The note `state/told.json`.
 
-If the work directory cannot be written, which is a thing to tell, a file in the system's temporary directory serves.
+If the work directory cannot be written, which is a thing to tell, a file in shared memory serves until the next boot.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +23,8 @@ from rra_state.news import Fault, Told
 from rra_state.outcome import STAGES, Stage
 
 NOTE = "told"
+SPARE_DIRECTORY = Path("/dev/shm")  # noqa: S108 - of a file there only an own one is believed
+"""Writable when disks are full. Not /tmp: under systemd each cycle may have one of its own, empty."""
 
 
 @dataclass
@@ -73,11 +74,11 @@ class Memory:
     @property
     def _spare(self) -> Path:
         name = hashlib.sha256(os.fsencode(self._tree.root)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"run-record-archiver-{os.geteuid()}-{name}.json"
+        return SPARE_DIRECTORY / f"run-record-archiver-{os.geteuid()}-{name}.json"
 
 
 def _newer(note: Path, spare: Path) -> Path | None:
-    """The file that was written last. A spare one has to be ours: anybody may write to a temporary directory."""
+    """The file that was written last. A spare one has to be ours: anybody may write there."""
     found = {}
     for path in (note, spare):
         try:

@@ -138,10 +138,7 @@ def _command_in(text: str, site: Site) -> list[str]:
     return line.partition(f"./run_archiver.sh {site.config} ")[2].split()
 
 
-def test_a_work_directory_that_cannot_be_written_is_told_once(
-    site: Site, box: mailbox.Mailbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+def test_a_work_directory_that_cannot_be_written_is_told_once(site: Site, box: mailbox.Mailbox) -> None:
     site.make(1)
     site.archive_runs()
     (site.work / "state").chmod(0o555)

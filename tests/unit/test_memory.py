@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 import pytest
 
+from rra_state import memory
 from rra_state.errors import WorkDirError
 from rra_state.markers import Tree
 from rra_state.memory import Memory
@@ -25,7 +25,7 @@ TOLD = Told(
 @pytest.fixture(autouse=True)
 def spare(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = tmp_path_factory.mktemp("spare")
-    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    monkeypatch.setattr(memory, "SPARE_DIRECTORY", directory)
     return directory
 
 
