@@ -38,9 +38,14 @@ def follow(settings: Settings, ended: Ended) -> None:
     if settings.reporting.html_file is not None:
         _safely(partial(_page, settings, settings.reporting.html_file, ended))
     if ways:
-        failed = {stage: frozenset(census.failed[stage]) for stage in STAGES} if census else None
-        now = news.condition(ended, known, failed, summary, settings.reporting.alert_after_hours)
+        now = news.condition(ended, known, _failed(census), summary, settings.reporting.alert_after_hours)
         _safely(partial(notify.tell, settings, ways, now, summary))
+
+
+def _failed(census: Census | None) -> news.Runs | None:
+    if census is None:
+        return None
+    return {stage: frozenset(census.failed[stage]) for stage in STAGES} | {"refresh": census.outdated}
 
 
 def _safely(step: Callable[[], None]) -> None:

@@ -19,8 +19,8 @@ import pydantic
 from rra_state import fsio, runs
 from rra_state.errors import UsageError, WorkDirError
 from rra_state.markers import Tree
-from rra_state.news import Fault, Told
-from rra_state.outcome import STAGES, Stage
+from rra_state.news import WHERE, Fault, Told
+from rra_state.outcome import Stage
 
 NOTE = "told"
 SPARE_DIRECTORY = Path("/dev/shm")  # noqa: S108 - of a file there only an own one is believed
@@ -42,7 +42,7 @@ class _Entry:
         return cls(failed, sorted(told.stuck), sorted(told.silent), told.fault)
 
     def told(self) -> Told:
-        failed = {stage: frozenset(runs.parse(self.failed.get(stage, ""))) for stage in STAGES}
+        failed = {stage: frozenset(runs.parse(self.failed.get(stage, ""))) for stage in WHERE}
         return Told(failed, frozenset(self.stuck), frozenset(self.silent), self.fault)
 
 

@@ -16,7 +16,9 @@ from rra_state.outcome import STAGES, Stage
 from rra_state.summary import Oldest, Summary
 
 Runs = Mapping[Stage, frozenset[int]]
-NO_RUNS: Runs = dict.fromkeys(STAGES, frozenset())
+WHERE: tuple[Stage, ...] = (*STAGES, "refresh")
+"""In what a run can fail."""
+NO_RUNS: Runs = dict.fromkeys(WHERE, frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +117,8 @@ def since(told: Told, now: Condition) -> News:
     after = told.after(now)
     same_fault = now.fault is None or (told.fault is not None and told.fault.kind == now.fault.kind)
     return News(
-        failed={stage: failed[stage] - told.failed[stage] for stage in STAGES},
-        recovered={stage: told.failed[stage] - failed[stage] for stage in STAGES},
+        failed={stage: failed[stage] - told.failed[stage] for stage in WHERE},
+        recovered={stage: told.failed[stage] - failed[stage] for stage in WHERE},
         stuck={stage: oldest for stage, oldest in (now.stuck or {}).items() if stage not in told.stuck},
         moving=told.stuck - after.stuck,
         silent={stage: when for stage, when in now.silent.items() if stage not in told.silent},
@@ -191,7 +193,8 @@ def _failed_part(news: News, reasons: Mapping[Stage, list[str]], command: str) -
         if found:
             yield from ("", f"{runs_text(len(found))} failed ({stage}): {some(found)}")
             yield from (f"    {line}" for line in reasons.get(stage, ()))
-            yield f"Once that is mended: {command} --retry-failed-{stage}"
+            retry = "" if stage == "refresh" else f" --retry-failed-{stage}"
+            yield f"Once that is mended: {command}{retry}"
 
 
 def _stuck_part(news: News, command: str) -> Iterator[str]:

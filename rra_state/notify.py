@@ -24,9 +24,10 @@ from rra_state.errors import NotSent, UsageError, WorkDirError
 from rra_state.markers import Tree
 from rra_state.memory import Memory
 from rra_state.news import Condition, Message, News
-from rra_state.outcome import STAGES, Failure, Stage
+from rra_state.outcome import Failure, Stage
 from rra_state.sections import Email, Slack
 from rra_state.summary import DAMAGED, Summary
+from rra_state.watch import Refresh
 
 LIMIT_SECONDS = 30.0
 """Longest time for all messages of a cycle together."""
@@ -74,7 +75,7 @@ def tell(settings: Settings, ways: Iterable[Channel], now: Condition, summary: S
         return
     reasons = {
         stage: list(_reasons(tree, stage, frozenset().union(*(found.failed[stage] for found in wanted.values()))))
-        for stage in STAGES
+        for stage in news.WHERE
     }
     words = {way: _message(settings, found, reasons, summary) for way, found in wanted.items()}
     results = within(LIMIT_SECONDS, {way.name: partial(send, way, text) for way, text in words.items()})
@@ -187,8 +188,7 @@ def _message(settings: Settings, found: News, reasons: Mapping[Stage, list[str]]
 def _reasons(tree: Tree, stage: Stage, failed: frozenset[int]) -> Iterator[str]:
     """A line per class of failure, with the message of its first run."""
     examples: dict[str, tuple[str, int]] = {}
-    for run in islice(sorted(failed), LOOKED_AT):
-        failure = _failure(tree, stage, run)
+    for run, failure in islice(_failures(tree, stage, failed), LOOKED_AT):
         kind, text = (failure.kind, failure.message) if failure else (DAMAGED, f"run {run}: its record is damaged")
         first, number = examples.get(kind, (text, 0))
         examples[kind] = first, number + 1
@@ -198,11 +198,18 @@ def _reasons(tree: Tree, stage: Stage, failed: frozenset[int]) -> Iterator[str]:
         yield f"... the reasons of {len(failed) - LOOKED_AT} more were not looked at"
 
 
-def _failure(tree: Tree, stage: Stage, run: int) -> Failure | None:
-    try:
-        return tree.failure(stage, run)
-    except WorkDirError:
-        return None
+def _failures(tree: Tree, stage: Stage, failed: frozenset[int]) -> Iterator[tuple[int, Failure | None]]:
+    """The record of each failure, read only when it is asked for; None if it is damaged."""
+    if stage == "refresh":
+        for name in sorted(tree.failed_refreshes()):
+            if Refresh.of(name).run in failed:
+                yield Refresh.of(name).run, tree.failed_refresh(name)
+        return
+    for run in sorted(failed):
+        try:
+            yield run, tree.failure(stage, run)
+        except WorkDirError:
+            yield run, None
 
 
 class _Listening(logging.Handler):

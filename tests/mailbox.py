@@ -48,7 +48,7 @@ class Mailbox:
 
     @property
     def texts(self) -> list[str]:
-        return [mail.get_content() for mail in self.mails]  # type: ignore[attr-defined]
+        return [mail.get_content().replace("\r\n", "\n") for mail in self.mails]  # type: ignore[attr-defined]
 
     @property
     def titles(self) -> list[str]:

@@ -17,11 +17,11 @@ from pydantic import SecretStr
 
 from rra_state import aftermath, notify
 from rra_state.config import Settings
-from rra_state.errors import NotSent, StoreUnavailable
+from rra_state.errors import Conflict, NotSent, StoreUnavailable
 from rra_state.history import Ended
 from rra_state.news import Message
 from rra_state.notify import Channel
-from rra_state.outcome import Stage
+from rra_state.outcome import Failure, Outcome, Stage
 from rra_state.sections import Email, Reporting, Slack
 from tests import mailbox
 from tests.mailbox import PASSWORD, USER
@@ -273,6 +273,18 @@ def test_one_message_a_cycle_and_only_if_something_changed(site: Site) -> None:
     assert "Now: 2 archived, 0 waiting, 3 failed, 0 still being written." in first
     assert "UconDB did not answer" in second
     assert "3 runs no longer failed (import): 2-4" in second
+
+
+def test_a_changed_record_that_cannot_be_archived_again_is_told(site: Site) -> None:
+    site.record(1)
+    site.archive("import", 1)
+    site.archive("migrate", 1)
+    outcome = Outcome(1, error=Conflict("UconDB holds another blob", run=1))
+    site.tree.write_failed_refresh(Failure.of("refresh", outcome, None), "1-1f2e3d4c")
+    with mailbox.mail_server() as box:
+        aftermath.follow(reporting(site, email=mail(box.port)), Ended(BOTH, 1))
+
+    assert "1 run failed (refresh): 1\n    run 1: UconDB holds another blob [Conflict]" in box.texts[0]
 
 
 def test_a_channel_that_fails_is_tried_again_and_the_other_is_not_told_twice(

@@ -15,7 +15,7 @@ from rra_state.news import NO_RUNS, Fault, Told
 from tests.unit.archive_site import Site
 
 TOLD = Told(
-    {"import": frozenset({1, 2, 3, 9}), "migrate": frozenset()},
+    {"import": frozenset({1, 2, 3, 9}), "migrate": frozenset(), "refresh": frozenset({4})},
     frozenset({"migrate"}),
     frozenset({"import"}),
     Fault("AccessDenied", ("import", "migrate"), "wrong password"),

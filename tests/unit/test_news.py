@@ -20,8 +20,10 @@ HOUR = 3600
 BOTH: tuple[Stage, ...] = ("import", "migrate")
 
 
-def failed(imports: Iterable[int] = (), migrations: Iterable[int] = ()) -> dict[Stage, frozenset[int]]:
-    return {"import": frozenset(imports), "migrate": frozenset(migrations)}
+def failed(
+    imports: Iterable[int] = (), migrations: Iterable[int] = (), refreshes: Iterable[int] = ()
+) -> dict[Stage, frozenset[int]]:
+    return {"import": frozenset(imports), "migrate": frozenset(migrations), "refresh": frozenset(refreshes)}
 
 
 def words(found: news.News, **reasons: list[str]) -> news.Message:
@@ -46,6 +48,13 @@ def test_a_new_failure_is_told_with_ranges_reason_and_the_command() -> None:
     assert "./run_archiver.sh c.yaml --retry-failed-import" in said.text
     assert "1 run failed (migrate): 9" in said.text
     assert said.bad
+
+
+def test_a_refresh_that_failed_is_told_with_the_command_that_tries_it_again() -> None:
+    found = news.since(Told(failed({7})), Condition(failed({7}, refreshes={5})))
+
+    assert "1 run failed (refresh): 5" in words(found).text
+    assert "Once that is mended: ./run_archiver.sh c.yaml\n" in words(found).text
 
 
 def test_a_recovered_run_is_good_news() -> None:
