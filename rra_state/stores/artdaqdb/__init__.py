@@ -21,10 +21,11 @@ def open_store(section: ArtdaqDBSection) -> ArtdaqDB:
     """The store that `artdaq_db.database_uri` names. Raises ConfigError for a form this version does not have."""
     if section.remote_host:
         raise ConfigError("artdaq_db.remote_host: this version stores on the host it runs on", hint="remove the key")
-    scheme = section.database_uri.partition("://")[0]
+    scheme, separator, _ = section.database_uri.partition("://")
     if scheme not in _KINDS:
         known = ", ".join(f"{each}://" for each in _KINDS)
-        raise ConfigError(f"artdaq_db.database_uri: {scheme}:// is no kind of artdaqDB", hint=f"one of {known}")
+        named = f"{scheme}://" if separator else "a text without ://"  # which may hold a password
+        raise ConfigError(f"artdaq_db.database_uri: {named} is no kind of artdaqDB", hint=f"one of {known}")
     return _KINDS[scheme](section.database_uri, _schema(section.fcl_conf_dir))
 
 

@@ -16,7 +16,7 @@ from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import search, staging
 from rra_state.stores.artdaqdb.base import Capabilities, Export, Item, Location, Staged
-from rra_state.stores.artdaqdb.postgres_session import Connection, Session, migrate, queries
+from rra_state.stores.artdaqdb.postgres_session import OF_CONTENT, Connection, Session, migrate, queries
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -112,7 +112,7 @@ class PostgresDB:
         """Stage these versions; the faults of single runs. What the server takes from all goes in one pipeline."""
         try:
             return self._session.do(partial(_pipelined, plans=plans))
-        except (psycopg.DataError, psycopg.IntegrityError):
+        except (*OF_CONTENT, psycopg.IntegrityError):
             pass  # of one of them; which, only a try of each can tell
         faults: dict[int, ArchiverError] = {}
         for plan in plans:
@@ -122,7 +122,7 @@ class PostgresDB:
                 raise StoreUnavailable(
                     f"{self._session.name}: another archiver stores run {plan.record.run}", hint="let it finish"
                 ) from error
-            except psycopg.DataError as error:
+            except OF_CONTENT as error:
                 message = f"PostgreSQL does not take its documents: {error.diag.message_primary or error}"
                 faults[plan.record.run] = RecordError(message, run=plan.record.run)
         return faults

@@ -6,7 +6,10 @@ connection and no pool; a pool's own errors would also hide the reason why no co
 
 from __future__ import annotations
 
+import os
 import re
+import socket
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +28,8 @@ CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 60
 RECONNECT_SECONDS = 30
 """How long a lost connection is tried to be made again: a restart of the server costs no cycle."""
+ANSWER_SECONDS = 300
+"""How long an action may take in all. The server's own limits say nothing of a server that stands still."""
 
 _SESSION = f"""
     SET statement_timeout = '{STATEMENT_SECONDS}s';
@@ -49,6 +54,9 @@ _HINTS = {
     "42703": "its tables are not the ones this version makes",
 }
 
+OF_CONTENT = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex)
+"""What the server says of content that it does not take: no fault of the place, so another run may do better."""
+
 T = TypeVar("T")
 Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 
@@ -66,12 +74,7 @@ class Session:
 
     def __init__(self, uri: str) -> None:
         """uri: as libpq takes it. Raises ConfigError for anything else, without showing it: it may hold a password."""
-        try:
-            parts = conninfo_to_dict(uri)
-        except psycopg.ProgrammingError as error:
-            raise ConfigError(
-                "artdaq_db.database_uri: not a PostgreSQL URI", hint="postgresql://user@host:5432/database"
-            ) from error
+        parts = _parts(uri)
         self._uri = uri
         self._connection: Connection | None = None
         host, port = parts.get("host") or "localhost", parts.get("port")
@@ -110,7 +113,8 @@ class Session:
                 self._connection = self._connect()
             self._was_open = True
             try:
-                return action(self._connection)
+                with _time_limit(self._connection):
+                    return action(self._connection)
             except psycopg.Error:
                 _roll_back(self._connection)
                 raise
@@ -129,6 +133,8 @@ class Session:
         """Raise StoreError, with server and remedy, for an error of the driver inside; never with the password."""
         try:
             yield
+        except OF_CONTENT:
+            raise
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             if self._connection is not None and (self._connection.closed or self._connection.broken):
                 self.close()
@@ -146,6 +152,46 @@ class Session:
         if state in _LATER or not state or state.startswith("08"):
             return StoreUnavailable(message, hint="is the server running and reachable?")
         return StoreError(message, hint=_HINTS.get(state))
+
+
+def _parts(uri: str) -> Mapping[str, Any]:
+    """The URI's parts. Raises ConfigError without a word of the URI, and without libpq's, which quotes the password.
+
+    An unescaped @ or / in a password is no error to libpq: it takes the rest of it for the host or the database.
+    """
+    try:
+        parts = conninfo_to_dict(uri)
+    except psycopg.ProgrammingError:
+        parts = None
+    if (
+        parts is None
+        or "@" in f"{parts.get('host')}{parts.get('dbname')}"
+        or re.search(r"[^\d,]", str(parts.get("port") or ""))
+    ):
+        raise ConfigError(
+            "artdaq_db.database_uri: not a PostgreSQL URI",
+            hint="postgresql://user@host:5432/database; @ : / and % in a user or password are written %40 %3A %2F %25",
+        )
+    return parts
+
+
+@contextmanager
+def _time_limit(connection: Connection) -> Iterator[None]:
+    """Cut the connection off when what is inside takes too long: it then ends as with any lost connection."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as line:
+        limit = threading.Timer(ANSWER_SECONDS, _cut, [line])
+        limit.daemon = True
+        limit.start()
+        try:
+            yield
+        finally:
+            limit.cancel()
+            limit.join()
+
+
+def _cut(line: socket.socket) -> None:
+    with suppress(OSError):
+        line.shutdown(socket.SHUT_RDWR)
 
 
 def _roll_back(connection: Connection) -> None:

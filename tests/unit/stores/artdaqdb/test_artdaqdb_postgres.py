@@ -1,0 +1,98 @@
+"""What only a PostgreSQL can do to an archive: refuse content, stand still, be entered with an odd password."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Iterator
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from rra_state.errors import ConfigError, RecordError, StoreUnavailable
+from rra_state.sections import ArtdaqDBSection
+from rra_state.stores import artdaqdb
+from rra_state.stores.artdaqdb import postgres_session
+from rra_state.stores.artdaqdb.base import Staged
+from rra_state.stores.artdaqdb.postgres import PostgresDB
+from tests.unit.stores.artdaqdb.artdaqdb_helpers import record, store
+
+
+@pytest.fixture
+def uri(postgres: str) -> Iterator[str]:
+    name = f"u_{uuid4().hex}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield postgres.replace("/postgres?", f"/{name}?")
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://archiver:s3%cret@127.0.0.1:1/db",
+        "postgresql://archiver:s3 cret@127.0.0.1:1/db",
+        "postgresql://archiver:s3@cret@127.0.0.1:1/db",
+        "postgresql://archiver:s3/cret@127.0.0.1:1/db",
+        "postgresql:archiver:s3cret@127.0.0.1",
+    ],
+    ids=["percent", "space", "at", "slash", "no slashes"],
+)
+def test_a_password_that_is_not_escaped_is_told_without_a_word_of_it(uri: str) -> None:
+    with pytest.raises(ConfigError, match="database_uri") as refused:
+        artdaqdb.open_store(ArtdaqDBSection(database_uri=uri))
+
+    assert "cret" not in "".join(traceback.format_exception(refused.value))
+
+
+def test_a_password_that_is_escaped_is_taken() -> None:
+    db = PostgresDB("postgresql://archiver:s3%40c%2Fr%25t@127.0.0.1:1/db")
+
+    assert db.describe() == "artdaqDB in PostgreSQL at 127.0.0.1:1, database db"
+
+
+def test_a_run_beyond_a_limit_of_the_server_costs_its_neighbours_nothing(uri: str) -> None:
+    db = PostgresDB(uri)
+    too_long_for_an_index = os.urandom(6000).hex()
+
+    outcomes = db.stage([record(1), record(2, config=too_long_for_an_index), record(3)], {})
+
+    assert isinstance(outcomes[1], RecordError)
+    assert "run 2: PostgreSQL does not take its documents" in str(outcomes[1])
+    db.publish([each for each in outcomes if isinstance(each, Staged)])
+    assert PostgresDB(uri).runs() == {1, 3}
+
+
+def test_a_server_that_stands_still_is_not_waited_for_for_ever(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    db = PostgresDB(uri)
+    store(db, record(1))
+    monkeypatch.setattr(postgres_session, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(postgres_session, "RECONNECT_SECONDS", 0)
+    session = _process(db)
+
+    os.kill(session, signal.SIGSTOP)
+    try:
+        with pytest.raises(StoreUnavailable, match="is the server running"):
+            db.runs()
+    finally:
+        os.kill(session, signal.SIGCONT)
+
+    assert db.runs() == {1}
+
+
+def test_the_time_limit_of_an_answer_leaves_no_thread_behind(uri: str) -> None:
+    db = PostgresDB(uri)
+    before = threading.active_count()
+
+    for _ in range(5):
+        db.runs()
+
+    assert threading.active_count() == before
+
+
+def _process(db: PostgresDB) -> int:
+    """The server's process that serves this archive's connection."""
+    return db._session.do(lambda connection: connection.info.backend_pid)
