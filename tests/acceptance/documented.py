@@ -25,6 +25,7 @@ ELSEWHERE = {
     "make demo-start": "the same",
     "make demo-stop": "the same",
     "make setup": ".ci/run, as a prerequisite of the next two",
+    "make debian": "`make test`, as a prerequisite",
     "make lint": ".ci/run",
     "make test": ".ci/run; it runs this very test",
     "make docs": "test_docs_site.py",
