@@ -1,0 +1,99 @@
+// What the page knows of every run, and how it says it. The files of this script are joined in one function.
+const NAMES = ["archived", "waiting", "failed", "open", "gap"];
+const WORDS = ["archived", "waiting", "failed", "still being written", "without a record"];
+const [ARCHIVED, WAITING, FAILED, OPEN, GAP] = NAMES.keys();
+const DRAWN = [FAILED, WAITING, OPEN, ARCHIVED];
+const BLOCKS = [...Array(17).keys()].flatMap((power) => [1, 2, 5].map((each) => each * 10 ** power));
+const TOP = 5;  // room above the first row for its label
+const FEWEST = 50, MOST = 2000;  // runs that a closer look shows at least, and one by one
+const OLD_AFTER_MINUTES = 60, RELOAD_MINUTES = 2;
+
+const find = (id) => document.getElementById(id);
+const data = JSON.parse(find("data").textContent);
+const number = (value) => String(value).replace(/\B(?=(\d{3})+(?!\d))/g, "\u202f");
+const plural = (value, noun) => `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
+const span = (low, high) => (low === high ? `run ${low}` : `runs ${low}\u2013${high}`);
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+const when = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 16).replace("T", " ") + " UTC";
+const within = (ranges, run) => ranges.some(([low, high]) => low <= run && run <= high);
+
+// ---- the runs ----------------------------------------------------------------------------------------------------
+
+const segments = data.segments;
+const known = segments.length > 0;
+const lowest = known ? segments[0][0] : 0;
+const highest = known ? segments.at(-1)[0] + segments.at(-1)[1] - 1 : -1;
+const places = [];  // of each segment: how many runs with a record lie before it
+segments.reduce((before, [, length, code], index) => {
+  places[index] = before;
+  return before + (code === GAP ? 0 : length);
+}, 0);
+
+function segmentOf(run) {
+  let low = 0, high = segments.length - 1;
+  while (low <= high) {
+    const middle = (low + high) >> 1;
+    const [first, length] = segments[middle];
+    if (run < first) high = middle - 1;
+    else if (run >= first + length) low = middle + 1;
+    else return middle;
+  }
+  return -1;
+}
+
+const columns = {};
+function column(name) {
+  return (columns[name] ??= data.runs[name].split(","));
+}
+function imported() {
+  if (!columns.times) {
+    let before = 0;
+    columns.times = column("imported").map((text) => (text === "" ? null : (before += Number(text))));
+  }
+  return columns.times;
+}
+
+function facts(run, segment) {
+  const place = places[segment] + run - segments[segment][0];
+  const inArtdaqDB = imported()[place] ?? null;
+  const delay = column("migrated")[place], size = column("size")[place], name = column("configuration")[place];
+  return {
+    inArtdaqDB,
+    inUconDB: delay ? (inArtdaqDB ?? 0) + Number(delay) : null,
+    size: size ? Number(size) : null,
+    configuration: name ? data.runs.configurations[Number(name)] : null,
+    verified: !within(data.runs.unverified, run),
+  };
+}
+
+/** Two texts on a run: whether it is safe, and what else is known. */
+function describe(run) {
+  const segment = segmentOf(run);
+  if (segment < 0) {
+    const told = known ? `The runs here go from ${lowest} to ${highest}.` : "No run is known.";
+    return [`Run ${run} is not known.`, told];
+  }
+  const [first, length, code] = segments[segment];
+  if (code === GAP) {
+    const others = length > 1 ? `Numbers ${first} to ${first + length - 1} are missing.` : "";
+    return [`There is no record of run ${run}.`, others];
+  }
+  const { inArtdaqDB, inUconDB, size, configuration, verified } = facts(run, segment);
+  const told = [
+    inArtdaqDB && `in artdaqDB since ${when(inArtdaqDB)}`,
+    inUconDB && `in UconDB since ${when(inUconDB)}`,
+    size && plural(size, "byte"),
+    configuration && `configuration ${configuration}`,
+    code === ARCHIVED && (verified ? "read back and compared" : "only seen in a listing, not read back"),
+  ].filter(Boolean);
+  const more = told.length ? capital(told.join(", ")) + "." : "";
+  if (code === ARCHIVED) return [`Run ${run} is archived.`, more];
+  if (code === OPEN) return [`Run ${run} is still being written.`, more];
+  const reason = data.reasons.find((each) => within(each.runs, run));
+  if (code === FAILED) {
+    const why = reason ? `${reason.kind} in the ${reason.stage}: ${reason.text.replaceAll("<run>", run)}` : "";
+    const what = inUconDB ? `The record of run ${run} changed, and was not archived again.` : `Run ${run} is not archived.`;
+    return [what, [why, more].filter(Boolean).join(" \u2013 ")];
+  }
+  return [`Run ${run} waits for its ${inArtdaqDB ? "migration into UconDB" : "import into artdaqDB"}.`, more];
+}
