@@ -233,7 +233,7 @@ def _warn(settings: Settings) -> None:
         _log.warning("artdaq_db.use_tools: this version writes the archive itself, in the same format")
     fuzz = settings.app_fuzz
     if fuzz.random_skip_percent or fuzz.random_error_percent:
-        _log.warning("app_fuzz is on: this version makes no faults")
+        _log.warning("app_fuzz is on: runs are skipped and failed on purpose")
 
 
 def _fail(error: ArchiverError, *, verbose: bool) -> None:

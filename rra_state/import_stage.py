@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rra_state import fuzz
 from rra_state.errors import ArchiverError, Interrupted
 from rra_state.outcome import Facts, Outcome
 from rra_state.records import convert, source
@@ -38,6 +39,7 @@ def import_runs(numbers: Sequence[int], bench: Bench, known: Mapping[int, Locati
 
 def _read(run: int, bench: Bench) -> RunDocuments:
     """One record, read whole and converted. Raises RecordError and its kin."""
+    fuzz.strike(bench.settings.app_fuzz, run)
     files = bench.settings.source_files
     record = source.read_record(files, run)
     return convert.convert(record, fhiclize=bench.settings.fhiclize_generate, on_bad_file=files.on_bad_file)

@@ -9,6 +9,7 @@ import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
 
+from rra_state import fuzz
 from rra_state.errors import ArchiverError, Interrupted, VerificationError
 from rra_state.outcome import Facts, Outcome
 from rra_state.records import blob
@@ -45,6 +46,7 @@ def _migrate(run: int, bench: Bench, location: Location | None, *, validate: boo
             run=run,
             hint="put it right with --recover-import-state, then --retry-failed-import",
         )
+    attempt(lambda: fuzz.strike(bench.settings.app_fuzz, run), **bench.retrying)
     export, _ = attempt(lambda: bench.artdaqdb.export(location), **bench.retrying)
     content = blob.pack(run, export.files)
     stored, tries = attempt(lambda: bench.ucondb.put(run, content), **bench.retrying)

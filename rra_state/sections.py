@@ -146,16 +146,16 @@ class Validation(Section):
 
 
 class AppFuzz(Section):
-    """Deliberate faults, for tests of the existing archiver. Read; this version makes none and says so."""
+    """Deliberate faults, to see the archiver cope. Nothing is damaged; told in every cycle while it is on."""
 
     random_skip_percent: Percent = 0
-    """Share of runs to skip."""
+    """Share of tries that are skipped: no failure is noted, and the next cycle takes the run."""
     random_skip_retry: bool = False
-    """Whether a skipped run is skipped again in a retry."""
+    """True: a skipped run is not tried again in this execution."""
     random_error_percent: Percent = 0
-    """Share of runs to fail."""
+    """Share of tries that fail: the run goes to the failure log like any other."""
     random_error_retry: bool = False
-    """Whether a failed run fails again in a retry."""
+    """True: a failed run is not tried again in this execution."""
 
 
 class Email(Section):

@@ -283,3 +283,25 @@ def test_a_range_may_have_gaps(site: Site) -> None:
 
     site.assert_archived_once({5, 6})
     assert "not there: 1-4,7-9" in done.stderr
+
+
+def test_faults_made_on_purpose_are_told_and_cost_nothing_for_good(site: Site) -> None:
+    site.make(40)
+    site.configure(
+        app_fuzz={
+            "random_skip_percent": 30,
+            "random_skip_retry": True,
+            "random_error_percent": 30,
+            "random_error_retry": True,
+        }
+    )
+
+    done = site.archive_runs(status=1)
+
+    assert "app_fuzz is on: runs are skipped and failed on purpose" in done.stderr
+    assert "failed on purpose" in done.stderr
+    assert 0 < len(site.markers("migrate")) < 40
+    site.configure()
+    site.archive_runs()
+    site.assert_archived_once(range(1, 41))
+    assert site.failures("import") == site.failures("migrate") == []

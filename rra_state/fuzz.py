@@ -1,0 +1,38 @@
+"""Deliberate faults: the section `app_fuzz` of the configuration, to see the archiver cope. Never on in production.
+
+Decides per try of a run; nothing is damaged, the run is only not archived this time.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from rra_state.errors import ArchiverError
+from rra_state.sections import AppFuzz
+
+
+class SkippedOnPurpose(ArchiverError):
+    """skipped on purpose, because app_fuzz.random_skip_percent is set"""
+
+    postpones = True
+
+
+class FailedOnPurpose(ArchiverError):
+    """failed on purpose, because app_fuzz.random_error_percent is set"""
+
+
+def strike(section: AppFuzz, run: int, chance: Callable[[], float] = random.random) -> None:
+    """Raise SkippedOnPurpose or FailedOnPurpose for as many tries in a hundred as the section asks for.
+
+    With random_..._retry the run is not tried again in this execution, else like after any fault that may pass.
+    chance: gives numbers from 0 to below 1.
+    """
+    for kind, percent, final in (
+        (SkippedOnPurpose, section.random_skip_percent, section.random_skip_retry),
+        (FailedOnPurpose, section.random_error_percent, section.random_error_retry),
+    ):
+        if percent and chance() * 100 < percent:
+            error = kind(run=run)
+            error.transient = not final
+            raise error
