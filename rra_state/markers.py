@@ -53,6 +53,20 @@ class Tree:
             with self._writing():
                 fsio.make_directory(self.root / directory)
 
+    def tidy(self) -> None:
+        """Take away what a process that was killed left where no later try would: failure records of archived runs,
+        temporary files of failure records and watches. Raises WorkDirError.
+        """
+        left: list[Path] = []
+        for stage in STAGES:
+            failed = self.failed(stage)
+            if failed:
+                left += (self.failure_path(stage, run) for run in failed & self.archived(stage))
+        for directory in (*self._failures.values(), self.root / "watch"):
+            left += directory.glob(".*.tmp")
+        with self._writing():
+            fsio.remove_batch(left)
+
     def archived(self, stage: Stage) -> set[int]:
         """Runs with a marker. One directory listing, nothing opened."""
         return _numbers(self._markers[stage], _SUFFIX)

@@ -133,6 +133,7 @@ def _state_written(session: Session) -> ArchiverError | None:
 def update_state(settings: Settings, *, attempted: bool = False, explicit: bool = False) -> None:
     """Derive and write state file, failure log and ledger of both stages. Raises ArchiverError."""
     planner = Planner(settings)
+    planner.tree.tidy()
     for stage in STAGES:
         Keeper(settings, stage).update(planner.known(stage), attempted=attempted, explicit=explicit)
 

@@ -187,3 +187,16 @@ def test_failure_records_are_read_in_one_go_too(site: Site) -> None:
     assert sorted(found) == [1, 2, 3]
     assert isinstance(found[1], Failure)
     assert isinstance(found[3], WorkDirError)
+
+
+def test_what_a_killed_process_left_is_taken_away(site: Site) -> None:
+    site.archive("import", 7)
+    site.fail("import", 7, 8)
+    left = [site.tree.root / "failures" / "migrate" / ".9.json.tmp", site.tree.root / "watch" / ".7.tmp"]
+    for path in left:
+        path.touch()
+
+    site.tree.tidy()
+
+    assert site.tree.failed("import") == {8}
+    assert not any(path.exists() for path in left)
