@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from rra_state import steps
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -22,7 +24,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     temporary = _temporary(path)
     try:
         _write(temporary, data, mode, sync=True)
-        temporary.replace(path)
+        _replace(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
@@ -44,7 +46,7 @@ def write_batch(files: Iterable[tuple[Path, bytes]], *, mode: int = 0o644) -> No
         for directory in _one_per_file_system({path.parent for path in pending}):
             _sync_file_system(directory)
         for path, temporary in pending.items():
-            temporary.replace(path)
+            _replace(temporary, path)
     except BaseException:
         for temporary in pending.values():
             temporary.unlink(missing_ok=True)
@@ -57,6 +59,7 @@ def remove_batch(paths: Iterable[Path]) -> None:
     """Remove files, present or not, and make that durable. Raises OSError."""
     directories = set()
     for path in paths:
+        steps.announce("unlink", path)
         try:
             path.unlink()
         except FileNotFoundError:
@@ -73,6 +76,7 @@ def make_directory(path: Path, *, mode: int = 0o755) -> None:
         missing.append(path)
         path = path.parent
     for directory in reversed(missing):
+        steps.announce("mkdir", directory)
         directory.mkdir(mode=mode, exist_ok=True)
         sync_directory(directory.parent)
 
@@ -81,17 +85,26 @@ def check_replaceable(path: Path) -> None:
     """Raise the OSError with which `write_atomic` would fail here, and leave nothing behind."""
     temporary = _temporary(path)
     _write(temporary, b"", 0o644, sync=False)
+    steps.announce("unlink", temporary)
     temporary.unlink()
+
+
+def move(path: Path, target: Path) -> None:
+    """Give a file, or whatever it is, another name in its directory, durably. Raises OSError."""
+    _replace(path, target)
+    sync_directory(path.parent)
 
 
 def rewrite(descriptor: int, data: bytes) -> None:
     """Replace the content behind an open descriptor in place: for lock files, which must keep their inode."""
+    steps.announce("rewrite", descriptor, data)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, data, 0)
 
 
 def sync_directory(path: Path) -> None:
     """Make renames and removals in `path` durable. Raises OSError."""
+    steps.announce("fsync directory", path)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -106,12 +119,20 @@ def _temporary(path: Path) -> Path:
 
 def _write(path: Path, data: bytes, mode: int, *, sync: bool) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    steps.announce("create", path)
     with open(os.open(path, flags, mode), "wb", buffering=0) as stream:
+        steps.announce("write", path, data)
         view = memoryview(data)
         while view:
             view = view[stream.write(view) :]
         if sync:
+            steps.announce("fsync", path)
             os.fsync(stream.fileno())
+
+
+def _replace(source: Path, target: Path) -> None:
+    steps.announce("rename", source, target)
+    source.replace(target)
 
 
 def _one_per_file_system(directories: set[Path]) -> list[Path]:
@@ -119,6 +140,7 @@ def _one_per_file_system(directories: set[Path]) -> list[Path]:
 
 
 def _sync_file_system(directory: Path) -> None:
+    steps.announce("syncfs", directory)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if _libc.syncfs(descriptor) != 0:

@@ -302,8 +302,7 @@ def _move(path: Path, kept: Path) -> None:
     number = 2
     while kept.is_symlink() or kept.exists():
         kept, number = path.with_name(f"{path.name}.bak{number}"), number + 1
-    path.rename(kept)
-    fsio.sync_directory(path.parent)
+    fsio.move(path, kept)
 
 
 def _follow(settings: Settings, stage: Stage) -> None:

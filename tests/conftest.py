@@ -10,9 +10,17 @@ from hypothesis import HealthCheck, settings
 
 from scripts.ucondb_dev.postgres import PostgresError
 from tests import servers
+from tests.reliability.counts import pytest_terminal_summary
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport
 
-__all__ = ["postgres", "pytest_make_collect_report", "pytest_runtest_makereport", "ucondb", "ucondb_server"]
+__all__ = [
+    "postgres",
+    "pytest_make_collect_report",
+    "pytest_runtest_makereport",
+    "pytest_terminal_summary",
+    "ucondb",
+    "ucondb_server",
+]
 
 # How long an example takes says nothing here: the machine is shared, and many examples write files. The gate takes the
 # same examples every time; new ones are looked for elsewhere.

@@ -22,6 +22,7 @@ import urllib3
 from pydantic import SecretStr
 from requests.auth import AuthBase
 
+from rra_state import steps
 from rra_state.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
 from rra_state.stores.ucondb_digest import Digest, UnsupportedChallenge
 from rra_state.turns import Turns
@@ -132,7 +133,8 @@ class Transport:
         turn = self._turns.taken() if self._turns else nullcontext()
         try:
             with turn:
-                return self._mine().session.request(
+                steps.announce("ask", method, address)
+                answer = self._mine().session.request(
                     method,
                     address,
                     data=body,
@@ -141,6 +143,8 @@ class Transport:
                     verify=verify,
                     allow_redirects=False,
                 )
+                steps.announce("answered", method, address)
+                return answer
         except requests.exceptions.SSLError as error:
             raise StoreUnavailable(
                 f"{self.name}: its TLS certificate is not accepted: {_reason(error)}. "

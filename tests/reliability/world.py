@@ -51,7 +51,7 @@ class Record:
 
 @dataclass
 class World:
-    """`number` tells the objects of UconDB of two worlds apart."""
+    """`number` tells the objects of UconDB of two worlds apart. database_uri: artdaqDB; a directory if not given."""
 
     root: Path
     ucondb: Folder
@@ -59,6 +59,7 @@ class World:
     number: int
     records: dict[int, Record] = field(default_factory=dict)
     conflicts: set[int] = field(default_factory=set)
+    database_uri: str | None = None
     first: dict[int, dict[str, bytes]] = field(default_factory=dict)
     """Source files of a run as they were when artdaqDB first showed it."""
 
@@ -69,7 +70,7 @@ class World:
         sections = {
             "app": {"work_dir": "work", "run_process_retries": 1, "retry_delay_seconds": 0},
             "source_files": {"run_records_dir": "run_records", "settle_seconds": SETTLE_SECONDS},
-            "artdaq_db": {"database_uri": f"filesystemdb://{self.root}/artdaqdb"},
+            "artdaq_db": {"database_uri": self.database_uri or f"filesystemdb://{self.root}/artdaqdb"},
             "ucon_db": {
                 "server_url": self.ucondb.url,
                 "folder_name": self.ucondb.folder,

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import psycopg
 
+from rra_state import steps
 from rra_state.errors import AccessDenied, ArchiverError, RecordError, StoreUnavailable, VerificationError
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document as documents
@@ -190,6 +191,7 @@ def _stage(cursor: psycopg.Cursor[Row], plan: staging.Plan, rows: Sequence[Mappi
     cursor.execute(named["stage_version"], arguments)
     cursor.execute(named["clear_version"], arguments)
     cursor.executemany(named["stage_document"], rows)
+    steps.announce("commit", version.configuration)
     cursor.execute("COMMIT")
 
 
@@ -202,6 +204,7 @@ def _publish(connection: Connection, staged: Sequence[Staged], name: str) -> Non
     ]
     with connection.pipeline():
         for each in arguments:
+            steps.announce("publish", each["configuration"])
             connection.execute(named["publish"], each)
         shown = [connection.execute(named["published"], each) for each in arguments]
     for one, cursor in zip(staged, shown, strict=True):

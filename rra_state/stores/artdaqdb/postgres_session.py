@@ -22,6 +22,7 @@ import psycopg
 import tenacity
 from psycopg.conninfo import conninfo_to_dict
 
+from rra_state import steps
 from rra_state.errors import AccessDenied, ConfigError, StoreError, StoreUnavailable
 
 CONNECT_SECONDS = 10
@@ -113,8 +114,11 @@ class Session:
                 self._connection = self._connect()
             self._was_open = True
             try:
+                steps.announce("query")
                 with _time_limit(self._connection):
-                    return action(self._connection)
+                    result = action(self._connection)
+                steps.announce("queried")
+                return result
             except psycopg.Error:
                 _roll_back(self._connection)
                 raise

@@ -1,0 +1,101 @@
+"""The process ends at step k, for k = 1, 2, 3 and so on until it lives: what is done again afterwards puts all right.
+
+A step is everything that changes a disk or a store (`rra_state/steps.py`). `make test` takes points spread over the
+whole; `make test-long` takes every one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from tests.reliability.counts import count
+from tests.reliability.mortal import KILLED, DiesAt, life, steps_of
+from tests.reliability.scenarios import SCENARIOS, Scenario, all_is_well_at_last, markers_tell_the_truth
+from tests.reliability.world import World
+from tests.servers import Folder
+
+RUNS = range(1, 21)
+POINTS = 10
+"""Crash points per scenario in `make test`."""
+LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(params=["filesystemdb", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Iterator[Callable[[], str | None]]:
+    """Gives the address of a fresh artdaqDB, as often as it is asked; None for a directory."""
+    if request.param == "filesystemdb":
+        yield lambda: None
+        return
+    name = f"crash_{uuid4().hex}"
+    server = request.getfixturevalue("postgres")
+    place = str(server.replace("/postgres?", f"/{name}?"))
+
+    def fresh() -> str:
+        with psycopg.connect(place) as inside:
+            inside.execute("DROP SCHEMA IF EXISTS artdaqdb CASCADE")
+        return place
+
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield fresh
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def make_world(ucondb: Folder, database: Callable[[], str | None]) -> Iterator[Callable[[], World]]:
+    """Makes worlds with twenty good records, in memory: the order of things counts here, not their speed."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    root = Path(tempfile.mkdtemp(prefix="rra-crash-", dir=memory))
+    with psycopg.connect(ucondb.server.pg(), autocommit=True) as connection:
+
+        def make() -> World:
+            number = next(_numbers)
+            world = World(root / str(number), ucondb, connection, number, database_uri=database())
+            for run in RUNS:
+                world.take(run)
+            return world
+
+        yield make
+    shutil.rmtree(root)
+
+
+@pytest.mark.timeout(4 * 3600)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_a_process_that_ends_at_any_step_costs_nothing_but_time(
+    scenario: Scenario, make_world: Callable[[], World], request: pytest.FixtureRequest
+) -> None:
+    points = 0
+
+    for step in _steps(scenario, make_world):
+        world = make_world()
+        action = scenario(world)
+        status = life(action, DiesAt(step))
+        if status == 0:
+            break
+        assert status == KILLED
+        points += 1
+        markers_tell_the_truth(world)
+
+        assert life(action) == 0
+        all_is_well_at_last(world)
+
+    count(request, "crash points", points)
+    assert points >= (POINTS if not LONG else 20)
+
+
+def _steps(scenario: Scenario, make_world: Callable[[], World]) -> Iterator[int]:
+    if LONG:
+        return itertools.count(1)
+    total = steps_of(scenario(make_world()))
+    return iter(sorted({1 + round(place * (total - 1) / (POINTS - 1)) for place in range(POINTS)}))
