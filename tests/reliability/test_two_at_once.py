@@ -1,0 +1,17 @@
+"""Two archivers started at the same moment: one works, the other says so and touches nothing."""
+
+from __future__ import annotations
+
+from tests.acceptance.site import Site
+
+
+def test_of_two_archivers_started_at_once_one_works(site: Site) -> None:
+    site.make(60)
+
+    cycles = [site.start(site.command()) for _ in range(3)]
+    said = [cycle.communicate(timeout=100)[0] for cycle in cycles]
+
+    statuses = sorted(cycle.returncode for cycle in cycles)
+    assert statuses == [0, 1, 1], said
+    assert sum("the archiver is already running" in text for text in said) == 2
+    site.assert_archived_once(range(1, 61))
