@@ -229,8 +229,6 @@ def _warn(settings: Settings) -> None:
     """Say what the configuration asks for and this version does not do, or what it does that nobody should want."""
     if not settings.ucon_db.verify_tls and settings.ucon_db.server_url.startswith("https:"):
         _log.warning("ucon_db.verify_tls is off: the server's certificate is not checked")
-    if settings.artdaq_db.use_tools:
-        _log.warning("artdaq_db.use_tools: this version writes the archive itself, in the same format")
     fuzz = settings.app_fuzz
     if fuzz.random_skip_percent or fuzz.random_error_percent:
         _log.warning("app_fuzz is on: runs are skipped and failed on purpose")

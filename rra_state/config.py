@@ -122,7 +122,7 @@ def _checked(mapping: dict[str, Any], text: str, path: Path, environ: Mapping[st
     except pydantic.ValidationError as error:
         raise explain(error, Settings, text, path) from error
     settings._path = path
-    return _with_password(settings, environ)
+    return _with_password(_for_tools(settings), environ)
 
 
 def _with_default_paths(mapping: dict[str, Any]) -> dict[str, Any]:
@@ -151,6 +151,22 @@ def _anchored(mapping: dict[str, Any], directory: Path) -> dict[str, Any]:
                 for key, value in values.items()
             }
     return result
+
+
+def _for_tools(settings: Settings) -> Settings:
+    """What artdaq's tools change in other sections: they take FHiCL only, and their loads are noted in the work_dir."""
+    section = settings.artdaq_db
+    if not section.use_tools:
+        return settings
+    state = section.tools_state_dir or settings.app.work_dir / "state" / "artdaq_tools"
+    changed = settings.model_copy(
+        update={
+            "artdaq_db": section.model_copy(update={"tools_state_dir": state}),
+            "source_files": settings.source_files.model_copy(update={"on_bad_file": "fail"}),
+        }
+    )
+    changed._path = settings.path
+    return changed
 
 
 def _with_password(settings: Settings, environ: Mapping[str, str]) -> Settings:

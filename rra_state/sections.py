@@ -98,9 +98,15 @@ class ArtdaqDBSection(Section):
     fcl_conf_dir: Path | None = None
     """Directory with schema.fcl, stored with every run. Absent: none is stored."""
     use_tools: bool = False
-    """Use artdaq's bulkloader. This version writes the same archive itself, and says so when this is true."""
+    """Have artdaq's bulkloader write the archive, and read every run back (docs/stores.md). Slower, and FHiCL only."""
+    tools_dir: Path | None = None
+    """Directory with bulkloader and bulkdownloader. Absent: PATH."""
+    tools_timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 300
+    """Longest time for one call of a tool."""
+    tools_state_dir: Path | None = None
+    """Where loads in progress are noted. Absent: `state/artdaq_tools` in app.work_dir."""
     remote_host: str | None = None
-    """Host on which artdaq's tools run. Not supported by this version."""
+    """Host on which artdaq's tools run and the archive is, reached by ssh without a password. Absent: this one."""
 
 
 class UconDBSection(Section):

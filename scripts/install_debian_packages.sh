@@ -10,6 +10,7 @@ chromium chromium
 chromedriver chromium-driver
 promtool prometheus
 carbon-cache graphite-carbon
+sshd openssh-server
 LIST
 }
 

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
+from rra_state.records.model import Document, RunDocuments
 from tests.contract.kinds import KINDS, Archive
+from tests.unit.stores.artdaqdb.artdaqdb_helpers import record
+
+
+def fhicl_record(run: int, files: dict[str, bytes] | None = None, *, config: str = "standard") -> RunDocuments:
+    """The usual record, its file that is no FHiCL made one."""
+    usual = record(run, files, config=config)
+    documents = (Document(each.name, b"a_b: 1\n") if each.kept else each for each in usual.documents)
+    return replace(usual, documents=tuple(documents))
 
 
 @pytest.fixture(params=list(KINDS))
-def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Archive]:
+def archive(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
     kind = KINDS[request.param]
+    name = request.node.originalname
+    if name in kind.lacks:
+        pytest.skip(f"not here: {kind.name}: {kind.lacks[name]}")
+    if not kind.keeps_text:
+        monkeypatch.setattr(request.module, "record", fhicl_record)
     with kind.make(request, tmp_path) as place:
         yield Archive(kind, place)
 

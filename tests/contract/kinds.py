@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,6 +16,9 @@ from rra_state.stores.artdaqdb.base import ArtdaqDB, Capabilities
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.artdaqdb.index import Additions, Index
 from rra_state.stores.artdaqdb.postgres import PostgresDB
+from rra_state.stores.artdaqdb.programs import Local
+from rra_state.stores.artdaqdb.tools import ToolsDB
+from tests.artdaq_tools import Tools
 
 SCHEMA = b'main: { collection: "RunHistory" }\n'
 Opener = Callable[[str, bytes | None], ArtdaqDB]
@@ -31,6 +34,10 @@ class Kind:
     make: Callable[[pytest.FixtureRequest, Path], AbstractContextManager[str]]
     fill: Callable[[str, int], None]
     steps: tuple[tuple[str, str], ...]
+    keeps_text: bool = True
+    """Whether it takes a file that is no FHiCL."""
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    """Cases that it does not pass, by name, and why not. Whatever is not here it passes."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,43 @@ def _fill_postgres(place: str, count: int) -> None:
         )
 
 
+# ---- a directory that artdaq's tools write ---------------------------------------------------------------------------
+
+
+def _open_tools(place: str, schema: bytes | None) -> ArtdaqDB:
+    programs = Local(f"filesystemdb://{place}/archive", Path(place) / "tools", limit=60)
+    return ToolsDB(FilesystemDB(Path(place) / "archive"), programs, Path(place) / "state", schema=schema)
+
+
+@contextmanager
+def _tools(_request: pytest.FixtureRequest, path: Path) -> Iterator[str]:
+    Tools(path / "tools")
+    yield str(path)
+
+
+def _fill_tools(place: str, count: int) -> None:
+    _fill_directory(f"{place}/archive", count)
+
+
+_AT_ONCE = "what the tools load is shown at once"
+_NAMES = "a version is a configuration of its own"
+_FHICL_ONLY = "the tools take FHiCL only, and give back what means the same"
+_LACKS = {
+    "test_what_is_staged_is_seen_by_nobody": _AT_ONCE,
+    "test_what_was_staged_and_never_published_is_replaced_by_the_next_try": _AT_ONCE,
+    "test_the_next_version_stays_unseen_until_it_is_published": _AT_ONCE,
+    "test_a_crash_between_any_two_steps_leaves_whole_runs_and_the_next_try_completes": _AT_ONCE,
+    "test_a_reader_beside_the_writer_sees_whole_runs_only": "the tools rewrite the index in place",
+    "test_other_content_is_the_next_version_and_the_old_one_stays": _NAMES,
+    "test_version_10_comes_after_version_9_and_none_is_deleted": _NAMES,
+    "test_a_run_whose_configuration_changed_keeps_its_first_name": _NAMES,
+    "test_files_come_back_byte_for_byte_with_the_texts_they_were_made_from": _FHICL_ONLY,
+    "test_a_large_file_comes_back_whole": _FHICL_ONLY,
+    "test_a_version_that_lacks_a_document_is_not_taken_for_whole": "the tools keep no count of a version's documents",
+    "test_two_archivers_that_store_different_runs_at_once_lose_nothing": "minutes; see test_tools_site.py",
+}
+
+
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
@@ -128,6 +172,7 @@ KINDS: Mapping[str, Kind] = {
                 ("psycopg.Cursor", "executemany"),
             ),
         ),
+        Kind("use_tools", ToolsDB.capabilities, _open_tools, _tools, _fill_tools, (), False, _LACKS),
     )
 }
 

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 from rra_state.errors import ConfigError
 from rra_state.stores.artdaqdb.base import ArtdaqDB
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
+from rra_state.stores.artdaqdb.mirror import Mirror
+from rra_state.stores.artdaqdb.programs import Local, Remote
 from rra_state.stores.artdaqdb.rebuild import Rebuilt, rebuild
+from rra_state.stores.artdaqdb.tools import ToolsDB
 
 if TYPE_CHECKING:
     from rra_state.sections import ArtdaqDBSection
@@ -19,8 +22,10 @@ _FILESYSTEM = "filesystemdb"
 
 def open_store(section: ArtdaqDBSection) -> ArtdaqDB:
     """The store that `artdaq_db.database_uri` names. Raises ConfigError for a form this version does not have."""
+    if section.use_tools:
+        return _tools(section)
     if section.remote_host:
-        raise ConfigError("artdaq_db.remote_host: this version stores on the host it runs on", hint="remove the key")
+        raise ConfigError("artdaq_db.remote_host: only artdaq's tools run elsewhere", hint="set use_tools: true too")
     scheme, separator, _ = section.database_uri.partition("://")
     if scheme not in _KINDS:
         known = ", ".join(f"{each}://" for each in _KINDS)
@@ -30,10 +35,38 @@ def open_store(section: ArtdaqDBSection) -> ArtdaqDB:
 
 
 def _directory(uri: str, schema: bytes | None) -> ArtdaqDB:
+    return FilesystemDB(Path(_path(uri)), schema=schema)
+
+
+def _path(uri: str) -> str:
     path = uri.removeprefix(f"{_FILESYSTEM}://")
     if not path.startswith("/"):
         raise ConfigError(f"artdaq_db.database_uri: {uri} is not filesystemdb:///absolute/path")
-    return FilesystemDB(Path(path), schema=schema)
+    return path
+
+
+def _tools(section: ArtdaqDBSection) -> ArtdaqDB:
+    """What artdaq's tools write is looked at directly, so it has to be a directory."""
+    uri, host, limit = section.database_uri, section.remote_host, section.tools_timeout_seconds
+    if not uri.startswith(f"{_FILESYSTEM}://"):
+        raise ConfigError(
+            "artdaq_db.use_tools: works with filesystemdb:// only, since the tools cannot list what they hold",
+            hint="use_tools: false, or another database_uri",
+        )
+    path = _path(uri)
+    if any(character in path for character in _EXPANDED):
+        raise ConfigError("artdaq_db.database_uri: artdaq's tools would expand the path or end at a blank in it")
+    schema, state = _schema(section.fcl_conf_dir), section.tools_state_dir
+    if state is None:
+        raise ConfigError("artdaq_db.tools_state_dir: must be set")
+    if host is None:
+        return ToolsDB(FilesystemDB(Path(path)), Local(uri, section.tools_dir, limit), state, schema=schema)
+    remote = Remote(uri, host, section.tools_dir, limit)
+    return ToolsDB(Mirror(remote, path, host), remote, state, schema=schema)
+
+
+_EXPANDED = " \t\n$~()*?[]{}|&;<>\"'`\\"
+"""What the tools' wordexp changes in a URI. Source: spec/artdaqdb.md, URI."""
 
 
 def _postgres(uri: str, schema: bytes | None) -> ArtdaqDB:
@@ -62,6 +95,10 @@ def _not_installed(extra: str) -> ConfigError:
 
 def rebuild_index(section: ArtdaqDBSection) -> Rebuilt:
     """Make the archive's indexes anew from its documents. Raises ConfigError, StoreError."""
+    if section.use_tools:
+        raise ConfigError(
+            "artdaq_db.use_tools: the tools rebuild their index themselves", hint="rebuild_database_index -u URI"
+        )
     store = open_store(section)
     if not isinstance(store, FilesystemDB):
         raise ConfigError("artdaq_db.database_uri: only a directory archive has an index to rebuild")

@@ -56,7 +56,7 @@ class FilesystemDB:
                     raise PermissionError(13, "permission denied", str(directory))
             if os.statvfs(present[0]).f_bavail == 0:
                 raise OSError(28, "no space left on device", str(present[0]))
-        self._indexes()
+        self.read_indexes()
         if self._schema is not None:
             self._schema.parsed()
 
@@ -79,9 +79,10 @@ class FilesystemDB:
 
     def locate(self, runs: Iterable[int]) -> dict[int, Location]:
         """The newest content of each visible run; see `search.locate` for the choice."""
-        return search.locate(self._indexes(), runs)
+        return search.locate(self.read_indexes(), runs)
 
-    def _indexes(self) -> dict[str, Index]:
+    def read_indexes(self) -> dict[str, Index]:
+        """Every collection's index, as it is on the disk now."""
         return {collection: self._index(collection) for collection in _COLLECTIONS}
 
     def _index(self, collection: str) -> Index:

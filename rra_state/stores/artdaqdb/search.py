@@ -5,7 +5,7 @@ Works on indexes in memory; no file is read. Rules: spec/artdaqdb.md "Updates an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from operator import attrgetter
 
@@ -38,12 +38,15 @@ def version_name(configuration: str, number: int) -> str:
     return f"{configuration}v{number}" if number > 0 else configuration
 
 
-def locate(indexes: dict[str, Index], runs: Iterable[int]) -> dict[int, Location]:
+def locate(
+    indexes: dict[str, Index], runs: Iterable[int], hidden: Collection[str] = frozenset()
+) -> dict[int, Location]:
     """The newest content of each run that RunHistory's index shows; other runs are left out.
 
-    indexes: by collection. A run with several configurations is read under the one assigned last.
+    indexes: by collection. hidden: configurations that do not count. A run with several configurations is read under
+    the one assigned last.
     """
-    chosen = {run: name for run in runs if (name := _configuration(indexes[RUN_HISTORY], run)) is not None}
+    chosen = {run: name for run in runs if (name := _configuration(indexes[RUN_HISTORY], run, hidden)) is not None}
     found: dict[int, list[tuple[int, list[Item]]]] = {run: [] for run in chosen}
     for collection, index in indexes.items():
         for run, content in _content(collection, index, chosen).items():
@@ -57,12 +60,13 @@ def locate(indexes: dict[str, Index], runs: Iterable[int]) -> dict[int, Location
     return located
 
 
-def _configuration(index: Index, run: int) -> str | None:
+def _configuration(index: Index, run: int, hidden: Collection[str]) -> str | None:
     """The configuration a run is read under: the last assigned, of those assigned at once the greatest name."""
     names = index.by_run(CONFIGURATION).get(run, [])
     if not names:
         names = sorted({name for each in _configurations_by_run_name(index, run).values() for name in each})
-    return max(names, key=lambda name: (_last_assigned(index, name), name), default=None)
+    shown = [name for name in names if name not in hidden]
+    return max(shown, key=lambda name: (_last_assigned(index, name), name), default=None)
 
 
 def _configurations_by_run_name(index: Index, run: int) -> dict[str, list[str]]:

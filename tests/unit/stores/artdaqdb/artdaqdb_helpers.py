@@ -67,7 +67,9 @@ class Artdaq:
         oid: str | None = None,
         assigned: str = TIME,
         runs_name: bool = True,
+        tree: dict[str, Any] | None = None,
     ) -> str:
+        """tree: what the document holds; made up from `data` if not given."""
         oid = oid or uuid.uuid4().hex[:24]
         configuration = configuration or f"{run}/standard"
         version = version or configuration
@@ -76,7 +78,8 @@ class Artdaq:
         table = {"type": "table", "comment": "#main", "children": children}
         prolog = {"type": "table", "comment": "#prolog", "children": {}}
         document = {
-            "document": {
+            "document": tree
+            or {
                 "data": {"prolog": {}, "main": main},
                 "metadata": {"prolog": prolog, "main": table},
                 "search": [],
@@ -95,14 +98,14 @@ class Artdaq:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / f"{oid}.json").write_text(json.dumps(document, indent=0))
         index = directory / "index.json"
-        tree = json.loads(index.read_bytes() if index.exists() else EMPTY)
-        tree["ouid"] = sorted({*tree["ouid"], oid})
+        listed = json.loads(index.read_bytes() if index.exists() else EMPTY)
+        listed["ouid"] = sorted({*listed["ouid"], oid})
         names = {"version": version, "configurations.name": configuration, "entities.name": entity}
         if runs_name:
             names["runs.name"] = str(run)
         for section, key in names.items():
-            tree[section][key] = sorted({*tree[section].get(key, []), oid})
-        times = tree["configurations.assigned"]
+            listed[section][key] = sorted({*listed[section].get(key, []), oid})
+        times = listed["configurations.assigned"]
         times[configuration] = sorted({*times.get(configuration, []), assigned})
-        index.write_text(json.dumps(tree, indent=0))
+        index.write_text(json.dumps(listed, indent=0))
         return oid

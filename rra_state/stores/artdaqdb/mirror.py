@@ -1,0 +1,71 @@
+"""An archive directory on another host, looked at through ssh: its indexes, and the documents of a run."""
+
+from __future__ import annotations
+
+from rra_state.errors import IndexDamaged, VerificationError
+from rra_state.stores.artdaqdb import document as documents
+from rra_state.stores.artdaqdb import staging
+from rra_state.stores.artdaqdb.base import Export, Item, Location
+from rra_state.stores.artdaqdb.document import RUN_HISTORY, SYSTEM_LAYOUT
+from rra_state.stores.artdaqdb.index import NAME, Index
+from rra_state.stores.artdaqdb.programs import Remote
+
+_HINT = "on that host: rebuild_database_index -u URI"
+
+
+class Mirror:
+    """Implements `tools.Reader`. The indexes are kept in memory, nothing on the disk."""
+
+    def __init__(self, remote: Remote, path: str, host: str) -> None:
+        """path: of the archive on that host."""
+        self._remote, self._path, self._host = remote, path, host
+        self._indexes: dict[str, Index] = {}
+        self._stamps: list[str] | None = None
+
+    def describe(self) -> str:
+        """The archive in one phrase."""
+        return f"artdaqDB directory {self._path} on {self._host}"
+
+    def check(self) -> None:
+        """Raise StoreError unless its indexes can be read."""
+        self.read_indexes()
+
+    def stamp(self) -> str:
+        """Inode, size and time of change of the index; empty if there is none."""
+        return self._remote.stamp(f"{self._path}/{RUN_HISTORY}/{NAME}")
+
+    def read_indexes(self) -> dict[str, Index]:
+        """The indexes as they are now, fetched again only if one changed."""
+        names = {collection: f"{collection}/{NAME}" for collection in (SYSTEM_LAYOUT, RUN_HISTORY)}
+        stamps = [self._remote.stamp(f"{self._path}/{name}") for name in names.values()]
+        if stamps != self._stamps:
+            found = self._remote.read(self._path, list(names.values()))
+            self._indexes = {collection: self._index(collection, found.get(name)) for collection, name in names.items()}
+            self._stamps = stamps
+        return self._indexes
+
+    def _index(self, collection: str, raw: bytes | None) -> Index:
+        """Raises IndexDamaged, also for one that is gone while its documents are there."""
+        path = f"{self._host}:{self._path}/{collection}/{NAME}"
+        if raw is None and self._remote.any_file(f"{self._path}/{collection}"):
+            raise IndexDamaged("the index is missing, but documents are there", path=path, hint=_HINT)
+        try:
+            return Index.empty() if raw is None else Index.parse(raw.decode(errors="replace"))
+        except IndexDamaged as error:
+            error.path, error.hint = path, _HINT
+            raise
+
+    def export(self, location: Location) -> Export:
+        """Read a run back from its documents."""
+        found = self._remote.read(self._path, [_name(item) for item in location.items])
+
+        def read(item: Item) -> documents.Tree:
+            if _name(item) not in found:
+                raise VerificationError(f"document {item.entity} is missing")
+            return documents.decode(found[_name(item)])
+
+        return staging.export(location, read, lambda item: f"{self._host}:{self._path}/{_name(item)}")
+
+
+def _name(item: Item) -> str:
+    return f"{item.collection}/{item.oid}.json"

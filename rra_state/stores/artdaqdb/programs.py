@@ -1,0 +1,252 @@
+"""artdaq's own programs, run here or on another host: what they are given, and what became of them.
+
+No shell on this side; on the other one a fixed script whose values are quoted. The archive's URI may hold a password:
+it goes through the environment here, through standard input there, and is in no argument, message or log.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rra_state.errors import StoreError, StoreUnavailable
+
+LOADER, DOWNLOADER = "bulkloader", "bulkdownloader"
+_THREADS = "1"
+"""More than one loses documents of a directory archive, silently. Source: spec/artdaqdb.md, Concurrency."""
+_SSH_FAILED, _TIMED_OUT, _NOT_FOUND = 255, 124, 127
+_SSH_OPTIONS = ("-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ServerAliveInterval=10")
+_FINISH_SECONDS = 10
+_PART = "rra-part:"
+_BEGIN = (
+    "umask 077; IFS= read -r ARTDAQ_DATABASE_URI; export ARTDAQ_DATABASE_URI; "
+    "d=$(mktemp -d) || exit 74; trap 'rm -rf \"$d\"' EXIT; "
+)
+_TAKE, _GIVE, _GIVE_NAMED = 'tar xf - -C "$d"', 'tar cf - -C "$d" .', 'tar cf - -T "$d/names"'
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a program ended. status: exit status, negative for a signal. said: the end of what it printed."""
+
+    program: str
+    status: int
+    said: str
+
+    def __str__(self) -> str:
+        """`bulkloader ended with status 1: Failed to load 1 file`."""
+        number = -self.status if self.status < 0 else self.status - 128
+        try:
+            how = f"was ended by {signal.Signals(number).name}"
+        except ValueError:
+            how = f"ended with status {self.status}"
+        return f"{self.program} {how}" + (f": {self.said}" if self.said else "")
+
+
+class Programs(Protocol):
+    """Where artdaq's programs are run."""
+
+    def check(self) -> None:
+        """Raise StoreError unless both can be run."""
+
+    def load(self, run: int, config: str, files: Mapping[str, bytes]) -> Ended:
+        """Have bulkloader store these files. Only the archive itself tells whether it did. Raises StoreError."""
+
+    def download(self, run: int, config: str) -> tuple[Ended, dict[str, bytes]]:
+        """What bulkdownloader exports, by path below its output. Raises StoreError."""
+
+
+class Local:
+    """The programs on this host."""
+
+    def __init__(self, uri: str, tools_dir: Path | None, limit: float) -> None:
+        """limit: seconds for one call."""
+        self._uri, self._directory, self._limit = uri, tools_dir, limit
+
+    def check(self) -> None:
+        """See Programs."""
+        for program in (LOADER, DOWNLOADER):
+            if shutil.which(str(self._directory / program) if self._directory else program) is None:
+                raise _not_found(program)
+
+    def load(self, run: int, config: str, files: Mapping[str, bytes]) -> Ended:
+        """See Programs."""
+        with tempfile.TemporaryDirectory(prefix="rra-load-") as directory:
+            for name, text in files.items():
+                Path(directory, name).write_bytes(text)
+            return self._call(LOADER, run, config, directory)
+
+    def download(self, run: int, config: str) -> tuple[Ended, dict[str, bytes]]:
+        """See Programs."""
+        with tempfile.TemporaryDirectory(prefix="rra-read-") as directory:
+            ended = self._call(DOWNLOADER, run, config, directory)
+            found = (each for each in Path(directory).rglob("*") if each.is_file())
+            return ended, {str(each.relative_to(directory)): each.read_bytes() for each in found}
+
+    def _call(self, program: str, run: int, config: str, directory: str) -> Ended:
+        path = str(self._directory / program) if self._directory else program
+        command = [path, *_options(run, config), "-p", directory]
+        ended, _ = _run(program, command, b"", self._limit, environment={"ARTDAQ_DATABASE_URI": self._uri})
+        return ended
+
+
+class Remote:
+    """The programs on another host, reached by ssh: without questions, and only if the host's key is known."""
+
+    def __init__(self, uri: str, host: str, tools_dir: Path | None, limit: float) -> None:
+        """limit: seconds for one call; the other host ends the program after them, this one gives up a little later."""
+        self._uri, self._host, self._directory, self._limit = uri, host, tools_dir, limit
+
+    def check(self) -> None:
+        """See Programs."""
+        for program in (LOADER, DOWNLOADER):
+            path = str(self._directory / program) if self._directory else program
+            ended, _ = self._call(program, f"command -v {shlex.quote(path)} >/dev/null || exit {_NOT_FOUND}", b"")
+            if ended.status:
+                raise StoreError(f"artdaq_db.remote_host {self._host}: {ended}")
+
+    def load(self, run: int, config: str, files: Mapping[str, bytes]) -> Ended:
+        """See Programs."""
+        script = f"{_checked(_TAKE)} {self._program(LOADER, run, config)} 1>&2 </dev/null"
+        ended, _ = self._call(LOADER, script, _packed(files))
+        return ended
+
+    def download(self, run: int, config: str) -> tuple[Ended, dict[str, bytes]]:
+        """See Programs. The status is the program's; what it left is sent whatever that was."""
+        program = f"s=0; {self._program(DOWNLOADER, run, config)} 1>&2 </dev/null || s=$?"
+        script = f'{program}; {_checked(_GIVE)} exit "$s"'
+        ended, output = self._call(DOWNLOADER, script, b"")
+        return ended, _unpacked(output, self._host) if output else {}
+
+    def read(self, path: str, names: Sequence[str]) -> dict[str, bytes]:
+        """Files below a directory of that host; those that are not there are left out. Raises StoreError."""
+        there = 'for f in $(cat); do [ -e "$f" ] && printf "%s\\n" "$f" >>"$d/names"; done; : >>"$d/names"'
+        script = f"cd {shlex.quote(path)} 2>/dev/null || exit 0; {there}; {_checked(_GIVE_NAMED)}"
+        ended, output = self._call("tar", script, "\n".join(names).encode())
+        if ended.status:
+            raise StoreError(f"{self._host}: {ended}")
+        return _unpacked(output, self._host) if output else {}
+
+    def stamp(self, path: str) -> str:
+        """Inode, size and time of change of a file of that host; empty if it is not there. Raises StoreError."""
+        ended, output = self._call("stat", f"stat -c %i-%s-%Y-%y {shlex.quote(path)} 2>/dev/null || :", b"")
+        if ended.status:
+            raise StoreError(f"{self._host}: {ended}")
+        return output.decode("utf-8", "replace").strip()
+
+    def any_file(self, path: str) -> bool:
+        """Whether a directory of that host holds any .json file. Raises StoreError."""
+        script = f'for f in {shlex.quote(path)}/*.json; do [ -e "$f" ] && echo yes && break; done; :'
+        ended, output = self._call("ls", script, b"")
+        if ended.status:
+            raise StoreError(f"{self._host}: {ended}")
+        return bool(output)
+
+    def _program(self, program: str, run: int, config: str) -> str:
+        path = str(self._directory / program) if self._directory else program
+        seconds = str(max(1, round(self._limit)))
+        return shlex.join(["timeout", "-k", "5", seconds, path, *_options(run, config), "-p"]) + ' "$d"'
+
+    def _call(self, program: str, script: str, data: bytes) -> tuple[Ended, bytes]:
+        whole = _BEGIN + script
+        connect = ("-o", f"ConnectTimeout={max(1, round(min(self._limit, 30)))}")
+        command = ["ssh", *_SSH_OPTIONS, *connect, "--", self._host, f"sh -c {shlex.quote(whole)}"]
+        given = self._uri.encode() + b"\n" + data
+        ended, output = _run(program, command, given, self._limit + _FINISH_SECONDS, environment={})
+        if ended.status == _SSH_FAILED:
+            raise StoreUnavailable(
+                f"artdaq_db.remote_host {self._host}: ssh failed: {ended.said}",
+                hint="try ssh there by hand as this account: key without passphrase, known host key",
+            )
+        if ended.status == _TIMED_OUT and program in (LOADER, DOWNLOADER):
+            raise _too_slow(program, self._limit)
+        if ended.status == _NOT_FOUND:
+            raise _not_found(program)
+        return ended, output
+
+
+def _options(run: int, config: str) -> list[str]:
+    return ["-r", str(run), "-c", config, "-t", _THREADS]
+
+
+def _checked(part: str) -> str:
+    """A part of the script that says its name and ends everything if it fails."""
+    name = part.split(maxsplit=1)[0]
+    return f'{part} || {{ s=$?; echo "{_PART} {name} ended with status $s" >&2; exit 74; }};'
+
+
+def _run(
+    program: str, command: Sequence[str], data: bytes, limit: float, *, environment: Mapping[str, str]
+) -> tuple[Ended, bytes]:
+    """Run it in a process group of its own, all of which ends after `limit` seconds. Raises StoreError."""
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | environment,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise _not_found(command[0]) from error
+    with process:
+        try:
+            output, errors = process.communicate(data, timeout=limit)
+        except subprocess.TimeoutExpired as error:
+            raise _too_slow(program, limit) from error
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # also what it may have left running
+    lines = errors.decode("utf-8", "replace").strip().splitlines() or [""]
+    return Ended(program, process.returncode, " ".join(lines[-1].split())[:200]), output
+
+
+def _not_found(program: str) -> StoreError:
+    return StoreError(
+        f"artdaq_db.use_tools: {program} cannot be run",
+        hint="set artdaq_db.tools_dir, or PATH, to where artdaq's tools are",
+    )
+
+
+def _too_slow(program: str, limit: float) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"artdaq_db.use_tools: {program} did not end within {limit:g} s and was killed",
+        hint="see whether its archive can be reached, or raise artdaq_db.tools_timeout_seconds",
+    )
+
+
+def _packed(files: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text))
+    return buffer.getvalue()
+
+
+def _unpacked(data: bytes, host: str) -> dict[str, bytes]:
+    """The regular files of a tar stream, in memory: nothing of its names reaches this file system."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            files = [each for each in archive if each.isreg()]
+            return {each.name.removeprefix("./"): _content(archive, each) for each in files}
+    except (tarfile.TarError, EOFError) as error:
+        raise StoreUnavailable(f"artdaq_db.remote_host {host}: its answer came back cut off") from error
+
+
+def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
+    stream = archive.extractfile(entry)
+    return stream.read() if stream else b""

@@ -1,0 +1,62 @@
+"""A site whose archive is written by artdaq's tools (`use_tools: true`), on the real command line."""
+
+from __future__ import annotations
+
+import pytest
+
+from rra_state.records import blob, fhicl
+from tests.acceptance.site import Site
+from tests.artdaq_tools import Tools
+
+
+@pytest.fixture
+def tools(site: Site) -> Tools:
+    tools = Tools(site.root / "tools")
+    site.configure(artdaq_db={"use_tools": True, "tools_dir": str(tools.directory)})
+    return tools
+
+
+def test_runs_go_through_the_tools_into_both_stores(site: Site, tools: Tools) -> None:
+    site.make(4)
+
+    checked = site.archive_runs("--check")
+    site.archive_runs()
+    before = len(tools.calls)
+    site.archive_runs()
+
+    assert "written by artdaq's tools" in checked.stdout
+    assert site.markers("import") == site.markers("migrate") == {1, 2, 3, 4}
+    assert site.archive.runs() == {1, 2, 3, 4}
+    assert len(tools.calls) == before == 8
+    assert not tools.overlapped
+    for run in range(1, 5):
+        files = blob.unpack(site.blobs()[str(run)]).files
+        for path in (site.records / str(run)).glob("*.fcl"):
+            assert fhicl.dump(files[path.name]) == fhicl.dump(path.read_bytes())
+
+
+def test_a_run_the_tools_lost_files_of_fails_and_is_made_good_later(site: Site, tools: Tools) -> None:
+    site.make(2)
+    tools.fault("bulkloader", "lose")
+
+    failed = site.archive_runs(status=1)
+    assert "artdaq's tools stored" in failed.stderr
+    assert site.failures("import") == [1, 2]
+    assert site.markers("import") == set()
+    tools.fault("bulkloader", "")
+    site.archive_runs("--retry-failed-import")
+    site.archive_runs()
+
+    assert site.markers("import") == site.markers("migrate") == {1, 2}
+    assert site.failures("import") == []
+
+
+def test_a_file_that_is_no_fhicl_fails_its_run_alone_whatever_is_configured(site: Site, tools: Tools) -> None:
+    site.make(2)
+    (site.records / "1" / "odd.fcl").write_text("a-b: 1\n")
+
+    done = site.archive_runs(status=1)
+
+    assert "odd.fcl" in done.stderr
+    assert site.markers("import") == {2}
+    assert not any("1" in call[call.index("-r") + 1] for call in tools.calls)
