@@ -119,7 +119,7 @@ def _export(bench: Bench, location: Location | None, faults: list[str]) -> Expor
 
 def _blob(run: int, bench: Bench, faults: list[str]) -> tuple[bytes, Version] | None:
     try:
-        found = bench.ucondb.get(run)
+        found = bench.ucondb.read(run)
     except VerificationError as error:
         faults.append(error.message)
         return None

@@ -64,6 +64,24 @@ def test_all_workers_together_keep_to_max_connections(site: Site, most: int) -> 
     assert at_once[1] == most
 
 
+def test_verification_reads_by_sql_where_it_may_and_finds_a_flipped_bit(site: Site) -> None:
+    site.make(3)
+    site.configure(ucon_db={"database_uri": site.ucondb.server.pg()})
+    site.archive_runs()
+    before = site.ucondb.stats()
+
+    site.archive_runs("--verify")
+    assert site.ucondb.stats()["gets"] == before["gets"]
+    site.ucondb.execute(
+        "update {folder}_data set data = set_bit(data, 800, 1 - get_bit(data, 800)) where key = "
+        "(select data_key::bigint from {folder}_versions where key = '2')"
+    )
+
+    found = site.archive_runs("--verify", status=1)
+    assert "run 2: " in found.stdout + found.stderr
+    assert "run 1: " not in found.stdout + found.stderr
+
+
 def test_recovery_lists_by_sql_where_it_may(site: Site) -> None:
     site.make(3)
     site.configure(ucon_db={"database_uri": site.ucondb.server.pg()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from rra_state.records import fhicl
 from rra_state.sections import ArtdaqDBSection
 from rra_state.stores.artdaqdb import open_store
 from rra_state.stores.artdaqdb.base import ArtdaqDB, Staged
+from rra_state.turns import Turns
 from tests.artdaq_tools import Tools
 from tests.unit.stores.artdaqdb.artdaqdb_helpers import files_of, record
 
@@ -195,6 +197,29 @@ def test_an_unfinished_load_of_a_killed_archiver_stays_unseen(
     assert opened().runs() == set()
     put(opened(), 7)
     assert opened().runs() == {7}
+
+
+def test_an_index_that_a_load_rewrites_is_not_called_damaged(opened: Callable[..., ArtdaqDB], tmp_path: Path) -> None:
+    db = opened()
+    put(db, 7)
+    index = tmp_path / "archive/RunHistory/index.json"
+    whole = index.read_bytes()
+
+    def load() -> None:
+        with Turns(tmp_path / "state", "loading", 1).taken():
+            index.write_bytes(whole[: len(whole) // 2])
+            half_written.set()
+            time.sleep(1.5)
+            index.write_bytes(whole)
+
+    half_written = threading.Event()
+    loading = threading.Thread(target=load)
+    loading.start()
+    half_written.wait()
+    found = opened().runs()
+    loading.join()
+
+    assert found == {7}
 
 
 @pytest.mark.parametrize("path", ["/a b", "/$HOME/x", "/x(1)", "~/x"])

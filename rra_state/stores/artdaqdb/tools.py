@@ -15,7 +15,15 @@ from typing import Protocol
 from urllib.parse import quote, unquote
 
 from rra_state import fsio
-from rra_state.errors import ArchiverError, FhiclError, RecordError, VerificationError, WorkDirError
+from rra_state.errors import (
+    ArchiverError,
+    FhiclError,
+    IndexDamaged,
+    RecordError,
+    StoreUnavailable,
+    VerificationError,
+    WorkDirError,
+)
 from rra_state.records import fhicl
 from rra_state.records.model import RunDocuments
 from rra_state.runs import number
@@ -80,9 +88,10 @@ class ToolsDB:
 
     def runs(self) -> set[int]:
         """Every run that is there whole, as far as this archiver loaded it."""
-        found = self._reader.read_indexes()[RUN_HISTORY].runs()
+        indexes = self._indexes()
+        found = indexes[RUN_HISTORY].runs()
         doubtful = found & {run for name in self._unfinished() if (run := number(name.partition("/")[0])) is not None}
-        return found - (doubtful - set(self.locate(doubtful)))
+        return found - (doubtful - set(search.locate(indexes, doubtful, self._unfinished())))
 
     def lost(self, expected: Iterable[int]) -> set[int]:
         """Runs that ought to be visible and are not."""
@@ -90,7 +99,17 @@ class ToolsDB:
 
     def locate(self, runs: Iterable[int]) -> dict[int, Location]:
         """The configuration assigned last of each of these runs, of those whose loading came to its end."""
-        return search.locate(self._reader.read_indexes(), runs, self._unfinished())
+        return search.locate(self._indexes(), runs, self._unfinished())
+
+    def _indexes(self) -> dict[str, Index]:
+        """The tools rewrite an index in place: one that looks damaged is looked at again while nothing is loaded."""
+        try:
+            return self._reader.read_indexes()
+        except (IndexDamaged, StoreUnavailable):
+            if not self._state.is_dir():
+                raise
+        with self._turns.taken():
+            return self._reader.read_indexes()
 
     def _unfinished(self) -> set[str]:
         """Configurations whose loading was begun and not found whole."""
@@ -102,14 +121,19 @@ class ToolsDB:
 
     def stage(self, records: Sequence[RunDocuments], known: Mapping[int, Location]) -> list[Staged | ArchiverError]:
         """Load each run and read it back. One load at a time among all processes: the tools lose what two write."""
-        with self._turns.taken():
-            return staging.each_by_itself(records, lambda record: self._stage(record, known.get(record.run)))
+
+        def stage(record: RunDocuments) -> Staged:
+            with self._turns.taken():
+                return self._stage(record, known.get(record.run))
+
+        return staging.each_by_itself(records, stage)
 
     def _stage(self, record: RunDocuments, known: Location | None) -> Staged:
         documents.check_names(record)
         meaning = _meaning_of(record)
         now = documents.timestamp()
-        known = known or self.locate([record.run]).get(record.run)
+        if known is None:
+            known = search.locate(self._reader.read_indexes(), [record.run], self._unfinished()).get(record.run)
         if known is not None and _same(self._reader.export(known).files, meaning):
             return Staged(known, changed=False, assigned=now)
         config = self._free_name(record)
