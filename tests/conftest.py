@@ -14,6 +14,7 @@ from tests.reliability.counts import pytest_terminal_summary
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport
 
 __all__ = [
+    "mongodb",
     "postgres",
     "pytest_make_collect_report",
     "pytest_runtest_makereport",
@@ -41,6 +42,13 @@ def postgres() -> Iterator[str]:
             yield uri
     except PostgresError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def mongodb() -> Iterator[str]:
+    """One server for the session that speaks MongoDB's protocol; its URI without a database."""
+    with servers.running_mongodb() as uri:
+        yield uri
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -52,6 +53,39 @@ def running_postgres() -> Iterator[str]:
             yield server.start()
         finally:
             server.stop("immediate")
+
+
+@contextmanager
+def running_mongodb() -> Iterator[str]:
+    """A server to try the MongoDB store on; its URI without a database. The one of RRA_TEST_MONGODB_URI, or NX-27017,
+    which speaks MongoDB's protocol over SQLite. A MongoDB itself cannot be had from the package registries.
+    """
+    given = os.environ.get("RRA_TEST_MONGODB_URI")
+    if given:
+        yield given.rstrip("/")
+        return
+    with temporary_directory() as directory, socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+        free.close()
+        command = [f"{sys.prefix}/bin/nx-27017", "--data-dir", str(directory / "data"), "--port", str(port)]
+        command += ["--log-file", str(directory / "log"), "--pid-file", str(directory / "pid")]
+        with open(directory / "out", "wb") as output:
+            server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=directory)
+        try:
+            _wait_for(port, server)
+            yield f"mongodb://127.0.0.1:{port}"
+        finally:
+            server.kill()
+            server.wait(10)
+
+
+def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and server.poll() is None:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise RuntimeError("NX-27017 does not listen")
 
 
 @dataclass

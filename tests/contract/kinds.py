@@ -10,11 +10,13 @@ from typing import Any
 from uuid import uuid4
 
 import psycopg
+import pymongo
 import pytest
 
 from rra_state.stores.artdaqdb.base import ArtdaqDB, Capabilities
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.artdaqdb.index import Additions, Index
+from rra_state.stores.artdaqdb.mongo import MongoDB
 from rra_state.stores.artdaqdb.postgres import PostgresDB
 from rra_state.stores.artdaqdb.programs import Local
 from rra_state.stores.artdaqdb.tools import ToolsDB
@@ -145,6 +147,30 @@ _LACKS = {
 }
 
 
+# ---- MongoDB ---------------------------------------------------------------------------------------------------------
+
+
+def _open_mongodb(place: str, schema: bytes | None) -> ArtdaqDB:
+    return MongoDB(place, schema=schema)
+
+
+@contextmanager
+def _mongodb(request: pytest.FixtureRequest, _path: Path) -> Iterator[str]:
+    server, name = request.getfixturevalue("mongodb"), f"c_{uuid4().hex}"
+    yield f"{server}/{name}"
+    with pymongo.MongoClient(server) as client:
+        client.drop_database(name)
+
+
+def _fill_mongodb(place: str, count: int) -> None:
+    versions = [
+        {"_id": f"{run}/standard", "run": run, "configuration": f"{run}/standard", "visible": True, "items": []}
+        for run in range(1, count + 1)
+    ]
+    with pymongo.MongoClient(place) as client:
+        client.get_default_database()["rra_versions"].insert_many(versions)
+
+
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
@@ -173,6 +199,17 @@ KINDS: Mapping[str, Kind] = {
             ),
         ),
         Kind("use_tools", ToolsDB.capabilities, _open_tools, _tools, _fill_tools, (), False, _LACKS),
+        Kind(
+            "mongodb",
+            MongoDB.capabilities,
+            _open_mongodb,
+            _mongodb,
+            _fill_mongodb,
+            tuple(
+                ("pymongo.collection.Collection", name)
+                for name in ("bulk_write", "update_one", "find", "find_one", "create_index")
+            ),
+        ),
     )
 }
 

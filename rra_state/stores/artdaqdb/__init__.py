@@ -78,10 +78,20 @@ def _postgres(uri: str, schema: bytes | None) -> ArtdaqDB:
     return PostgresDB(uri, schema=schema)
 
 
+def _mongo(uri: str, schema: bytes | None) -> ArtdaqDB:
+    """Imported only here, as _postgres."""
+    try:
+        from rra_state.stores.artdaqdb.mongo import MongoDB  # noqa: PLC0415 - see above
+    except ImportError as error:
+        raise _not_installed("mongodb") from error
+    return MongoDB(uri, schema=schema)
+
+
 _KINDS: Mapping[str, Callable[[str, bytes | None], ArtdaqDB]] = {
     _FILESYSTEM: _directory,
     "postgresql": _postgres,
     "postgres": _postgres,
+    "mongodb": _mongo,
 }
 """How a store is opened, by the scheme of its URI; given the URI and schema.fcl."""
 

@@ -27,7 +27,7 @@ class Rebuilt:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
     """What the index holds of one document. manifest: version, digest and number, for one of ours."""
 
     oid: str
@@ -52,11 +52,11 @@ def rebuild(path: Path) -> Rebuilt:
             if collection.name == RUN_HISTORY:
                 whole = _whole(entries)
             additions = Additions()
-            for entry in entries:
-                if entry.manifest is None or entry.manifest in whole:
-                    _note(additions, entry)
+            for each in entries:
+                if each.manifest is None or each.manifest in whole:
+                    note(additions, each)
                 else:
-                    skipped.append((f"{collection.name}/{entry.oid}.json", "its version was never wholly written"))
+                    skipped.append((f"{collection.name}/{each.oid}.json", "its version was never wholly written"))
             index = Index.empty()
             index.add(additions)
             _replace(collection / NAME, index.serialise())
@@ -72,32 +72,34 @@ def _collections(path: Path) -> list[Path]:
     return sorted(directories, key=lambda each: (each.name != RUN_HISTORY, each.name))
 
 
-def _entries(collection: Path, skipped: list[tuple[str, str]]) -> Iterator[_Entry]:
+def _entries(collection: Path, skipped: list[tuple[str, str]]) -> Iterator[Entry]:
     for name in sorted(place.documents(collection)):
         try:
-            yield _entry(name.removesuffix(".json"), documents.decode((collection / name).read_bytes()))
+            yield entry(name.removesuffix(".json"), documents.decode((collection / name).read_bytes()))
         except VerificationError as error:
             skipped.append((f"{collection.name}/{name}", error.message))
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             skipped.append((f"{collection.name}/{name}", f"not an artdaqDB document: {error!r}"))
 
 
-def _entry(oid: str, tree: documents.Tree) -> _Entry:
+def entry(oid: str, tree: documents.Tree) -> Entry:
+    """What a document says of itself. Raises LookupError and its kin for one that is none."""
     configurations = [(each["name"], each.get("assigned", "")) for each in tree["configurations"]]
     names = [(ENTITY, each["name"]) for each in tree["entities"]]
     names += [(RUN, each["name"]) for each in tree.get("runs", ())]
     names += [(ALIAS, each["name"]) for each in tree.get("aliases", {}).get("active", ())]
     manifest = documents.manifest(tree)
-    return _Entry(oid, tree["version"], configurations, names, manifest and (tree["version"], *manifest))
+    return Entry(oid, tree["version"], configurations, names, manifest and (tree["version"], *manifest))
 
 
-def _whole(entries: list[_Entry]) -> set[tuple[str, str, int]]:
+def _whole(entries: list[Entry]) -> set[tuple[str, str, int]]:
     """The versions of ours of which every document is there."""
     found = Counter(entry.manifest for entry in entries if entry.manifest)
     return {manifest for manifest, number in found.items() if number == manifest[2]}
 
 
-def _note(additions: Additions, entry: _Entry) -> None:
+def note(additions: Additions, entry: Entry) -> None:
+    """Add a document to what an index is to list."""
     additions.document(entry.oid, entry.version, entry.configurations)
     for section, name in entry.names:
         additions.name(section, name, entry.oid)

@@ -18,7 +18,7 @@ from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb import postgres_session
 from rra_state.stores.artdaqdb.base import Staged
 from rra_state.stores.artdaqdb.postgres import PostgresDB
-from tests.unit.stores.artdaqdb.artdaqdb_helpers import record, store
+from tests.unit.stores.artdaqdb.artdaqdb_helpers import record, stage, store
 
 
 @pytest.fixture
@@ -64,6 +64,17 @@ def test_a_run_beyond_a_limit_of_the_server_costs_its_neighbours_nothing(uri: st
     assert "run 2: PostgreSQL does not take its documents" in str(outcomes[1])
     db.publish([each for each in outcomes if isinstance(each, Staged)])
     assert PostgresDB(uri).runs() == {1, 3}
+
+
+def test_what_another_archiver_staged_meanwhile_is_not_shown_as_ours(uri: str) -> None:
+    db = PostgresDB(uri)
+    ours = stage(db, record(1, {"a.fcl": b"x: 1\n"}))
+    stage(PostgresDB(uri), record(1, {"a.fcl": b"x: 2\n"}))
+
+    with pytest.raises(StoreUnavailable, match="another archiver stores run 1"):
+        db.publish(ours)
+
+    assert db.runs() == set()
 
 
 def test_a_server_that_stands_still_is_not_waited_for_for_ever(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
