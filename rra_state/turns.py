@@ -25,11 +25,14 @@ class Turns:
         self._files = [directory / f".{name}-{each}" for each in range(number)]
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Hold one of them; waits until one is free. Raises WorkDirError."""
+    def taken(self) -> Iterator[int]:
+        """Hold one of them; waits until one is free. Raises WorkDirError.
+
+        Gives the locked file's descriptor: a program that inherits it holds the turn until it ends, whoever dies first.
+        """
         descriptor = self._wait()
         try:
-            yield
+            yield descriptor
         finally:
             os.close(descriptor)
 

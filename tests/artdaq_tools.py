@@ -40,7 +40,7 @@ class Tools:
             script.chmod(0o755)
 
     def fault(self, program: str, what: str) -> None:
-        """`lose`, `partial`, `hang`, `abort`, `twice`, `folders` or `other`; empty for none."""
+        """`lose`, `partial`, `stall`, `hang`, `abort`, `twice`, `folders` or `other`; empty for none."""
         (self.directory / f"{program}.fault").write_text(what)
 
     @property
@@ -91,6 +91,9 @@ def load(archive: Artdaq, options: argparse.Namespace, fault: str) -> int:
     for number, path in enumerate(files):
         if fault == "lose" and number >= len(files) - 2:
             continue
+        if fault == "stall" and number == len(files) // 2:
+            (Path(os.environ["RRA_TEST_TOOLS"]) / "stalled").touch()
+            time.sleep(4)
         if fault in ("partial", "abort") and number == len(files) // 2:
             if fault == "abort":
                 os.abort()

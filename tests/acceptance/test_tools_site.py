@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 from rra_state.records import blob, fhicl
 from tests.acceptance.site import Site
+from tests.acceptance.test_faults import wait_until
+from tests.acceptance.test_refresh import stop, without_stop_time
 from tests.artdaq_tools import Tools
 
 
@@ -60,3 +65,39 @@ def test_a_file_that_is_no_fhicl_fails_its_run_alone_whatever_is_configured(site
     assert "odd.fcl" in done.stderr
     assert site.markers("import") == {2}
     assert not any("1" in call[call.index("-r") + 1] for call in tools.calls)
+
+
+def test_a_stop_time_that_came_later_is_loaded_under_the_next_name(site: Site, tools: Tools) -> None:
+    site.make(2)
+    without_stop_time(site, 2)
+    site.archive_runs()
+    first = site.archive.locate([2])[2].configuration
+    stop(site, 2)
+
+    done = site.archive_runs("--incremental")
+
+    assert "run 2: its record has changed; both stores hold it as it is now" in done.stderr
+    assert site.archive.locate([2])[2].configuration == f"{first}v1"
+    assert b"Packed on Oct 17 18:50 UTC" in site.blobs()["2"]
+    calls = len(tools.calls)
+    site.archive_runs("--incremental")
+    assert (len(tools.calls), site.versions()) == (calls, 3)
+
+
+def test_what_a_killed_archiver_left_half_loaded_is_never_taken_for_archived(site: Site, tools: Tools) -> None:
+    site.make(2)
+    site.configure(artdaq_db={"use_tools": True, "tools_dir": str(tools.directory), "tools_timeout_seconds": 8})
+    tools.fault("bulkloader", "stall")
+    cycle = site.start(site.command())
+    wait_until((tools.directory / "stalled").exists)
+    os.killpg(cycle.pid, signal.SIGKILL)
+    cycle.communicate()
+    tools.fault("bulkloader", "")
+
+    site.archive_runs()
+
+    assert site.markers("import") == site.markers("migrate") == {1, 2}
+    assert not tools.overlapped
+    for run in (1, 2):
+        assert site.marker("import", run)["verified"]
+        assert set(blob.unpack(site.blobs()[str(run)]).files) >= {"boot.fcl", "metadata.fcl"}

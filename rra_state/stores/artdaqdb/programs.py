@@ -25,7 +25,7 @@ from rra_state.errors import StoreError, StoreUnavailable
 LOADER, DOWNLOADER = "bulkloader", "bulkdownloader"
 _THREADS = "1"
 """More than one loses documents of a directory archive, silently. Source: spec/artdaqdb.md, Concurrency."""
-_SSH_FAILED, _TIMED_OUT, _NOT_FOUND = 255, 124, 127
+_SSH_FAILED, _TIMED_OUT, _NO_PROGRAM, _NOT_FOUND = 255, 124, 126, 127
 _SSH_OPTIONS = ("-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ServerAliveInterval=10")
 _FINISH_SECONDS = 10
 _PART = "rra-part:"
@@ -60,8 +60,11 @@ class Programs(Protocol):
     def check(self) -> None:
         """Raise StoreError unless both can be run."""
 
-    def load(self, run: int, config: str, files: Mapping[str, bytes]) -> Ended:
-        """Have bulkloader store these files. Only the archive itself tells whether it did. Raises StoreError."""
+    def load(self, run: int, config: str, files: Mapping[str, bytes], turn: int) -> Ended:
+        """Have bulkloader store these files. Only the archive itself tells whether it did. Raises StoreError.
+
+        turn: descriptor that the program inherits: it loads alone, also if this process dies before it.
+        """
 
     def download(self, run: int, config: str) -> tuple[Ended, dict[str, bytes]]:
         """What bulkdownloader exports, by path below its output. Raises StoreError."""
@@ -80,24 +83,26 @@ class Local:
             if shutil.which(str(self._directory / program) if self._directory else program) is None:
                 raise _not_found(program)
 
-    def load(self, run: int, config: str, files: Mapping[str, bytes]) -> Ended:
+    def load(self, run: int, config: str, files: Mapping[str, bytes], turn: int) -> Ended:
         """See Programs."""
         with tempfile.TemporaryDirectory(prefix="rra-load-") as directory:
             for name, text in files.items():
                 Path(directory, name).write_bytes(text)
-            return self._call(LOADER, run, config, directory)
+            return self._call(LOADER, run, config, directory, (turn,))
 
     def download(self, run: int, config: str) -> tuple[Ended, dict[str, bytes]]:
         """See Programs."""
         with tempfile.TemporaryDirectory(prefix="rra-read-") as directory:
-            ended = self._call(DOWNLOADER, run, config, directory)
+            ended = self._call(DOWNLOADER, run, config, directory, ())
             found = (each for each in Path(directory).rglob("*") if each.is_file())
             return ended, {str(each.relative_to(directory)): each.read_bytes() for each in found}
 
-    def _call(self, program: str, run: int, config: str, directory: str) -> Ended:
+    def _call(self, program: str, run: int, config: str, directory: str, keep: tuple[int, ...]) -> Ended:
         path = str(self._directory / program) if self._directory else program
-        command = [path, *_options(run, config), "-p", directory]
-        ended, _ = _run(program, command, b"", self._limit, environment={"ARTDAQ_DATABASE_URI": self._uri})
+        command = [*_within(self._limit), path, *_options(run, config), "-p", directory]
+        environment = {"ARTDAQ_DATABASE_URI": self._uri}
+        ended, _ = _run(program, command, b"", self._limit + _FINISH_SECONDS, environment=environment, keep=keep)
+        _raise_for(program, ended, self._limit)
         return ended
 
 
@@ -116,10 +121,10 @@ class Remote:
             if ended.status:
                 raise StoreError(f"artdaq_db.remote_host {self._host}: {ended}")
 
-    def load(self, run: int, config: str, files: Mapping[str, bytes]) -> Ended:
+    def load(self, run: int, config: str, files: Mapping[str, bytes], turn: int) -> Ended:
         """See Programs."""
         script = f"{_checked(_TAKE)} {self._program(LOADER, run, config)} 1>&2 </dev/null"
-        ended, _ = self._call(LOADER, script, _packed(files))
+        ended, _ = self._call(LOADER, script, _packed(files), (turn,))
         return ended
 
     def download(self, run: int, config: str) -> tuple[Ended, dict[str, bytes]]:
@@ -155,25 +160,34 @@ class Remote:
 
     def _program(self, program: str, run: int, config: str) -> str:
         path = str(self._directory / program) if self._directory else program
-        seconds = str(max(1, round(self._limit)))
-        return shlex.join(["timeout", "-k", "5", seconds, path, *_options(run, config), "-p"]) + ' "$d"'
+        return shlex.join([*_within(self._limit), path, *_options(run, config), "-p"]) + ' "$d"'
 
-    def _call(self, program: str, script: str, data: bytes) -> tuple[Ended, bytes]:
+    def _call(self, program: str, script: str, data: bytes, keep: tuple[int, ...] = ()) -> tuple[Ended, bytes]:
         whole = _BEGIN + script
         connect = ("-o", f"ConnectTimeout={max(1, round(min(self._limit, 30)))}")
         command = ["ssh", *_SSH_OPTIONS, *connect, "--", self._host, f"sh -c {shlex.quote(whole)}"]
         given = self._uri.encode() + b"\n" + data
-        ended, output = _run(program, command, given, self._limit + _FINISH_SECONDS, environment={})
+        ended, output = _run(program, command, given, self._limit + _FINISH_SECONDS, environment={}, keep=keep)
         if ended.status == _SSH_FAILED:
             raise StoreUnavailable(
                 f"artdaq_db.remote_host {self._host}: ssh failed: {ended.said}",
                 hint="try ssh there by hand as this account: key without passphrase, known host key",
             )
-        if ended.status == _TIMED_OUT and program in (LOADER, DOWNLOADER):
-            raise _too_slow(program, self._limit)
-        if ended.status == _NOT_FOUND:
-            raise _not_found(program)
+        _raise_for(program, ended, self._limit)
         return ended, output
+
+
+def _within(limit: float) -> list[str]:
+    """The limit goes with the program: nobody else ends it if this process dies."""
+    return ["timeout", "-k", "5", f"{limit:g}"]
+
+
+def _raise_for(program: str, ended: Ended, limit: float) -> None:
+    """What `timeout` says of a program that it could not start, or had to end."""
+    if ended.status == _TIMED_OUT:
+        raise _too_slow(program, limit)
+    if ended.status in (_NO_PROGRAM, _NOT_FOUND):
+        raise _not_found(program)
 
 
 def _options(run: int, config: str) -> list[str]:
@@ -187,7 +201,13 @@ def _checked(part: str) -> str:
 
 
 def _run(
-    program: str, command: Sequence[str], data: bytes, limit: float, *, environment: Mapping[str, str]
+    program: str,
+    command: Sequence[str],
+    data: bytes,
+    limit: float,
+    *,
+    environment: Mapping[str, str],
+    keep: tuple[int, ...],
 ) -> tuple[Ended, bytes]:
     """Run it in a process group of its own, all of which ends after `limit` seconds. Raises StoreError."""
     try:
@@ -198,6 +218,7 @@ def _run(
             stderr=subprocess.PIPE,
             env=os.environ | environment,
             start_new_session=True,
+            pass_fds=keep,
         )
     except OSError as error:
         raise _not_found(command[0]) from error

@@ -123,12 +123,12 @@ class ToolsDB:
         """Load each run and read it back. One load at a time among all processes: the tools lose what two write."""
 
         def stage(record: RunDocuments) -> Staged:
-            with self._turns.taken():
-                return self._stage(record, known.get(record.run))
+            with self._turns.taken() as turn:
+                return self._stage(record, known.get(record.run), turn)
 
         return staging.each_by_itself(records, stage)
 
-    def _stage(self, record: RunDocuments, known: Location | None) -> Staged:
+    def _stage(self, record: RunDocuments, known: Location | None, turn: int) -> Staged:
         documents.check_names(record)
         meaning = _meaning_of(record)
         now = documents.timestamp()
@@ -139,7 +139,7 @@ class ToolsDB:
         config = self._free_name(record)
         note = self._state / f"{quote(f'{record.run}/{config}', safe='')}.loading"
         with _noted(note):
-            ended = self._programs.load(record.run, config, self._files(record))
+            ended = self._programs.load(record.run, config, self._files(record), turn)
             location = self._found(record, config, str(ended))
             self._compare(record, config, meaning)
         return Staged(location, changed=True, assigned=now)
