@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import requests
 from requests.auth import HTTPDigestAuth
 
@@ -58,6 +59,7 @@ def existing_config(site: Site) -> None:
     )
 
 
+@pytest.mark.timeout(300)
 def test_the_steps_bring_everything_over_and_store_nothing_twice(site: Site) -> None:
     existing_config(site)
     leftovers(site)
