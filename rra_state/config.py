@@ -15,6 +15,7 @@ import pydantic
 import yaml
 from pydantic import SecretStr
 
+from rra_state import trust
 from rra_state.config_errors import explain, refuse_repeated_keys
 from rra_state.errors import ConfigError
 from rra_state.expansion import expand
@@ -176,7 +177,7 @@ def _with_password(settings: Settings, environ: Mapping[str, str]) -> Settings:
         return settings
     credentials = Path(environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / PASSWORD_CREDENTIAL
     if section.writer_password_file is not None:
-        password = _first_line(section.writer_password_file, settings.path)
+        password = _first_line(_kept_secret(section.writer_password_file, settings.path), settings.path)
     elif environ.get(PASSWORD_VARIABLE):
         password = environ[PASSWORD_VARIABLE]
     elif credentials.is_file():
@@ -187,6 +188,17 @@ def _with_password(settings: Settings, environ: Mapping[str, str]) -> Settings:
     changed = settings.model_copy(update={"ucon_db": filled})
     changed._path = settings.path
     return changed
+
+
+def _kept_secret(file: Path, config: Path) -> Path:
+    """The file, if nobody else may read it. Raises ConfigError."""
+    try:
+        exposed = trust.exposed(file)
+    except OSError:
+        return file  # reading it tells
+    if exposed:
+        raise ConfigError(f"the password's file {file} is open to others", path=config, hint=f"chmod 600 {file}")
+    return file
 
 
 def _first_line(file: Path, config: Path) -> str:

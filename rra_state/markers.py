@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rra_state import bulk, fsio, runs
+from rra_state import bulk, fsio, runs, trust
 from rra_state.errors import WorkDirError
 from rra_state.outcome import STAGES, Failure, Marker, Stage
 
@@ -44,7 +44,7 @@ class Tree:
         return self.root / "state" / f"{stage}{_SUFFIX}"
 
     def prepare(self) -> None:
-        """Make the directories. Raises WorkDirError."""
+        """Make the directories, and see that they are nobody else's. Raises WorkDirError."""
         for directory in (
             "state",
             "watch",
@@ -52,6 +52,8 @@ class Tree:
         ):
             with self._writing():
                 fsio.make_directory(self.root / directory)
+        with self._writing():
+            trust.check_tree(self.root)
 
     def tidy(self) -> None:
         """Take away what a process that was killed left where no later try would: failure records of archived runs,

@@ -129,7 +129,7 @@ class UconDBSection(Section):
     writer_password: SecretStr = SecretStr("")
     """Password. Better: the variable UCONDB_PASSWORD, a file, or the systemd credential `ucondb_password`."""
     writer_password_file: Path | None = None
-    """File whose first line is the password."""
+    """File whose first line is the password. Refused if others may read it."""
     verify_tls: bool = True
     """Check the server's certificate. Switching it off is told in every cycle."""
     ca_bundle: Path | None = None

@@ -280,6 +280,7 @@ def test_the_password_comes_from_the_variable(tmp_path: Path) -> None:
 
 def test_the_password_comes_from_the_first_line_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "pw").write_text("two words \r\nnext line\n")
+    (tmp_path / "pw").chmod(0o600)
 
     settings = load(tmp_path, f"{SMALL}    writer_password_file: pw\n", {"UCONDB_PASSWORD": "other"})
 
@@ -293,6 +294,17 @@ def test_the_password_comes_from_a_systemd_credential(tmp_path: Path) -> None:
     settings = load(tmp_path, environ={"CREDENTIALS_DIRECTORY": str(tmp_path)})
 
     assert settings.ucon_db.writer_password.get_secret_value() == "credential"
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o606, 0o620, 0o602])
+def test_a_password_file_that_is_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "pw").write_text("secret\n")
+    (tmp_path / "pw").chmod(mode)
+
+    message = complaint(tmp_path, f"{SMALL}    writer_password_file: pw\n")
+
+    assert "is open to others (chmod 600 " in message
+    assert "secret" not in message
 
 
 def test_an_unreadable_password_file_is_named(tmp_path: Path) -> None:

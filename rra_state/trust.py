@@ -1,0 +1,42 @@
+"""Whose hands could have changed what the archiver believes: the marker tree, and files that hold a password.
+
+The archiver's own account, root and members of a directory's group are trusted (docs/security.md). Only reads.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from rra_state.errors import WorkDirError
+
+
+def check_tree(work_dir: Path) -> None:
+    """Raise WorkDirError if somebody else could put another marker tree in the place of ours.
+
+    That is: a directory that anybody may write to, or, in a sticky one, a tree that somebody else made first.
+    """
+    owners = {0, os.geteuid(), work_dir.stat().st_uid}
+    for directory in (work_dir, work_dir / "markers", *(work_dir / "markers").glob("*/")):
+        status = directory.stat()
+        sticky = directory == work_dir and status.st_mode & stat.S_ISVTX
+        if status.st_mode & stat.S_IWOTH and not sticky:
+            raise WorkDirError("anybody may write here, and so forge what is archived", path=directory, hint=_CLOSE)
+        if status.st_uid not in owners:
+            raise WorkDirError(
+                f"belongs to another user ({status.st_uid}), who could forge what is archived",
+                path=directory,
+                hint="chown it to the archiver's account if it is yours, else choose another app.work_dir",
+            )
+
+
+def exposed(file: Path) -> bool:
+    """Whether others may read or change a secret. A file of root's may be read by its group: so it reaches the account
+    that needs it. Raises OSError.
+    """
+    status = file.stat()
+    return bool(status.st_mode & (0o027 if status.st_uid == 0 else 0o077))
+
+
+_CLOSE = "chmod o-w it"
