@@ -5,7 +5,7 @@ RECORDS ?=
 PYTHON := $(VENV)/bin/python
 PYTEST := $(PYTHON) -m pytest -n 2 --dist worksteal
 
-.PHONY: help setup debian demo demo-start demo-stop test test-long lint docs bench clean
+.PHONY: help setup debian demo demo-start demo-stop test test-long lint audit docs bench clean
 
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -41,6 +41,10 @@ lint: setup     ## Check style, types and generated files
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	$(PYTHON) -m scripts.make_config_docs --check
+
+audit: setup    ## Look for known holes in what the environment holds (asks pypi.org)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check pip-audit
+	$(PYTHON) -m pip_audit --skip-editable --progress-spinner off
 
 docs: setup     ## Build the documentation as a site in build/docs
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict
