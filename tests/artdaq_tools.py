@@ -93,7 +93,7 @@ def load(archive: Artdaq, options: argparse.Namespace, fault: str) -> int:
             continue
         if fault == "stall" and number == len(files) // 2:
             (Path(os.environ["RRA_TEST_TOOLS"]) / "stalled").touch()
-            time.sleep(4)
+            time.sleep(7)
         if fault in ("partial", "abort") and number == len(files) // 2:
             if fault == "abort":
                 os.abort()

@@ -86,7 +86,7 @@ def test_a_stop_time_that_came_later_is_loaded_under_the_next_name(site: Site, t
 
 def test_what_a_killed_archiver_left_half_loaded_is_never_taken_for_archived(site: Site, tools: Tools) -> None:
     site.make(2)
-    site.configure(artdaq_db={"use_tools": True, "tools_dir": str(tools.directory), "tools_timeout_seconds": 8})
+    site.configure(artdaq_db={"use_tools": True, "tools_dir": str(tools.directory), "tools_timeout_seconds": 30})
     tools.fault("bulkloader", "stall")
     cycle = site.start(site.command())
     wait_until((tools.directory / "stalled").exists)
