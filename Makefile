@@ -5,7 +5,7 @@ RECORDS ?=
 PYTHON := $(VENV)/bin/python
 PYTEST := $(PYTHON) -m pytest -n 2 --dist worksteal
 
-.PHONY: help setup debian demo demo-start demo-stop test test-long lint audit docs bench clean
+.PHONY: help setup debian demo demo-start demo-stop test test-long lint audit docs bench bench-stores clean
 
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -51,6 +51,9 @@ docs: setup     ## Build the documentation as a site in build/docs
 
 bench: setup    ## Measure; prints the table of docs/performance.md
 	$(PYTHON) -m tests.bench.cycle
+
+bench-stores: setup ## Measure each kind of artdaqDB by itself
+	$(PYTHON) -m tests.bench.stores
 
 clean:          ## Remove what make made (stop the demo first)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
