@@ -129,7 +129,8 @@ class Session:
         settings = {name: value for name, value in (settings | _NETWORK).items() if name not in given}
         connection = psycopg.connect(self._uri, autocommit=True, **settings)
         weakref.finalize(self, connection.close)
-        connection.execute(_SESSION)
+        with _time_limit(connection):
+            connection.execute(_SESSION)
         return connection
 
     @contextmanager
