@@ -136,8 +136,10 @@ class Disk:
     def _fsync_directory(self, path: Path) -> None:
         self._directory(path).sync()
 
-    def _syncfs(self, _directory: Path) -> None:
-        _sync_all(self._top)
+    def _syncfs(self, directory: Path) -> None:
+        """Archive and work directory may be two file systems: one is not made durable along with the other."""
+        part = directory.relative_to(self._root).parts[0]
+        _sync_all(self._top.now()[part])
 
 
 def _loaded(path: Path) -> Directory:
