@@ -2,10 +2,11 @@
 VENV ?= .venv
 DEMO ?= demo
 RECORDS ?=
+SOAK_SECONDS ?= 1800
 PYTHON := $(VENV)/bin/python
 PYTEST := $(PYTHON) -m pytest -n 2 --dist worksteal
 
-.PHONY: help setup debian demo demo-start demo-stop test test-long lint audit docs bench bench-stores clean
+.PHONY: help setup debian demo demo-start demo-stop test test-long soak lint audit docs bench bench-stores clean
 
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -35,6 +36,9 @@ test: setup debian  ## Run all tests
 
 test-long: setup debian ## The same with many more examples of the model-based tests
 	HYPOTHESIS_PROFILE=long $(PYTEST) --timeout 7200
+
+soak: setup     ## Weeks of bad luck in SOAK_SECONDS (half an hour), with an audit at the end
+	$(PYTHON) -m tests.reliability.soak $(SOAK_SECONDS)
 
 lint: setup     ## Check style, types and generated files
 	$(PYTHON) -m ruff check .
