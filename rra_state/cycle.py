@@ -215,7 +215,7 @@ def _command(settings: Settings, window: Window, options: Options) -> list[str]:
         sys.executable,
         *("-m", "snakemake", "all"),
         *("--snakefile", str(paths.SNAKEFILE)),
-        *("--workflow-profile", str(paths.PROFILE)),
+        *("--workflow-profile", str(paths.PROFILE if settings.app.workers is None else paths.CLUSTER_PROFILE)),
         *("--directory", str(settings.app.work_dir)),
         *("--configfile", str(settings.path)),
         *("--config", *config),

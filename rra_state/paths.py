@@ -7,4 +7,6 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parent
 ROOT = _PACKAGE / "_files" if (_PACKAGE / "_files").is_dir() else _PACKAGE.parent
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
-PROFILE = ROOT / "workflow" / "profiles" / "default"
+PROFILES = ROOT / "workflow" / "profiles"
+PROFILE = PROFILES / "default"
+CLUSTER_PROFILE = PROFILES / "dask"

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from rra_state import worker
 from rra_state.config import Settings
-from rra_state.errors import WorkersUnusable
+from rra_state.errors import ConfigError, WorkersUnusable
 
 START_SECONDS = 60
 """Longest wait for worker processes to come up."""
@@ -37,6 +37,19 @@ class Pool(Protocol):
 
     def close(self) -> None:
         """End the workers; those still busy are killed."""
+
+
+def open_pool(settings: Settings) -> Pool:
+    """The workers that the configuration asks for. Raises ConfigError, WorkersUnusable."""
+    if settings.app.workers is None:
+        return ProcessPool(settings)
+    try:
+        from rra_state.dask_pool import DaskPool  # noqa: PLC0415 - only clusters need Dask
+    except ImportError as error:
+        raise ConfigError(
+            "app.workers: Dask is not installed ([dask])", hint="pip install 'run-record-archiver[dask]'"
+        ) from error
+    return DaskPool(settings)
 
 
 class ProcessPool:
@@ -123,4 +136,4 @@ def _main_hidden() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-__all__ = ["BrokenExecutor", "Pool", "ProcessPool"]
+__all__ = ["BrokenExecutor", "Pool", "ProcessPool", "open_pool"]

@@ -58,6 +58,8 @@ class App(Section):
     """Runs taken per stage and execution, tenfold in full mode. Absent: no limit."""
     parallel_workers: Annotated[int, Field(ge=1)] | None = None
     """Worker processes. Absent: one per core."""
+    workers: Annotated[str, Field(pattern=r"^dask://[^/\s]+:[0-9]+$")] | None = None
+    """`dask://HOST:8786`: chunks run on the workers of a Dask cluster (docs/scale.md). Absent: on this machine."""
     run_process_retries: Annotated[int, Field(ge=0)] = 2
     """Further tries of a run after a fault that may pass by itself."""
     retry_delay_seconds: Seconds = 3

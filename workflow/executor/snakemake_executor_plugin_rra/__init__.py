@@ -24,7 +24,7 @@ from rra_state.driver import Driver
 from rra_state.errors import ArchiverError, Interrupted
 from rra_state.markers import Tree
 from rra_state.outcome import Outcome, Stage
-from rra_state.pool import ProcessPool
+from rra_state.pool import open_pool
 from rra_state.settle import Settler
 from rra_state.stores import artdaqdb
 
@@ -140,7 +140,7 @@ class Executor(RealExecutor):
         self._tree.prepare()
         self._store = artdaqdb.open_store(settings.artdaq_db)
         settler = Settler(self._tree, self._store)
-        self._driver = Driver(ProcessPool(settings), self._store, settler, self, validate=current.validate)
+        self._driver = Driver(open_pool(settings), self._store, settler, self, validate=current.validate)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         telling.when_nobody_listens(os.environ, self._end_now)

@@ -1,0 +1,157 @@
+"""Cycles whose chunks run on a Dask cluster: a real scheduler and real worker processes on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from rra_state import config, dask_pool
+from rra_state.errors import WorkersUnusable
+from tests.acceptance.site import REPOSITORY, Site, environment
+from tests.acceptance.test_faults import wait_until
+from tests.servers import temporary_directory
+
+
+class Cluster:
+    """A scheduler and its workers, each a process group of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.scheduler: subprocess.Popen[bytes] | None = None
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def start_scheduler(self) -> None:
+        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard")
+        wait_until(self._listens)
+
+    def start_worker(self, *before: str) -> None:
+        options = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(self._directory))
+        self.workers.append(self._start("worker", f"tcp://127.0.0.1:{self.port}", *options, before=before))
+
+    def stop(self) -> None:
+        for process in (*self.workers, self.scheduler):
+            if process is not None and process.poll() is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait(10)
+
+    def _listens(self) -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            return True
+        return False
+
+    def _start(self, *arguments: str, before: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+        with open(self._directory / "log", "ab") as log:
+            return subprocess.Popen(
+                [*before, sys.executable, "-m", "dask", *arguments],
+                cwd=REPOSITORY,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment(),
+                start_new_session=True,
+            )
+
+
+@pytest.fixture
+def cluster(site: Site) -> Iterator[Cluster]:
+    with temporary_directory() as directory:
+        found = Cluster(directory)
+        site.configure(app={"workers": f"dask://127.0.0.1:{found.port}"})
+        found.start_scheduler()
+        yield found
+        found.stop()
+
+
+def test_a_cycle_on_a_dask_cluster_archives_every_run_once(site: Site, cluster: Cluster) -> None:
+    site.make(60)
+    cluster.start_worker()
+    cluster.start_worker()
+
+    site.archive_runs()
+
+    site.assert_archived_once(range(1, 61))
+    assert "nothing to do" in site.archive_runs("--incremental").stderr
+
+
+def test_a_dask_worker_killed_in_the_middle_costs_no_run(site: Site, cluster: Cluster) -> None:
+    site.make(120)
+    cluster.start_worker()
+    cluster.start_worker()
+    cycle = site.start(site.command())
+    wait_until(lambda: len(site.markers("import")) >= 25)
+
+    os.killpg(cluster.workers[0].pid, signal.SIGKILL)
+    output, _ = cycle.communicate(timeout=100)
+
+    assert cycle.returncode == 0, output
+    site.assert_archived_once(range(1, 121))
+
+
+def test_a_dask_scheduler_restarted_in_the_middle_costs_no_run(site: Site, cluster: Cluster) -> None:
+    site.make(120)
+    cluster.start_worker()
+    cycle = site.start(site.command())
+    wait_until(lambda: len(site.markers("import")) >= 25)
+
+    cluster.stop()
+    cluster.start_scheduler()
+    cluster.start_worker()
+    cycle.communicate(timeout=100)
+
+    assert not list(site.work.glob("failures/*/*.json"))
+    site.archive_runs("--incremental")
+    site.assert_archived_once(range(1, 121))
+
+
+def test_a_dask_worker_that_cannot_see_the_records_is_named_and_costs_no_run(site: Site, cluster: Cluster) -> None:
+    site.make(4)
+    elsewhere = ("unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {site.records} && exec "$@"', "sh")
+    if subprocess.run([*elsewhere, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("not here: another view of the file system needs the right to mount")
+    cluster.start_worker(*elsewhere)
+
+    refused = site.archive_runs(status=1)
+
+    assert f"Dask worker on {socket.gethostname()}" in refused.stderr
+    assert str(site.records) in refused.stderr
+    assert not list(site.work.glob("failures/*/*.json"))
+    cluster.stop()
+    cluster.start_scheduler()
+    cluster.start_worker()
+    site.archive_runs("--incremental")
+    site.assert_archived_once(range(1, 5))
+
+
+def test_one_signal_stops_a_cycle_on_a_dask_cluster_too(site: Site, cluster: Cluster) -> None:
+    site.make(200)
+    cluster.start_worker()
+    cycle = site.start(site.command())
+    wait_until(lambda: len(site.markers("import")) >= 25)
+
+    os.kill(cycle.pid, signal.SIGINT)
+    output, _ = cycle.communicate(timeout=60)
+
+    assert cycle.returncode == 130, output
+    assert len(site.markers("import")) < 200
+    assert not list(site.work.glob("failures/*/*.json"))
+
+
+def test_a_dask_cluster_that_is_not_there_is_one_line(site: Site) -> None:
+    site.configure(app={"workers": "dask://127.0.0.1:9"})
+    settings = config.load(site.config)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dask_pool, "START_SECONDS", 2)
+        with pytest.raises(WorkersUnusable, match=r"no Dask worker can be had at tcp://127\.0\.0\.1:9"):
+            dask_pool.DaskPool(settings)
