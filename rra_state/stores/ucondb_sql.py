@@ -29,7 +29,6 @@ _LISTING: LiteralString = _VERSIONS + " AND key IS NOT NULL AND NOT deleted AND 
 _ONE: LiteralString = _VERSIONS + " AND key = %(key)s"
 _DATA: LiteralString = "SELECT data FROM {data} WHERE key = %(data_key)s"
 _REFUSED = ("authentication failed", "no pg_hba.conf entry", "does not exist", "no password supplied")
-_FORM = "postgresql://reader@host:5432/database"
 _NO_TABLE, _NO_PERMISSION = "42P01", "42501"
 
 
@@ -40,15 +39,13 @@ class Tables:
         """folder: with or without its namespace, `public` if without. Raises ConfigError; never shows the URI."""
         try:
             import psycopg  # noqa: PLC0415 - only for sites that set the key
-            from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
+
+            from rra_state.stores import postgres_uri  # noqa: PLC0415
         except ImportError as error:
             raise ConfigError(
                 f"{_KEY}: its driver is not installed ([postgres])", hint="pip install 'run-record-archiver[postgres]'"
             ) from error
-        try:
-            parts = conninfo_to_dict(uri)
-        except psycopg.ProgrammingError as error:
-            raise ConfigError(f"{_KEY}: not a PostgreSQL URI", hint=_FORM) from error
+        parts = postgres_uri.parts(uri, _KEY)
         namespace, _, name = folder.rpartition(".")
         if not _NAME.fullmatch(name) or not _NAME.fullmatch(namespace or "public"):
             raise ConfigError(f"ucon_db.folder_name: {folder} cannot be a folder with tables of its own")

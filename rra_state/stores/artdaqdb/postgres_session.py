@@ -23,7 +23,8 @@ import tenacity
 from psycopg.conninfo import conninfo_to_dict
 
 from rra_state import steps
-from rra_state.errors import AccessDenied, ConfigError, StoreError, StoreUnavailable
+from rra_state.errors import AccessDenied, StoreError, StoreUnavailable
+from rra_state.stores import postgres_uri
 
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 60
@@ -75,7 +76,7 @@ class Session:
 
     def __init__(self, uri: str) -> None:
         """uri: as libpq takes it. Raises ConfigError for anything else, without showing it: it may hold a password."""
-        parts = _parts(uri)
+        parts = postgres_uri.parts(uri, "artdaq_db.database_uri")
         self._uri = uri
         self._connection: Connection | None = None
         host, port = parts.get("host") or "localhost", parts.get("port")
@@ -157,27 +158,6 @@ class Session:
         if state in _LATER or not state or state.startswith("08"):
             return StoreUnavailable(message, hint="is the server running and reachable?")
         return StoreError(message, hint=_HINTS.get(state))
-
-
-def _parts(uri: str) -> Mapping[str, Any]:
-    """The URI's parts. Raises ConfigError without a word of the URI, and without libpq's, which quotes the password.
-
-    An unescaped @ or / in a password is no error to libpq: it takes the rest of it for the host or the database.
-    """
-    try:
-        parts = conninfo_to_dict(uri)
-    except psycopg.ProgrammingError:
-        parts = None
-    if (
-        parts is None
-        or "@" in f"{parts.get('host')}{parts.get('dbname')}"
-        or re.search(r"[^\d,]", str(parts.get("port") or ""))
-    ):
-        raise ConfigError(
-            "artdaq_db.database_uri: not a PostgreSQL URI",
-            hint="postgresql://user@host:5432/database; @ : / and % in a user or password are written %40 %3A %2F %25",
-        )
-    return parts
 
 
 @contextmanager

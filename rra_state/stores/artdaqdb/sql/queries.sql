@@ -42,9 +42,6 @@ SELECT value::text FROM artdaqdb.stamp
 -- name: runs
 SELECT DISTINCT run FROM artdaqdb.versions WHERE visible
 
--- name: configurations
-SELECT DISTINCT run, configuration FROM artdaqdb.versions WHERE visible
-
 -- name: locate
 -- A run with several configurations is read under the one assigned last.
 WITH newest AS (

@@ -1,0 +1,32 @@
+"""What a `postgresql://` URI of the configuration names, without ever showing it: it may hold a password."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from rra_state.errors import ConfigError
+
+_HINT = "postgresql://user@host:5432/database; @ : / and % in a user or password are written %40 %3A %2F %25"
+
+
+def parts(uri: str, key: str) -> Mapping[str, Any]:
+    """The URI's parts. key: what the configuration calls it. Raises ConfigError without libpq's words, which quote.
+
+    An unescaped @ or / in a password is no error to libpq: it takes the rest of it for the host or the database.
+    """
+    try:
+        found = conninfo_to_dict(uri)
+    except psycopg.ProgrammingError:
+        found = None
+    if (
+        found is None
+        or "@" in f"{found.get('host')}{found.get('dbname')}"
+        or re.search(r"[^\d,]", str(found.get("port") or ""))
+    ):
+        raise ConfigError(f"{key}: not a PostgreSQL URI", hint=_HINT)
+    return found
