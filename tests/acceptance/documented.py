@@ -31,6 +31,7 @@ ELSEWHERE = {
     "make docs": "test_docs_site.py",
     ".venv/bin/python -m pytest tests -k contract": "make test",
     ".venv/bin/python -m pip install '.[postgres]'": "make setup, as a part of [dev]",
+    ".venv/bin/python -m pip install '.[mongodb]'": "the same",
     "make test-long": "nobody but a person: it takes too long",
     "make bench": "the same",
     ".venv/bin/python -m scripts.make_config_docs": "test_make_config_docs.py",
