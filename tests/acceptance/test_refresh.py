@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 
 import pytest
 
@@ -158,7 +160,7 @@ def test_a_refresh_that_is_killed_is_completed_without_a_third_version(watched: 
         cycle = watched.start(watched.command("--incremental"))
         try:
             cycle.wait(pause)
-        except Exception:
+        except subprocess.TimeoutExpired:
             os.killpg(cycle.pid, signal.SIGKILL)
         cycle.communicate(timeout=30)
 
@@ -180,6 +182,26 @@ def test_recovery_leaves_the_first_markers_of_a_refreshed_run_alone(watched: Sit
     puts = watched.ucondb.stats()["puts"]
     watched.archive_runs()
     assert watched.ucondb.stats()["puts"] == puts
+
+
+def test_a_refreshed_run_is_verified_against_its_newest_marker(watched: Site) -> None:
+    stop(watched, 2)
+    watched.archive_runs("--incremental")
+
+    assert watched.archive_runs("--verify").stdout == "verified 3 runs: 3 equal\n"
+    [marker] = (watched.work / "markers" / "refresh").iterdir()
+    marker.write_text(json.dumps(json.loads(marker.read_text()) | {"sha256": "0" * 64}))
+    assert "run 2: marker: tells sha256 0000" in watched.archive_runs("--verify", status=1).stdout
+
+
+def test_a_cycle_with_watched_runs_and_nothing_to_do_starts_no_workflow(watched: Site) -> None:
+    shutil.rmtree(watched.work / ".snakemake")
+
+    done = watched.archive_runs("--incremental")
+
+    assert "nothing to do" in done.stderr
+    assert {path.name for path in (watched.work / "watch").iterdir()} == {"2"}
+    assert not (watched.work / ".snakemake").exists()
 
 
 def test_the_dry_run_tells_what_has_changed_and_named_runs_are_refreshed(watched: Site) -> None:
