@@ -11,6 +11,7 @@ TESTS = Path(__file__).parents[1]
 
 CLIENT, FAULTS = "integration/test_ucondb.py", "integration/test_ucondb_faults.py"
 HTTP, SQL = "unit/stores/test_ucondb_http.py", "integration/test_ucondb_sql.py"
+ANSWERS = "unit/stores/test_ucondb_answers.py"
 DIGEST, SERVER = "unit/stores/test_ucondb_digest.py", "integration/test_ucondb_dev_server.py"
 GUNICORN, SITE = "integration/test_ucondb_front_end.py", "acceptance/test_ucondb_site.py"
 
@@ -77,7 +78,7 @@ ROWS: dict[str, tuple[str, str]] = {
     "listing by SQL as the server lists": (SQL, "test_the_listing_is_the_servers_own_and_does_not_ask_it"),
     "data_key is text and may lead nowhere": (SQL, "test_damage_in_the_tables_is_that_runs_fault"),
     "content lost under a version": (CLIENT, "test_content_the_database_lost_is_that_runs_fault"),
-    "signed adler32 of an old row": (HTTP, "test_a_signed_checksum_of_an_old_row_is_understood"),
+    "signed adler32 of an old row": (ANSWERS, "test_a_signed_checksum_of_an_old_row_is_understood"),
     # gunicorn
     "keep-alive, chunked": (GUNICORN, "test_every_request_of_the_client_works_there_too"),
     "keep-alive that the server ended": (GUNICORN, "test_a_connection_the_server_gave_up_meanwhile_is_made_anew"),

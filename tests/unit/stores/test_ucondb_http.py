@@ -1,8 +1,7 @@
-"""Addresses, TLS, the mapping of faults and answers that are not what they should be, without UconDB."""
+"""Addresses, TLS and the mapping of faults, without UconDB."""
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 import shutil
@@ -12,42 +11,17 @@ import struct
 import subprocess
 import threading
 import time
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import requests
-from pydantic import SecretStr
 
-from rra_state.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable, VerificationError
+from rra_state.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
 from rra_state.stores.ucondb import UconDB
 from rra_state.stores.ucondb_http import Transport, said_by
 from tests.servers import canned
-
-PASSWORD = "unguessable-4711"
-
-
-def settings(url: str = "http://127.0.0.1:1/x/app", **changes: object) -> SimpleNamespace:
-    values = {
-        "server_url": url,
-        "folder_name": "run_records",
-        "object_name": "configuration",
-        "timeout_seconds": 5.0,
-        "writer_user": "archiver",
-        "writer_password": SecretStr(PASSWORD),
-        "verify_tls": True,
-        "ca_bundle": None,
-        "database_uri": None,
-    }
-    return SimpleNamespace(**(values | changes))
-
-
-def response(status: str, body: bytes = b"", *headers: str) -> bytes:
-    head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers]
-    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
-
+from tests.unit.stores.ucondb_helpers import PASSWORD, response, settings
 
 # ---- what goes over the line -----------------------------------------------------------------------------------------
 
@@ -235,7 +209,7 @@ def test_an_answer_that_comes_slowly_but_steadily_is_waited_for() -> None:
 
 
 def test_a_connection_that_is_reset_is_unavailable_and_the_put_is_looked_up() -> None:
-    """Linger 0 makes close a reset, as WebPie's full queue does (20 of 20 puts)."""
+    """Linger 0 makes close a reset, as WebPie's full queue does (20 of 20 puts); a late reader sees its end."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         asked: list[bytes] = []
 
@@ -249,7 +223,7 @@ def test_a_connection_that_is_reset_is_unavailable_and_the_put_is_looked_up() ->
         thread = threading.Thread(target=serve)
         thread.start()
 
-        with pytest.raises(StoreUnavailable, match="connection reset by peer") as caught:
+        with pytest.raises(StoreUnavailable, match=r"reset by peer|without response") as caught:
             UconDB(settings(f"http://127.0.0.1:{listener.getsockname()[1]}/x")).put(7, b"blob" * 50_000)
         thread.join()
 
@@ -316,96 +290,3 @@ def test_an_error_page_is_told_in_one_short_line() -> None:
     answer._content = b"<html><body><h3>Version of object o with key 1 already exists</h3>" + b"x" * 10_000
 
     assert said_by(answer) == "Version of object o with key 1 already exists"
-
-
-# ---- answers that are not what they should be ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "listing", [b"", b"[", b'[{"key": "1", "id": 1, "data_key": "1", "adler32": 1, "data_size": 1, "tr": 1}']
-)
-def test_a_listing_without_its_end_is_no_listing(listing: bytes) -> None:
-    answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + listing
-
-    with canned(answer) as (url, _), pytest.raises(StoreUnavailable, match="listing came back cut off"):
-        UconDB(settings(url)).runs()
-
-
-@pytest.mark.parametrize("listing", [b'{"a": 1}', b"[1]", b'[{"key": "7"}]'])
-def test_a_listing_of_something_else_is_refused(listing: bytes) -> None:
-    with canned(response("200 OK", listing)) as (url, _), pytest.raises(StoreError):
-        UconDB(settings(url)).runs()
-
-
-BLOB_HEADERS = ("X-UconDB-version-key: 7", "X-UconDB-version-id: 3", "X-UconDB-data-key: 2", "X-UconDB-tr: 1.5")
-SIZE, CHECKSUM = "X-UconDB-data-size: 3", "X-UconDB-adler32: 38600999"  # of b"abc"
-
-
-def test_a_blob_is_given_with_its_description() -> None:
-    with canned(response("200 OK", b"abc", *BLOB_HEADERS, SIZE, CHECKSUM)) as (url, _):
-        content, version = UconDB(settings(url)).get(7)
-
-    assert content == b"abc"
-    assert (version.run, version.id, version.data_key, version.size, version.tr) == (7, 3, "2", 3, 1.5)
-
-
-def taken(identity: int) -> bytes:
-    """The answer to a put that was stored as this version."""
-    metadata = {"key": "7", "id": identity, "data_key": "2", "adler32": 38600999, "data_size": 3, "tr": 1.5}
-    return response("200 OK", json.dumps(metadata).encode())
-
-
-@pytest.mark.parametrize(
-    ("blob", "identity", "words"),
-    [(b"xyz", 3, "other bytes"), (b"abc", 4, "as version 3")],
-    ids=["other content, sound in itself", "another version"],
-)
-def test_what_is_read_back_must_be_what_was_put(blob: bytes, identity: int, words: str) -> None:
-    held = response("200 OK", b"abc", *BLOB_HEADERS, SIZE, CHECKSUM)
-
-    with canned(taken(identity), held) as (url, _), pytest.raises(VerificationError, match=words) as caught:
-        UconDB(settings(url)).put(7, blob)
-
-    assert caught.value.run == 7
-
-
-def test_a_blob_that_was_taken_but_is_not_shown_is_not_archived() -> None:
-    missing = response("404 No", b"Version not found")
-
-    with canned(taken(3), missing) as (url, _), pytest.raises(VerificationError, match="does not show it"):
-        UconDB(settings(url)).put(7, b"abc")
-
-
-@pytest.mark.parametrize(
-    ("body", "headers", "words"),
-    [
-        (b"ab", (*BLOB_HEADERS, SIZE, CHECKSUM), "cut off"),
-        (b"abd", (*BLOB_HEADERS, SIZE, CHECKSUM), "damaged"),
-        (b"abcd", (*BLOB_HEADERS, SIZE, CHECKSUM), "damaged"),
-        (b"abc", BLOB_HEADERS, "proxy"),
-        (b"abc", ("X-UconDB-version-key: 8", *BLOB_HEADERS[1:], SIZE, CHECKSUM), "answered with key 8"),
-    ],
-)
-def test_a_blob_that_is_not_as_described_is_never_given(body: bytes, headers: tuple[str, ...], words: str) -> None:
-    with canned(response("200 OK", body, *headers)) as (url, _), pytest.raises(ArchiverError, match=words):
-        UconDB(settings(url)).get(7)
-
-
-def test_a_damaged_blob_costs_the_other_runs_nothing() -> None:
-    answer = response("200 OK", b"abd", *BLOB_HEADERS, SIZE, CHECKSUM)
-
-    with canned(answer) as (url, _), pytest.raises(ArchiverError) as caught:
-        UconDB(settings(url)).get(7)
-
-    assert caught.value.run == 7
-    assert not caught.value.stops_cycle
-
-
-def test_a_signed_checksum_of_an_old_row_is_understood() -> None:
-    blob = b"\xff" * 300
-    expected = zlib.adler32(blob)
-    size, checksum = "X-UconDB-data-size: 300", f"X-UconDB-adler32: {expected - 2**32}"
-    assert expected > 2**31
-
-    with canned(response("200 OK", blob, *BLOB_HEADERS, size, checksum)) as (url, _):
-        assert UconDB(settings(url)).get(7)[1].adler32 == expected
