@@ -11,6 +11,7 @@ chromedriver chromium-driver
 promtool prometheus
 carbon-cache graphite-carbon
 sshd openssh-server
+curl curl
 LIST
 }
 
