@@ -31,6 +31,9 @@ VALIDATE_KEY = "rra_validate"
 """Key of Snakemake's `--config` that asks for the check of the metadata keys."""
 _OWN_KEYS = {plan.WINDOW_KEY, VALIDATE_KEY}
 
+KEPT_LOGS = 50
+"""Snakemake's own logs in `.snakemake/log` of the work directory: so many of the last processes."""
+
 _TARGET = re.compile(r"(?:.*/)?markers/(?:import|migrate)/([1-9][0-9]*)\.json")
 READ_ONLY_FLAGS = frozenset(
     """
@@ -89,7 +92,7 @@ def begin(mapping: dict[str, Any], files: Sequence[str | Path], arguments: Seque
             held = Lock(settings.app.work_dir, settings.app.lock_file)
             if not held.inherit(os.environ):
                 held.acquire()
-            _clear_stale_snakemake_lock(settings.app.work_dir)
+            _tidy_after_snakemake(settings.app.work_dir)
         log.setup(settings.app, to_console=telling.VARIABLE not in os.environ)
         window = plan.current(settings, mapping)
         named = _named_runs(arguments)
@@ -177,6 +180,11 @@ def _only_reads(arguments: Sequence[str]) -> bool:
     return dry_run or bool((READ_ONLY_FLAGS | {"--mode", "--target-jobs"}) & set(arguments))
 
 
-def _clear_stale_snakemake_lock(work_dir: Path) -> None:
-    """What a killed Snakemake left; we hold the archive's lock, so no other one is alive."""
-    fsio.remove_batch((work_dir / ".snakemake" / "locks").glob("*"))
+def _tidy_after_snakemake(work_dir: Path) -> None:
+    """Remove what a killed Snakemake left, since we hold the archive's lock and no other is alive, and its old logs.
+
+    It keeps a log of every process for ever: at a cycle every few minutes 100,000 files a year.
+    """
+    kept = work_dir / ".snakemake"
+    fsio.remove_batch((kept / "locks").glob("*"))
+    fsio.remove_batch(sorted((kept / "log").glob("*.snakemake.log"))[:-KEPT_LOGS])  # their names begin with the time

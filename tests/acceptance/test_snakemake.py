@@ -151,6 +151,21 @@ def test_a_plain_call_that_was_killed_leaves_no_lock_for_the_command_line(site: 
     site.assert_archived_once(range(1, 61))
 
 
+def test_snakemakes_own_logs_do_not_pile_up(site: Site) -> None:
+    site.make(2)
+    logs = site.work / ".snakemake" / "log"
+    logs.mkdir(parents=True)
+    for second in range(100):
+        (logs / f"2024-01-01T0000{second:02}.000000.snakemake.log").write_text("old")
+
+    site.archive_runs()
+
+    left = sorted(path.name for path in logs.iterdir())
+    assert len(left) == 50
+    assert left[0] == "2024-01-01T000051.000000.snakemake.log"
+    assert not left[-1].startswith("2024-01-01")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
