@@ -6,6 +6,9 @@ The default profile takes the same examples every time, so that the gate is stab
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,15 @@ settings.register_profile("rra-long", _COMMON, max_examples=5000)
 def reliability_settings() -> settings:
     """The profile of this run."""
     return settings.get_profile(f"rra-{os.environ.get('HYPOTHESIS_PROFILE', 'default')}")
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A directory that costs no disk, for tests in which the order of things counts and not their speed."""
+    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    directory = Path(tempfile.mkdtemp(prefix="rra-", dir=place))
+    yield directory
+    shutil.rmtree(directory)
 
 
 @pytest.fixture

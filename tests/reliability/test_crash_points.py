@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -53,21 +51,18 @@ def database(request: pytest.FixtureRequest) -> Iterator[Callable[[], str | None
 
 
 @pytest.fixture
-def make_world(ucondb: Folder, database: Callable[[], str | None]) -> Iterator[Callable[[], World]]:
-    """Makes worlds with twenty good records, in memory: the order of things counts here, not their speed."""
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    root = Path(tempfile.mkdtemp(prefix="rra-crash-", dir=memory))
+def make_world(ucondb: Folder, database: Callable[[], str | None], memory: Path) -> Iterator[Callable[[], World]]:
+    """Makes worlds with twenty good records."""
     with psycopg.connect(ucondb.server.pg(), autocommit=True) as connection:
 
         def make() -> World:
             number = next(_numbers)
-            world = World(root / str(number), ucondb, connection, number, database_uri=database())
+            world = World(memory / str(number), ucondb, connection, number, database_uri=database())
             for run in RUNS:
                 world.take(run)
             return world
 
         yield make
-    shutil.rmtree(root)
 
 
 @pytest.mark.timeout(4 * 3600)

@@ -10,7 +10,6 @@ At the end of each history everything is mended, and nothing may be missing, dou
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import sys
 import tempfile
@@ -58,12 +57,12 @@ class Archive(Expectations, RuleBasedStateMachine):
 
     ucondb: Folder
     connection: psycopg.Connection[Any]
+    memory: Path
     numbers = itertools.count(1)
 
     def __init__(self) -> None:
         super().__init__()
-        shared_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        self.root = Path(tempfile.mkdtemp(prefix="rra-model-", dir=shared_memory))
+        self.root = Path(tempfile.mkdtemp(dir=self.memory))
         self.world = World(self.root, self.ucondb, self.connection, next(self.numbers))
         self.possible: dict[Stage, list[Memory]] = {stage: [Memory()] for stage in STAGES}
         self.as_written: dict[Stage, tuple[bytes | None, bytes | None]] = dict.fromkeys(STAGES, (None, None))
@@ -328,7 +327,7 @@ class Archive(Expectations, RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(3 * 3600)
-def test_no_history_makes_the_archiver_lose_double_or_misreport_a_run(ucondb: Folder) -> None:
+def test_no_history_makes_the_archiver_lose_double_or_misreport_a_run(ucondb: Folder, memory: Path) -> None:
     with psycopg.connect(ucondb.server.pg(), autocommit=True) as connection:
-        machine = type("Archive", (Archive,), {"ucondb": ucondb, "connection": connection})
+        machine = type("Archive", (Archive,), {"ucondb": ucondb, "connection": connection, "memory": memory})
         run_state_machine_as_test(machine, settings=reliability_settings())

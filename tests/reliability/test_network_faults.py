@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,38 +15,29 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from rra_state.plan import Selection
+from rra_state.errors import StoreError
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb import postgres_session
 from tests.faults.proxy import KINDS, Fault, Kind, Proxy
-from tests.reliability import archiver
 from tests.reliability.counts import count
-from tests.reliability.faults import Course
-from tests.reliability.scenarios import all_is_well_at_last, markers_tell_the_truth
+from tests.reliability.deeds import DEEDS, Deed
 from tests.reliability.world import World
 from tests.servers import Folder
 
-RUNS = range(1, 4)
-STEPS = 4 if os.environ.get("HYPOTHESIS_PROFILE") != "long" else 60
-"""Steps that each fault strikes at; the long profile goes on until none is left."""
-PATIENCE = 1.0
+LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
+STRIDE = 1 if LONG else 4
+"""`make test` lets each kind strike at every fourth step of PostgreSQL's protocol, another kind at each."""
+PATIENCE = 0.5
 """Seconds until an answer counts as lost."""
 
 _numbers = itertools.count(200_001)
 
 
-@pytest.fixture
-def root() -> Iterator[Path]:
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    root = Path(tempfile.mkdtemp(prefix="rra-net-", dir=memory))
-    yield root
-    shutil.rmtree(root)
-
-
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.name)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fault_on_the_way_to_ucondb_costs_no_run(
-    kind: Kind, ucondb: Folder, root: Path, request: pytest.FixtureRequest
+    kind: Kind, deed: Deed, ucondb: Folder, memory: Path, request: pytest.FixtureRequest
 ) -> None:
     address = urlsplit(ucondb.url)
     with (
@@ -57,7 +47,7 @@ def test_a_fault_on_the_way_to_ucondb_costs_no_run(
         direct = ucondb.url
 
         def make() -> World:
-            world = _world(root, ucondb, connection)
+            world = _world(memory, ucondb, connection)
             section = world.settings.ucon_db.model_copy(
                 update={
                     "server_url": direct.replace(address.netloc, f"127.0.0.1:{proxy.address[1]}"),
@@ -66,18 +56,21 @@ def test_a_fault_on_the_way_to_ucondb_costs_no_run(
             )
             return _with(world, ucon_db=section)
 
-        pairs = _strike(kind, proxy, make)
+        told = _strike(kind, deed, proxy, make, itertools.count())
 
-    count(request, "pairs of network fault and protocol step", pairs)
+    _count(request, told)
+    assert all(not text or f"UconDB at http://127.0.0.1:{proxy.address[1]}" in text for text in told), told
 
 
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.name)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fault_on_the_way_to_postgresql_costs_no_run(  # noqa: PLR0917 - fixtures
     kind: Kind,
+    deed: Deed,
     ucondb: Folder,
     postgres: str,
-    root: Path,
+    memory: Path,
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -97,20 +90,18 @@ def test_a_fault_on_the_way_to_postgresql_costs_no_run(  # noqa: PLR0917 - fixtu
         def make() -> World:
             with psycopg.connect(make_conninfo(postgres, dbname=name)) as inside:
                 inside.execute("DROP SCHEMA IF EXISTS artdaqdb CASCADE")
-            return _world(root, ucondb, connection, here)
+            return _world(memory, ucondb, connection, here)
 
-        pairs = _strike(kind, proxy, make)
+        told = _strike(kind, deed, proxy, make, itertools.count(KINDS.index(kind) % STRIDE, STRIDE))
         server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
-    count(request, "pairs of network fault and protocol step", pairs)
+    _count(request, told)
+    assert all(not text or f"PostgreSQL at 127.0.0.1:{proxy.address[1]}" in text for text in told), told
 
 
 def _world(root: Path, ucondb: Folder, connection: psycopg.Connection[Any], uri: str | None = None) -> World:
     number = next(_numbers)
-    world = World(root / str(number), ucondb, connection, number, database_uri=uri)
-    for run in RUNS:
-        world.take(run)
-    return world
+    return World(root / str(number), ucondb, connection, number, database_uri=uri)
 
 
 def _with(world: World, **sections: object) -> World:
@@ -120,17 +111,30 @@ def _with(world: World, **sections: object) -> World:
     return world
 
 
-def _strike(kind: Kind, proxy: Proxy, make: Callable[[], World]) -> int:
-    """Let the fault strike at step after step of a cycle, until it comes too late; how many it struck."""
-    for at in range(STEPS):
+def _strike(kind: Kind, deed: Deed, proxy: Proxy, make: Callable[[], World], places: Iterable[int]) -> list[str]:
+    """Let the fault strike at step after step of a deed, until it comes too late; what was told of it each time: ""
+    where the deed was done all the same.
+    """
+    told: list[str] = []
+    for at in places:
         world = make()
+        proxy.set(None)
+        deed.prepare(world)
         proxy.set(Fault(kind, at))
-        archiver.run(world.settings, Selection(), Course(None), lambda _report: None)
+        error = deed.do(world)
         struck = proxy.struck
         proxy.set(None)
-        if not struck:
-            return at
         world.archive = artdaqdb.open_store(world.settings.artdaq_db)
-        markers_tell_the_truth(world)
-        all_is_well_at_last(world)
-    return STEPS
+        if not struck:
+            assert error is None
+            break
+        assert error is None or isinstance(error, StoreError), repr(error)
+        told.append("" if error is None else str(error))
+        deed.check(world)
+    return told
+
+
+def _count(request: pytest.FixtureRequest, told: list[str]) -> None:
+    outcomes = Counter("done all the same" if text == "" else "told as the store's fault" for text in told)
+    for outcome, number in outcomes.items():
+        count(request, f"pairs of network fault and protocol step, {outcome}", number)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
-import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -29,16 +27,16 @@ _numbers = itertools.count(100_001)
 
 
 @pytest.mark.timeout(3 * 3600)
-def test_a_power_loss_costs_no_run_whatever_the_disk_forgets(ucondb: Folder, request: pytest.FixtureRequest) -> None:
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    root = Path(tempfile.mkdtemp(prefix="rra-power-", dir=memory))
+def test_a_power_loss_costs_no_run_whatever_the_disk_forgets(
+    ucondb: Folder, memory: Path, request: pytest.FixtureRequest
+) -> None:
     lost = 0
 
     with psycopg.connect(ucondb.server.pg(), autocommit=True) as connection:
 
         def make() -> World:
             number = next(_numbers)
-            world = World(root / str(number), ucondb, connection, number)
+            world = World(memory / str(number), ucondb, connection, number)
             for run in RUNS:
                 world.take(run)
             return world
@@ -58,7 +56,7 @@ def test_a_power_loss_costs_no_run_whatever_the_disk_forgets(ucondb: Folder, req
             nonlocal lost
             world = make()
             action = scenario(world)
-            disk, log = Disk(world.root), root / "steps"
+            disk, log = Disk(world.root), memory / "steps"
             log.unlink(missing_ok=True)
             status = life(action, Recorder(log, 2 + int(place * (total(scenario) - 1))))
             assert status in (0, KILLED)
@@ -73,5 +71,4 @@ def test_a_power_loss_costs_no_run_whatever_the_disk_forgets(ucondb: Folder, req
             all_is_well_at_last(world)
 
         lose_power()
-    shutil.rmtree(root)
     count(request, "power losses, each with another part of what was not synced", lost)

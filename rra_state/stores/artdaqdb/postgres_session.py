@@ -139,13 +139,12 @@ class Session:
         """Raise StoreError, with server and remedy, for an error of the driver inside; never with the password."""
         try:
             yield
-        except OF_CONTENT:
+        except (*OF_CONTENT, psycopg.IntegrityError):
             raise
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except psycopg.Error as error:
+            # Of an answer that is none of PostgreSQL's, psycopg says so with its root class.
             if self._connection is not None and (self._connection.closed or self._connection.broken):
                 self.close()
-            raise self._told(error) from error
-        except (psycopg.ProgrammingError, psycopg.InternalError, psycopg.NotSupportedError) as error:
             raise self._told(error) from error
 
     def _told(self, error: psycopg.Error) -> StoreError:
