@@ -3,10 +3,11 @@ VENV ?= .venv
 DEMO ?= demo
 RECORDS ?=
 SOAK_SECONDS ?= 1800
+BENCH ?=
 PYTHON := $(VENV)/bin/python
 PYTEST := $(PYTHON) -m pytest -n 2 --dist worksteal
 
-.PHONY: help setup debian demo demo-start demo-stop test test-long soak lint audit docs bench bench-stores clean
+.PHONY: help setup debian demo demo-start demo-stop test test-long soak lint audit docs bench bench-long bench-stores clean
 
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -53,8 +54,11 @@ audit: setup    ## Look for known holes in what the environment holds (asks pypi
 docs: setup     ## Build the documentation as a site in build/docs
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict
 
-bench: setup    ## Measure; prints the table of docs/performance.md
-	$(PYTHON) -m tests.bench.cycle
+bench: setup    ## Measure; prints the table of docs/performance.md (BENCH='--page docs/performance.md' writes it there)
+	$(PYTHON) -m tests.bench $(BENCH)
+
+bench-long: setup ## The same for 20,000 and 100,000 stored runs
+	$(PYTHON) -m tests.bench --long $(BENCH)
 
 bench-stores: setup ## Measure each kind of artdaqDB by itself
 	$(PYTHON) -m tests.bench.stores

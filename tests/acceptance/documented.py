@@ -33,7 +33,7 @@ ELSEWHERE = {
     ".venv/bin/python -m pip install '.[postgres]'": "make setup, as a part of [dev]",
     ".venv/bin/python -m pip install '.[mongodb]'": "the same",
     "make test-long": "nobody but a person: it takes too long",
-    "make bench": "the same",
+    "make bench": "the same; its parts by test_bench.py",
     ".venv/bin/python -m scripts.make_config_docs": "test_make_config_docs.py",
     "./run_archiver.sh CONFIG --test-message": "test_aftermath.py",
 }

@@ -1,0 +1,100 @@
+"""`make bench`, `make bench-long`: measure, print the table, write JSON and Markdown.
+
+    python -m tests.bench [--long] [PART...] [--output DIR] [--page docs/performance.md] [--scale 0.01]
+
+Every figure comes from real stores and the command line as an operator starts it, with its floor taken beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from tests.acceptance.site import REPOSITORY
+from tests.bench import cycles, many, rates, records, sites, table
+from tests.bench.rows import EVERY, LONG_PARTS, PARTS, Measured
+from tests.bench.table import Part, Taken
+
+MEASURES: dict[str, Callable[[sites.Hall], Iterator[Measured]]] = {
+    "fhicl": records.measure,
+    "imports": rates.imports,
+    "migrations": rates.migrations,
+    "workers": rates.workers,
+    "cycles": cycles.cycles,
+    "one-run": cycles.one_run,
+    "many": many.measure,
+    "long-imports": rates.long_imports,
+    "long-one-run": cycles.long_one_run,
+    "long-cycles": cycles.long_cycles,
+}
+BLOCKS = {"bench": tuple(PARTS), "bench-long": tuple(LONG_PARTS)}
+"""Marked blocks of the page, and the parts in each."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what was asked for; then print and write all that was ever measured into the same directory."""
+    options = _parser().parse_args(arguments)
+    if options.page and options.scale != 1:
+        raise SystemExit("a page gets the figures of full size only: leave --scale or --page out")
+    for name in options.parts or BLOCKS["bench-long" if options.long else "bench"]:
+        print(f"\n{name}", flush=True)
+        table.save(options.output, _measured(name, options))
+    parts = {name: part for name in EVERY if (part := table.load(options.output, name)) is not None}
+    for name, members in BLOCKS.items():
+        if any(member in parts for member in members):
+            _tell(name, table.markdown(members, parts), options)
+    return 0
+
+
+def _measured(name: str, options: argparse.Namespace) -> Part:
+    rows, load = {row.key: row for row in EVERY[name]}, os.getloadavg()[0]
+    figures = {}
+    with sites.opened(options.scale) as hall:
+        for found in MEASURES[name](hall):
+            figures[found.key] = found
+            print(table.line(rows[found.key], found), flush=True)
+    return Part(name, _taken(name, options, load), figures)
+
+
+def _tell(name: str, text: str, options: argparse.Namespace) -> None:
+    print(f"\n{text}")
+    (options.output / f"{name}.md").write_text(text + "\n")
+    if options.page:
+        options.page.write_text(table.replaced(options.page.read_text(), name, text))
+
+
+def _taken(name: str, options: argparse.Namespace, load: float) -> Taken:
+    scale = "" if options.scale == 1 else f", sizes times {options.scale:g}"
+    return Taken(
+        time.strftime("%Y-%m-%d"),
+        _commit(),
+        f"{os.cpu_count()} cores, Python {platform.python_version()}{scale}",
+        "make bench-long" if name in LONG_PARTS else "make bench",
+        load,
+    )
+
+
+def _commit() -> str:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
+    return found.stdout.strip() or "unknown"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure.")
+    parser.add_argument("parts", nargs="*", metavar="PART", choices=[[], *MEASURES], help=", ".join(MEASURES))
+    parser.add_argument("--long", action="store_true", help="the long parts")
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "build" / "bench", help="directory of the results")
+    parser.add_argument("--page", type=Path, help="a page whose marked blocks are to be rewritten")
+    parser.add_argument("--scale", type=float, default=1.0, help="smaller sizes, to try the bench itself")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

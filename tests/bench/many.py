@@ -1,0 +1,65 @@
+"""What is done when there is nothing to do, or everything was lost: with 100,000 archived runs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psycopg
+import requests
+
+from rra_state import config
+from rra_state.stores.artdaqdb.postgres_session import queries
+from tests.bench import floors
+from tests.bench.measure import listing, of_commands, of_memory, repeated, timed
+from tests.bench.rows import Measured
+from tests.bench.sites import BenchSite, Hall
+
+RUNS = 100_000
+_ON = {
+    "metrics": {"prometheus_file": "${app.work_dir}/rra.prom"},
+    "reporting": {"email": {"enabled": True, "recipient_email": "shift@example.org", "smtp_port": 9}},
+}
+"""Metrics and notifier at work; there is nothing to tell, so no mail server is asked."""
+
+
+def measure(hall: Hall) -> Iterator[Measured]:
+    """On PostgreSQL, as `--check` recommends for so many runs."""
+    site = hall.site("postgres", hall.size(RUNS), **_ON)
+    site.cycle("--incremental")  # the first one after the growing writes its notes
+    markers = [site.work / "markers" / stage for stage in ("import", "migrate")]
+    for key, option in (("idle", "--incremental"), ("report", "--report-status")):
+        yield from _command(site, key, option, [site.records, *markers])
+    shutil.rmtree(site.work)
+    for stage in ("import", "migrate"):
+        yield from _recovery(hall, site, stage)
+
+
+def _command(site: BenchSite, key: str, option: str, directories: Sequence[Path]) -> Iterator[Measured]:
+    yield from of_commands(key, repeated(lambda: (site.cycle(option), listing(directories))))
+    yield of_memory(key, site.cycle(option, watch=True), listing(directories, watch=True))
+
+
+def _recovery(hall: Hall, site: BenchSite, stage: str) -> Iterator[Measured]:
+    """From nothing, markers and all; once, since it takes long. The servers' own time is taken off."""
+    servers = timed(lambda: _list_artdaqdb(site)) + (timed(lambda: _list_ucondb(site)) if stage == "migrate" else 0)
+    used = site.cycle(f"--recover-{stage}-state", watch=True)
+    bare = floors.marker_files(site.root / f"plain-{stage}", hall.size(RUNS))
+    used.seconds -= servers
+    yield from of_commands(f"recover-{stage}", [(used, bare)])
+    yield of_memory(f"recover-{stage}", used, listing([site.records], watch=True))
+
+
+def _list_artdaqdb(site: BenchSite) -> None:
+    """What PostgreSQL takes to tell of all runs; nothing is made of it."""
+    named = queries()
+    with psycopg.connect(config.load(site.config).artdaq_db.database_uri) as connection:
+        runs = [run for (run,) in connection.execute(named["runs"])]
+        connection.execute(named["locate"], {"runs": runs})
+
+
+def _list_ucondb(site: BenchSite) -> None:
+    folder = site.ucondb
+    query = {"folder": folder.folder, "object": "configuration"}
+    requests.get(f"{folder.url}/versions", params=query, timeout=300).raise_for_status()

@@ -1,0 +1,116 @@
+"""Sites to measure on: real stores, grown to any size, and records for them."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from rra_state.records import blob, convert, source
+from rra_state.records.model import RunDocuments
+from tests import servers
+from tests.acceptance.site import Site
+from tests.bench.measure import Usage, usage
+from tests.large_archive import grow
+from tests.servers import DevServer, Folder
+
+Kind = str
+"""`directory` or `postgres`."""
+
+
+@dataclass
+class Hall:
+    """The servers, and sites of any size beside each other. scale: what sizes are multiplied with, to try the bench."""
+
+    root: Path
+    postgres: str
+    server: DevServer
+    scale: float = 1.0
+    results: dict[str, float] = field(default_factory=dict)
+    """Figures that later parts refer to, by row."""
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    def size(self, runs: int) -> int:
+        """So many runs, to scale."""
+        return max(4, round(runs * self.scale))
+
+    def site(self, kind: Kind = "directory", stored: int = 0, **changes: Mapping[str, Any]) -> BenchSite:
+        """A new site with two workers; `stored` runs are archived already."""
+        number = next(self._numbers)
+        root = self.root / str(number)
+        root.mkdir()
+        site = BenchSite(root, self.folder())
+        artdaqdb = {"database_uri": self._database(number)} if kind == "postgres" else {}
+        site.configure(artdaq_db=artdaqdb, **{name: dict(values) for name, values in changes.items()})
+        if stored:
+            grow(site.config, site.ucondb, stored)
+        site.next_run = stored + 1
+        return site
+
+    def folder(self) -> Folder:
+        """A new folder of UconDB."""
+        return Folder.fresh(self.server, f"bench {next(self._numbers)}")
+
+    def _database(self, number: int) -> str:
+        with psycopg.connect(self.postgres, autocommit=True) as connection:
+            connection.execute(f"create database bench_{number}")
+        base, _, query = self.postgres.partition("?")
+        return f"{base.rsplit('/', 1)[0]}/bench_{number}{'?' if query else ''}{query}"
+
+
+@dataclass
+class BenchSite(Site):
+    """A site that grows, whose cycles are measured."""
+
+    next_run: int = 1
+
+    def take_runs(self, number: int) -> range:
+        """Have the DAQ take so many more runs."""
+        runs = range(self.next_run, self.next_run + number)
+        self.make(number, self.next_run)
+        self.next_run += number
+        return runs
+
+    def cycle(self, *options: str, watch: bool = False) -> Usage:
+        """The command line, quietly."""
+        return usage([sys.executable, "-m", "rra_state", str(self.config), "-q", *options], watch=watch)
+
+    def rate(self, stage: str, runs: range) -> float:
+        """Runs a second between the first and the last of their markers: without start and end of the processes."""
+        times = sorted((self.work / "markers" / stage / f"{run}.json").stat().st_mtime_ns for run in runs)
+        first, last = times[0], times[-1]
+        return 1e9 * sum(time > first + 1e7 for time in times) / max(last - first, 1)
+
+    def documents(self, runs: range) -> list[RunDocuments]:
+        """The records of these runs, converted."""
+        return [convert.convert(source.read(self.records / str(run), run)) for run in runs]
+
+    def packed(self, runs: range) -> dict[int, bytes]:
+        """The blobs of these runs."""
+        return {
+            record.run: blob.pack(record.run, {each.name: each.text for each in record.documents})
+            for record in self.documents(runs)
+        }
+
+
+@contextmanager
+def opened(scale: float) -> Iterator[Hall]:
+    """PostgreSQL without fsync, as in the tests, and the development server: the figures are the archiver's."""
+    with (
+        servers.running_postgres() as uri,
+        servers.temporary_directory() as directory,
+        tempfile.TemporaryDirectory(prefix="rra-bench-", dir="/var/tmp") as root,
+    ):
+        server = DevServer(directory, uri)
+        server.start()
+        try:
+            yield Hall(Path(root), uri, server, scale)
+        finally:
+            server.stop()
