@@ -2,12 +2,21 @@
 
 import os
 import signal
+import sys
 
 for _number in (signal.SIGINT, signal.SIGTERM):
     # While the modules load there is nothing to finish; the command line sets its own handlers.
     signal.signal(_number, lambda *_: os._exit(130))
 
-from rra_state.cli import main  # noqa: E402 - after the handlers
+try:
+    from rra_state.cli import main
+except (MemoryError, OSError, ImportError) as _error:
+    from rra_state import limits
+
+    _refused = limits.refusal(_error)
+    if _refused is None:
+        raise
+    sys.exit(str(_refused))
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 
-from rra_state import commands, config, log, runs
+from rra_state import commands, config, limits, log, runs
 from rra_state.config import Settings
 from rra_state.errors import ArchiverError, Interrupted, UsageError
 from rra_state.options import changes_something, level, moment, parser, refuse_nonsense, selected
@@ -51,10 +51,18 @@ def _run(options: argparse.Namespace) -> int:
     except BrokenPipeError:
         return 1
     except Exception as error:
-        print(f"unexpected error: {error!r}; run again with -v and report what it prints", file=sys.stderr)
-        if options.verbose:
-            traceback.print_exc()
-        return 2
+        return _unforeseen(error, verbose=options.verbose)
+
+
+def _unforeseen(error: Exception, *, verbose: bool) -> int:
+    """Tell of an error that has no class of its own; give the exit status."""
+    if refused := limits.refusal(error):
+        _fail(refused, verbose=verbose)
+        return 1
+    print(f"unexpected error: {error!r}; run again with -v and report what it prints", file=sys.stderr)
+    if verbose:
+        traceback.print_exc()
+    return 2
 
 
 def _act(options: argparse.Namespace, settings: Settings) -> int:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from rra_state import aftermath, lock, lost, paths, running, session, telling
+from rra_state import aftermath, limits, lock, lost, paths, running, session, telling
 from rra_state.config import Settings
 from rra_state.display import Display
 from rra_state.errors import ArchiverError, Interrupted, LockHeld
@@ -32,6 +32,9 @@ from rra_state.stores import artdaqdb
 from rra_state.tally import Tally
 
 log = logging.getLogger("rra")
+
+LONGEST_REASON = 300
+"""Characters of a line of Snakemake's that are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ def _archive_or_stop(settings: Settings, selection: Selection, options: Options,
     except LockHeld:
         raise
     except Exception as error:  # people have to be told of any; the command line raises it again
-        result.stopped = error
+        result.stopped = error if isinstance(error, ArchiverError) else limits.refusal(error) or error
 
 
 def _archive(settings: Settings, selection: Selection, options: Options, held: Lock, result: Result) -> None:
@@ -194,9 +197,8 @@ class _Child:
         explained = any(display.tally.failed.values()) or display.postponed or window.refreshes
         if status != 0 and not explained:
             log.debug("%s", tail.text())
-            return ArchiverError(
-                f"the workflow ended with status {status}: {tail.last()}", hint="-v shows all that it printed"
-            )
+            said, remedy = tail.reason()
+            return ArchiverError(f"the workflow ended with status {status}: {said}", hint=remedy)
         if status == 0 and any(display.window[stage] < len(runs) for stage, runs in window.stages()):
             return ArchiverError("the workflow ended without having tried all runs", hint="-v shows what it printed")
         return None
@@ -246,9 +248,13 @@ class _Tail:
         self._thread.join(timeout=5)
         return "\n".join(self._lines)
 
-    def last(self) -> str:
-        """The last line that says anything."""
-        return next((line.strip() for line in reversed(self.text().splitlines()) if line.strip()), "no word from it")
+    def reason(self) -> tuple[str, str]:
+        """The last line that tells of a limit of the host's, else the last that says anything; and what helps."""
+        # Snakemake's own logger shows some exceptions with everything in one line.
+        text = self.text().replace("\\n", "\n")
+        lines = [line.strip()[:LONGEST_REASON] for line in reversed(text.splitlines()) if line.strip()]
+        limited = ((line, remedy) for line in lines if (remedy := limits.remedy(line)))
+        return next(limited, (lines[0] if lines else "no word from it", "-v shows all that it printed"))
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None  # noqa: S101 - it was asked for

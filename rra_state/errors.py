@@ -149,6 +149,12 @@ class LockHeld(ArchiverError):
     stops_cycle = True
 
 
+class HostLimit(ArchiverError):
+    """the host refuses what the archiver needs"""
+
+    stops_cycle = True
+
+
 class WorkersUnusable(ArchiverError):
     """worker processes die again and again, whichever run they have; see the system's log (memory, limits)"""
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rra_state import steps
@@ -23,8 +24,9 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """
     temporary = _temporary(path)
     try:
-        _write(temporary, data, mode, sync=True)
-        _replace(temporary, path)
+        with _naming(path):
+            _write(temporary, data, mode, sync=True)
+            _replace(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
@@ -42,7 +44,8 @@ def write_batch(files: Iterable[tuple[Path, bytes]], *, mode: int = 0o644) -> No
     try:
         for path, data in files:
             pending[path] = _temporary(path)
-            _write(pending[path], data, mode, sync=False)
+            with _naming(path):
+                _write(pending[path], data, mode, sync=False)
         for directory in _one_per_file_system({path.parent for path in pending}):
             _sync_file_system(directory)
         for path, temporary in pending.items():
@@ -84,7 +87,8 @@ def make_directory(path: Path, *, mode: int = 0o755) -> None:
 def check_replaceable(path: Path) -> None:
     """Raise the OSError with which `write_atomic` would fail here, and leave nothing behind."""
     temporary = _temporary(path)
-    _write(temporary, b"", 0o644, sync=False)
+    with _naming(path):
+        _write(temporary, b"", 0o644, sync=False)
     steps.announce("unlink", temporary)
     temporary.unlink()
 
@@ -98,8 +102,9 @@ def move(path: Path, target: Path) -> None:
 def rewrite(descriptor: int, data: bytes) -> None:
     """Replace the content behind an open descriptor in place: for lock files, which must keep their inode."""
     steps.announce("rewrite", descriptor, data)
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, data, 0)
+    with _naming(Path(f"/proc/self/fd/{descriptor}").readlink()):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, data, 0)
 
 
 def sync_directory(path: Path) -> None:
@@ -110,6 +115,16 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an OSError inside name the file that could not be written: a full disk's names none, others the temporary."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
 
 
 def _temporary(path: Path) -> Path:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from rra_state import fsio
+from rra_state import fsio, limits
 from rra_state.errors import ArchiverError, LockHeld, WorkDirError
 
 VARIABLE = "RRA_LOCK_FD"
@@ -47,18 +47,18 @@ class Lock:
                 fsio.make_directory(path.parent)
                 self._descriptors.append(_open_and_lock(path))
             self._refuse_another_file()
+            for descriptor in self._descriptors:
+                fsio.rewrite(descriptor, f"{os.getpid()}\n".encode())
         except OSError as error:
             self.release()
             raise WorkDirError(
                 f"lock cannot be written: {(error.strerror or '').lower()}",
                 path=error.filename,
-                hint="check owner and mode of the work directory",
+                hint=limits.REMEDIES.get(error.errno or 0, "check owner and mode of the work directory"),
             ) from error
         except ArchiverError:
             self.release()
             raise
-        for descriptor in self._descriptors:
-            fsio.rewrite(descriptor, f"{os.getpid()}\n".encode())
         return self
 
     def inherit(self, environ: Mapping[str, str]) -> bool:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from rra_state import limits
 from rra_state.errors import WorkDirError
 from rra_state.sections import App
 
@@ -21,6 +22,17 @@ log = logging.getLogger("rra")
 
 class AgingFileHandler(RotatingFileHandler):
     """Starts a new file at 500 MB or 14 days. The age is that of the file's first line, not of its inode."""
+
+    _told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class's name
+        """Tell once that the log cannot be written; that costs the cycle nothing."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._told:
+            self._told = True
+            print(f"{self.baseFilename}: log file cannot be written: {limits.reason(error)}", file=sys.stderr)  # noqa: T201 - it is the log that fails
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 - the base class's name
         """Whether this record belongs into a new file."""

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rra_state import bulk, fsio, runs, trust
+from rra_state import bulk, fsio, limits, runs, trust
 from rra_state.errors import WorkDirError
 from rra_state.outcome import STAGES, Failure, Marker, Stage
 
@@ -220,7 +220,9 @@ class _Writing:
             path = error.filename or self._root
             reason = (error.strerror or str(error)).lower()
             raise WorkDirError(
-                f"cannot be written: {reason}", path=path, hint=f"check space, owner and mode of {self._root}"
+                f"cannot be written: {reason}",
+                path=path,
+                hint=limits.REMEDIES.get(error.errno or 0, f"check space, owner and mode of {self._root}"),
             ) from error
 
 

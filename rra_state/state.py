@@ -16,7 +16,7 @@ from pathlib import Path
 import pydantic
 import pydantic.dataclasses
 
-from rra_state import fsio, runs
+from rra_state import fsio, limits, runs
 from rra_state.config import Settings
 from rra_state.errors import StateFileError
 from rra_state.markers import Tree
@@ -213,7 +213,9 @@ class Keeper:
         except OSError as error:
             what = "failure log" if path == self.log_file else "state file"
             raise StateFileError(
-                f"Failed to write {what}: {error.strerror}", path=path, hint="check space, owner and mode"
+                f"Failed to write {what}: {error.strerror}",
+                path=path,
+                hint=limits.REMEDIES.get(error.errno or 0, "check space, owner and mode"),
             ) from error
 
     def _read_ledger(self) -> Ledger:

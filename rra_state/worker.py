@@ -82,7 +82,10 @@ def start(config_path: Path, stop: Flag) -> None:
 def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Run a stage's function with this process's bench as second argument."""
     assert _bench is not None  # noqa: S101 - the pool's initialiser ran
-    return function(arguments[0], _bench, *arguments[1:], **options)
+    try:
+        return function(arguments[0], _bench, *arguments[1:], **options)
+    except MemoryError:
+        os._exit(1)  # as if the system had killed it: only a run that does it again, alone in a new worker, is to blame
 
 
 def _die_with(sentinel: int) -> None:

@@ -16,7 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-from rra_state import runs
+from rra_state import limits, runs
 from rra_state.errors import RecordChanged, RecordError, SourceUnreadable
 from rra_state.records import facts
 from rra_state.records.model import Record, Skipped, SourceFile
@@ -230,10 +230,13 @@ def _open(directory: Path, run: int) -> Iterator[_Place]:
 
 
 def _check_above(directory: Path, fault: OSError) -> None:
-    """Raise SourceUnreadable if `fault` of a record is one of the directory of all records: it costs no run anything.
+    """Raise SourceUnreadable if `fault` of a record is one of the directory of all records, and HostLimit if it is one
+    of this process: it costs no run anything.
 
     An empty directory is what a disk that was unmounted leaves.
     """
+    if fault.errno in limits.OF_PROCESS and (refused := limits.refusal(fault)):
+        raise refused from fault
     if fault.errno not in _MAYBE_ALL:
         return
     try:

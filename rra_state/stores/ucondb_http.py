@@ -22,7 +22,7 @@ import urllib3
 from pydantic import SecretStr
 from requests.auth import AuthBase
 
-from rra_state import steps
+from rra_state import limits, steps
 from rra_state.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
 from rra_state.stores.ucondb_digest import Digest, UnsupportedChallenge
 from rra_state.turns import Turns
@@ -156,13 +156,15 @@ class Transport:
                 "See whether it is overloaded, or raise ucon_db.timeout_seconds."
             ) from error
         except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-            raise StoreUnavailable(
+            raise limits.refusal(error) or StoreUnavailable(
                 f"{self.name}: {_reason(error)}. See whether it runs and can be reached from this host."
             ) from error
         except (requests.exceptions.RequestException, ValueError) as error:
             raise StoreError(f"{self.name}: {_reason(error)}. Correct ucon_db.server_url.") from error
         except OSError as error:  # requests lets this one out bare when the CA file is not there
-            raise StoreError(f"{self.name}: {_reason(error)}. Correct ucon_db.ca_bundle.") from error
+            raise limits.refusal(error) or StoreError(
+                f"{self.name}: {_reason(error)}. Correct ucon_db.ca_bundle."
+            ) from error
 
     def _address(self, path: str, query: Mapping[str, str]) -> str:
         """Everything quoted, commas too: what is signed is then exactly what is sent."""

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rra_state import limits
 from rra_state.errors import StoreError, StoreUnavailable
 
 _HINTS = {
-    errno.ENOSPC: "free space on this file system; nothing half stored is visible",
-    errno.EDQUOT: "raise the account's quota or free space; nothing half stored is visible",
-    errno.EROFS: "the file system is mounted read only; remount it writable",
+    errno.ENOSPC: f"{limits.REMEDIES[errno.ENOSPC]}; nothing half stored is visible",
+    errno.EDQUOT: f"{limits.REMEDIES[errno.EDQUOT]}; nothing half stored is visible",
     errno.EACCES: "give the archiver's account read and write permission",
     errno.EPERM: "give the archiver's account read and write permission",
     errno.ENOTDIR: "artdaq_db.database_uri must name a directory",
@@ -37,7 +37,11 @@ def faults(path: Path) -> Iterator[None]:
         kind = StoreUnavailable if error.errno in _PASSING else StoreError
         reason = (error.strerror or str(error)).lower()
         message = f"the artdaqDB directory cannot be used: {reason}"
-        raise kind(message, path=error.filename or path, hint=_HINTS.get(error.errno or 0)) from error
+        raise kind(
+            message,
+            path=error.filename or path,
+            hint=_HINTS.get(error.errno or 0) or limits.REMEDIES.get(error.errno or 0),
+        ) from error
 
 
 @contextmanager
