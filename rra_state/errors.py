@@ -80,6 +80,14 @@ class RecordChanged(RecordError):
     postpones = True
 
 
+class RecordTooLarge(RecordError):
+    """the run record needs more memory than a worker may take"""
+
+
+class RecordTooSlow(RecordError):
+    """the run record took too long to read and convert"""
+
+
 class FhiclError(RecordError):
     """not a FHiCL document; `line` counts from 1"""
 

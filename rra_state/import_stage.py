@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rra_state import fuzz
-from rra_state.errors import ArchiverError, Interrupted
+from rra_state.bounds import within_memory, within_seconds
+from rra_state.config import Settings
+from rra_state.errors import ArchiverError, Interrupted, RecordTooLarge
 from rra_state.outcome import Facts, Outcome
 from rra_state.records import convert, source
 from rra_state.records.model import RunDocuments
@@ -18,35 +20,78 @@ from rra_state.retry import attempt
 from rra_state.stores.artdaqdb.base import Location, Staged
 from rra_state.worker import Bench
 
+Read = tuple[RunDocuments, int]
+"""A converted record, and how many tries it took."""
+
+HELD_BYTES = 8 * 2**20
+"""Records of a chunk are stored together, but no more of them are kept in memory than have so many bytes of text."""
+
 
 def import_runs(numbers: Sequence[int], bench: Bench, known: Mapping[int, Location]) -> list[Outcome]:
     """Read, convert and stage these runs. known: those that artdaqDB already shows; they are not imported again."""
     outcomes = {run: _already_archived(location) for run, location in known.items() if run in numbers}
-    records: dict[int, tuple[RunDocuments, int]] = {}
+    held: dict[int, Read] = {}
     for run in numbers:
         if run in outcomes:
             continue
         if bench.stopping:
             outcomes[run] = Outcome(run, error=Interrupted(run=run))
             continue
-        try:
-            records[run] = attempt(lambda run=run: _read(run, bench), **bench.retrying)  # type: ignore[misc]
-        except ArchiverError as error:
-            outcomes[run] = Outcome(run, error=error, tries=error.tries)
-    outcomes |= _stage(records, bench)
+        found = _taken(run, bench)
+        if isinstance(found, RecordTooLarge) and held:
+            # Its neighbours may be what filled the memory.
+            outcomes |= _stage(held, bench)
+            held.clear()
+            found = _taken(run, bench)
+        if isinstance(found, ArchiverError):
+            outcomes[run] = Outcome(run, error=found, tries=found.tries)
+            continue
+        held[run] = found
+        if sum(len(document.text) for documents, _ in held.values() for document in documents.documents) > HELD_BYTES:
+            outcomes |= _stage(held, bench)
+            held.clear()
+    outcomes |= _stage(held, bench)
     return [outcomes[run] for run in numbers]
 
 
-def _read(run: int, bench: Bench) -> RunDocuments:
-    """One record, read whole and converted. Raises RecordError and its kin."""
-    fuzz.strike(bench.settings.app_fuzz, run)
-    files = bench.settings.source_files
-    record = source.read_record(files, run)
-    return convert.convert(record, fhiclize=bench.settings.fhiclize_generate, on_bad_file=files.on_bad_file)
+def read(run: int, settings: Settings) -> RunDocuments:
+    """The record of a run, read whole and converted. Raises RecordError and its kin."""
+    files = settings.source_files
+    with within_seconds(run, files.max_record_seconds):
+        record = source.read_record(files, run)
+        return convert.convert(record, fhiclize=settings.fhiclize_generate, on_bad_file=files.on_bad_file)
 
 
-def _stage(records: Mapping[int, tuple[RunDocuments, int]], bench: Bench) -> dict[int, Outcome]:
-    """Store the chunk's documents in one go. A fault of the place leaves all of these runs untried."""
+def _taken(run: int, bench: Bench) -> Read | ArchiverError:
+    """The converted record of a run, or why there is none."""
+
+    def try_it() -> RunDocuments:
+        fuzz.strike(bench.settings.app_fuzz, run)
+        return read(run, bench.settings)
+
+    try:
+        return within_memory(run, lambda: attempt(try_it, **bench.retrying))
+    except ArchiverError as error:
+        return error
+
+
+def _stage(records: Mapping[int, Read], bench: Bench) -> dict[int, Outcome]:
+    """Store these runs' documents in one go; if they are too large together, one by one."""
+    if len(records) == 1:
+        [run] = records
+        try:
+            return within_memory(run, lambda: _stage_together(records, bench))
+        except RecordTooLarge as error:
+            return {run: Outcome(run, error=error)}
+    try:
+        return _stage_together(records, bench)
+    except MemoryError:
+        pass  # what it held is free once this is over
+    return {run: outcome for run, read in records.items() for outcome in _stage({run: read}, bench).values()}
+
+
+def _stage_together(records: Mapping[int, Read], bench: Bench) -> dict[int, Outcome]:
+    """A fault of the place leaves all of these runs untried."""
     try:
         results = bench.artdaqdb.stage([documents for documents, _ in records.values()], {}) if records else []
     except ArchiverError as error:

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 
 from rra_state import fuzz
+from rra_state.bounds import within_memory
 from rra_state.errors import ArchiverError, Interrupted, VerificationError
 from rra_state.outcome import Facts, Outcome
 from rra_state.records import blob
@@ -31,7 +32,9 @@ def migrate_runs(
             outcomes.append(Outcome(run, error=fault))
             continue
         try:
-            outcomes.append(_migrate(run, bench, located.get(run), validate=validate))
+            outcomes.append(
+                within_memory(run, lambda run=run: _migrate(run, bench, located.get(run), validate=validate))  # type: ignore[misc]
+            )
         except ArchiverError as error:
             outcomes.append(Outcome(run, error=error, tries=error.tries))
             fault = error if error.stops_cycle else None

@@ -12,13 +12,14 @@ import zlib
 from dataclasses import replace
 from typing import Any
 
-from rra_state import config, log, telling
+from rra_state import bounds, config, log, telling
+from rra_state.bounds import within_memory
 from rra_state.config import Settings
 from rra_state.errors import ArchiverError, Conflict, RecordChanged
-from rra_state.import_stage import facts_of
+from rra_state.import_stage import facts_of, read
 from rra_state.markers import Tree
 from rra_state.outcome import Failure, Marker, Outcome
-from rra_state.records import blob, convert, source
+from rra_state.records import blob
 from rra_state.retry import attempt
 from rra_state.stores.artdaqdb.base import Location, Staged
 from rra_state.stores.ucondb import Version
@@ -29,7 +30,7 @@ from rra_state.worker import Bench
 def refresh_run(wanted: Refresh, bench: Bench, tree: Tree) -> Outcome:
     """Archive the changed record, and write its marker last. Never raises for a fault of the run."""
     try:
-        outcome = Outcome(wanted.run, facts=_archive(wanted, bench, tree))
+        outcome = Outcome(wanted.run, facts=within_memory(wanted.run, lambda: _archive(wanted, bench, tree)))
     except ArchiverError as error:
         outcome = Outcome(wanted.run, error=error, tries=error.tries)
     if outcome.facts is not None:
@@ -42,12 +43,9 @@ def refresh_run(wanted: Refresh, bench: Bench, tree: Tree) -> Outcome:
 def _archive(wanted: Refresh, bench: Bench, tree: Tree) -> Any:
     """Documents, index, blob, in this order: what was done of it before a crash is found done."""
     settings, run = bench.settings, wanted.run
-    record = source.read_record(settings.source_files, run)
-    if not record.fingerprint.startswith(wanted.fingerprint):
+    documents = read(run, settings)
+    if not documents.fingerprint.startswith(wanted.fingerprint):
         raise RecordChanged("changed again before it was read", run=run)
-    documents = convert.convert(
-        record, fhiclize=settings.fhiclize_generate, on_bad_file=settings.source_files.on_bad_file
-    )
     replaced = _version_to_replace(newest_marker(tree, run), run)
     store = bench.artdaqdb
     [staged] = store.stage([documents], store.locate([run]))
@@ -90,6 +88,7 @@ def run_job(snakemake: Any) -> None:
         log.setup(settings.app)
         tree = Tree(settings.app.work_dir)
         tree.prepare()
+        bounds.bound_memory(settings.app.worker_memory_bytes)
         outcome = refresh_run(wanted, Bench(settings), tree)
     except ArchiverError as error:
         sys.exit(str(error))

@@ -58,6 +58,8 @@ class App(Section):
     """Runs taken per stage and execution, tenfold in full mode. Absent: no limit."""
     parallel_workers: Annotated[int, Field(ge=1)] | None = None
     """Worker processes. Absent: one per core."""
+    worker_memory_bytes: Annotated[int, Field(ge=512 * 2**20)] = 2 * 2**30
+    """Address space that a worker process may take. A record that needs more fails its run, and no other."""
     workers: Annotated[str, Field(pattern=r"^dask://[^/\s]+:[0-9]+$")] | None = None
     """`dask://HOST:8786`: chunks run on the workers of a Dask cluster (docs/scale.md). Absent: on this machine."""
     run_process_retries: Annotated[int, Field(ge=0)] = 2
@@ -90,6 +92,8 @@ class SourceFiles(Section):
     """A larger file fails its run."""
     max_record_bytes: Annotated[int, Field(ge=1)] = 512 * 2**20
     """A larger record fails its run."""
+    max_record_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 600
+    """A record that takes longer to read and convert fails its run."""
 
 
 class ArtdaqDBSection(Section):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rra_state import config, log, telling
+from rra_state import bounds, config, log, telling
 from rra_state.errors import ArchiverError
 from rra_state.markers import Tree
 from rra_state.outcome import Outcome, Stage
@@ -39,6 +39,7 @@ def _one(run: int, stage: Stage, function: Callable[..., list[Outcome]], setting
     tree = Tree(settings.app.work_dir)
     tree.prepare()
     bench = Bench(settings)
+    bounds.bound_memory(settings.app.worker_memory_bytes)
     outcomes = function([run], bench, bench.artdaqdb.locate([run]))
     with _settling(settings.app.work_dir):
         return Settler(tree, bench.artdaqdb).settle(stage, outcomes)[0]

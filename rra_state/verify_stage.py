@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rra_state.errors import ArchiverError, Interrupted, RecordError, VerificationError
-from rra_state.import_stage import source_facts
+from rra_state.bounds import within_memory
+from rra_state.errors import ArchiverError, Interrupted, RecordError, RecordTooLarge, VerificationError
+from rra_state.import_stage import read, source_facts
 from rra_state.markers import Tree
 from rra_state.outcome import Facts, Stage
-from rra_state.records import blob, convert, source
+from rra_state.records import blob
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb.base import Export, Location
 from rra_state.stores.ucondb import Version
@@ -46,7 +47,9 @@ def verify_runs(numbers: Sequence[int], bench: Bench, located: Mapping[int, Loca
         try:
             if bench.stopping:
                 raise Interrupted
-            findings.append(_verify(run, bench, located.get(run)))
+            findings.append(within_memory(run, lambda run=run: _verify(run, bench, located.get(run))))  # type: ignore[misc]
+        except RecordTooLarge as error:
+            findings.append(Finding(run, differences=(error.message,)))
         except ArchiverError as error:
             findings.append(Finding(run, error=error))
             break
@@ -97,11 +100,8 @@ def _held(run: int, bench: Bench, location: Location | None) -> _Held:
 
 def _record(run: int, bench: Bench) -> RunDocuments | None:
     """A fresh conversion of the record, if it still exists and can be read."""
-    files = bench.settings.source_files
     try:
-        return convert.convert(
-            source.read_record(files, run), fhiclize=bench.settings.fhiclize_generate, on_bad_file=files.on_bad_file
-        )
+        return read(run, bench.settings)
     except RecordError:
         return None
 

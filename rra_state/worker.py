@@ -16,7 +16,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Protocol
 
-from rra_state import config
+from rra_state import bounds, config
 from rra_state.records import blob
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.base import ArtdaqDB
@@ -77,6 +77,7 @@ def start(config_path: Path, stop: Flag) -> None:
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
     _bench = Bench(config.load(config_path), stop)
+    bounds.bound_memory(_bench.settings.app.worker_memory_bytes)
 
 
 def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:

@@ -15,7 +15,8 @@ START = "DAQInterface start time"
 STOP = "DAQInterface stop time"
 _BOM = b"\xef\xbb\xbf"
 _FACT = re.compile(
-    rb"[ \t]*(Config name|Component #\d+|DAQInterface (?:start|stop) time)[^:\r\n]*:([^\r\n]*)(\r|\n|\Z)"
+    rb"(?:\A|(?<=[\r\n]))[ \t]*+(Config name|Component #\d+|DAQInterface (?:start|stop) time)"
+    rb"[^:\r\n]*:([^\r\n]*)(\r|\n|\Z)"
 )
 
 
@@ -43,10 +44,8 @@ def read(data: bytes) -> Facts:
     config: str | None = None
     components: list[str] = []
     times: list[tuple[str, str]] = []
-    for line in data.removeprefix(_BOM).splitlines(keepends=True):
-        match = _FACT.match(line)
-        if not match:
-            continue
+    # Not line by line: of a file that is one limit long and all line ends, that would take twenty times its size.
+    for match in _FACT.finditer(data.removeprefix(_BOM)):
         key, value = match[1].decode(), match[2].decode("utf-8", "surrogateescape").strip(" \t\v\f")
         if key == "Config name":
             config = value or config

@@ -31,7 +31,7 @@ from tests.servers import DevServer, Folder, running_postgres, temporary_directo
 FUZZ = {"random_skip_percent": 3, "random_skip_retry": True, "random_error_percent": 3, "random_error_retry": True}
 GROWTH = 1.3
 """How much more the last cycles may need than the first."""
-PER_RUN = {"directory": 25.0, "PostgreSQL": 1.0}
+PER_RUN = {"directory": 25.0, "PostgreSQL": 3.0}
 """kB that a cycle may need more for each archived run. A directory's index is read whole: 16 kB a run were measured."""
 LOGS = ".snakemake/log"
 QUESTIONS = (["--report-status"], ["--report-status", "--format", "json"], ["--compare-state"], ["--dry-run"])

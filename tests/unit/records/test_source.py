@@ -186,9 +186,23 @@ def test_a_file_replaced_between_listing_and_reading_is_noticed(record: Path, mo
         return found
 
     monkeypatch.setattr(source, "_inventory", swap)
+    monkeypatch.setattr(source, "TICK_SECONDS", 0)
 
     with pytest.raises(RecordChanged, match=r"reader1\.fcl"):
         source.read(record, 7001)
+
+
+def test_a_record_written_within_this_tick_of_the_clock_is_left_alone_for_that_long(
+    record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (record / "reader1.fcl").write_bytes(b"a: 2\n")
+
+    def write_again(_seconds: float) -> None:
+        (record / "reader1.fcl").write_bytes(b"a: 3\n")
+
+    monkeypatch.setattr(source.time, "sleep", write_again)
+
+    assert source.read(record, 7001).files[-1].data == b"a: 3\n"
 
 
 def test_limits_name_the_file_or_the_record(record: Path) -> None:

@@ -1,0 +1,90 @@
+"""Records that somebody writes to while they are read: what is archived is what they were at one moment, or nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from rra_state.errors import RecordChanged, RecordError
+from rra_state.records import blob, source
+from tests.acceptance.site import REPOSITORY, Site
+from tests.reliability import restless
+from tests.reliability.counts import count
+
+SECONDS = 5.0
+READS = 200
+RUNS = range(1, 41)
+
+
+@contextmanager
+def _writer(directory: Path, log: Path) -> Iterator[None]:
+    command = [sys.executable, "-m", "tests.reliability.restless", str(directory), "7", str(log)]
+    with subprocess.Popen(command, cwd=REPOSITORY) as process:
+        try:
+            while not log.exists() or log.stat().st_size < 10_000:
+                assert process.poll() is None
+                time.sleep(0.01)
+            yield
+        finally:
+            process.kill()
+
+
+def test_a_reader_sees_a_record_as_it_was_at_one_moment_or_says_that_it_changed(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    place, log = tmp_path / "records", tmp_path / "log"
+    for run in (1, 2):
+        restless.make(place / str(run))
+    read: list[tuple[str, frozenset[tuple[str, bytes]]]] = []
+    outcomes: Counter[str] = Counter()
+
+    with _writer(place, log):
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end or len(read) < READS:
+            run = 1 + len(read) % 2
+            try:
+                record = source.read(place / str(run), run)
+            except RecordChanged:
+                outcomes["changed"] += 1
+            except RecordError as error:
+                outcomes[error.message] += 1
+            else:
+                files = frozenset((file.name, file.data) for file in record.files if file.name.endswith(".fcl"))
+                read.append((str(run), files))
+
+    states = restless.seen(log)
+    assert outcomes["changed"]
+    assert [each for each in read if each[1] not in states[each[0]]] == []
+    count(request, "records read while they were written", len(read) + outcomes["changed"])
+
+
+def test_a_cycle_over_records_that_change_archives_moments_and_leaves_the_rest_to_the_next(
+    site: Site, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    for run in RUNS:
+        restless.make(site.records / str(run))
+
+    with _writer(site.records, tmp_path / "log"):
+        done = site.archive_runs("-v", status=None)
+
+    assert done.returncode in (0, 1)
+    assert "Traceback" not in done.stderr
+    states = restless.seen(tmp_path / "log")
+    for key, content in site.blobs().items():
+        files = blob.unpack(content).files
+        found = frozenset((name, files[name]) for name in restless.NAMES if name in files)
+        assert found in states[key]
+    site.archive_runs("--retry-failed-import", status=None)
+    site.archive_runs()
+    assert site.markers("migrate") == set(RUNS)
+    verified = site.archive_runs("--verify", status=1).stdout.splitlines()
+    assert verified[-1].startswith(f"verified {len(RUNS)} runs: ")
+    assert [line for line in verified[:-1] if "disk" not in line] == []  # they went on changing; the stores agree
+    count(request, "records archived while they were written", len(RUNS))
