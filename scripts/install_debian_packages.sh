@@ -12,6 +12,7 @@ promtool prometheus
 carbon-cache graphite-carbon
 sshd openssh-server
 curl curl
+ip iproute2
 LIST
 }
 

@@ -30,6 +30,7 @@ ELSEWHERE = {
     "make test": ".ci/run; it runs this very test",
     "make docs": "test_docs_site.py",
     ".venv/bin/python -m pytest tests -k contract": "make test",
+    ".venv/bin/python -m pytest tests -k dask -v": "make test",
     ".venv/bin/python -m pip install '.[postgres]'": "make setup, as a part of [dev]",
     ".venv/bin/python -m pip install '.[mongodb]'": "the same",
     "make test-long": "nobody but a person: it takes too long",

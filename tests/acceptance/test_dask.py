@@ -6,68 +6,23 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from rra_state import config, dask_pool
 from rra_state.errors import WorkersUnusable
-from tests.acceptance.site import REPOSITORY, Site, environment
+from tests.acceptance.site import Site
 from tests.acceptance.test_faults import wait_until
+from tests.dask_cluster import Cluster
 from tests.servers import temporary_directory
-
-
-class Cluster:
-    """A scheduler and its workers, each a process group of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.scheduler: subprocess.Popen[bytes] | None = None
-        self.workers: list[subprocess.Popen[bytes]] = []
-
-    def start_scheduler(self) -> None:
-        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard")
-        wait_until(self._listens)
-
-    def start_worker(self, *before: str) -> None:
-        options = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(self._directory))
-        self.workers.append(self._start("worker", f"tcp://127.0.0.1:{self.port}", *options, before=before))
-
-    def stop(self) -> None:
-        for process in (*self.workers, self.scheduler):
-            if process is not None and process.poll() is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait(10)
-
-    def _listens(self) -> bool:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
-            return True
-        return False
-
-    def _start(self, *arguments: str, before: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
-        with open(self._directory / "log", "ab") as log:
-            return subprocess.Popen(
-                [*before, sys.executable, "-m", "dask", *arguments],
-                cwd=REPOSITORY,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment(),
-                start_new_session=True,
-            )
 
 
 @pytest.fixture
 def cluster(site: Site) -> Iterator[Cluster]:
     with temporary_directory() as directory:
         found = Cluster(directory)
-        site.configure(app={"workers": f"dask://127.0.0.1:{found.port}"})
+        site.configure(app={"workers": found.address})
         found.start_scheduler()
         yield found
         found.stop()
