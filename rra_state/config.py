@@ -101,7 +101,8 @@ def load(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ) 
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"the configuration cannot be read: {reason}", path=path) from error
+        hint = "check path, owner and mode" if isinstance(error, OSError) else "save it as UTF-8"
+        raise ConfigError(f"the configuration cannot be read: {reason}", path=path, hint=hint) from error
     try:
         refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader), path)
         mapping = yaml.safe_load(text)

@@ -168,6 +168,9 @@ class _Child:
         with _pipe() as (reader, writer):
             environ = {name: value for name, value in os.environ.items() if not name.startswith("SNAKEMAKE_")}
             environ |= {lock.VARIABLE: str(held.inheritable), telling.VARIABLE: str(writer)}
+            # Snakemake wants a user's name and a cache; an account may have no entry in passwd and no home directory.
+            environ.setdefault("LOGNAME", environ.get("USER", str(os.geteuid())))
+            environ["XDG_CACHE_HOME"] = str(settings.app.work_dir / ".snakemake" / "cache")
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.site import REPOSITORY
+from tests.acceptance.test_faults import wait_until
 
 FILLER = ".filler"
 STRANGER = 54321
@@ -62,10 +63,63 @@ def mounted(path: Path, *, options: str = "size=64m") -> Iterator[SmallDisk]:
         subprocess.run(["umount", "--lazy", str(path)], check=False)
 
 
-def _mount(*arguments: str) -> None:
-    done = subprocess.run(["mount", *arguments], capture_output=True, check=False, text=True)
+@dataclass(frozen=True)
+class FailingDisk:
+    """A mounted ext4, on a loop device, that does what a real one does when its disk fails: it turns read only."""
+
+    path: Path
+    device: str
+
+    def fail(self) -> None:
+        """The kernel finds an error on it."""
+        Path(f"/sys/fs/ext4/{Path(self.device).name}/trigger_fs_error").write_text("a test")
+
+    def mend(self) -> None:
+        """What an operator does about it."""
+        wait_until(lambda: not subprocess.run(["umount", str(self.path)], check=False, capture_output=True).returncode)
+        checked = subprocess.run(["e2fsck", "-fy", self.device], check=False, capture_output=True)
+        assert checked.returncode in (0, 1), checked.stdout
+        self.mount()
+
+    def mount(self) -> None:
+        """Bring it into use."""
+        _mount("-o", "errors=remount-ro", self.device, str(self.path))
+
+
+@contextmanager
+def failing_disk(path: Path, image: Path) -> Iterator[FailingDisk]:
+    """A file system at `path`, kept in the file `image`."""
+    if os.geteuid() != 0:
+        pytest.skip("not here: only root mounts a file system")
+    path.mkdir(parents=True)
+    with image.open("wb") as stream:
+        stream.truncate(96 * 2**20)
+    device = _done("losetup", "--find", "--show", str(image))
+    try:
+        _done("mkfs.ext4", "-q", device)
+        disk = FailingDisk(path, device)
+        disk.mount()
+        try:
+            yield disk
+        finally:
+            subprocess.run(["umount", "--lazy", str(path)], check=False)
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=False)
+
+
+def _done(*command: str) -> str:
+    """What the command printed; without it, or without the right to it, the test is skipped."""
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, text=True)
+    except FileNotFoundError:
+        pytest.skip(f"not here: {command[0]}")
     if done.returncode:
-        pytest.skip(f"not here: mount: {done.stderr.strip()}")
+        pytest.skip(f"not here: {command[0]}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def _mount(*arguments: str) -> None:
+    _done("mount", *arguments)
 
 
 def as_stranger(command: Sequence[str]) -> list[str]:
