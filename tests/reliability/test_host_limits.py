@@ -15,7 +15,6 @@ from tests.acceptance.test_faults import wait_until
 from tests.reliability.hosts import STRANGER, as_stranger, failing_disk, mounted
 from tests.servers import Folder, temporary_directory
 
-
 READ_ONLY = "read-only file system (the file system is mounted read only: see dmesg for why"
 
 
