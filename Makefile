@@ -3,11 +3,12 @@ VENV ?= .venv
 DEMO ?= demo
 RECORDS ?=
 SOAK_SECONDS ?= 1800
+FUZZ_SECONDS ?= 120
 BENCH ?=
 PYTHON := $(VENV)/bin/python
 PYTEST := $(PYTHON) -m pytest -n 2 --dist worksteal
 
-.PHONY: help setup debian demo demo-start demo-stop test test-long soak lint audit docs bench bench-long bench-stores clean
+.PHONY: help setup debian demo demo-start demo-stop test test-long soak fuzz lint audit docs bench bench-long bench-stores clean
 
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -40,6 +41,10 @@ test-long: setup debian ## The same with many more examples of the model-based t
 
 soak: setup     ## Weeks of bad luck in SOAK_SECONDS (half an hour), with an audit at the end
 	$(PYTHON) -m tests.reliability.soak $(SOAK_SECONDS)
+
+fuzz: setup     ## Look for inputs that break FHiCL, converters or blobs for FUZZ_SECONDS (2 minutes), led by coverage
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check atheris
+	$(PYTHON) -m tests.reliability.fuzz $(FUZZ_SECONDS)
 
 lint: setup     ## Check style, types and generated files
 	$(PYTHON) -m ruff check .

@@ -26,6 +26,8 @@ from rra_state.records.fhicl.scan import Source, quoted
 
 MAX_NIL_ITEMS = 1_000_000
 """How many @nil an index beyond the end (`s[5]: x`) may add in one document."""
+MAX_COPIES = 10_000_000
+"""How many values references may copy in one document: a few lines could ask for the square of their number."""
 
 IGNORE, ERROR = 1, 2
 _GUARDS = {None: 0, "@protect_ignore": IGNORE, "@protect_error": ERROR}
@@ -99,6 +101,7 @@ class _Evaluator:
         self.root = self.prolog
         self.guarded = False  # nothing is protected so far, and so nothing needs to be checked
         self.nil_items = 0
+        self.copies = 0
         self.scalars: dict[tuple[str, str], Scalar] = {}
 
     def run(self, document: Document) -> TableValue:
@@ -180,6 +183,7 @@ class _Evaluator:
             kind = "sequence" if wanted is SequenceValue else "table"
             raise self.source.fault(place, f"{quoted(_text(path))}: {quoted(str(key))} is not a {kind}")
         elif present.shared:
+            self._count(len(present.items), place)
             present = _copy(present)
         else:
             return present
@@ -300,6 +304,7 @@ class _Evaluator:
                 spliced = self._lookup(node)
                 if not isinstance(spliced, SequenceValue):
                     raise self.source.fault(node.place, f"{quoted(node.name)} is not a sequence")
+                self._count(len(spliced.items), node.place)
                 _share_items(spliced.items)
                 items.extend(spliced.items)
             else:
@@ -311,6 +316,7 @@ class _Evaluator:
         table = self._lookup(node)
         if not isinstance(table, TableValue):
             raise self.source.fault(node.place, f"{quoted(node.name)} is not a table")
+        self._count(len(table.items), node.place)
         _share_items(table.items.values())
         # A table may be spliced into itself at document level: walk over a copy of its members.
         return TableValue(dict(table.items), dict(table.guards))
@@ -341,6 +347,11 @@ class _Evaluator:
             value.shared = True
         return value
 
+    def _count(self, copies: int, place: int) -> None:
+        self.copies += copies
+        if self.copies > MAX_COPIES:
+            raise self.source.fault(place, f"references copy more than {MAX_COPIES} values")
+
     def _check_inside(self, name: str, guard: int, value: Value, place: int) -> None:
         """Nothing inside a protected value may be protected less than itself. Visits every shared part once."""
         if not self.guarded:
@@ -352,6 +363,7 @@ class _Evaluator:
             if isinstance(present, Scalar) or (id(present), least) in seen:
                 continue
             seen.add((id(present), least))
+            self._count(len(present.items), place)
             pairs = present.items.items() if isinstance(present, TableValue) else enumerate(present.items)
             for key, child in pairs:
                 inner = present.guards.get(key, 0)  # type: ignore[arg-type]

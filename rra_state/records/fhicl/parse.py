@@ -143,7 +143,7 @@ class _Parser:
             position = self.position
             if self.includes or (frame.kind == "main" and not frame.content):
                 # A directive looks like a comment to the patterns, and BEGIN_PROLOG like a name.
-                place = self._skip(stop_at_include=True)
+                place = self._skip()
                 if text.startswith(("BEGIN_PROLOG", "#include"), place):
                     return
             match = (scan.MEMBER if frame.kind == "{" else scan.DEFINITION).match(text, position)
@@ -289,13 +289,12 @@ class _Parser:
         if self.frame.kind == "prolog":
             raise self.source.fault(self.frame.place, "BEGIN_PROLOG without END_PROLOG")
 
-    def _skip(self, *, stop_at_include: bool = False) -> int:
+    def _skip(self) -> int:
         """The next place that is neither white space nor comment; an `#include` line is no comment."""
-        match = scan.SKIP.match(self.text, self.position)
-        place = match.end() if match else self.position
-        if self.includes and (stop_at_include or place > self.includes[-1]):
-            return min(place, self.includes[-1]) if self.includes[-1] >= self.position else place
-        return place
+        # Not beyond the next directive: it looks like a comment, and so would all that follow, again and again.
+        ahead = self.includes and self.includes[-1] >= self.position
+        match = scan.SKIP.match(self.text, self.position, self.includes[-1] if ahead else len(self.text))
+        return match.end() if match else self.position
 
     # ---- what is wrong -----------------------------------------------------------------------------------------
 

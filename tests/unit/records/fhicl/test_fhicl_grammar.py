@@ -170,6 +170,22 @@ def test_time_grows_with_the_text_and_not_with_its_square(unit: str) -> None:
     assert time.process_time() - started < 2.5
 
 
+def test_directives_one_after_the_other_are_read_once_each() -> None:
+    text = b'#include "x"\n' * 30_000
+
+    started = time.process_time()
+    fhicl.examine(text)
+
+    assert time.process_time() - started < 2.5
+
+
+@pytest.mark.parametrize("line", ["t.c{0}: @local::t\n", "a{0}: @local::t\nt.b.c{0}: 1\n"])
+def test_references_that_copy_the_square_of_their_number_are_refused(line: str) -> None:
+    text = "t: {b: {c: 1}}\n" + "".join(line.format(number) for number in range(10_000))
+
+    assert "references copy more than" in fault(text).message
+
+
 @given(st.text(alphabet="ab1.:[]{}(),@\"'\\#/ \n-_e", max_size=40))
 @settings(max_examples=300)
 def test_any_text_is_either_printed_or_refused_with_its_line(text: str) -> None:
