@@ -29,6 +29,23 @@ def test_what_daqinterface_never_writes_is_no_run(name: str) -> None:
     assert runs.number(name) is None
 
 
+def test_of_many_file_names_the_same_ones_are_runs() -> None:
+    names = [
+        "1.json",
+        "12345.json",
+        "007.json",
+        "3.json.tmp",
+        ".4.json",
+        "5\n6.json",
+        "٣.json",
+        "-7.json",
+        "8json",
+        "0.json",
+    ]
+
+    assert runs.numbers(names, ".json") == {1, 12345}
+
+
 @given(SETS)
 def test_ranges_cover_exactly_these_runs(chosen: set[int]) -> None:
     found = runs.ranges(chosen)

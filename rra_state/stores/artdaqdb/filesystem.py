@@ -75,7 +75,7 @@ class FilesystemDB:
 
     def lost(self, expected: Iterable[int]) -> set[int]:
         """Runs that ought to be visible and are not, say because artdaq's own tools overwrote the index."""
-        return set(expected) - self.runs()
+        return self._index(RUN_HISTORY).without(expected)
 
     def locate(self, runs: Iterable[int]) -> dict[int, Location]:
         """The newest content of each visible run; see `search.locate` for the choice."""
@@ -246,7 +246,7 @@ def _stamp(path: Path) -> Stamp | None:
 def _foreign(raw: bytes, path: Path) -> Index:
     """What another program wrote into the index file that ours replaced."""
     try:
-        return Index.parse(raw.decode(errors="replace"))
+        return Index.parse(raw)
     except IndexDamaged as error:
         error.path = str(path)
         raise

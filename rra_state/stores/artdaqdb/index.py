@@ -1,7 +1,7 @@
 """The search index of one FileSystemDB collection: read, ask, extend, write.
 
-Nothing else links a run to its documents. Lists are held as encoded pieces, so that publishing encodes only those it
-touches and 20,000 runs take 60 MB instead of 200. Format: spec/artdaqdb.md section (b), index.json.
+Nothing else links a run to its documents. Lists stay text (`index_text.py`), so that a run costs little in a large
+archive. Format: spec/artdaqdb.md section (b), index.json.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import bisect
 import json
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from rra_state import runs
 from rra_state.errors import IndexDamaged, StoreError, StoreUnavailable
+from rra_state.stores.artdaqdb.index_text import HINT, Section, split
 
 NAME = "index.json"
 EMPTY = (
@@ -30,7 +31,6 @@ _SECTIONS = (VERSION, CONFIGURATION, ENTITY, ALIAS, RUN, ASSIGNED)
 _REQUIRED = (_OUID, VERSION, CONFIGURATION, ENTITY)
 """Without these artdaq itself finds nothing ("Key not found"); the others may be missing for reading."""
 _BETWEEN = b'",\n"'
-_HINT = "rebuild it from the documents: run_archiver.sh CONFIG --rebuild-index"
 _encode_key = json.JSONEncoder(ensure_ascii=False).encode
 
 Stamp: TypeAlias = tuple[int, int, int]
@@ -60,21 +60,27 @@ class Additions:
 class Index:
     """One search index in memory. `read` makes one; `Index.empty()` is the start of a collection."""
 
-    def __init__(self, sections: dict[str, dict[str, bytes]], ouid: bytes, extra: dict[str, Any]) -> None:
+    def __init__(self, sections: dict[str, Section], ouid: bytes, extra: dict[str, Any]) -> None:
         self._sections = sections
         self._ouid = ouid
         self._extra = extra
-        self._by_run: dict[str, dict[int, list[str]]] = {}
 
     @classmethod
     def empty(cls) -> Index:
         """An index that lists nothing."""
-        return cls.parse(EMPTY.decode())
+        return cls.parse(EMPTY)
 
     @classmethod
-    def parse(cls, text: str) -> Index:
+    def parse(cls, raw: bytes) -> Index:
         """Raise IndexDamaged, without a path, for anything but a whole index. Sections it does not know are kept."""
+        found = split(raw, _OUID, _SECTIONS)
+        return cls._parse_any(raw) if found is None else cls(found[1], found[0], {})
+
+    @classmethod
+    def _parse_any(cls, raw: bytes) -> Index:
+        """An index however it is laid out."""
         try:
+            text = raw.decode()
             tree = json.loads(text)
             if not isinstance(tree, dict):
                 raise TypeError("not a JSON object")
@@ -86,46 +92,49 @@ class Index:
             ouid = pack(tree.pop(_OUID))
             sections = {name: _pack_section(tree.pop(name, {}), pack) for name in _SECTIONS}
         except (TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise IndexDamaged(f"the index is damaged: {error}", hint=_HINT) from error
+            raise IndexDamaged(f"the index is damaged: {error}", hint=HINT) from error
         return cls(sections, ouid, tree)
 
     # ---- asking ----------------------------------------------------------------------------------------------------
 
     def keys(self, section: str) -> Collection[str]:
         """Names listed in a section, in the order of their coming."""
-        return self._sections[section].keys()
+        return self._sections[section].lists().keys()
 
     def oids(self, section: str, key: str) -> list[str]:
         """What is listed under a name, sorted; empty if there is no such name."""
-        return _unpack(self._sections[section].get(key, b""))
-
-    def has(self, section: str, key: str, item: str) -> bool:
-        """Whether `item` is listed under a name."""
-        return f'"{item}"'.encode() in b'"%b"' % self._sections[section].get(key, b"")
+        return _unpack(self._sections[section].get(key))
 
     def runs(self) -> set[int]:
         """Runs that have a document: by configuration `<run>/<name>`, and by `runs.name` where that is kept."""
-        found = set(self.by_run(CONFIGURATION))
-        found.update(number for key, items in self._sections[RUN].items() if items and (number := runs.number(key)))
-        return found
+        named = (key for key, items in self._sections[RUN].lists().items() if items)
+        return self._configured() | runs.numbers(filter(str.isdecimal, named))
 
-    def by_run(self, section: str) -> dict[int, list[str]]:
-        """Names `<run>/...` of a section (configurations, versions), grouped by run."""
-        if section not in self._by_run:
-            grouped: dict[int, list[str]] = defaultdict(list)
-            for key, items in self._sections[section].items():
-                number = runs.number(key.partition("/")[0])
-                if number is not None and items and "/" in key:
-                    grouped[number].append(key)
-            self._by_run[section] = dict(grouped)
-        return self._by_run[section]
+    def without(self, expected: Iterable[int]) -> set[int]:
+        """Those that are none of `runs`."""
+        missing = set(expected) - self._configured()
+        return missing - self.runs() if missing else missing
 
-    def names_of(self, section: str, wanted: Collection[str]) -> dict[str, list[str]]:
-        """The names under which these object ids are listed in a section; costs one pass over the section."""
-        found: dict[str, list[str]] = {}
-        wanted = frozenset(wanted)
-        for key, packed in self._sections[section].items():
-            for oid in wanted.intersection(_unpack(packed)):
+    def _configured(self) -> set[int]:
+        return runs.numbers(filter(str.isdecimal, self._sections[CONFIGURATION].prefixes()))
+
+    def of_run(self, section: str, run: int) -> Sequence[str]:
+        """The names `<run>/...` of a section (configurations, versions)."""
+        return self._sections[section].below(str(run))
+
+    def names_of(self, section: str, wanted: Collection[str], likely: Mapping[str, str]) -> dict[str, list[str]]:
+        """The names under which these object ids are listed in a section.
+
+        likely: by object id the name it ought to have. Looked at first, since what is not there costs a pass over the
+        whole section.
+        """
+        if not wanted:
+            return {}
+        names = self._sections[section].lists()
+        found = {oid: [key] for oid, key in likely.items() if oid in wanted and _holds(names.get(key, b""), oid)}
+        rest = frozenset(wanted) - found.keys()
+        for key, packed in names.items() if rest else ():
+            for oid in rest.intersection(_unpack(packed)):
                 found.setdefault(oid, []).append(key)
         return found
 
@@ -133,16 +142,15 @@ class Index:
 
     def add(self, additions: Additions) -> bool:
         """List these documents; lists stay sorted, each entry once. False if all were listed already."""
-        self._by_run.clear()
         ouid = _insert(self._ouid, additions.ouid)
         changed = ouid is not None
         self._ouid = self._ouid if ouid is None else ouid
         for name, section in additions.sections.items():
             own = self._sections[name]
             for key, items in section.items():
-                packed = _insert(own.get(key, b""), items)
+                packed = _insert(own.get(key), items)
                 if packed is not None:
-                    own[key] = packed
+                    own.put(key, packed)
                     changed = True
         return changed
 
@@ -151,19 +159,17 @@ class Index:
         additions = Additions()
         additions.ouid.update(_unpack(self._ouid))
         for name, section in self._sections.items():
-            for key, packed in section.items():
+            for key, packed in section.lists().items():
                 additions.sections[name][key].update(_unpack(packed))
         return additions
 
     def serialise(self) -> bytes:
         """The file as artdaq writes it: one token a line, `"key" : value`, no indentation, no final newline."""
-        parts = [b'{\n"ouid" : ', *_list(self._ouid)]
+        ouid = (b'[\n"', self._ouid, b'"\n]') if self._ouid else (b"[\n]",)
+        parts = [b'{\n"ouid" : ', *ouid]
         for name, section in self._sections.items():
             parts.append(b',\n"%b" : {\n' % name.encode())
-            between = b""
-            for key, packed in section.items():
-                parts += (between, _encode_key(key).encode(), b" : ", *_list(packed))
-                between = b",\n"
+            parts += section.parts()
             parts.append(b"\n}" if section else b"}")
         for key, value in self._extra.items():
             encoded = json.dumps(value, ensure_ascii=False, indent=0, separators=(",", " : "))
@@ -179,12 +185,10 @@ def read(path: Path) -> tuple[Index, Stamp]:
     """
     fault: StoreError = StoreUnavailable("another program keeps rewriting the index", hint="let artdaq's tools finish")
     for _ in range(5):
-        with open(path, encoding="utf-8", newline="") as stream:
+        with open(path, "rb") as stream:
             before = stamp(stream.fileno())
             try:
                 index = Index.parse(stream.read())
-            except UnicodeDecodeError as error:
-                fault = IndexDamaged(f"the index is damaged: {error}", hint=_HINT)
             except IndexDamaged as error:
                 fault = error
             else:
@@ -199,7 +203,7 @@ def read(path: Path) -> tuple[Index, Stamp]:
 
 def missing(path: Path) -> IndexDamaged:
     """The error for a collection that has documents but no index. Source: artdaq takes that for an empty archive."""
-    return IndexDamaged("the index is missing but there are documents", path=path, hint=_HINT)
+    return IndexDamaged("the index is missing but there are documents", path=path, hint=HINT)
 
 
 def stamp(file: Path | int) -> Stamp:
@@ -208,7 +212,7 @@ def stamp(file: Path | int) -> Stamp:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-# ---- lists as pieces: `a",\n"b` stands for ["a", "b"], empty for [] --------------------------------------------------
+# ---- lists as text, see index_text.py ------------------------------------------------------------------------------
 
 
 def _pack(items: list[str]) -> bytes:
@@ -224,14 +228,14 @@ def _pack_checked(items: list[str]) -> bytes:
     return packed
 
 
-def _pack_section(section: dict[str, list[str]], pack: Any) -> dict[str, bytes]:
+def _pack_section(section: dict[str, list[str]], pack: Any) -> Section:
     if not isinstance(section, dict):
         raise TypeError(f"a table was expected, not {type(section).__name__}")
     packed = {}
     for key in list(section):
         key.encode()  # a lone surrogate, which could not be written again, raises ValueError
         packed[key] = pack(section.pop(key))
-    return packed
+    return Section(packed)
 
 
 def _unpack(packed: bytes) -> list[str]:
@@ -250,11 +254,21 @@ def _insert(packed: bytes, items: Iterable[str]) -> bytes | None:
     return _BETWEEN.join(present)
 
 
+def _holds(packed: bytes, item: str) -> bool:
+    """Whether a sorted list of items as long as this one holds it; False if it is anything else."""
+    wanted = item.encode()
+    width = len(wanted) + len(_BETWEEN)
+    low, high = 0, (len(packed) + len(_BETWEEN)) // width
+    while low < high:
+        middle = (low + high) // 2
+        start = middle * width
+        found = packed[start : start + len(wanted)]
+        if found == wanted:
+            return packed[start - 1 : start] in (b"", b'"') and packed[start + len(wanted) :][:1] in (b"", b'"')
+        low, high = (middle + 1, high) if found < wanted else (low, middle)
+    return False
+
+
 def _contains(ordered: list[bytes], item: bytes) -> bool:
     place = bisect.bisect_left(ordered, item)
     return place < len(ordered) and ordered[place] == item
-
-
-def _list(packed: bytes) -> tuple[bytes, ...]:
-    """A list as the file has it, in parts: the pieces are large and are copied once, when the file is put together."""
-    return (b'[\n"', packed, b'"\n]') if packed else (b"[\n]",)

@@ -50,7 +50,7 @@ class Mirror:
         if raw is None and self._remote.any_file(f"{self._path}/{collection}"):
             raise IndexDamaged("the index is missing, but documents are there", path=path, hint=_HINT)
         try:
-            return Index.empty() if raw is None else Index.parse(raw.decode(errors="replace"))
+            return Index.empty() if raw is None else Index.parse(raw)
         except IndexDamaged as error:
             error.path, error.hint = path, _HINT
             raise

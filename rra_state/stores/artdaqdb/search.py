@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from operator import attrgetter
 
 from rra_state.stores.artdaqdb.base import Item, Location
-from rra_state.stores.artdaqdb.document import RUN_HISTORY, is_ours
+from rra_state.stores.artdaqdb.document import RUN_HISTORY, is_ours, object_id
 from rra_state.stores.artdaqdb.index import ASSIGNED, CONFIGURATION, ENTITY, RUN, VERSION, Index
 
 HASHES = "hashes"
@@ -62,7 +62,7 @@ def locate(
 
 def _configuration(index: Index, run: int, hidden: Collection[str]) -> str | None:
     """The configuration a run is read under: the last assigned, of those assigned at once the greatest name."""
-    names = index.by_run(CONFIGURATION).get(run, [])
+    names = index.of_run(CONFIGURATION, run)
     if not names:
         names = sorted({name for each in _configurations_by_run_name(index, run).values() for name in each})
     shown = [name for name in names if name not in hidden]
@@ -72,7 +72,7 @@ def _configuration(index: Index, run: int, hidden: Collection[str]) -> str | Non
 def _configurations_by_run_name(index: Index, run: int) -> dict[str, list[str]]:
     """For runs whose configuration was named by hand, without the run number."""
     oids = index.oids(RUN, str(run))
-    return index.names_of(CONFIGURATION, oids) if oids else {}
+    return index.names_of(CONFIGURATION, oids, {}) if oids else {}
 
 
 def _last_assigned(index: Index, configuration: str) -> datetime:
@@ -92,7 +92,8 @@ def _moment(text: str) -> datetime:
 def _content(collection: str, index: Index, chosen: dict[int, str]) -> dict[int, tuple[int, list[Item]]]:
     """Newest version number and documents of each run in one collection; runs it has nothing of are left out."""
     listed = {run: _documents(index, run, configuration) for run, configuration in chosen.items()}
-    entities = index.names_of(ENTITY, {oid for documents in listed.values() for oid in documents})
+    wanted = {oid for documents in listed.values() for oid in documents}
+    entities = index.names_of(ENTITY, wanted, _ours(collection, index, chosen))
     versions = _versions(index, chosen, listed)
     content = {}
     for run, documents in listed.items():
@@ -103,6 +104,13 @@ def _content(collection: str, index: Index, chosen: dict[int, str]) -> dict[int,
         if by_number:
             content[run] = max(by_number), _newest(chosen[run], by_number)
     return content
+
+
+def _ours(collection: str, index: Index, chosen: dict[int, str]) -> dict[str, str]:
+    """The entity of every document there could be of the versions of these runs, if this archiver wrote them."""
+    entities = index.keys(ENTITY)
+    versions = {name for run in chosen for name in index.of_run(VERSION, run)}
+    return {object_id(collection, version, entity): entity for version in versions for entity in entities}
 
 
 def _documents(index: Index, run: int, configuration: str) -> list[str]:
@@ -120,7 +128,7 @@ def _versions(index: Index, chosen: dict[int, str], listed: dict[int, list[str]]
     for run, configuration in chosen.items():
         own = set(listed[run])
         prefixed = configuration.startswith(f"{run}/")
-        names = index.by_run(VERSION).get(run, ()) if prefixed else index.keys(VERSION)
+        names = index.of_run(VERSION, run) if prefixed else index.keys(VERSION)
         for name in names:
             number = version_number(configuration, name)
             if number is not None:

@@ -148,7 +148,7 @@ class ToolsDB:
         """The configuration's name, with the next vN if it was used: the tools repeat documents under one name."""
         pattern = re.compile(re.escape(record.configuration) + r"(?:v(\d{1,9}))?")
         names = (
-            *self._reader.read_indexes()[RUN_HISTORY].by_run(CONFIGURATION).get(record.run, ()),
+            *self._reader.read_indexes()[RUN_HISTORY].of_run(CONFIGURATION, record.run),
             *self._unfinished(),
         )
         used = [int(match[1] or 0) for name in names if (match := pattern.fullmatch(name))]
@@ -167,7 +167,7 @@ class ToolsDB:
         index = self._reader.read_indexes()[RUN_HISTORY]
         oids = index.oids(CONFIGURATION, configuration)
         wanted = sorted(document.entity for document in record.documents)
-        names = index.names_of(ENTITY, oids)
+        names = index.names_of(ENTITY, oids, {})
         found = sorted(name for oid in oids for name in names.get(oid, ()))
         if found != wanted:
             raise VerificationError(

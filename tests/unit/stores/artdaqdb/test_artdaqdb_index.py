@@ -43,7 +43,7 @@ def test_an_index_is_written_as_artdaq_writes_it() -> None:
 
 def test_what_a_foreign_program_added_survives() -> None:
     foreign = json.loads(indexes.EMPTY) | {"notes": {"a": [1, True, "\u00e9"]}, "version": {"a b/\u00e9\\": ["x"]}}
-    index = Index.parse(json.dumps(foreign))
+    index = Index.parse(json.dumps(foreign).encode())
 
     index.add(additions(("b1", "300", "boot", "T1")))
 
@@ -87,7 +87,7 @@ def test_a_written_index_is_read_as_it_was(entries: Entries) -> None:
     index = Index.empty()
     index.add(additions(*entries))
 
-    again = Index.parse(index.serialise().decode())
+    again = Index.parse(index.serialise())
 
     assert again.serialise() == index.serialise()
 
@@ -98,7 +98,7 @@ def test_runs_are_found_by_configuration_or_run_name_but_not_by_odd_names() -> N
     tree["configurations.name"] = {name: ["a"] for name in names} | {"304/empty": []}
     tree["runs.name"] = {"305": ["b"], "notprovided": ["c"], "306": []}
 
-    assert Index.parse(json.dumps(tree)).runs() == {300, 303, 305}
+    assert Index.parse(json.dumps(tree).encode()).runs() == {300, 303, 305}
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_an_index_that_is_no_text_is_damaged(tmp_path: Path) -> None:
 
 
 def test_sections_that_reading_does_not_need_may_be_missing() -> None:
-    index = Index.parse('{"ouid":[], "version":{}, "configurations.name":{"300/a":["x"]}, "entities.name":{}}')
+    index = Index.parse(b'{"ouid":[], "version":{}, "configurations.name":{"300/a":["x"]}, "entities.name":{}}')
 
     assert index.runs() == {300}
 
@@ -151,10 +151,10 @@ def test_an_index_that_changed_while_it_was_read_is_read_again(tmp_path: Path, m
     later.add(additions(("b1", "300", "boot", "T1")))
     parse, once = Index.parse, iter([later.serialise()])
 
-    def changed_meanwhile(text: str) -> Index:
+    def changed_meanwhile(raw: bytes) -> Index:
         for data in once:
             path.write_bytes(data)
-        return parse(text)
+        return parse(raw)
 
     monkeypatch.setattr(Index, "parse", changed_meanwhile)
 
@@ -169,9 +169,9 @@ def test_an_index_that_never_stops_changing_is_not_called_damaged(
     parse = Index.parse
     times = iter(range(1, 100))
 
-    def changed_meanwhile(text: str) -> Index:
+    def changed_meanwhile(raw: bytes) -> Index:
         os.utime(path, (0, next(times)))
-        return parse(text)
+        return parse(raw)
 
     monkeypatch.setattr(Index, "parse", changed_meanwhile)
 
@@ -188,11 +188,11 @@ def test_an_index_that_is_rewritten_while_it_is_read_is_read_again(
     path.write_bytes(indexes.EMPTY[:40])
     parse = Index.parse
 
-    def finished_meanwhile(text: str) -> Index:
-        if len(text) == 40:
+    def finished_meanwhile(raw: bytes) -> Index:
+        if len(raw) == 40:
             path.write_bytes(indexes.EMPTY)
             os.utime(path, ns=(1, 1))
-        return parse(text)
+        return parse(raw)
 
     monkeypatch.setattr(Index, "parse", finished_meanwhile)
 
