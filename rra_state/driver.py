@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -29,6 +30,11 @@ CHUNKS_PER_WORKER = 2
 
 CLOSE_SECONDS = 2.0
 """Longest wait for the driver's thread to finish what it is about."""
+PUBLISHING_SHARE = 0.05
+"""Publishing rewrites an index that grows with the archive: so much of the time may go into it. What workers have
+staged meanwhile is published together."""
+SHORT_SECONDS = 0.05
+"""What is published faster than this is published chunk by chunk."""
 BARREN_GENERATIONS = 5
 """So many pools in a row without a finished chunk, and it is not the runs that kill the workers."""
 
@@ -60,6 +66,23 @@ class _Chunk:
 
 
 @dataclass
+class _Staged:
+    """Imported runs that are not visible yet, and when they may become so at the earliest (monotonic seconds)."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    due: float = 0.0
+
+    def wait(self) -> float | None:
+        """Seconds until they may be published; None if there are none."""
+        return max(0.0, self.due - time.monotonic()) if self.outcomes else None
+
+    def published(self, began: float) -> None:
+        """They are, which took from `began` to now."""
+        now = time.monotonic()
+        self.due = now + (now - began) / PUBLISHING_SHARE if now - began > SHORT_SECONDS else now
+
+
+@dataclass
 class _Work:
     """What waits: per stage the ready runs, and apart those whose worker died."""
 
@@ -80,6 +103,7 @@ class Driver:
         self._validate = validate
         self._work = _Work()
         self._in_hand: dict[Future[list[Outcome]], _Chunk] = {}
+        self._staged = _Staged()
         self._generation = 0
         self._barren = 0
         self._fault: ArchiverError | None = None
@@ -106,11 +130,20 @@ class Driver:
 
     def _serve(self) -> None:
         try:
-            while (message := self._messages.get()) is not None:
+            while (message := self._next_message()) is not None:
                 message()
                 self._hand_out()
+                if self._staged.wait() == 0 or not self._in_hand:
+                    self._publish()
         except BaseException as error:
             self._listener.broken(error)
+
+    def _next_message(self) -> Callable[[], None] | None:
+        """The next message, or one to do nothing once it is time to publish."""
+        try:
+            return self._messages.get(timeout=self._staged.wait())
+        except queue.Empty:
+            return lambda: None
 
     # ---- handing out ----
 
@@ -174,9 +207,30 @@ class Driver:
             self._lost(chunk)
             return
         self._barren = 0
-        final = self._settler.settle(chunk.stage, outcomes)
-        self._listener.settled(chunk.stage, final)
-        fault = next((outcome.error for outcome in final if outcome.error and outcome.error.stops_cycle), None)
+        if chunk.stage == "import":
+            self._staged.outcomes += outcomes
+            self._heed(outcomes)
+        else:
+            self._settle(chunk.stage, outcomes)
+
+    def _publish(self) -> None:
+        """Make visible what is staged."""
+        if not self._staged.outcomes:
+            return
+        began, outcomes = time.monotonic(), self._staged.outcomes
+        self._staged.outcomes = []
+        self._settle("import", outcomes)
+        self._staged.published(began)
+        self._hand_out()
+
+    def _settle(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
+        final = self._settler.settle(stage, outcomes)
+        self._listener.settled(stage, final)
+        self._heed(final)
+
+    def _heed(self, outcomes: Sequence[Outcome]) -> None:
+        """Stop at a fault of the place."""
+        fault = next((outcome.error for outcome in outcomes if outcome.error and outcome.error.stops_cycle), None)
         if fault is not None:
             self._halt(fault)
 
@@ -219,6 +273,7 @@ class Driver:
         while self._work.suspects:
             stage, run = self._work.suspects.popleft()
             self._listener.dropped(stage, [run])
-        if not self._in_hand and self._fault is not None and not self._told:
+        at_work = self._in_hand or self._staged.outcomes
+        if not at_work and self._fault is not None and not self._told:
             self._told = True
             self._listener.stopped(self._fault)

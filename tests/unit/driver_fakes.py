@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -173,3 +174,18 @@ def all_said_is_done(driver: Driver) -> None:
     done = threading.Event()
     driver._messages.put(done.set)
     assert done.wait(PATIENCE)
+
+
+class SlowSettler(FakeSettler):
+    """Publishing takes its time, as in a large archive; remembers what it published together."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.together: list[set[int]] = []
+
+    def settle(self, stage: Stage, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        if stage == "import":
+            time.sleep(self.seconds)
+            self.together.append({outcome.run for outcome in outcomes})
+        return super().settle(stage, outcomes)
