@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rra_state import config, show
+from rra_state import config
 from rra_state.errors import ArchiverError, BlobError, UsageError
 from rra_state.options import run_number
 from rra_state.records import blob
@@ -22,6 +22,8 @@ def main(arguments: Sequence[str]) -> int:
         if options.command == "unpack":
             print(_unpack(options.blob, options.directory))
         else:
+            from rra_state import show  # noqa: PLC0415 - it loads all that talks to the stores
+
             for line in show.lines(config.load(options.config), options.run):
                 print(line)
     except ArchiverError as error:

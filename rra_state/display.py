@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
-from typing import Any, Self, TextIO
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from rra_state.outcome import PLACES, STAGES, Stage
 from rra_state.tally import Tally
 from rra_state.telling import log
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 
 class Display:
@@ -91,6 +91,9 @@ class Display:
 
 def bars(stream: TextIO) -> Progress:
     """Progress bars on a terminal, with rate and time left; tasks need a field `rate`."""
+    from rich.console import Console  # noqa: PLC0415 - a timer's cycle shows none
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
     return Progress(
         TextColumn("{task.description:>14}"),
         BarColumn(),

@@ -233,8 +233,7 @@ def _numbers(directory: Path, suffix: str) -> set[int]:
         return set()
     except OSError as error:
         raise _unreadable(directory, error) from error
-    found = (runs.number(name[: len(name) - len(suffix)]) for name in names if name.endswith(suffix))
-    return {run for run in found if run is not None}
+    return runs.numbers(names, suffix)
 
 
 def _read_many(directory: Path, chosen: Iterable[int]) -> Iterator[tuple[int, dict[str, Any] | WorkDirError]]:

@@ -96,11 +96,25 @@ class Planner:
     settings: Settings
     now: float = field(default_factory=time.time)
     _ready: dict[int, bool] = field(default_factory=dict)
+    _archived: dict[Stage, set[int]] = field(default_factory=dict)
+    _failed: dict[Stage, set[int]] = field(default_factory=dict)
 
     @cached_property
     def tree(self) -> Tree:
         """The marker tree."""
         return Tree(self.settings.app.work_dir)
+
+    def archived(self, stage: Stage) -> set[int]:
+        """Runs with a marker. Raises WorkDirError."""
+        if stage not in self._archived:
+            self._archived[stage] = self.tree.archived(stage)
+        return self._archived[stage]
+
+    def failed(self, stage: Stage) -> set[int]:
+        """Runs with a failure record. Raises WorkDirError."""
+        if stage not in self._failed:
+            self._failed[stage] = self.tree.failed(stage)
+        return self._failed[stage]
 
     @cached_property
     def listing(self) -> source.Listing:
@@ -121,9 +135,9 @@ class Planner:
 
     def known(self, stage: Stage) -> Known:
         """The runs of a stage as the tree and the source show them now."""
-        archived, failed = self.tree.archived(stage), self.tree.failed(stage)
+        archived, failed = self.archived(stage), self.failed(stage)
         if stage == "migrate":
-            return Known(self.tree.archived("import"), archived, failed)
+            return Known(self.archived("import"), archived, failed)
         return Known(self.listing.runs, archived, failed, lambda run: not self.is_ready(run))
 
     def windows(self, selection: Selection) -> Iterator[Window]:
@@ -155,7 +169,7 @@ class Planner:
 
     def not_found(self, selection: Selection) -> set[int]:
         """Runs the operator named that are neither on disk nor in artdaqDB."""
-        return set(selection.only or ()) - self.listing.runs - self.tree.archived("import")
+        return set(selection.only or ()) - self.listing.runs - self.archived("import")
 
     def _imports(self, selection: Selection) -> Iterator[int]:
         missing = self._wanted("import", self.listing.runs, selection)
@@ -164,13 +178,13 @@ class Planner:
         return islice(ready, self._limit(selection))
 
     def _migrations(self, selection: Selection, imports: frozenset[int]) -> Iterator[int]:
-        offered = self.tree.archived("import") | imports
+        offered = self.archived("import") | imports
         missing = self._wanted("migrate", offered, selection)
         return islice(sorted(missing, key=lambda run: self._rank(run, selection)), self._limit(selection))
 
     def _wanted(self, stage: Stage, offered: Set[int], selection: Selection) -> Set[int]:
         """Runs that the stage has to take, ready or not."""
-        archived = self.tree.archived(stage)
+        archived = self.archived(stage)
         if selection.mode == "retry":
             listed = Keeper(self.settings, stage).read_log() - archived
             # A run that is in neither place stays an import's failure; a migration never imports.
@@ -179,7 +193,7 @@ class Planner:
         if selection.only is not None:
             return missing & selection.only
         if selection.mode == "incremental":
-            known = Known(offered, archived, self.tree.failed(stage))
+            known = Known(offered, archived, self.failed(stage))
             keeper = Keeper(self.settings, stage)
             ledger = keeper.read(known)
             start = derive(known, ledger).state.start
@@ -192,7 +206,7 @@ class Planner:
 
     @cached_property
     def _failed_before(self) -> set[int]:
-        return self.tree.failed("import") | self.tree.failed("migrate")
+        return self.failed("import") | self.failed("migrate")
 
     def _limit(self, selection: Selection) -> int | None:
         """Runs per stage and execution: `batch_size`, tenfold in full mode, as in the existing archiver."""

@@ -91,7 +91,8 @@ def derive(known: Known, ledger: Ledger) -> Derived:
     """
     attempted = max(known.tried, default=0) if ledger.attempted is None else ledger.attempted
     state = ledger.held or State(runs.last_contiguous(known.archived, ledger.base), attempted)
-    listed = {run for run in known.source if ledger.base < run <= state.last_attempted_run} - known.archived
+    missing = set(known.source) - known.archived
+    listed = {run for run in missing if ledger.base < run <= state.last_attempted_run}
     failed = {run for run in known.failed if ledger.base < run} - known.archived
     not_attempted = {run for run in listed - failed if not known.is_open(run)}
     log = failed | not_attempted | (ledger.added - known.archived)

@@ -123,12 +123,15 @@ class Census:
     source_error: ArchiverError | None = None
 
     @classmethod
-    def take(cls, settings: Settings, now: float) -> Census:
-        """List the directories; look into the records that nobody has tried yet. Raises WorkDirError."""
-        planner = Planner(settings, now)
+    def take(cls, settings: Settings, now: float, planner: Planner | None = None) -> Census:
+        """List the directories; look into the records that nobody has tried yet. Raises WorkDirError.
+
+        planner: one that has listed them since the last change.
+        """
+        planner = planner or Planner(settings, now)
         on_disk, source_error = _on_disk(planner)
-        archived = {stage: planner.tree.archived(stage) for stage in STAGES}
-        failed = {stage: planner.tree.failed(stage) - archived[stage] for stage in STAGES}
+        archived = {stage: planner.archived(stage) for stage in STAGES}
+        failed = {stage: planner.failed(stage) - archived[stage] for stage in STAGES}
         fresh = on_disk - archived["import"] - failed["import"]
         still_open = frozenset(run for run in fresh if not planner.is_ready(run))
         waiting: dict[Stage, Set[int]] = {

@@ -289,11 +289,11 @@ def _just_changed(files: Mapping[str, Signature], now: float) -> bool:
 
 
 def _why_no_run(entry: os.DirEntry[str]) -> str | None:
+    if runs.number(entry.name) is not None and entry.is_dir(follow_symlinks=False):
+        return None
     if entry.is_symlink():
         return "is a link"
-    if runs.number(entry.name) is None:
-        return "is no run number"
-    return None if entry.is_dir(follow_symlinks=False) else "is no directory"
+    return "is no directory" if runs.number(entry.name) is not None else "is no run number"
 
 
 _KINDS = {
