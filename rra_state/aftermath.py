@@ -19,6 +19,7 @@ from rra_state.errors import ArchiverError
 from rra_state.history import Ended, History
 from rra_state.markers import Tree
 from rra_state.outcome import STAGES
+from rra_state.plan import Planner
 from rra_state.summary import Census, Summary, counted
 
 log = logging.getLogger("rra")
@@ -26,12 +27,15 @@ log = logging.getLogger("rra")
 T = TypeVar("T")
 
 
-def follow(settings: Settings, ended: Ended) -> None:
-    """Do all that is configured. The archive's lock is held, unless taking it was what failed."""
+def follow(settings: Settings, ended: Ended, planner: Planner | None = None) -> None:
+    """Do all that is configured. The archive's lock is held, unless taking it was what failed.
+
+    planner: one that has listed runs and tree since the cycle's last change.
+    """
     known = _history(Tree(settings.app.work_dir), ended)
     ways = notify.channels(settings)
     measured = settings.carbon.enabled or settings.metrics.prometheus_file is not None
-    census = _counted(partial(Census.take, settings, ended.at), ended) if ways or measured else None
+    census = _counted(partial(Census.take, settings, ended.at, planner), ended) if ways or measured else None
     summary = None if census is None else _counted(partial(counted, census), ended)
     if measured:
         _safely(partial(_metrics, settings, ended, known, summary))

@@ -9,8 +9,6 @@ import json
 import logging
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -19,7 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from rra_state import aftermath, limits, lock, lost, paths, running, session, telling
+from rra_state import aftermath, child, limits, lock, lost, paths, running, session, telling
+from rra_state.child import Errand, Process
 from rra_state.config import Settings
 from rra_state.display import Display
 from rra_state.errors import ArchiverError, Interrupted, LockHeld
@@ -48,13 +47,14 @@ class Options:
 
 @dataclass(slots=True)
 class Result:
-    """What a cycle did. stopped: why it ended early, None if it did not."""
+    """What a cycle did. stopped: why it ended early, None if it did not. planner: what it saw after the last change."""
 
     tally: Tally = field(default_factory=Tally)
     refreshed: int = 0
     problems: int = 0
     stopped: Exception | None = None
     seconds: float = 0.0
+    planner: Planner | None = None
 
     @property
     def total(self) -> int:
@@ -78,7 +78,8 @@ def run(settings: Settings, selection: Selection, options: Options) -> Result:
     try:
         _archive_or_stop(settings, selection, options, held, result)
         result.seconds = time.monotonic() - began
-        aftermath.follow(settings, Ended(selection.stages, result.seconds, result.tally, result.stopped))
+        ended = Ended(selection.stages, result.seconds, result.tally, result.stopped)
+        aftermath.follow(settings, ended, result.planner)
     finally:
         held.release()
     return result
@@ -99,13 +100,15 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
     tree.prepare()
     planner = Planner(settings)
     lost.reclaim(tree, artdaqdb.open_store(settings.artdaq_db), planner.listing.runs)
-    session.update_state(settings)
+    session.update_state(planner)
     for name, reason in planner.ignored():
         log.debug("%s: %s is ignored: %s", settings.source_files.run_records_dir, name, reason)
     planner.watch.remember(tree)
     windows = list(planner.windows(selection))
-    if windows:
-        running.announce(tree, windows)
+    if not windows:
+        result.planner = planner
+        return
+    running.announce(tree, windows)
     _windows(settings, windows, held, options, result)
 
 
@@ -114,12 +117,13 @@ def _windows(settings: Settings, windows: list[Window], held: Lock, options: Opt
         "import": sum(len(window.imports) for window in windows),
         "migrate": sum(len(window.migrations) for window in windows),
     }
-    with Display(totals, quiet=options.quiet) as display, _Child() as child:
+    with Display(totals, quiet=options.quiet) as display, _Child() as process:
         result.tally = display.tally
         for window in windows:
             before = display.begin_window()
-            error = child.run(settings, window, held, display, options)
-            session.update_state(settings, attempted=display.tried > before, explicit=window.explicit)
+            error = process.run(settings, window, held, display, options)
+            result.planner = Planner(settings)
+            session.update_state(result.planner, attempted=display.tried > before, explicit=window.explicit)
             _tell_refreshes(Tree(settings.app.work_dir), window, result)
             if error is not None:
                 result.stopped = error
@@ -147,7 +151,7 @@ class _Child:
     """The Snakemake process of the window in hand. Signals to this process are handed on to it."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._interrupted = False
 
     def __enter__(self) -> _Child:
@@ -164,23 +168,15 @@ class _Child:
         """Do one window; give the reason if the cycle has to end with it."""
         if self._interrupted:
             return Interrupted("interrupted before the next window began")
-        command = _command(settings, window, options)
         with _pipe() as (reader, writer):
             environ = {name: value for name, value in os.environ.items() if not name.startswith("SNAKEMAKE_")}
             environ |= {lock.VARIABLE: str(held.inheritable), telling.VARIABLE: str(writer)}
             # Snakemake wants a user's name and a cache; an account may have no entry in passwd and no home directory.
             environ.setdefault("LOGNAME", environ.get("USER", str(os.geteuid())))
             environ["XDG_CACHE_HOME"] = str(settings.app.work_dir / ".snakemake" / "cache")
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=environ,
-                cwd=settings.app.work_dir,
-                pass_fds=(held.inheritable, writer),
-                process_group=0,
-            )
+            handed, arguments = (held.inheritable, writer), _arguments(settings, window, options)
+            errand = Errand(settings.path, len(window), arguments, settings.app.work_dir, environ, handed)
+            self._process = child.start(errand, close=(reader,))
             os.close(writer)
             if self._interrupted:
                 self._process.terminate()  # the signal came while the process was being made
@@ -212,13 +208,13 @@ class _Child:
             self._process.terminate()
 
 
-def _command(settings: Settings, window: Window, options: Options) -> list[str]:
+def _arguments(settings: Settings, window: Window, options: Options) -> list[str]:
+    """What Snakemake is called with."""
     config = [f"{WINDOW_KEY}={json.dumps(window.mapping())}"]
     if options.validate:
         config.append(f"{session.VALIDATE_KEY}=true")
     return [
-        sys.executable,
-        *("-m", "snakemake", "all"),
+        "all",
         *("--snakefile", str(paths.SNAKEFILE)),
         *("--workflow-profile", str(paths.PROFILE if settings.app.workers is None else paths.CLUSTER_PROFILE)),
         *("--directory", str(settings.app.work_dir)),
@@ -240,7 +236,7 @@ def _pipe() -> Iterator[tuple[int, int]]:
 class _Tail:
     """Keeps the last lines a process prints, for the case that it ends unexpectedly."""
 
-    def __init__(self, process: subprocess.Popen[bytes], *, echo: bool) -> None:
+    def __init__(self, process: Process, *, echo: bool) -> None:
         self._lines: deque[str] = deque(maxlen=40)
         self._echo = echo
         self._thread = threading.Thread(target=self._read, args=(process,), daemon=True)
@@ -259,7 +255,7 @@ class _Tail:
         limited = ((line, remedy) for line in lines if (remedy := limits.remedy(line)))
         return next(limited, (lines[0] if lines else "no word from it", "-v shows all that it printed"))
 
-    def _read(self, process: subprocess.Popen[bytes]) -> None:
+    def _read(self, process: Process) -> None:
         assert process.stdout is not None  # noqa: S101 - it was asked for
         for line in process.stdout:
             text = line.decode("utf-8", "replace").rstrip()

@@ -7,10 +7,11 @@ import os
 import signal
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
 from typing import Any, Protocol
 
 from rra_state import worker
@@ -39,8 +40,29 @@ class Pool(Protocol):
         """End the workers; those still busy are killed."""
 
 
+_prepared: list[ProcessPool] = []
+
+
+def prepare(settings: Settings, runs: int, not_theirs: Sequence[int]) -> None:
+    """Start what `open_pool` will give, for so many runs, while this process has no thread. Raises WorkersUnusable.
+
+    Copies of this process, which take 10 ms each; a fork server would load the stages first, 0.3 s of a core.
+    not_theirs: descriptors, the lock's for one, that workers must not keep open.
+    """
+    if settings.app.workers is None:
+        _prepared.append(ProcessPool(settings, most=runs, copies_without=not_theirs))
+
+
+def end_prepared() -> None:
+    """End those workers, if nobody did: this process would wait for them."""
+    while _prepared:
+        _prepared.pop().close()
+
+
 def open_pool(settings: Settings) -> Pool:
     """The workers that the configuration asks for. Raises ConfigError, WorkersUnusable."""
+    if _prepared:
+        return _prepared[0]
     if settings.app.workers is None:
         return ProcessPool(settings)
     try:
@@ -55,17 +77,21 @@ def open_pool(settings: Settings) -> Pool:
 class ProcessPool:
     """Worker processes on this machine."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.size = settings.app.parallel_workers or len(os.sched_getaffinity(0))
+    def __init__(
+        self, settings: Settings, *, most: int | None = None, copies_without: Sequence[int] | None = None
+    ) -> None:
+        """most: workers that there is work for.
+
+        copies_without: make them by fork, without these descriptors; only for a process that has no thread.
+        """
+        size = settings.app.parallel_workers or len(os.sched_getaffinity(0))
+        self.size = size if most is None else max(1, min(size, most))
         self._config_path = settings.path
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["rra_state.import_stage", "rra_state.migrate_stage"])
-        with _signals_ignored():
-            # The fork server would otherwise die of a SIGTERM sent to the process group, and every worker with it.
-            forkserver.ensure_running()
-        self._stop = self._context.Event()
         self._handed_out: list[Future[Any]] = []
-        self._executor = self._started()
+        if copies_without is None:
+            self._start(_fork_server())
+        else:
+            self._start(multiprocessing.get_context("fork"), copies_without)
 
     def submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future[Any]:
         """See Pool."""
@@ -76,7 +102,10 @@ class ProcessPool:
     def renew(self) -> None:
         """See Pool."""
         self._kill()
-        self._executor = self._started()
+        stopping = self._stop.is_set()
+        self._start(_fork_server())
+        if stopping:
+            self._stop.set()
 
     def ask_to_stop(self) -> None:
         """See Pool."""
@@ -96,10 +125,13 @@ class ProcessPool:
             process.kill()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def _started(self) -> ProcessPoolExecutor:
-        executor = ProcessPoolExecutor(
-            self.size, mp_context=self._context, initializer=worker.start, initargs=(self._config_path, self._stop)
-        )
+    def _start(self, context: BaseContext, not_theirs: Sequence[int] = ()) -> None:
+        self._stop = context.Event()
+        self._executor = self._started(context, (self._config_path, self._stop, not_theirs))
+        self._processes = list(self._executor._processes.values())
+
+    def _started(self, context: BaseContext, arguments: tuple[Any, ...]) -> ProcessPoolExecutor:
+        executor = ProcessPoolExecutor(self.size, mp_context=context, initializer=worker.start, initargs=arguments)
         with _main_hidden():
             # A worker would otherwise import Snakemake's main module again: 0.7 s of a core for each.
             try:
@@ -109,20 +141,27 @@ class ProcessPool:
             except (BrokenExecutor, OSError, EOFError) as error:
                 executor.shutdown(wait=False, cancel_futures=True)
                 raise WorkersUnusable from error
-        self._processes = list(executor._processes.values())
         return executor
 
 
+def _fork_server() -> BaseContext:
+    """Workers from a small process that has no thread: for whoever has threads, or may have."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["rra_state.import_stage", "rra_state.migrate_stage"])
+    with _signals_blocked():
+        # The fork server would otherwise die of a SIGTERM sent to the process group, and every worker with it.
+        forkserver.ensure_running()
+    return context
+
+
 @contextmanager
-def _signals_ignored() -> Iterator[None]:
-    """Ignore SIGINT and SIGTERM while a process is started that must inherit that."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+def _signals_blocked() -> Iterator[None]:
+    """Block SIGINT and SIGTERM while a process is started that must inherit that; any thread may."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

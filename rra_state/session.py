@@ -127,18 +127,20 @@ def finish() -> None:
 
 def _state_written(session: Session) -> ArchiverError | None:
     try:
-        update_state(session.settings, attempted=session.tried, explicit=session.window.explicit)
+        update_state(Planner(session.settings), attempted=session.tried, explicit=session.window.explicit)
     except ArchiverError as error:
         return error
     return None
 
 
-def update_state(settings: Settings, *, attempted: bool = False, explicit: bool = False) -> None:
-    """Derive and write state file, failure log and ledger of both stages. Raises ArchiverError."""
-    planner = Planner(settings)
+def update_state(planner: Planner, *, attempted: bool = False, explicit: bool = False) -> None:
+    """Derive and write state file, failure log and ledger of both stages. Raises ArchiverError.
+
+    planner: one that has not looked at the tree before the last change.
+    """
     planner.tree.tidy()
     for stage in STAGES:
-        Keeper(settings, stage).update(planner.known(stage), attempted=attempted, explicit=explicit)
+        Keeper(planner.settings, stage).update(planner.known(stage), attempted=attempted, explicit=explicit)
 
 
 def _settings(mapping: Mapping[str, Any], files: Sequence[str | Path]) -> Settings:

@@ -230,7 +230,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def _a_worker_of(cycle: int) -> int:
-    """A worker process: a grandchild whose parent is the fork server."""
+    """A worker process: a child of the window's process, as which each of them began."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -238,12 +238,8 @@ def _a_worker_of(cycle: int) -> int:
         except OSError:
             continue
         parents[int(stat.parent.name)] = int(fields[1])
-    commands = {
-        pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in parents if Path(f"/proc/{pid}/cmdline").exists()
-    }
-    children = [pid for pid, parent in parents.items() if parent == cycle]
-    servers = [pid for pid, parent in parents.items() if parent in children and b"forkserver" in commands.get(pid, b"")]
-    return next(pid for pid, parent in parents.items() if parent in servers)
+    windows = [pid for pid, parent in parents.items() if parent == cycle]
+    return next(pid for pid, parent in parents.items() if parent in windows)
 
 
 def test_runs_that_another_program_dropped_from_the_index_are_told_and_taken_again(site: Site) -> None:

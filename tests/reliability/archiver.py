@@ -25,7 +25,7 @@ from rra_state.errors import ArchiverError, Interrupted
 from rra_state.lock import Lock
 from rra_state.markers import Tree
 from rra_state.outcome import STAGES, Outcome, Stage
-from rra_state.plan import Selection, Window
+from rra_state.plan import Planner, Selection, Window
 from rra_state.pool import BrokenExecutor
 from rra_state.settle import Settler
 from rra_state.stores import artdaqdb
@@ -60,7 +60,7 @@ def run(settings: Settings, selection: Selection, course: Course, updated: Calla
     """One cycle. updated: called after each update of the state files."""
     report = Report()
 
-    def update_state(chosen: Settings, *, attempted: bool = False, explicit: bool = False) -> None:
+    def update_state(chosen: Planner, *, attempted: bool = False, explicit: bool = False) -> None:
         real_update(chosen, attempted=attempted, explicit=explicit)
         updated(report)
 
