@@ -46,15 +46,17 @@ fuzz: setup     ## Look for inputs that break FHiCL, converters or blobs for FUZ
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check atheris
 	$(PYTHON) -m tests.reliability.fuzz $(FUZZ_SECONDS)
 
-lint: setup     ## Check style, types and generated files
+lint: setup     ## Check style, types, security and generated files
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+	$(PYTHON) -m bandit --quiet --configfile pyproject.toml --recursive rra_state workflow scripts
 	$(PYTHON) -m scripts.make_config_docs --check
 
 audit: setup    ## Look for known holes in what the environment holds (asks pypi.org)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check pip-audit
-	$(PYTHON) -m pip_audit --skip-editable --progress-spinner off
+	$(PYTHON) -m pip freeze --exclude-editable > $(VENV)/installed.txt
+	$(PYTHON) -m pip_audit --strict --no-deps --disable-pip --requirement $(VENV)/installed.txt --progress-spinner off
 
 docs: setup     ## Build the documentation as a site in build/docs
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from rra_state.cautions import cautions
 from rra_state.config import Settings
 from rra_state.errors import AccessDenied, ArchiverError, NotSent, SourceUnreadable, WorkDirError
 from rra_state.records import blob, source
@@ -30,6 +31,8 @@ def lines(settings: Settings) -> Iterator[tuple[bool, str]]:
         ("Snakemake", lambda _: version("snakemake")),
         *_wanted(settings),
     )
+    for caution in cautions(settings):
+        yield True, f"caution: {caution}"
     for name, check in checks:
         try:
             yield True, f"{name}: OK ({check(settings)})"

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 
 from rra_state import commands, config, limits, log, runs
+from rra_state.cautions import cautions
 from rra_state.config import Settings
 from rra_state.errors import ArchiverError, Interrupted, UsageError
 from rra_state.options import changes_something, level, moment, parser, refuse_nonsense, selected
@@ -90,7 +91,8 @@ def _cycle(settings: Settings, options: argparse.Namespace) -> int:
     from rra_state import cycle  # noqa: PLC0415 - a report needs none of it
 
     selection = selected(options)
-    _warn(settings)
+    for caution in cautions(settings):
+        _log.warning("%s", caution)
     if selection.only is not None:
         _refuse_unknown_runs(Planner(settings).not_found(selection), selection, options)
     how = cycle.Options(validate=options.validate, quiet=options.quiet, verbose=options.verbose)
@@ -231,15 +233,6 @@ def _told(lines: Iterable[tuple[bool, str]]) -> int:
         print(line, flush=True)
         good = good and fine
     return 0 if good else 1
-
-
-def _warn(settings: Settings) -> None:
-    """Say what the configuration asks for and this version does not do, or what it does that nobody should want."""
-    if not settings.ucon_db.verify_tls and settings.ucon_db.server_url.startswith("https:"):
-        _log.warning("ucon_db.verify_tls is off: the server's certificate is not checked")
-    fuzz = settings.app_fuzz
-    if fuzz.random_skip_percent or fuzz.random_error_percent:
-        _log.warning("app_fuzz is on: runs are skipped and failed on purpose")
 
 
 def _fail(error: ArchiverError, *, verbose: bool) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 import yaml
 
 from rra_state import aftermath, config, fsio, log, plan, telling
+from rra_state.cautions import cautions
 from rra_state.config import Settings
 from rra_state.errors import ArchiverError, ConfigError, Interrupted, UsageError
 from rra_state.history import Ended
@@ -94,6 +96,9 @@ def begin(mapping: dict[str, Any], files: Sequence[str | Path], arguments: Seque
                 held.acquire()
             _tidy_after_snakemake(settings.app.work_dir)
         log.setup(settings.app, to_console=telling.VARIABLE not in os.environ)
+        if held is not None and telling.VARIABLE not in os.environ:
+            for caution in cautions(settings):
+                logging.getLogger("rra").warning("%s", caution)
         window = plan.current(settings, mapping)
         named = _named_runs(arguments)
         if named:

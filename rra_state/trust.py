@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from itertools import pairwise
 from pathlib import Path
 
 from rra_state.errors import WorkDirError
@@ -15,8 +16,10 @@ from rra_state.errors import WorkDirError
 def check_tree(work_dir: Path) -> None:
     """Raise WorkDirError if somebody else could put another marker tree in the place of ours.
 
-    That is: a directory that anybody may write to, or, in a sticky one, a tree that somebody else made first.
+    That is: a directory that anybody may write to, or, in a sticky one, a tree that somebody else made first; the same
+    for the directories above, whose entries could be given other names.
     """
+    _check_above(work_dir)
     owners = {0, os.geteuid(), work_dir.stat().st_uid}
     for directory in (work_dir, work_dir / "markers", *(work_dir / "markers").glob("*/")):
         status = directory.stat()
@@ -28,6 +31,24 @@ def check_tree(work_dir: Path) -> None:
                 f"belongs to another user ({status.st_uid}), who could forge what is archived",
                 path=directory,
                 hint="chown it to the archiver's account if it is yours, else choose another app.work_dir",
+            )
+
+
+def _check_above(work_dir: Path) -> None:
+    """In a directory that anybody may write to, only a sticky bit keeps others from moving what is not theirs."""
+    whole = work_dir.resolve()
+    for directory, parent in pairwise((whole, *whole.parents)):
+        mode = parent.stat().st_mode
+        if not mode & stat.S_IWOTH:
+            continue
+        if not mode & stat.S_ISVTX:
+            raise WorkDirError("anybody may write here, and so forge what is archived", path=parent, hint=_CLOSE)
+        owner = directory.stat().st_uid
+        if owner not in (0, os.geteuid()):
+            raise WorkDirError(
+                f"belongs to another user ({owner}), who could forge what is archived",
+                path=directory,
+                hint=f"anybody could have made it in {parent}: choose another app.work_dir",
             )
 
 

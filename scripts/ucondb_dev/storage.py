@@ -132,7 +132,7 @@ class Storage:
             "tag": "exists (select 1 from {tags} t where t.version_id = v.id and t.tag_name = %(tag)s)",
         }
         where = [conditions[name] for name in wanted] + ["v.object = %(object)s"] * (object_ is not None)
-        query = "select" + _COLUMNS + "from {versions} v where " + " and ".join(where) + _NEWEST + " limit 1"
+        query = "".join(("select", _COLUMNS, "from {versions} v where ", " and ".join(where), _NEWEST, " limit 1"))
         with self._session("metadata").transaction():
             found = self._session("metadata").execute(
                 sql.SQL(query).format(**_names(folder)), {"object": object_, **wanted}
@@ -181,7 +181,7 @@ class Storage:
         return self._stream(folder, where, {"key_min": None, "key_max": None, **wanted, "object": object_})
 
     def _stream(self, folder: str, where: LiteralString, values: dict[str, Any]) -> Iterator[Row]:
-        query = "select" + _COLUMNS + "from {versions} v where " + where + _NEWEST
+        query = "".join(("select", _COLUMNS, "from {versions} v where ", where, _NEWEST))
         with psycopg.connect(self._uri) as connection, connection.cursor(name="rows") as cursor:
             cursor.itersize = 500
             cursor.execute(sql.SQL(query).format(**_names(folder)), values)

@@ -65,6 +65,7 @@ class Site:
         }
         for section, values in changes.items():
             sections.setdefault(section, {}).update(values)
+        self.config.touch(mode=0o600)
         self.config.write_text(yaml.safe_dump(sections))
 
     def make(self, count: int, first_run: int = 1) -> None:

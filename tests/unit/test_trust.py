@@ -45,6 +45,25 @@ def test_markers_that_another_user_made_first_are_refused(tree: Tree) -> None:
         tree.prepare()
 
 
+def test_a_directory_above_that_anybody_may_write_to_is_refused_unless_it_is_sticky(tree: Tree) -> None:
+    tree.root.parent.chmod(0o777)
+    with pytest.raises(WorkDirError, match=r"anybody may write here"):
+        tree.prepare()
+
+    tree.root.parent.chmod(0o1777)
+    tree.prepare()
+
+
+@needs_root
+def test_a_work_directory_that_another_user_made_where_anybody_may_is_refused(tree: Tree) -> None:
+    tree.root.parent.chmod(0o1777)
+    for path in (tree.root, *tree.root.rglob("*")):
+        os.chown(path, 12345, -1)
+
+    with pytest.raises(WorkDirError, match=r"belongs to another user \(12345\).*anybody could have made it in"):
+        tree.prepare()
+
+
 @needs_root
 def test_root_may_work_in_the_tree_of_the_archivers_account(tree: Tree) -> None:
     for path in (tree.root, *tree.root.rglob("*")):

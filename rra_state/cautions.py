@@ -1,0 +1,66 @@
+"""What a configuration asks for that nobody should want for long: told in every cycle and by `--check`. Only reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from rra_state import trust
+from rra_state.config import Settings
+
+_SECRET = re.compile("password|token")
+_NO_SECRET = re.compile("_file$")
+_FROM_ELSEWHERE = re.compile(r"\$\{[^}:]*\}")
+
+
+def cautions(settings: Settings) -> Iterator[str]:
+    """A sentence for each."""
+    email, fuzz = settings.reporting.email, settings.app_fuzz
+    if not settings.ucon_db.verify_tls and settings.ucon_db.server_url.startswith("https:"):
+        yield "ucon_db.verify_tls is off: the server's certificate is not checked"
+    if email.enabled and not email.verify_tls:
+        yield "reporting.email.verify_tls is off: the mail server's certificate is not checked"
+    if fuzz.random_skip_percent or fuzz.random_error_percent:
+        yield "app_fuzz is on: runs are skipped and failed on purpose"
+    if (key := _exposed(settings)) is not None:
+        path = settings.path
+        yield f"{path} holds a secret ({key}) and is open to others (chmod 600 {path}, or keep the secret elsewhere)"
+
+
+def _exposed(settings: Settings) -> str | None:
+    """The key of a secret that other accounts of this host can read in the configuration."""
+    try:
+        if not trust.exposed(settings.path):
+            return None
+        mapping = yaml.safe_load(settings.path.read_bytes())
+    except (OSError, yaml.YAMLError):
+        return None  # it was read a moment ago; who changes it is told by the next cycle
+    return next(_secrets(mapping, ""), None)
+
+
+def _secrets(value: Any, key: str) -> Iterator[str]:
+    """The keys below which a secret stands in so many words, and not as a reference to a variable."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield from _secrets(each, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for each in value:
+            yield from _secrets(each, key)
+    elif isinstance(value, str) and _is_secret(key, _FROM_ELSEWHERE.sub("", value)):
+        yield key
+
+
+def _is_secret(key: str, value: str) -> bool:
+    last = key.rpartition(".")[2]
+    if not value:
+        return False
+    if key == "reporting.urls" or (_SECRET.search(last) and not _NO_SECRET.search(last)):
+        return True
+    try:
+        return last in ("database_uri", "server_url") and bool(urlsplit(value).password)
+    except ValueError:
+        return False
