@@ -33,6 +33,7 @@ from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb import index as indexes
 from rra_state.stores.artdaqdb import staging
 from rra_state.stores.artdaqdb.document import RUN_HISTORY, object_id, timestamp
+from rra_state.stores.artdaqdb.index_text import Section
 from scripts.make_run_records import make_records
 from tests.servers import Folder
 
@@ -110,7 +111,7 @@ def _index(count: int) -> bytes:
         indexes.ASSIGNED: dict.fromkeys(by_configuration, timestamp().encode()),
     }
     everything = _packed(oid for oids in by_entity.values() for oid in oids)
-    return indexes.Index(sections, everything, {}).serialise()
+    return indexes.Index({name: Section(lists) for name, lists in sections.items()}, everything, {}).serialise()
 
 
 def _packed(oids: Iterable[str]) -> bytes:
