@@ -33,7 +33,6 @@ from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb import index as indexes
 from rra_state.stores.artdaqdb import staging
 from rra_state.stores.artdaqdb.document import RUN_HISTORY, object_id, timestamp
-from rra_state.stores.artdaqdb.index_text import Section
 from scripts.make_run_records import make_records
 from tests.servers import Folder
 
@@ -94,28 +93,36 @@ def fill_directory(settings: Settings, count: int) -> None:
 
 
 def _index(count: int) -> bytes:
-    by_configuration: dict[str, bytes] = {}
-    by_run: dict[str, bytes] = {}
+    """Byte for byte as the archiver writes it. Source: spec/artdaqdb.md section (b), index.json."""
+    by_configuration: dict[str, str] = {}
+    by_run: dict[str, str] = {}
     by_entity: dict[str, list[str]] = defaultdict(list)
     for run, shape in _runs(count):
         oids = shape.oids(run)
         for entity, oid in zip(shape.entities, oids, strict=True):
             by_entity[entity].append(oid)
-        by_configuration[shape.configuration(run)] = by_run[str(run)] = _packed(oids)
+        by_configuration[shape.configuration(run)] = by_run[str(run)] = _list(oids)
     sections = {
         indexes.VERSION: by_configuration,
         indexes.CONFIGURATION: by_configuration,
-        indexes.ENTITY: {entity: _packed(oids) for entity, oids in by_entity.items()},
+        indexes.ENTITY: {entity: _list(oids) for entity, oids in by_entity.items()},
         indexes.ALIAS: {},
         indexes.RUN: by_run,
-        indexes.ASSIGNED: dict.fromkeys(by_configuration, timestamp().encode()),
+        indexes.ASSIGNED: dict.fromkeys(by_configuration, _list([timestamp()])),
     }
-    everything = _packed(oid for oids in by_entity.values() for oid in oids)
-    return indexes.Index({name: Section(lists) for name, lists in sections.items()}, everything, {}).serialise()
+    everything = _list(oid for oids in by_entity.values() for oid in oids)
+    tables = (f'"{name}" : {_table(section)}' for name, section in sections.items())
+    return ",\n".join((f'{{\n"ouid" : {everything}', *tables)).encode() + b"\n}"
 
 
-def _packed(oids: Iterable[str]) -> bytes:
-    return '",\n"'.join(sorted(oids)).encode()
+def _table(section: dict[str, str]) -> str:
+    lines = ",\n".join(f'"{key}" : {items}' for key, items in section.items())
+    return f"{{\n{lines}\n}}" if section else "{\n}"
+
+
+def _list(items: Iterable[str]) -> str:
+    joined = '",\n"'.join(sorted(items))
+    return f'[\n"{joined}"\n]'
 
 
 def fill_postgres(settings: Settings, count: int) -> None:

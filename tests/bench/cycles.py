@@ -30,7 +30,7 @@ def long_cycles(hall: Hall) -> Iterator[Measured]:
     start = _start(hall)
     site = hall.site()
     site.take_runs(hall.size(2000))
-    few = site.cycle()
+    few = site.cycle(watch=True)
     site, many = yield from _whole(hall, hall.site(), 20_000)
     yield _driver(hall, site, many, 20_000)
     costs = [(used.driver_cpu - start) / hall.size(runs) for used, runs in ((few, 2000), (many, 20_000))]
@@ -53,7 +53,7 @@ def _driver(hall: Hall, site: BenchSite, used: Usage, number: int) -> Measured:
     return Measured(
         f"cpu-{number}",
         [1000 * used.driver_cpu / hall.size(number) / STAGES],
-        [1000 * bare.driver_cpu / hall.size(number)],
+        [1000 * bare.cpu / hall.size(number)],
     )
 
 
@@ -61,7 +61,7 @@ def _start(hall: Hall) -> float:
     """CPU seconds of the driver for a cycle of one run."""
     site = hall.site()
     site.take_runs(1)
-    return site.cycle().driver_cpu
+    return site.cycle(watch=True).driver_cpu
 
 
 def one_run(hall: Hall) -> Iterator[Measured]:

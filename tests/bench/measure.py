@@ -50,14 +50,15 @@ def cpu(action: Callable[[], object]) -> float:
 class Usage:
     """What a command took.
 
-    seconds: wall clock. driver_cpu: CPU seconds of the command line and of Snakemake, without the workers.
-    memory, driver_memory: highest MB of all processes together, and of those two, shared pages counted once;
-    0 if it was not watched.
+    seconds: wall clock. cpu: CPU seconds of it and of its children. memory: highest MB of all its processes together,
+    shared pages counted once. driver_memory, driver_cpu: the same of the command line and of Snakemake, without the
+    workers. All but the first two are 0 if it was not watched.
     """
 
     seconds: float
-    driver_cpu: float
+    cpu: float
     memory: float = 0.0
+    driver_cpu: float = 0.0
     driver_memory: float = 0.0
 
 
@@ -85,14 +86,15 @@ def usage(command: Sequence[str], *, watch: bool = False) -> Usage:
         raise subprocess.CalledProcessError(process.returncode, command, stderr=said)
     found = Usage(seconds, spent.ru_utime + spent.ru_stime)
     if watcher:
-        found.memory, found.driver_memory = watcher.peaks()
+        watcher.end()
+        found.memory, found.driver_memory, found.driver_cpu = watcher.peak, watcher.driver_peak, watcher.driver_cpu
     return found
 
 
 def of_commands(key: str, pairs: Sequence[tuple[Usage, Usage]]) -> Iterator[Measured]:
     """Wall clock and CPU of a command, each with its floor."""
     yield Measured(key, [used.seconds for used, _ in pairs], [bare.seconds for _, bare in pairs])
-    yield Measured(f"{key}-cpu", [used.driver_cpu for used, _ in pairs], [bare.driver_cpu for _, bare in pairs])
+    yield Measured(f"{key}-cpu", [used.cpu for used, _ in pairs], [bare.cpu for _, bare in pairs])
 
 
 def of_memory(key: str, used: Usage, bare: Usage) -> Measured:
@@ -102,29 +104,35 @@ def of_memory(key: str, used: Usage, bare: Usage) -> Measured:
 
 @dataclass
 class _Watcher:
-    """Looks at the memory of a session again and again, on a thread."""
+    """Looks at the processes of a session again and again, on a thread. Its driver: the leader with its children."""
 
     leader: int
+    peak: float = 0.0
+    driver_peak: float = 0.0
+    _spent: dict[int, float] = field(default_factory=dict)
     _ended: threading.Event = field(default_factory=threading.Event)
-    _peak: float = 0.0
-    _driver_peak: float = 0.0
 
     def __post_init__(self) -> None:
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
-    def peaks(self) -> tuple[float, float]:
-        """Highest MB of all processes, and of the leader with its children."""
+    @property
+    def driver_cpu(self) -> float:
+        """CPU seconds, as they were last seen of each."""
+        return sum(self._spent.values())
+
+    def end(self) -> None:
+        """Look no more."""
         self._ended.set()
         self._thread.join()
-        return self._peak, self._driver_peak
 
     def _watch(self) -> None:
         while not self._ended.wait(LOOK_SECONDS):
             sizes = {pid: _megabytes(pid) for pid in _session(self.leader)}
-            self._peak = max(self._peak, sum(sizes.values()))
-            driver = (size for pid, size in sizes.items() if self.leader in (pid, _parent(pid)))
-            self._driver_peak = max(self._driver_peak, sum(driver))
+            self.peak = max(self.peak, sum(sizes.values()))
+            driver = {pid: spent for pid in sizes for parent, spent in _status(pid) if self.leader in (pid, parent)}
+            self.driver_peak = max(self.driver_peak, sum(sizes[pid] for pid in driver))
+            self._spent |= driver
 
 
 def _session(leader: int) -> list[int]:
@@ -145,10 +153,11 @@ def _megabytes(pid: int) -> float:
     return 0.0
 
 
-def _parent(pid: int) -> int:
+def _status(pid: int) -> Iterator[tuple[int, float]]:
+    """Parent, and CPU seconds without those of children; nothing if it is gone."""
     with suppress(OSError):
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    return 0
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        yield int(fields[1]), (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 # ---- floors of commands --------------------------------------------------------------------------------------------
