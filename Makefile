@@ -8,7 +8,7 @@ BENCH ?=
 PYTHON := $(VENV)/bin/python
 PYTEST := $(PYTHON) -m pytest -n 2 --dist worksteal
 
-.PHONY: help setup debian demo demo-start demo-stop test test-long soak fuzz lint audit docs bench bench-long bench-stores clean
+.PHONY: help setup debian demo demo-start demo-stop test test-long test-deploy wheelhouse soak fuzz lint audit docs bench bench-long bench-stores clean
 
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -39,6 +39,14 @@ test: setup debian  ## Run all tests
 test-long: setup debian ## The same with many more examples of the model-based tests
 	HYPOTHESIS_PROFILE=long $(PYTEST) --timeout 7200
 
+wheelhouse: setup ## Put the archiver and all it needs as wheels into build/wheelhouse, for hosts without a package index
+	rm -rf build/wheelhouse
+	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --wheel-dir build/wheelhouse '.[postgres]'
+
+test-deploy: setup wheelhouse ## Roll out to two booted Debian systems, upgrade, roll back, reboot, remove (root; half an hour)
+	@scripts/install_debian_packages.sh deploy
+	RRA_TEST_DEPLOY=1 $(PYTHON) -m pytest tests/deploy -v --exitfirst
+
 soak: setup     ## Weeks of bad luck in SOAK_SECONDS (half an hour), with an audit at the end
 	$(PYTHON) -m tests.reliability.soak $(SOAK_SECONDS)
 
@@ -52,6 +60,7 @@ lint: setup     ## Check style, types, security and generated files
 	$(PYTHON) -m mypy
 	$(PYTHON) -m bandit --quiet --configfile pyproject.toml --recursive rra_state workflow scripts
 	$(PYTHON) -m scripts.make_config_docs --check
+	cd ansible && $(abspath $(VENV))/bin/ansible-lint --quiet
 
 audit: setup    ## Look for known holes in what the environment holds (asks pypi.org)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check pip-audit

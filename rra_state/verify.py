@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 from rich.progress import Progress
@@ -33,7 +34,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Subset:
-    """Part `number` of `of`: the same runs every time, so that a weekly timer gets round.
+    """Part `number` of `of`: the same runs every time, so that a weekly timer gets round (`week/8`).
 
     >>> [run for run in range(1, 15) if Subset.parse("2/7").has(run)]
     [1, 8]
@@ -43,12 +44,16 @@ class Subset:
     of: int
 
     @classmethod
-    def parse(cls, text: str) -> Subset:
-        """`1/7`. Raises UsageError."""
-        match = re.fullmatch(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5})", text)
-        if match is None or int(match[1]) > int(match[2]):
+    def parse(cls, text: str, today: date | None = None) -> Subset:
+        """`1/7`, or `week/7` for the part whose turn it is in this week (Monday to Sunday). Raises UsageError."""
+        match = re.fullmatch(r"([1-9][0-9]{0,5}|week)/([1-9][0-9]{0,5})", text)
+        if match is None or (match[1] != "week" and int(match[1]) > int(match[2])):
             raise UsageError(f"--subset {text}: not a part such as 1/7", hint="the first number goes up to the second")
-        return cls(int(match[1]), int(match[2]))
+        of = int(match[2])
+        if match[1] != "week":
+            return cls(int(match[1]), of)
+        monday = ((today or date.today()).toordinal() - 1) // 7  # weeks since a Monday: no year leaves one out
+        return cls(monday % of + 1, of)
 
     def has(self, run: int) -> bool:
         """Whether the run is in this part."""

@@ -1,10 +1,26 @@
 #!/bin/bash
+# `deploy`: those of the tests of the deployment instead.
 # Programs that tests need and pip does not have, from Debian: one line each, the program and its package.
 # Quick if all are there. Without root or apt-get it says what is missing and goes on: the tests that need it are
 # skipped and say why (tests/programs.py).
 set -euo pipefail
+wanted=${1:-tests}
+
+hosts() {  # what boots the hosts of `make test-deploy`
+    cat <<'LIST'
+debootstrap debootstrap
+systemd-nspawn systemd-container
+nft nftables
+ip iproute2
+ssh openssh-client
+LIST
+}
 
 programs() {
+    if [ "$wanted" = deploy ]; then
+        hosts
+        return
+    fi
     cat <<'LIST'
 chromium chromium
 chromedriver chromium-driver
