@@ -60,7 +60,8 @@ lint: setup     ## Check style, types, security and generated files
 	$(PYTHON) -m mypy
 	$(PYTHON) -m bandit --quiet --configfile pyproject.toml --recursive rra_state workflow scripts
 	$(PYTHON) -m scripts.make_config_docs --check
-	cd ansible && $(abspath $(VENV))/bin/ansible-lint --quiet
+	$(PYTHON) -m scripts.make_deploy_docs --check
+	cd ansible && PATH=$(abspath $(VENV))/bin:$$PATH ansible-lint -q
 
 audit: setup    ## Look for known holes in what the environment holds (asks pypi.org)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check pip-audit

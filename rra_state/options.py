@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     instead.add_argument("--recover-migrate-state", action="store_true", help="rebuild it from artdaqDB and UconDB")
     instead.add_argument("--rebuild-index", action="store_true", help="rebuild artdaqDB's index from its documents")
     instead.add_argument("--verify", action="store_true", help="read every archived run back and compare")
-    instead.add_argument("--subset", metavar="N/T", help="with --verify: only part N of T, such as 1/7")
+    instead.add_argument("--subset", metavar="N/T", help="with --verify: part N of T, such as 1/7; week/T takes turns")
     instead.add_argument("--show", metavar="RUN", type=run_number, help="what every place holds of one run")
     instead.add_argument("--dry-run", action="store_true", help="show what would be done")
     instead.add_argument("--check", action="store_true", help="check everything the archiver depends on")

@@ -33,6 +33,8 @@ ELSEWHERE = {
     ".venv/bin/python -m pytest tests -k dask -v": "make test",
     ".venv/bin/python -m pip install '.[postgres]'": "make setup, as a part of [dev]",
     ".venv/bin/python -m pip install '.[mongodb]'": "the same",
+    "make test-deploy": ".ci/nightly",
+    "make wheelhouse": "`make test-deploy`, as a prerequisite",
     "make test-long": "nobody but a person: it takes too long",
     "make bench": "the same; its parts by test_bench.py",
     ".venv/bin/python -m scripts.make_config_docs": "test_make_config_docs.py",

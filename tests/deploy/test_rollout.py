@@ -222,9 +222,7 @@ def test_a_host_that_goes_down_in_the_middle_of_a_cycle_goes_on_by_itself(rollou
     rollout.wait("the new runs have begun", lambda: len(rollout.archived("import") & set(new)) > 0)
 
     if way == "reboot":
-        started = rollout.daq.started()
-        rollout.daq.ssh("systemctl reboot", check=False)
-        rollout.daq.wait_until_up(other_than=started)
+        rollout.daq.reboot()
     else:
         rollout.daq.power_off()
         rollout.daq.boot()

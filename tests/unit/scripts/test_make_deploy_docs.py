@@ -1,0 +1,54 @@
+"""The tables of docs/deploy.md, and the agreement of each role's two lists of variables."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from scripts import make_deploy_docs
+
+
+def test_the_page_is_up_to_date() -> None:
+    assert make_deploy_docs.main(["--check"]) == 0
+
+
+def test_an_outdated_page_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "deploy.md"
+    page.write_text(make_deploy_docs.PAGE.read_text().replace("`rra_purge`", "`rra_purge_all`"))
+    monkeypatch.setattr(make_deploy_docs, "PAGE", page)
+
+    assert make_deploy_docs.main(["--check"]) == 1
+
+    assert "scripts.make_deploy_docs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("role", ["run_record_archiver", "ucondb_dev"])
+def test_every_default_is_specified_and_every_specified_default_is_set(role: str) -> None:
+    directory = make_deploy_docs.ROLES / role
+
+    assert set(make_deploy_docs.defaults(directory)) <= set(make_deploy_docs.specs(directory))
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"rra_keep_releases": 4}, "rra_keep_releases is 4 by default"),
+        ({"rra_keep_relaeses": 3}, "rra_keep_relaeses has a default and no specification"),
+        ({"rra_purge": None}, "rra_purge"),
+    ],
+)
+def test_a_default_that_is_not_the_specified_one_is_an_error(
+    tmp_path: Path, changed: dict[str, object], told: str
+) -> None:
+    role = tmp_path / "run_record_archiver"
+    shutil.copytree(make_deploy_docs.ROLES / "run_record_archiver", role)
+    found = yaml.safe_load((role / "defaults/main.yml").read_text())
+    (role / "defaults/main.yml").write_text(yaml.safe_dump(found | changed))
+
+    with pytest.raises(ValueError, match=told):
+        make_deploy_docs.defaults(role)
