@@ -28,13 +28,12 @@ class Vitals:
 
 @dataclass
 class Watch:
-    """Looks at all processes of a session until it is left. worked: whether a workflow was started in it."""
+    """Looks at all processes of a session until it is left."""
 
     session: int
     memory: int = 0
     descriptors: int = 0
     processes: int = 0
-    worked: bool = False
     _over: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Self:
@@ -47,6 +46,11 @@ class Watch:
     ) -> None:
         self._over.set()
         self._thread.join()
+
+    @property
+    def worked(self) -> bool:
+        """Whether the session's first process was joined by others: those of a workflow."""
+        return self.processes > 1
 
     def vitals(self, archived: int) -> Vitals:
         return Vitals(archived, self.memory, self.descriptors, self.processes)
@@ -62,7 +66,6 @@ class Watch:
             try:
                 self.memory = max(self.memory, _peak(process))
                 descriptors += len(list((process / "fd").iterdir()))
-                self.worked = self.worked or b"\0-m\0snakemake\0" in (process / "cmdline").read_bytes()
             except OSError:
                 continue
         self.descriptors = max(self.descriptors, descriptors)
