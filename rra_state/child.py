@@ -159,9 +159,8 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)  # noqa: T201 - the command line reads it
         return 1
     sys.argv[1:] = rest  # what the Snakefile looks at
-    snakemake = _snakemake()
     try:
-        snakemake.main(rest)
+        _snakemake().main(rest)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     finally:

@@ -32,7 +32,7 @@ from rra_state.tally import Tally
 
 log = logging.getLogger("rra")
 
-LONGEST_REASON = 300
+LONGEST_REASON = 400
 """Characters of a line of Snakemake's that are told."""
 
 
@@ -197,7 +197,9 @@ class _Child:
         if status != 0 and not explained:
             log.debug("%s", tail.text())
             said, remedy = tail.reason()
-            return ArchiverError(f"the workflow ended with status {status}: {said}", hint=remedy)
+            return ArchiverError(
+                f"the workflow ended with status {status}: {said}", hint=None if remedy in said else remedy
+            )
         if status == 0 and any(display.window[stage] < len(runs) for stage, runs in window.stages()):
             return ArchiverError("the workflow ended without having tried all runs", hint="-v shows what it printed")
         return None
@@ -237,7 +239,7 @@ class _Tail:
     """Keeps the last lines a process prints, for the case that it ends unexpectedly."""
 
     def __init__(self, process: Process, *, echo: bool) -> None:
-        self._lines: deque[str] = deque(maxlen=40)
+        self._lines: deque[str] = deque(maxlen=400)
         self._echo = echo
         self._thread = threading.Thread(target=self._read, args=(process,), daemon=True)
         self._thread.start()

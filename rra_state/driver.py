@@ -113,7 +113,7 @@ class Driver:
 
     def add(self, stage: Stage, numbers: Sequence[int]) -> None:
         """Take these runs on, in this order."""
-        if not self._thread.is_alive():
+        if self._thread.ident is None:  # one that has ended told `broken` why, and takes nothing on any more
             self._thread.start()
         self._messages.put(lambda: self._work.ready[stage].extend(numbers))
 

@@ -30,13 +30,13 @@ OF_PROCESS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """Errnos that say nothing of the file they came with."""
 
 _SIGNS = tuple(
-    (re.compile(sign), remedy)
+    (re.compile(sign, re.IGNORECASE), remedy)
     for sign, remedy in (
         (r"Too many open files", _FILES),
         (r"can't start new thread|Resource temporarily unavailable", _TASKS),
         (
-            r"MemoryError|Cannot allocate memory|[Mm]emory allocation (still )?failed|failed to map segment"
-            r"|failed to allocate memory|[Oo]ut of memory",
+            r"MemoryError|Cannot allocate memory|memory allocation (still )?failed|failed to map segment"
+            r"|failed to allocate memory|out of memory",
             _MEMORY,
         ),
         (r"No space left on device", _SPACE),

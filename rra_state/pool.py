@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 import types
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
@@ -14,12 +15,14 @@ from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 from typing import Any, Protocol
 
-from rra_state import worker
+from rra_state import limits, worker
 from rra_state.config import Settings
 from rra_state.errors import ConfigError, WorkersUnusable
 
 START_SECONDS = 60
 """Longest wait for worker processes to come up."""
+CLOSE_SECONDS = 5.0
+"""Longest wait for idle ones to go."""
 
 
 class Pool(Protocol):
@@ -115,9 +118,12 @@ class ProcessPool:
         """See Pool. Idle workers are let go in peace: killing one can leave the executor's own locks taken."""
         self._stop.set()
         if all(future.done() for future in self._handed_out):
-            self._executor.shutdown(wait=True)
-        else:
-            self._kill()
+            self._executor.shutdown(wait=False)
+            end = time.monotonic() + CLOSE_SECONDS
+            for process in self._processes:
+                process.join(max(0.0, end - time.monotonic()))
+        # Where memory is short the executor may be unable to tell them; nobody must wait for them then.
+        self._kill()
 
     def _kill(self) -> None:
         """End the workers for good: they ignore the SIGTERM with which an executor ends the mates of a dead one."""
@@ -126,8 +132,9 @@ class ProcessPool:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _start(self, context: BaseContext, not_theirs: Sequence[int] = ()) -> None:
-        self._stop = context.Event()
-        self._executor = self._started(context, (self._config_path, self._stop, not_theirs))
+        with _starting():
+            self._stop = context.Event()
+            self._executor = self._started(context, (self._config_path, self._stop, not_theirs))
         self._processes = list(self._executor._processes.values())
 
     def _started(self, context: BaseContext, arguments: tuple[Any, ...]) -> ProcessPoolExecutor:
@@ -138,17 +145,28 @@ class ProcessPool:
                 pending = [executor.submit(os.getpid) for _ in range(self.size)]
                 for future in pending:
                     future.result(timeout=START_SECONDS)
-            except (BrokenExecutor, OSError, EOFError) as error:
+            except BaseException:
+                for process in executor._processes.values():
+                    process.kill()  # nobody else ends those that came up, and this process would wait for them
                 executor.shutdown(wait=False, cancel_futures=True)
-                raise WorkersUnusable from error
+                raise
         return executor
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Raise HostLimit or WorkersUnusable for what keeps processes from starting."""
+    try:
+        yield
+    except (BrokenExecutor, OSError, EOFError, RuntimeError, MemoryError) as error:
+        raise limits.refusal(error) or WorkersUnusable from error
 
 
 def _fork_server() -> BaseContext:
     """Workers from a small process that has no thread: for whoever has threads, or may have."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["rra_state.import_stage", "rra_state.migrate_stage"])
-    with _signals_blocked():
+    with _signals_blocked(), _starting():
         # The fork server would otherwise die of a SIGTERM sent to the process group, and every worker with it.
         forkserver.ensure_running()
     return context

@@ -28,6 +28,7 @@ promtool prometheus
 carbon-cache graphite-carbon
 sshd openssh-server
 curl curl
+faketime faketime
 ip iproute2
 LIST
 }

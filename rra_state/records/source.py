@@ -27,6 +27,8 @@ TEXTS = ("boot", "known_boardreaders_list", "setup", "environment", "metadata", 
 
 MAX_FILE_BYTES = 64 * 2**20
 MAX_RECORD_BYTES = 512 * 2**20
+CLOCK_SECONDS = 86400
+"""A change that lies further ahead than this was dated by a clock that was wrong; waiting for it might take years."""
 
 TICK_SECONDS = 0.02
 """Two writes within a tick of the kernel's clock (1 to 10 ms) can leave the same times, and so the same signature."""
@@ -92,9 +94,10 @@ def listing(run_records_dir: Path) -> Listing:
 
 
 def readiness(directory: Path, run: int, settle_seconds: float, now: float) -> Readiness:
-    """Whether the record in `directory` can be archived at `now` (seconds since 1970). Raises nothing.
+    """Whether the record in `directory` can be archived at `now` (seconds since 1970). Raises HostLimit.
 
-    Ready: metadata.txt has a stop time, or nothing changed for `settle_seconds`. Only metadata.txt is read.
+    Ready: metadata.txt has a stop time, or nothing changed for `settle_seconds`, or the last change is to come in more
+    than a day. Only metadata.txt is read.
     A record that cannot be read is ready as well: reading it names the fault, and leaving it open would hide it.
     """
     try:
@@ -107,7 +110,7 @@ def readiness(directory: Path, run: int, settle_seconds: float, now: float) -> R
                 newest = max([newest, *(_last_change(entry.stat(follow_symlinks=False)) for entry in entries)])
     except (OSError, RecordError, SourceUnreadable):
         return Readiness(Progress.READY, None)
-    settled = settle_seconds <= 0 or now - newest >= settle_seconds
+    settled = settle_seconds <= 0 or now - newest >= settle_seconds or newest - now > CLOCK_SECONDS
     return Readiness(Progress.READY if settled else Progress.OPEN, None)
 
 

@@ -12,9 +12,9 @@ from tests.reliability.counts import count
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 RUNS = 30
-FILES = range(8, 40) if LONG else (10, 16, 22)
+FILES = range(8, 40) if LONG else (10, 17, 21)
 """Limits of open files; a little above the largest nothing is amiss."""
-MEGABYTES = range(40, 400, 10) if LONG else (60, 120, 200)
+MEGABYTES = range(40, 240, 10) if LONG else (60, 100, 115)
 """Limits of address space, likewise."""
 
 

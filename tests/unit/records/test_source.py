@@ -235,6 +235,14 @@ def test_a_record_is_ready_with_a_stop_time_or_when_it_is_old(record: Path) -> N
     assert source.readiness(record, 7001, 0, now).ready
 
 
+def test_a_record_dated_by_a_clock_that_was_wrong_is_not_waited_for(record: Path) -> None:
+    (record / "metadata.txt").write_bytes(b"Config name: standard\n")
+    written = _newest(record)
+
+    assert not source.readiness(record, 7001, 3600, written - 86_000).ready
+    assert source.readiness(record, 7001, 3600, written - 90_000).ready
+
+
 def test_a_record_with_times_in_the_future_does_not_stay_open_for_ever(record: Path) -> None:
     (record / "metadata.txt").write_bytes(METADATA)
     now = _newest(record)

@@ -1,0 +1,47 @@
+"""A clock that is set back or forward, and time zones that change: what is archived does not depend on them."""
+
+from __future__ import annotations
+
+import subprocess
+
+from tests.acceptance.site import REPOSITORY, Site, environment
+from tests.programs import needed
+
+
+def _at(offset: str, command: list[str]) -> list[str]:
+    """The command as it goes while the clock is off by so much."""
+    return [needed("faketime"), "-f", offset, *command]
+
+
+def _archive(command: list[str], **variables: str) -> None:
+    done = subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, timeout=100, check=False, env=environment() | variables
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_clock_set_back_or_forward_a_day_between_cycles_costs_no_run(site: Site) -> None:
+    for number, offset in enumerate(("+0", "-1d", "+1d", "+0")):
+        site.make(2, first_run=1 + 2 * number)
+        _archive(_at(offset, site.command("--incremental")))
+
+    site.assert_archived_once(range(1, 9))
+    assert site.failures("import") == site.failures("migrate") == []
+    assert site.state("migrate") == {"last_contiguous_run": 8, "last_attempted_run": 8}
+    site.archive_runs("--verify")
+
+
+def test_another_time_zone_between_two_cycles_makes_no_other_blob(site: Site) -> None:
+    """A blob is packed again after a crash, in another zone: it is the same, or it would be a conflict."""
+    site.make(6)
+    _archive(site.command("--import-only"), TZ="America/Chicago")
+    _archive(site.command("--migrate-only"), TZ="Asia/Tokyo")
+    before = site.blobs()
+    for marker in (site.work / "markers" / "migrate").iterdir():
+        marker.unlink()
+
+    _archive(site.command(), TZ="Europe/Berlin")
+
+    assert site.blobs() == before
+    site.assert_archived_once(range(1, 7))
+    assert site.failures("migrate") == []
