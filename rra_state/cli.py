@@ -178,8 +178,11 @@ def _verify(settings: Settings, options: argparse.Namespace) -> int:
 
     part = verify.Subset.parse(options.subset or "1/1")
     named = None if options.runs is None else frozenset(runs.parse(options.runs))
+    unknown = verify.not_archived(settings, options.runs)
+    if unknown:
+        _log.error("not archived, so that there is nothing to verify: %s", runs.text(unknown))
     found = verify.verify(settings, lambda run: part.has(run) and (named is None or run in named), _say)
-    return 0 if found.good else 1
+    return 0 if found.good and not unknown else 1
 
 
 def _show(settings: Settings, options: argparse.Namespace) -> int:

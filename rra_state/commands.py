@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,7 +49,7 @@ def _unpack(path: Path, directory: Path) -> str:
     """Write the files; the line that says so. Nothing is written if one is there already, or if the blob is damaged."""
     try:
         content = path.read_bytes()
-        present = sorted(name for name in blob.unpack(content).files if (directory / name).exists())
+        present = sorted(name for name in blob.unpack(content).files if os.path.lexists(directory / name))
         if present:
             raise UsageError("is there already", path=directory / present[0], hint="choose an empty directory")
         unpacked = blob.extract(content, directory)

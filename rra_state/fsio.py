@@ -6,12 +6,16 @@ Everything the archiver keeps is replaced atomically and is on the disk when the
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rra_state import steps
+
+LONGEST_NAME = 255
+"""Bytes of a file's name on every Linux file system."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -129,7 +133,10 @@ def _naming(path: Path) -> Iterator[None]:
 
 def _temporary(path: Path) -> Path:
     """One fixed name per target: what a crash leaves behind is overwritten by the next try, not collected."""
-    return path.with_name(f".{path.name}.tmp")
+    name = path.name
+    if len(os.fsencode(name)) > LONGEST_NAME - len("..tmp"):
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    return path.with_name(f".{name}.tmp")
 
 
 def _write(path: Path, data: bytes, mode: int, *, sync: bool) -> None:

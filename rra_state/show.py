@@ -13,6 +13,7 @@ from rra_state.errors import ArchiverError, UsageError
 from rra_state.markers import Tree
 from rra_state.outcome import STAGES
 from rra_state.records import blob, convert, source
+from rra_state.records.facts import printable
 from rra_state.stores import artdaqdb
 from rra_state.stores.ucondb import UconDB
 
@@ -37,10 +38,10 @@ def lines(settings: Settings, run: int) -> Iterator[str]:
     if not any(places.values()) and len(told) == len(places):
         raise UsageError(f"run {run} is nowhere: not on disk, not in artdaqDB, not in UconDB, no marker")
     yield f"run {run}"
-    yield from told
+    yield from map(printable, told)
     if any(places.values()):
         yield ""
-        yield from _table(places)
+        yield from map(printable, _table(places))
 
 
 def _disk(settings: Settings, run: int) -> tuple[str, Mapping[str, bytes]]:
@@ -119,9 +120,9 @@ def _table(places: Mapping[str, Mapping[str, bytes]]) -> Iterator[str]:
     asked = [files for files in places.values() if files]
     for name in names:
         found = {files.get(name) for files in asked}
-        verdict = "equal" if len(found) == 1 else "DIFFERENT"
+        verdict = "DIFFERENT" if len(found) > 1 else "equal" if len(asked) > 1 else ""
         cells = [_cell(files.get(name)).ljust(_WIDTH) for files in places.values()]
-        yield "  ".join([name.ljust(width), *cells, verdict])
+        yield "  ".join([name.ljust(width), *cells, verdict]).rstrip()
 
 
 def _cell(content: bytes | None) -> str:

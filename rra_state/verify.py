@@ -24,6 +24,7 @@ from rra_state.lock import Lock
 from rra_state.markers import Tree
 from rra_state.outcome import Facts, Marker, Stage
 from rra_state.pool import ProcessPool
+from rra_state.records.facts import printable
 from rra_state.stores import artdaqdb
 from rra_state.verify_stage import Finding, verify_runs
 
@@ -80,22 +81,36 @@ class Verification:
         return told + (f", {len(self.differing)} not: {runs.text(self.differing)}" if self.differing else "")
 
 
+def not_archived(settings: Settings, named: str | None) -> set[int]:
+    """Runs named alone that have no marker, or all of a range that has none: `--runs` as it was given."""
+    if named is None:
+        return set()
+    tree, wanted = Tree(settings.app.work_dir), frozenset(runs.parse(named))
+    missing = wanted - tree.archived("import") - tree.archived("migrate")
+    return set(missing if missing == wanted else missing & runs.named_alone(named))
+
+
 def verify(settings: Settings, wanted: Callable[[int], bool], say: Say) -> Verification:
     """Read back every archived run that is `wanted`, and say each difference. Raises ArchiverError."""
     tree = Tree(settings.app.work_dir)
     chosen = sorted(filter(wanted, tree.archived("import") | tree.archived("migrate")))
     result = Verification()
     facts: dict[int, Mapping[Stage, Facts]] = {}
+    alone: set[int] = set()
     with _progress() as advance:
         for finding in _findings(settings, chosen):
             result.total += 1
             advance()
             for difference in finding.differences:
                 result.differing.add(finding.run)
-                say(f"run {finding.run}: {difference}")
+                say(f"run {finding.run}: {printable(difference)}")
             if finding.facts:
                 facts[finding.run] = finding.facts
+            if not finding.on_disk:
+                alone.add(finding.run)
     result.filled = _fill_in(settings, tree, facts, say)
+    if alone:
+        say(f"{len(alone)} of them could not be compared with a record on disk: {runs.text(alone)}")
     say(result.text())
     return result
 

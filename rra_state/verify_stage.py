@@ -15,7 +15,7 @@ from rra_state.bounds import within_memory
 from rra_state.errors import ArchiverError, Interrupted, RecordError, RecordTooLarge, VerificationError
 from rra_state.import_stage import read, source_facts
 from rra_state.markers import Tree
-from rra_state.outcome import Facts, Stage
+from rra_state.outcome import STAGES, Facts, Stage
 from rra_state.records import blob
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb.base import Export, Location
@@ -32,12 +32,14 @@ class Finding:
     """One run. differences: a sentence each, naming place and file; none: all is equal.
 
     facts: what is now known of a run whose marker says `verified: false`, by stage. error: a place could not be read.
+    on_disk: its record could be read, so that it was compared too.
     """
 
     run: int
     differences: tuple[str, ...] = ()
     facts: Mapping[Stage, Facts] | None = None
     error: ArchiverError | None = None
+    on_disk: bool = True
 
 
 def verify_runs(numbers: Sequence[int], bench: Bench, located: Mapping[int, Location]) -> list[Finding]:
@@ -63,11 +65,12 @@ def _verify(run: int, bench: Bench, location: Location | None) -> Finding:
     """
     held = _held(run, bench, location)
     if not held.differences:
-        return Finding(run, facts=dict(_facts(held)))
+        return Finding(run, facts=dict(_facts(held)), on_disk=held.record is not None)
     again = bench.artdaqdb.locate([run]).get(run)
     if again != location or newest_marker(Tree(bench.settings.app.work_dir), run) != held.newest:
         held = _held(run, bench, again)
-    return Finding(run, held.differences, dict(_facts(held)) if not held.differences else None)
+    facts = dict(_facts(held)) if not held.differences else None
+    return Finding(run, held.differences, facts, on_disk=held.record is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +139,17 @@ def _where(error: ArchiverError) -> str:
 
 
 def _differences(held: _Held, bench: Bench, *, byte_identical: bool) -> Iterator[str]:
+    tree = Tree(bench.settings.app.work_dir)
+    for stage in STAGES:
+        marker = tree.marker(stage, held.run)
+        if marker is not None and marker.get("run") != held.run:
+            path = tree.marker_path(stage, held.run).relative_to(tree.root)
+            yield f"marker: {path} is one of run {marker.get('run')}"
     yield from _marker_and_archive(held)
     if held.blob is not None and held.export is not None:
         yield from _blob_and_archive(held.run, held.blob[0], held.export)
     if held.record is not None and held.export is not None and held.export.exact and byte_identical:
-        yield from _record_and_archive(held, watched=held.run in Tree(bench.settings.app.work_dir).watched())
+        yield from _record_and_archive(held, tree)
 
 
 def _marker_and_archive(held: _Held) -> Iterator[str]:
@@ -160,8 +169,6 @@ def _marker_and_archive(held: _Held) -> Iterator[str]:
             yield f"marker: does not tell {name}"
         elif told is not None and told != value:
             yield f"marker: tells {name} {told}, the store has {value}"
-    if marker.get("run") != held.run:
-        yield f"marker: is one of run {marker.get('run')}"
 
 
 def _blob_and_archive(run: int, content: bytes, export: Export) -> Iterator[str]:
@@ -177,11 +184,12 @@ def _blob_and_archive(run: int, content: bytes, export: Export) -> Iterator[str]
     yield from _files("UconDB", unpacked.files, "artdaqDB", export.files) or ["UconDB: header or footer differ"]
 
 
-def _record_and_archive(held: _Held, *, watched: bool) -> Iterator[str]:
+def _record_and_archive(held: _Held, tree: Tree) -> Iterator[str]:
     assert held.record is not None  # noqa: S101 - the caller looked
     assert held.export is not None  # noqa: S101 - likewise
     told = held.newest.get("fingerprint") or held.imported.get("fingerprint")
-    if watched and told is not None and told != held.record.fingerprint:
+    again = held.run in tree.watched() and held.record.fingerprint[:8] not in tree.refreshed().get(held.run, ())
+    if again and told is not None and told != held.record.fingerprint:
         return  # the next cycle archives it again
     fresh = {document.name: document.text for document in held.record.documents}
     differences = _files("disk", fresh, "artdaqDB", held.export.files)

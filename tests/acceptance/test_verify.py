@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rra_state.records import blob as blobs
 from rra_state.stores.ucondb import UconDB
 from tests.acceptance.site import REPOSITORY, Site, environment
 
@@ -99,7 +100,7 @@ DAMAGE: tuple[tuple[Spoil, str], ...] = (
     (edit_marker("size", 17), "marker: tells size 17"),
     (edit_marker("ucondb_id", None), "marker: does not tell ucondb_id"),
     (edit_marker("version", "3/other"), "marker: tells version 3/other"),
-    (edit_marker("run", 4), "marker: is one of run 4"),
+    (edit_marker("run", 4), "marker: markers/migrate/11.json is one of run 4"),
     (edit_record, "disk: boot.fcl is not what artdaqDB has"),
     (swap, "UconDB: the blob is one of run 14"),
 )
@@ -161,6 +162,49 @@ def test_markers_of_a_recovery_are_filled_in_and_those_that_differ_are_not(archi
     assert archived.archive_runs("--verify", "--runs", "1-2,4-6").stdout == "verified 5 runs: 5 equal\n"
 
 
+@pytest.mark.parametrize("stage", ["import", "migrate"])
+def test_a_marker_that_tells_nothing_is_found_whatever_the_other_one_tells(archived: Site, stage: str) -> None:
+    (archived.work / "markers" / stage / "2.json").write_text("{}")
+
+    found = archived.archive_runs("--verify", status=1).stdout
+
+    assert f"run 2: marker: markers/{stage}/2.json is one of run None" in found
+    assert found.splitlines()[-1] == "verified 6 runs: 5 equal, 1 not: 2"
+
+
+def test_runs_that_are_not_archived_are_not_called_verified(archived: Site) -> None:
+    for named in ("9", "3,9", "7-9"):
+        done = archived.archive_runs("--verify", "--runs", named, status=1)
+        assert "not archived, so that there is nothing to verify: " in done.stderr
+
+    assert "verified 2 runs: 2 equal" in archived.archive_runs("--verify", "--runs", "5-9").stdout
+
+
+def test_runs_whose_record_is_gone_are_told_as_not_compared_with_it(archived: Site) -> None:
+    archived.remove(2)
+    (archived.records / "3" / "metadata.txt").unlink()
+
+    found = archived.archive_runs("--verify").stdout.splitlines()
+
+    assert found[-2] == "2 of them could not be compared with a record on disk: 2-3"
+
+
+def test_a_record_that_went_back_to_what_it_once_was_is_not_called_equal(site: Site) -> None:
+    site.make(1)
+    metadata, setup = site.records / "1" / "metadata.txt", site.records / "1" / "boot.txt"
+    metadata.chmod(0o644)
+    metadata.write_text("".join(line for line in metadata.read_text().splitlines(True) if "stop time" not in line))
+    setup.chmod(0o644)
+    first, second = setup.read_bytes(), setup.read_bytes() + b"request_address: 10.0.0.1\n"
+    for content in (first, second, first, second):
+        setup.write_bytes(content)
+        site.archive_runs("--incremental")
+
+    found = site.archive_runs("--verify", status=1).stdout
+
+    assert "run 1: disk: boot.fcl is not what artdaqDB has" in found
+
+
 def test_a_store_that_is_away_is_no_difference(archived: Site) -> None:
     archived.ucondb.stop()
 
@@ -199,6 +243,29 @@ def test_show_puts_what_every_place_holds_side_by_side(archived: Site) -> None:
     assert "DIFFERENT" in archived.archive_runs("--show", "3").stdout
 
 
+def test_show_calls_nothing_equal_that_only_one_place_has(site: Site) -> None:
+    site.make(1)
+
+    table = [line for line in site.archive_runs("--show", "1").stdout.splitlines() if ".fcl" in line]
+
+    assert len(table) > 10
+    assert not [line for line in table if "equal" in line or "DIFFERENT" in line]
+
+
+def test_names_in_a_store_reach_no_terminal_as_they_are(archived: Site) -> None:
+    ucondb = UconDB(archived.ucondb.settings())
+    name = b"\x1b]0;owned\x07\xff.fcl"
+    forged = archived.blobs()["3"].replace(b"\nboot.fcl:\n", b"\n" + name + b":\n")
+    ucondb.put(3, forged, override_of=ucondb.versions()[3])
+
+    shown = archived.archive_runs("--show", "3")
+    verified = archived.archive_runs("--verify", status=1)
+
+    for done in (shown, verified):
+        assert "\x1b" not in done.stdout + done.stderr
+        assert r"\x1B]0;owned\x07\xff.fcl" in done.stdout
+
+
 def test_show_tells_a_run_that_failed_and_one_that_nobody_has(site: Site) -> None:
     site.make(1)
     (site.records / "1").chmod(0o755)
@@ -234,6 +301,27 @@ def test_a_blob_is_unpacked_into_a_directory_and_nothing_is_replaced(archived: S
     assert again.returncode == 1
     assert "is there already" in again.stderr
     assert _tool("show", "3", "--config", archived.config).stdout == archived.archive_runs("--show", "3").stdout
+
+
+def test_the_longest_name_that_a_file_can_have_comes_out_of_a_blob_again(tmp_path: Path) -> None:
+    files = {"x" * 251 + ".fcl": b"a: 1\n", "x" * 250 + "y.fcl": b"a: 2\n"}
+    (tmp_path / "blob").write_bytes(blobs.pack(7, files))
+
+    done = _tool("unpack", tmp_path / "blob", tmp_path / "files")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "files").iterdir()} == files
+
+
+def test_a_link_that_leads_nowhere_is_not_replaced_by_an_unpack(tmp_path: Path) -> None:
+    (tmp_path / "blob").write_bytes(blobs.pack(7, {"a.fcl": b"a: 1\n"}))
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a.fcl").symlink_to("nowhere")
+
+    done = _tool("unpack", tmp_path / "blob", tmp_path / "files")
+
+    assert "is there already" in done.stderr
+    assert (tmp_path / "files" / "a.fcl").is_symlink()
 
 
 def test_what_is_no_blob_is_not_unpacked(tmp_path: Path) -> None:
