@@ -142,7 +142,7 @@ class Tree:
     # ---- refreshes: the name of one is `<run>-<fingerprint>`, see `watch.Refresh` ----
 
     def refreshed(self) -> dict[int, set[str]]:
-        """Fingerprints (eight hex characters) that have a refresh marker, by run. One directory listing."""
+        """What refresh markers there are, by run: beginnings of fingerprints, see `watch.Refresh`. One listing."""
         found: dict[int, set[str]] = {}
         for name in _refresh_names(self.root / "markers" / "refresh"):
             run, _, fingerprint = name.partition("-")
@@ -258,7 +258,7 @@ def _refresh_names(directory: Path) -> Iterator[str]:
     except FileNotFoundError:
         return
     for name in names:
-        if re.fullmatch(rf"[1-9][0-9]*-[0-9a-f]{{8}}{re.escape(_SUFFIX)}", name):
+        if re.fullmatch(rf"[1-9][0-9]*-(?:[0-9a-f]{{8}})+{re.escape(_SUFFIX)}", name):
             yield name.removesuffix(_SUFFIX)
 
 

@@ -20,7 +20,7 @@ from rra_state.records import blob
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb.base import Export, Location
 from rra_state.stores.ucondb import Version
-from rra_state.watch import newest_marker
+from rra_state.watch import Refresh, newest_marker
 from rra_state.worker import Bench
 
 _BLOB_FACTS = ("size", "adler32", "sha256", "ucondb_id", "version")
@@ -188,7 +188,9 @@ def _record_and_archive(held: _Held, tree: Tree) -> Iterator[str]:
     assert held.record is not None  # noqa: S101 - the caller looked
     assert held.export is not None  # noqa: S101 - likewise
     told = held.newest.get("fingerprint") or held.imported.get("fingerprint")
-    again = held.run in tree.watched() and held.record.fingerprint[:8] not in tree.refreshed().get(held.run, ())
+    again = held.run in tree.watched() and bool(
+        Refresh.next(held.run, held.record.fingerprint, tree.refreshed().get(held.run, ()))
+    )
     if again and told is not None and told != held.record.fingerprint:
         return  # the next cycle archives it again
     fresh = {document.name: document.text for document in held.record.documents}

@@ -7,7 +7,7 @@ Source: DESIGN section 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,19 @@ NOTE = "watch"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Refresh:
-    """A record that is to be archived again. fingerprint: the first eight hex characters of the changed record's."""
+    """A record that is to be archived again. fingerprint: the beginning of the changed record's, eight hex characters.
+
+    More of them if it has been archived like this before, and was something else in between.
+    """
 
     run: int
     fingerprint: str
+
+    @classmethod
+    def next(cls, run: int, fingerprint: str, done: Collection[str]) -> Refresh | None:
+        """The refresh to do; done: those of the run that have a marker. None once it came back eight times."""
+        lengths = (length for length in range(8, len(fingerprint) + 1, 8) if fingerprint[:length] not in done)
+        return next((cls(run, fingerprint[:length]) for length in lengths), None)
 
     @classmethod
     def of(cls, text: str) -> Refresh:
@@ -85,8 +94,8 @@ def look(settings: Settings, tree: Tree, is_ready: Callable[[int], bool]) -> Loo
             fingerprint = _fingerprint(settings, run)
             if fingerprint == newest.get("fingerprint"):
                 unchanged[str(run)] = signature
-            elif fingerprint is not None and fingerprint[:8] not in refreshed.get(run, ()):
-                changed.append(Refresh(run, fingerprint[:8]))
+            elif fingerprint is not None and (again := Refresh.next(run, fingerprint, refreshed.get(run, ()))):
+                changed.append(again)
     return Look(tuple(changed), tuple(unchanged.items()), frozenset(ended))
 
 

@@ -2,7 +2,7 @@
 
 wildcard_constraints:
     run="[1-9][0-9]*",
-    fingerprint="[0-9a-f]{8}",
+    fingerprint="(?:[0-9a-f]{8})+",
 
 
 localrules:

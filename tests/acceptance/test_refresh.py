@@ -123,6 +123,20 @@ def test_a_change_without_a_stop_time_is_archived_and_the_watch_goes_on(watched:
     assert len(refresh_markers(watched)) == 2
 
 
+def test_a_record_that_goes_back_and_forth_is_archived_each_time(watched: Site) -> None:
+    path = watched.records / "2" / "boot.txt"
+    first, second = path.read_bytes(), path.read_bytes() + b"request_address: 10.0.0.1\n"
+
+    for content in (second, first, second, first):
+        edit(watched, 2, lambda _, content=content: content, name="boot.txt")  # type: ignore[misc]
+        watched.archive_runs("--incremental")
+
+    assert versions(watched, 2)[0].endswith("v4")
+    assert versions(watched, 2)[1] == 7
+    assert len({str(marker["ucondb_id"]) for marker in refresh_markers(watched)}) == 4
+    assert "verified 3 runs: 3 equal" in watched.archive_runs("--verify").stdout
+
+
 def test_a_blob_that_somebody_replaced_is_left_alone_and_told(watched: Site) -> None:
     ucondb = UconDB(watched.ucondb.settings())
     ucondb.put(2, b"what somebody else thinks run 2 was", override_of=ucondb.versions()[2])

@@ -189,22 +189,6 @@ def test_runs_whose_record_is_gone_are_told_as_not_compared_with_it(archived: Si
     assert found[-2] == "2 of them could not be compared with a record on disk: 2-3"
 
 
-def test_a_record_that_went_back_to_what_it_once_was_is_not_called_equal(site: Site) -> None:
-    site.make(1)
-    metadata, setup = site.records / "1" / "metadata.txt", site.records / "1" / "boot.txt"
-    metadata.chmod(0o644)
-    metadata.write_text("".join(line for line in metadata.read_text().splitlines(True) if "stop time" not in line))
-    setup.chmod(0o644)
-    first, second = setup.read_bytes(), setup.read_bytes() + b"request_address: 10.0.0.1\n"
-    for content in (first, second, first, second):
-        setup.write_bytes(content)
-        site.archive_runs("--incremental")
-
-    found = site.archive_runs("--verify", status=1).stdout
-
-    assert "run 1: disk: boot.fcl is not what artdaqDB has" in found
-
-
 def test_a_store_that_is_away_is_no_difference(archived: Site) -> None:
     archived.ucondb.stop()
 
