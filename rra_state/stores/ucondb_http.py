@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from http import HTTPStatus
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import requests
@@ -134,15 +134,10 @@ class Transport:
         try:
             with turn:
                 steps.announce("ask", method, address)
-                answer = self._mine().session.request(
-                    method,
-                    address,
-                    data=body,
-                    auth=auth,
-                    timeout=settings.timeout_seconds,
-                    verify=verify,
-                    allow_redirects=False,
-                )
+                mine = self._mine()
+                request = mine.prepared(method, address, body, auth)
+                how = mine.environment(address, verify)
+                answer = mine.session.send(request, timeout=settings.timeout_seconds, allow_redirects=False, **how)
                 steps.announce("answered", method, address)
                 return answer
         except requests.exceptions.SSLError as error:
@@ -194,6 +189,18 @@ class _Connection:
         # Sizes and checksums are those of the bytes on the wire: no proxy may compress them.
         self.session.headers["Accept-Encoding"] = "identity"
         self.digest: Digest | None = None
+        self._environment: Any = None
+
+    def prepared(self, method: str, address: str, body: bytes | None, auth: AuthBase) -> requests.PreparedRequest:
+        """One request, signed, with whatever cookies the server or a balancer before it has set."""
+        cookies = self.session.cookies if len(self.session.cookies) else None
+        return requests.Request(method, address, self.session.headers, data=body, auth=auth, cookies=cookies).prepare()
+
+    def environment(self, address: str, verify: bool | str) -> Any:
+        """Proxies and certificates as the environment has them: looked for once, which takes a quarter of a request."""
+        if self._environment is None:
+            self._environment = self.session.merge_environment_settings(address, {}, None, verify, None)
+        return self._environment
 
 
 class _Anonymous(AuthBase):
