@@ -1,6 +1,6 @@
 """`make bench`, `make bench-long`: measure, print the table, write JSON and Markdown.
 
-    python -m tests.bench [--long] [PART...] [--output DIR] [--page docs/performance.md] [--scale 0.01]
+    python -m tests.bench [--show] [--long] [PART...] [--output DIR] [--page docs/performance.md] [--scale 0.01]
 
 Every figure comes from real stores and the command line as an operator starts it, with its floor taken beside it.
 """
@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.page and options.scale != 1:
         raise SystemExit("a page gets the figures of full size only: leave --scale or --page out")
-    for name in options.parts or BLOCKS["bench-long" if options.long else "bench"]:
+    wanted = options.parts or BLOCKS["bench-long" if options.long else "bench"]
+    for name in () if options.show else wanted:
         print(f"\n{name}", flush=True)
         table.save(options.output, _measured(name, options))
     parts = {name: part for name in EVERY if (part := table.load(options.output, name)) is not None}
@@ -89,6 +90,7 @@ def _commit() -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure.")
     parser.add_argument("parts", nargs="*", metavar="PART", choices=[[], *MEASURES], help=", ".join(MEASURES))
+    parser.add_argument("--show", action="store_true", help="measure nothing, show what was measured before")
     parser.add_argument("--long", action="store_true", help="the long parts")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "build" / "bench", help="directory of the results")
     parser.add_argument("--page", type=Path, help="a page whose marked blocks are to be rewritten")
