@@ -65,10 +65,12 @@ def test_it_converges(rollout: Rollout) -> None:
 def test_the_second_converge_changes_nothing(rollout: Rollout) -> None:
     played = rollout.play("site.yml")
     checked = rollout.play("site.yml", "--check", "--diff")
+    built = rollout.play("site.yml", "--check", "--limit", "archivers", rra_wheelhouse="")
 
     rollout.told.append(f"second converge: changed={played.changed}")
     assert played.changed == {"daq": 0, "stand": 0}
     assert checked.changed == {"daq": 0, "stand": 0}
+    assert built.changed == {"daq": 0}, "the wheel that the role builds of the same source is another"
 
 
 def test_the_timer_archives_the_records_in_a_ucondb_on_another_host(rollout: Rollout) -> None:
