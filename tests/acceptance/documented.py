@@ -117,6 +117,12 @@ def _archived(site: Site) -> None:
     site.archive_runs()
 
 
+def _archived_range(site: Site) -> None:
+    """A range may have gaps."""
+    site.make(3, 150)
+    site.archive_runs()
+
+
 def _blob(site: Site) -> None:
     _archived(site)
     (site.root / "blob.txt").write_bytes(site.blobs()[str(RUN)])
@@ -190,7 +196,9 @@ EXAMPLES = {
     f"{_ARCHIVER} --recover-migrate-state": Example(_forgotten),
     f"{_ARCHIVER} --verify": Example(_archived),
     f"{_ARCHIVER} --verify --subset 1/7": Example(_archived),
-    f"{_ARCHIVER} --verify --runs 100-200": Example(_archived),
+    f"{_ARCHIVER} --verify --runs 100-200": Example(
+        _archived_range, lambda site: site.markers("migrate") == {150, 151, 152}
+    ),
     f"{_ARCHIVER} --show 12345": Example(_archived),
     "./run_archiver.sh show 12345 --config CONFIG": Example(_archived),
     "./run_archiver.sh unpack BLOB DIRECTORY": Example(_blob, lambda site: (site.root / "files/boot.fcl").exists()),

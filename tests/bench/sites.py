@@ -25,6 +25,9 @@ Kind = str
 """`directory` or `postgres`."""
 
 
+SEVERAL_CHUNKS = 40
+
+
 @dataclass
 class Hall:
     """The servers, and sites of any size beside each other. scale: what sizes are multiplied with, to try the bench."""
@@ -38,8 +41,8 @@ class Hall:
     _numbers: Iterator[int] = field(default_factory=count)
 
     def size(self, runs: int) -> int:
-        """So many runs, to scale."""
-        return max(4, round(runs * self.scale))
+        """So many runs, to scale; never so few that one chunk takes them all, and no time passes between markers."""
+        return max(SEVERAL_CHUNKS, round(runs * self.scale))
 
     def site(self, kind: Kind = "directory", stored: int = 0, **changes: Mapping[str, Any]) -> BenchSite:
         """A new site with two workers; `stored` runs are archived already."""
