@@ -13,6 +13,8 @@ from tests.acceptance.site import Site
 
 RUNS = 500
 KILLS = 20
+LIFE = (0.2, 1.4)
+"""Seconds that a cycle lives: from its start to the middle of its work, and all of them too few for 500 runs."""
 
 
 @pytest.mark.timeout(600)
@@ -25,7 +27,7 @@ def test_kill_9_at_random_moments_costs_nothing_but_time(site: Site) -> None:
     for _ in range(KILLS):
         cycle = site.start(site.command("--incremental"))
         try:
-            cycle.communicate(timeout=chance.uniform(0.3, 3.5))
+            cycle.communicate(timeout=chance.uniform(*LIFE))
         except subprocess.TimeoutExpired:
             os.killpg(cycle.pid, signal.SIGKILL)
             killed += 1
