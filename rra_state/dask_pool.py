@@ -32,6 +32,9 @@ START_SECONDS = 60
 _LOOK_SECONDS = 1.0
 _LOST = (KilledWorker, CancelledError, TimeoutError, OSError, distributed.client.FutureCancelledError)
 """What stands for a worker or a scheduler that is gone, not for an error of ours."""
+_CLOSED = getattr(distributed.client, "ClosedClientError", RuntimeError)  # older ones raise a RuntimeError
+_UNREACHABLE = (*_LOST, _CLOSED, RuntimeError, ValueError)
+"""What a client raises that has lost its scheduler: after a while it has closed itself (`IOLoop is closed`)."""
 
 
 class DaskPool:
@@ -55,7 +58,7 @@ class DaskPool:
         future: Future[Any] = Future()
         try:
             task = self._client.submit(call, pure=False)
-        except (*_LOST, RuntimeError, ValueError) as error:
+        except _UNREACHABLE as error:
             raise BrokenExecutor(f"the Dask scheduler at {self._address} is gone") from error
         self._in_hand[future] = task
         task.add_done_callback(partial(self._done, future))
@@ -73,7 +76,7 @@ class DaskPool:
         self._stopped = True
         try:
             self._say(stop=True)
-        except _LOST:
+        except _UNREACHABLE:
             return  # without a scheduler there is nobody to be told
 
     def _say(self, *, stop: bool) -> None:
@@ -113,15 +116,19 @@ class DaskPool:
         """Count the workers, and give up what nobody will do: without a worker Dask waits for ever."""
         alone_since = None
         while not self._closed.wait(_LOOK_SECONDS):
-            try:
-                number = len(self._client.nthreads())
-            except (*_LOST, RuntimeError, ValueError):
-                number = 0
+            number = self._workers()
             self.size = max(number, 1)
             alone_since = None if number else alone_since or time.monotonic()
             if alone_since is not None and time.monotonic() - alone_since > _LOOK_SECONDS * 5:
                 self._give_up("no worker is left")
                 alone_since = None
+
+    def _workers(self) -> int:
+        """How many there are, none where the scheduler does not say."""
+        try:
+            return len(self._client.nthreads())
+        except (*_UNREACHABLE, AttributeError):  # a closed client asks None
+            return 0
 
     def _give_up(self, why: str) -> None:
         while self._in_hand:

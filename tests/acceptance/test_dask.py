@@ -7,15 +7,16 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
 
 import pytest
 
 from rra_state import config, dask_pool
 from rra_state.errors import WorkersUnusable
 from tests.acceptance.site import Site
-from tests.acceptance.test_faults import wait_until
 from tests.dask_cluster import Cluster
 from tests.servers import temporary_directory
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -110,3 +111,15 @@ def test_a_dask_cluster_that_is_not_there_is_one_line(site: Site) -> None:
         patch.setattr(dask_pool, "START_SECONDS", 2)
         with pytest.raises(WorkersUnusable, match=r"no Dask worker can be had at tcp://127\.0\.0\.1:9"):
             dask_pool.DaskPool(settings)
+
+
+def test_a_client_that_has_given_its_scheduler_up_can_still_be_stopped(site: Site, cluster: Cluster) -> None:
+    """After a long cut the client closes itself; the cycle then ends with its own error, not with Dask's."""
+    cluster.start_worker()
+    pool = dask_pool.DaskPool(config.load(site.config))
+    pool._client.close()
+
+    with pytest.raises(BrokenExecutor, match="is gone"):
+        pool.submit(len, [1])
+    pool.ask_to_stop()
+    pool.close()
