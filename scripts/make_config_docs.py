@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from rra_state import fsio
 from rra_state.config import Settings
 from rra_state.sections import Section
+from scripts.generated import renewed
 
 DIRECTORY = Path(__file__).resolve().parent.parent / "config"
 BEGIN = "<!-- begin of the tables that scripts/make_config_docs.py writes -->"
@@ -50,11 +51,7 @@ def tables() -> str:
 
 def readme(text: str) -> str:
     """The manual with its tables renewed. Raises ValueError if a marker comment is missing."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"config/README.md lacks one of the marker comments {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{tables()}\n{END}{after}"
+    return renewed(text, BEGIN, END, tables(), "config/README.md")
 
 
 def main(arguments: Sequence[str] | None = None, directory: Path = DIRECTORY) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from rra_state import fsio
+from scripts.generated import renewed
 
 ROOT = Path(__file__).resolve().parent.parent
 ROLES = ROOT / "ansible/roles"
@@ -76,11 +77,7 @@ def _table(title: str, options: Mapping[str, Mapping[str, Any]]) -> Iterator[str
 
 def page(text: str) -> str:
     """The page with its tables renewed. Raises ValueError if a marker comment is missing."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"docs/deploy.md lacks one of the marker comments {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{tables()}\n{END}{after}"
+    return renewed(text, BEGIN, END, tables(), "docs/deploy.md")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.acceptance.site import REPOSITORY, environment
-from tests.acceptance.test_faults import wait_until
+from tests.waiting import wait_until
 
 
 class Cluster:

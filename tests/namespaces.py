@@ -15,9 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
-from tests.programs import needed
+from tests.rights import privileged
 
 HOME = "home"
 _SUBNET = "10.213.0"
@@ -55,6 +53,12 @@ class Network:
     def mend(self, name: str) -> None:
         """The link is there again."""
         self._at_switch(name, "up")
+
+    def sent_again(self, name: str) -> int:
+        """How many segments this host has sent once more, since nobody said that they came."""
+        told = subprocess.run([*self.at(name), "cat", "/proc/net/snmp"], check=True, capture_output=True, text=True)
+        names, values = (line.split() for line in told.stdout.splitlines() if line.startswith("Tcp:"))
+        return int(values[names.index("RetransSegs")])
 
     def at(self, name: str) -> tuple[str, ...]:
         """What to put before a command that is to run on this host."""
@@ -101,22 +105,17 @@ class Network:
 @contextmanager
 def opened(*names: str) -> Iterator[Network]:
     """A network with `home` and these hosts. Skips the test where none may be made."""
-    needed("ip")
     network = Network(f"rra{os.getpid()}")
     try:
-        try:
-            network.add(HOME)
-            for name in names:
-                network.add(name)
-        except subprocess.CalledProcessError as error:
-            pytest.skip(f"not here: network namespaces need rights: {error.stderr.strip()}")
+        for name in (HOME, *names):
+            network.add(name)
         yield network
     finally:
         network.close()
 
 
 def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
+    privileged("ip", *arguments)
 
 
 def _forward(listener: socket.socket, port: int) -> None:

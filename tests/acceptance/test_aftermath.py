@@ -15,8 +15,8 @@ from scripts.make_run_records import make_records
 from tests import mailbox
 from tests.acceptance.guide import without_root_powers
 from tests.acceptance.site import Site
-from tests.acceptance.test_faults import wait_until
 from tests.unit.test_metrics import Numbers, read
+from tests.waiting import wait_until
 
 
 @pytest.fixture

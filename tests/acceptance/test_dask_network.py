@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,10 +14,10 @@ import pytest
 
 from tests import namespaces
 from tests.acceptance.site import REPOSITORY, Site, environment
-from tests.acceptance.test_faults import wait_until
 from tests.dask_cluster import Cluster
 from tests.namespaces import HOME, Network
 from tests.servers import temporary_directory
+from tests.waiting import wait_until
 
 SOON = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "11s"}
 """After how long Dask takes a silent connection for a broken one: 30 s unless set, and it starts with no less."""
@@ -64,6 +63,10 @@ class Farm:
             cycle.communicate()
         self.cluster.stop()
 
+    def sent_again(self) -> int:
+        """Segments that the workers had to send once more."""
+        return sum(map(self.network.sent_again, WORKERS))
+
     def in_the_middle(self) -> None:
         """Wait until a part of the runs is imported, and a part of these not migrated."""
         wait_until(lambda: len(self.site.markers("import")) >= 25)
@@ -105,8 +108,9 @@ def test_dask_over_a_network_goes_on_after_the_schedulers_link_was_cut_shortly(f
     cycle = farm.start_cycle()
     farm.in_the_middle()
 
+    before = farm.sent_again()
     farm.network.cut("scheduler")
-    time.sleep(1.5)
+    wait_until(lambda: farm.sent_again() >= before + 4)  # the workers felt it
     farm.network.mend("scheduler")
     output, _ = cycle.communicate(timeout=100)
 
@@ -120,7 +124,7 @@ def test_dask_over_a_network_costs_no_run_when_the_schedulers_link_is_cut_for_lo
     farm.in_the_middle()
 
     farm.network.cut("scheduler")
-    time.sleep(20)  # by now every worker has ended
+    wait_until(lambda: all(worker.poll() is not None for worker in farm.cluster.workers), 90)
     farm.network.mend("scheduler")
     farm.start_workers()
     output, _ = cycle.communicate(timeout=100)
@@ -129,4 +133,22 @@ def test_dask_over_a_network_costs_no_run_when_the_schedulers_link_is_cut_for_lo
     rest = farm.start_cycle("--incremental")
     output, _ = rest.communicate(timeout=100)
     assert rest.returncode == 0, output
+    farm.site.assert_archived_once(RUNS)
+
+
+@pytest.mark.skipif(not LONG, reason="not here: waits for Dask to give everything up; make test-long")
+@pytest.mark.timeout(400)
+def test_dask_over_a_network_whose_scheduler_never_comes_back_ends_the_cycle_with_one_line(farm: Farm) -> None:
+    cycle = farm.start_cycle()
+    farm.in_the_middle()
+
+    farm.network.cut("scheduler")
+    output, _ = cycle.communicate(timeout=300)
+
+    assert cycle.returncode == 1, output
+    assert "no Dask worker can be had at" in output.splitlines()[-1]
+    assert "IOLoop" not in output
+    assert not list(farm.site.work.glob("failures/*/*.json")), output
+    farm.site.configure()
+    farm.site.archive_runs("--incremental")
     farm.site.assert_archived_once(RUNS)

@@ -12,6 +12,7 @@ import pytest
 
 from scripts.make_run_records import make_records
 from tests.acceptance.site import Site
+from tests.waiting import wait_until
 
 
 def test_a_bad_record_fails_alone_and_names_run_file_and_remedy(site: Site) -> None:
@@ -219,14 +220,6 @@ def test_two_instances_at_once_do_not_disturb_each_other(site: Site) -> None:
     output, _ = first.communicate(timeout=90)
     assert first.returncode == 0, output
     site.assert_archived_once(range(1, 151))
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Look every few milliseconds until it is so."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 def _a_worker_of(cycle: int) -> int:

@@ -14,8 +14,9 @@ from rra_state.stores.artdaqdb.base import ArtdaqDB
 from rra_state.stores.artdaqdb.postgres import PostgresDB
 from scripts.ucondb_dev.postgres import Postgres, PostgresError
 from tests.acceptance.site import Site
-from tests.acceptance.test_faults import wait_until
+from tests.rights import privileged
 from tests.servers import Folder, temporary_directory
+from tests.waiting import wait_until
 
 
 class PostgresSite(Site):
@@ -141,17 +142,11 @@ def test_a_password_in_the_uri_is_never_shown(site: PostgresSite) -> None:
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
     """A file system of 16 MB for a tablespace."""
-    if os.geteuid() != 0:
-        pytest.skip("not here: only root mounts a file system")
     with temporary_directory() as directory:
         directory.chmod(0o755)
         place = directory / "small"
         place.mkdir()
-        mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", place], capture_output=True, check=False
-        )
-        if mounted.returncode != 0:
-            pytest.skip(f"not here: mount: {mounted.stderr.decode().strip()}")
+        privileged("mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", place)
         yield place
         subprocess.run(["umount", "-l", place], check=True)
 

@@ -13,7 +13,7 @@ import pytest
 from rra_state.records import blob
 from rra_state.stores.ucondb import UconDB
 from tests.acceptance.site import Site
-from tests.acceptance.test_faults import wait_until
+from tests.waiting import wait_until
 
 STOP = b"\nDAQInterface stop time: Thu Oct 17 18:50:25 UTC 2024\n"
 

@@ -7,7 +7,7 @@ import signal
 
 from tests.acceptance.guide import forget, log_file, numbers, state_file, take
 from tests.acceptance.site import Site
-from tests.acceptance.test_faults import wait_until
+from tests.waiting import wait_until
 
 
 def test_seed_scenario_1_fresh_deployment(site: Site) -> None:

@@ -12,7 +12,7 @@ import pytest
 from rra_state.outcome import STAGES
 from rra_state.records import blob
 from tests.acceptance.site import REPOSITORY, Site
-from tests.acceptance.test_faults import wait_until
+from tests.waiting import wait_until
 
 SNAKEMAKE_LOGS = REPOSITORY / ".snakemake"
 

@@ -9,9 +9,9 @@ import pytest
 
 from rra_state.records import blob, fhicl
 from tests.acceptance.site import Site
-from tests.acceptance.test_faults import wait_until
 from tests.acceptance.test_refresh import stop, without_stop_time
 from tests.artdaq_tools import Tools
+from tests.waiting import wait_until
 
 
 @pytest.fixture

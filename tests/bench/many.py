@@ -12,7 +12,7 @@ import requests
 from rra_state import config
 from rra_state.stores.artdaqdb.postgres_session import queries
 from tests.bench import floors
-from tests.bench.measure import listing, of_commands, of_memory, repeated, timed
+from tests.bench.measure import listing, memory_of_listing, of_commands, of_memory, repeated, timed
 from tests.bench.rows import Measured
 from tests.bench.sites import BenchSite, Hall
 
@@ -38,7 +38,7 @@ def measure(hall: Hall) -> Iterator[Measured]:
 
 def _command(site: BenchSite, key: str, option: str, directories: Sequence[Path]) -> Iterator[Measured]:
     yield from of_commands(key, repeated(lambda: (site.cycle(option), listing(directories))))
-    yield of_memory(key, site.cycle(option, watch=True), listing(directories, watch=True))
+    yield of_memory(key, site.cycle(option, watch=True), memory_of_listing(directories))
 
 
 def _recovery(hall: Hall, site: BenchSite, stage: str) -> Iterator[Measured]:
@@ -48,7 +48,7 @@ def _recovery(hall: Hall, site: BenchSite, stage: str) -> Iterator[Measured]:
     bare = floors.marker_files(site.root / f"plain-{stage}", hall.size(RUNS))
     used.seconds -= servers
     yield from of_commands(f"recover-{stage}", [(used, bare)])
-    yield of_memory(f"recover-{stage}", used, listing([site.records], watch=True))
+    yield of_memory(f"recover-{stage}", used, memory_of_listing([site.records]))
 
 
 def _list_artdaqdb(site: BenchSite) -> None:

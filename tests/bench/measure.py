@@ -147,10 +147,12 @@ def _session(leader: int) -> list[int]:
 def _megabytes(pid: int) -> float:
     """Proportional set size: a page that several processes share counts once in their sum."""
     with suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) / 1024
+        return _pss(Path(f"/proc/{pid}/smaps_rollup").read_text())
     return 0.0
+
+
+def _pss(rollup: str) -> float:
+    return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) / 1024
 
 
 def _status(pid: int) -> Iterator[tuple[int, float]]:
@@ -168,8 +170,17 @@ def snakemake(*, watch: bool = False) -> Usage:
     return usage([sys.executable, "-m", "snakemake", "--version"], watch=watch)
 
 
-def listing(directories: Sequence[Path], *, watch: bool = False) -> Usage:
-    """What a Python takes to list these directories. watch: it then stays for a while, or nobody sees it."""
-    names = [str(each) for each in directories]
-    code = f"import os, time\nfound = [set(os.listdir(each)) for each in {names!r}]\ntime.sleep({0.5 if watch else 0})"
-    return usage([sys.executable, "-c", code], watch=watch)
+def listing(directories: Sequence[Path]) -> Usage:
+    """What a Python takes to list these directories."""
+    return usage([sys.executable, "-c", _LISTING.format([str(each) for each in directories])])
+
+
+def memory_of_listing(directories: Sequence[Path]) -> Usage:
+    """The memory of it, which it tells itself while it has the names: it is over before anybody looks."""
+    code = _LISTING.format([str(each) for each in directories]) + _TELLING
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return Usage(0.0, 0.0, _pss(told.stdout))
+
+
+_LISTING = "import os\nfound = [set(os.listdir(each)) for each in {!r}]\n"
+_TELLING = "print(open('/proc/self/smaps_rollup').read())"

@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.waiting import wait_until
+
 CACHE = Path(os.environ.get("RRA_TEST_HOSTS", "/var/cache/rra-test-hosts"))
 BRIDGE, NETWORK = "rra0", "10.77.0"
 PACKAGES = "systemd,systemd-sysv,dbus,openssh-server,python3,python3-apt,iproute2,ca-certificates"
@@ -137,14 +139,12 @@ class Host:
         return time.monotonic() - begun
 
     def wait_until_up(self) -> None:
-        """Wait for the end of its start. Raises RuntimeError."""
-        end = time.monotonic() + BOOT_SECONDS
-        while time.monotonic() < end:
-            answer = self.ssh("systemctl is-system-running --wait", check=False)
-            if answer.stdout.strip() in {"running", "degraded"}:
-                return
-            time.sleep(0.3)
-        raise RuntimeError(f"{self.name} is not up after {BOOT_SECONDS} s: {answer.stdout}{answer.stderr}")
+        """Wait for the end of its start. Raises AssertionError."""
+        wait_until(self._is_up, BOOT_SECONDS, f"{self.name} is not up; see {self.name}.console", every=0.3)
+
+    def _is_up(self) -> bool:
+        state = self.ssh("systemctl is-system-running --wait", check=False).stdout.strip()
+        return state in {"running", "degraded"}
 
     def reboot(self) -> None:
         """Shut down in order and boot again (nspawn's own reboot does not work in a second mount namespace)."""

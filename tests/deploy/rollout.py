@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ import yaml
 
 from rra_state import __version__
 from tests.deploy.hosts import Host, Network
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 ANSIBLE = ROOT / "ansible"
@@ -206,11 +206,8 @@ class Rollout:
 
     @staticmethod
     def wait(what: str, condition: Callable[[], bool], seconds: float = 120) -> None:
-        """Wait until it is so. Raises AssertionError."""
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
-            time.sleep(0.5)
+        """Wait until it is so, looking as seldom as a look through ssh deserves. Raises AssertionError."""
+        wait_until(condition, seconds, f"not so: {what}", every=0.5)
 
     def wait_for_cycle(self, begun: bool = True) -> None:
         """Wait until a cycle runs, or until none does."""

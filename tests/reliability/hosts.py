@@ -11,10 +11,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from tests.acceptance.site import REPOSITORY
-from tests.acceptance.test_faults import wait_until
+from tests.rights import as_root, privileged
+from tests.waiting import wait_until
 
 FILLER = ".filler"
 STRANGER = 54321
@@ -53,10 +52,9 @@ class SmallDisk:
 @contextmanager
 def mounted(path: Path, *, options: str = "size=64m") -> Iterator[SmallDisk]:
     """A file system in memory at `path`."""
-    if os.geteuid() != 0:
-        pytest.skip("not here: only root mounts a file system")
+    as_root("mounts a file system")
     path.mkdir(parents=True, exist_ok=True)
-    _mount("-t", "tmpfs", "-o", f"{options},mode=755", "rra-test", str(path))
+    privileged("mount", "-t", "tmpfs", "-o", f"{options},mode=755", "rra-test", str(path))
     try:
         yield SmallDisk(path)
     finally:
@@ -83,20 +81,19 @@ class FailingDisk:
 
     def mount(self) -> None:
         """Bring it into use."""
-        _mount("-o", "errors=remount-ro", self.device, str(self.path))
+        privileged("mount", "-o", "errors=remount-ro", self.device, str(self.path))
 
 
 @contextmanager
 def failing_disk(path: Path, image: Path) -> Iterator[FailingDisk]:
     """A file system at `path`, kept in the file `image`."""
-    if os.geteuid() != 0:
-        pytest.skip("not here: only root mounts a file system")
+    as_root("mounts a file system")
     path.mkdir(parents=True)
     with image.open("wb") as stream:
         stream.truncate(96 * 2**20)
-    device = _done("losetup", "--find", "--show", str(image))
+    device = privileged("losetup", "--find", "--show", str(image))
     try:
-        _done("mkfs.ext4", "-q", device)
+        privileged("mkfs.ext4", "-q", device)
         disk = FailingDisk(path, device)
         disk.mount()
         try:
@@ -107,27 +104,11 @@ def failing_disk(path: Path, image: Path) -> Iterator[FailingDisk]:
         subprocess.run(["losetup", "--detach", device], check=False)
 
 
-def _done(*command: str) -> str:
-    """What the command printed; without it, or without the right to it, the test is skipped."""
-    try:
-        done = subprocess.run(command, capture_output=True, check=False, text=True)
-    except FileNotFoundError:
-        pytest.skip(f"not here: {command[0]}")
-    if done.returncode:
-        pytest.skip(f"not here: {command[0]}: {done.stderr.strip()}")
-    return done.stdout.strip()
-
-
-def _mount(*arguments: str) -> None:
-    _done("mount", *arguments)
-
-
 def as_stranger(command: Sequence[str]) -> list[str]:
     """The command under another account. What Python needs of a closed home directory is shown to it all the same,
     in a mount namespace of its own.
     """
-    if os.geteuid() != 0:
-        pytest.skip("not here: only root becomes somebody else")
+    as_root("becomes somebody else")
     needed = [os.path.realpath(place) for place in (sys.base_prefix, sys.prefix, REPOSITORY)]
     parents = {parent for place in needed for parent in Path(place).parents}
     closed = min((str(parent) for parent in parents if not parent.stat().st_mode & 1), default=None)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.site import REPOSITORY, Site, environment
-from tests.acceptance.test_faults import wait_until
 from tests.reliability.hosts import STRANGER, as_stranger, failing_disk, mounted
 from tests.servers import Folder, temporary_directory
+from tests.waiting import wait_until
 
 READ_ONLY = "read-only file system (the file system is mounted read only: see dmesg for why"
 

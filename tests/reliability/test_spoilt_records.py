@@ -8,9 +8,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -33,15 +31,6 @@ SECONDS = 20.0
 MEMORY = 300 * 2**20
 LARGEST = 150_000
 """Bytes of a sample that is spoilt; larger ones only take longer."""
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    """A directory that costs no disk."""
-    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    directory = Path(tempfile.mkdtemp(prefix="rra-spoilt-", dir=place))
-    yield directory
-    shutil.rmtree(directory)
 
 
 @pytest.fixture
