@@ -43,7 +43,8 @@ _METADATA_NAMES = ("metadata.fcl", "metadata_txt.fcl")
 _NO_DATE = "Jan 01 00:00"
 _ESCAPED = b'Escaped: lines with "# "\n'
 # A line begins and ends where a reader that takes CR for LF, as the existing archiver does, would say so.
-_RESERVED = rb"(?:#####|End of Record)(?![^\r\n])"
+_RESERVED_WORDS = (b"#####", b"End of Record")
+_RESERVED = rb"(?:" + b"|".join(_RESERVED_WORDS) + rb")(?![^\r\n])"
 _MUST_ESCAPE = re.compile(rb"(?<![^\r\n])" + _RESERVED)
 _ESCAPABLE = re.compile(rb"(?<![^\r\n])(?=(?:# )*" + _RESERVED + rb")")
 _IS_ESCAPED = re.compile(rb"(?<![^\r\n])# (?=(?:# )*" + _RESERVED + rb")")
@@ -72,7 +73,7 @@ def pack(run: int, files: Mapping[str, bytes]) -> bytes:
         raise BlobError("there is no file to pack", run=run)
     for name in files:
         _check_name(name, run)
-    escaped = any(_MUST_ESCAPE.search(content) for content in files.values())
+    escaped = any(_must_escape(content) for content in files.values())
     stamp = b"Run Number: %d\nPacked on %s UTC\n" % (run, packed_on(files).encode())
     parts = [b"Start of Record\n", stamp, _ESCAPED if escaped else b""]
     for name in sorted(files, key=_order):
@@ -165,6 +166,11 @@ def _files(blob: bytes, start: int, end: int, *, unescape: bool) -> dict[str, by
         content = blob[delimiter.end() : stop]
         files[name] = _IS_ESCAPED.sub(b"", content) if unescape else content
     return files
+
+
+def _must_escape(content: bytes) -> bool:
+    """Whether it has a reserved line. Nearly all have neither word, and looking for a word is quick."""
+    return any(word in content for word in _RESERVED_WORDS) and _MUST_ESCAPE.search(content) is not None
 
 
 def _check_name(name: str, run: int) -> None:

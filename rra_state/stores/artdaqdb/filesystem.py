@@ -217,15 +217,16 @@ class FilesystemDB:
         return staging.export(location, self._read, lambda item: str(self._document_path(item.collection, item.oid)))
 
     def _read(self, item: Item) -> documents.Tree:
-        path = self._document_path(item.collection, item.oid)
+        path = f"{self.path}/{item.collection}/{item.oid}.json"  # no Path: it would take a fifth of the time
         with place.faults(path):
             return documents.decode(self._bytes(path, item))
 
-    def _bytes(self, path: Path, item: Item) -> bytes:
+    def _bytes(self, path: str, item: Item) -> bytes:
         try:
-            return path.read_bytes()
+            with open(path, "rb", buffering=0) as file:
+                return file.read()
         except FileNotFoundError:
-            if not path.parent.is_dir():
+            if not (self.path / item.collection).is_dir():
                 raise  # the whole archive is gone, which is no fault of this run
             raise VerificationError(f"document {item.entity} is missing") from None
 

@@ -29,7 +29,7 @@ _PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EAG
 
 
 @contextmanager
-def faults(path: Path) -> Iterator[None]:
+def faults(path: Path | str) -> Iterator[None]:
     """Raise StoreError, with path and remedy, for an OSError inside. path: named where the OSError names none."""
     try:
         yield

@@ -173,3 +173,27 @@ def test_damage_in_the_raw_data_is_found(place: int, value: str | None) -> None:
         documents.unpack(tree, item(tree), location())
 
     assert caught.value.run == 300
+
+
+def test_a_long_integer_in_a_document_of_another_program_keeps_its_digits() -> None:
+    number = 2**70 + 1
+
+    assert documents.decode(b'{"document": {"data": {"main": {"level": %d}}}}' % number)["document"]["data"] == {
+        "main": {"level": number}
+    }
+
+
+@pytest.mark.parametrize("value", [b'"\\ud800"', b"NaN", b"[" * 1100 + b"]" * 1100], ids=["surrogate", "nan", "deep"])
+def test_what_only_some_json_writers_write_is_read_all_the_same(value: bytes) -> None:
+    tree = documents.tree(Document("boot.fcl", b"level: 3\n"), VERSION)
+    raw = documents.encode(tree).replace(b'"notprovided"', value)
+
+    read = documents.decode(raw)
+
+    assert documents.unpack(read, item(tree), location()).file == SourceFile("boot.fcl", b"level: 3\n")
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[1]", b'{"a": 1} x', b'{"a": "\xff"}'])
+def test_what_is_no_json_object_is_damaged(raw: bytes) -> None:
+    with pytest.raises(VerificationError, match="the document is damaged"):
+        documents.decode(raw)
