@@ -55,8 +55,12 @@ class Turns:
 
 
 def _opened(file: Path) -> int:
+    how = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            return os.open(file, how, 0o644)
+        except FileNotFoundError:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(file, how, 0o644)
     except OSError as error:
         raise WorkDirError(f"cannot be locked: {error.strerror}", path=file, hint="check owner and mode") from error

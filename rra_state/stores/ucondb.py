@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from requests import Response
-
 from rra_state import runs as run_numbers
 from rra_state.errors import AccessDenied, ArchiverError, Conflict, StoreError, StoreUnavailable, VerificationError
 from rra_state.stores.ucondb_http import Settings, Transport, said_by
+from rra_state.stores.ucondb_line import Answer
 from rra_state.stores.ucondb_sql import Tables
 from rra_state.turns import Turns
 
@@ -262,10 +261,10 @@ class UconDB:
             )
         return Stored(version, already=False, content=content)
 
-    def _ask_for(self, run: int) -> Response:
+    def _ask_for(self, run: int) -> Answer:
         return self._http.ask("GET", f"data/{self._folder}/{self._object}", {"key": str(run)})
 
-    def _not_given(self, run: int, answer: Response, fault: ArchiverError) -> ArchiverError:
+    def _not_given(self, run: int, answer: Answer, fault: ArchiverError) -> ArchiverError:
         """`fault`, which is the place's, or a VerificationError if only this run's content cannot be had.
 
         It is the run's if the server, and the database behind it, still tell of this run, and give the same answer
@@ -302,10 +301,10 @@ class UconDB:
     def _where(self) -> dict[str, str]:
         return {"folder": self._folder, "object": self._object}
 
-    def _fault(self, answer: Response) -> ArchiverError:
+    def _fault(self, answer: Answer) -> ArchiverError:
         return self._http.fault(answer)
 
-    def _no_such_object(self, answer: Response) -> bool:
+    def _no_such_object(self, answer: Answer) -> bool:
         missing = re.fullmatch(r"Object \S+ not found", said_by(answer)) is not None
         return missing and answer.status_code == HTTPStatus.NOT_FOUND
 
@@ -326,7 +325,7 @@ class UconDB:
                 f"{self.name}: an answer came back cut off ({len(text)} bytes). A later cycle tries again."
             ) from error
 
-    def _listing(self, answer: Response) -> list[Any]:
+    def _listing(self, answer: Answer) -> list[Any]:
         try:
             listing = json.loads(answer.content)
         except ValueError as error:
@@ -350,7 +349,7 @@ class UconDB:
                 found[version.run] = version
         return found
 
-    def _described(self, answer: Response) -> Version:
+    def _described(self, answer: Answer) -> Version:
         """The version a blob's headers describe."""
         names = {"key": "version-key", "id": "version-id", "data_key": "data-key", "adler32": "adler32", "tr": "tr"}
         names["data_size"] = "data-size"
@@ -372,7 +371,7 @@ class UconDB:
             ) from error
 
 
-def _outline(answer: Response) -> tuple[int, int]:
+def _outline(answer: Answer) -> tuple[int, int]:
     """What two answers to the same question have in common; error pages differ in details."""
     return answer.status_code, len(answer.content) if answer.ok else 0
 

@@ -10,25 +10,35 @@ import os
 import re
 import shlex
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import requests
 import urllib3
 from pydantic import SecretStr
-from requests.auth import AuthBase
 
 from rra_state import limits, steps
 from rra_state.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
 from rra_state.stores.ucondb_digest import Digest, UnsupportedChallenge
+from rra_state.stores.ucondb_line import Answer, Line
 from rra_state.turns import Turns
 
 _HEADING = re.compile(r"<h3>(.*?)</h3>", re.DOTALL | re.IGNORECASE)
 _TAGS = re.compile(r"<[^>]*>")
+
+_REFUSED = urllib3.exceptions.NewConnectionError
+_UNREACHABLE = (
+    urllib3.exceptions.TimeoutError,
+    urllib3.exceptions.ProtocolError,
+    urllib3.exceptions.ProxyError,
+    urllib3.exceptions.ClosedPoolError,
+    _REFUSED,
+)
+"""What the libraries raise where the server could be asked another time."""
 
 
 class Settings(Protocol):
@@ -62,31 +72,32 @@ class Transport:
         self._settings, self._turns = settings, turns
         self.url = _without_user(settings.server_url).rstrip("/")
         self.name = f"UconDB at {self.url}"
+        self._base = self.url.replace(",", "%2C")
         self._local = threading.local()
         if not settings.verify_tls:
             # Said once per cycle by who reads the configuration; urllib3 would say it with every request.
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
-    def ask(self, method: str, path: str, query: Mapping[str, str], body: bytes | None = None) -> requests.Response:
+    def ask(self, method: str, path: str, query: Mapping[str, str], body: bytes | None = None) -> Answer:
         """One request without authentication, answered with whatever status. Raises StoreError."""
-        return self._send(method, self._address(path, query), body, _Anonymous())
+        return self._send(method, _tail(path, query), body, None)
 
-    def write(self, path: str, query: Mapping[str, str], body: bytes) -> requests.Response:
+    def write(self, path: str, query: Mapping[str, str], body: bytes) -> Answer:
         """One POST with digest authentication; a challenge is answered once. Raises AccessDenied, StoreError."""
-        address = self._address(path, query)
-        answer = self._send("POST", address, body, self._signature())
+        tail = _tail(path, query)
+        answer = self._send("POST", tail, body, self._signature())
         challenge = answer.headers.get("WWW-Authenticate")
         if answer.status_code == HTTPStatus.UNAUTHORIZED and challenge:
             try:
-                self._mine().digest = Digest.challenged(challenge)
+                self._line().digest = Digest.challenged(challenge)
             except UnsupportedChallenge as error:
                 raise AccessDenied(f"{self.name}: asks for {error}, which the archiver cannot do (401).") from error
-            answer = self._send("POST", address, body, self._signature())
+            answer = self._send("POST", tail, body, self._signature())
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
-            self._mine().digest = None
+            self._line().digest = None
         return answer
 
-    def fault(self, answer: requests.Response, *, run: int | None = None) -> ArchiverError:
+    def fault(self, answer: Answer, *, run: int | None = None) -> ArchiverError:
         """The error that an answer with an unwelcome status stands for. Source: spec/ucondb.md section 1."""
         status, said = answer.status_code, said_by(answer)
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -108,7 +119,7 @@ class Transport:
     def no_folder(self) -> AccessDenied:
         """The error of a folder the server does not have."""
         folder, user = self._settings.folder_name, self._settings.writer_user or "USER"
-        address = self._address("create_folder", {"folder": folder})
+        address = self._address(_tail("create_folder", {"folder": folder}))
         return AccessDenied(
             f"{self.name}: has no folder {folder}. "
             "Correct ucon_db.folder_name, or create it: "
@@ -124,105 +135,66 @@ class Transport:
             "Set UCONDB_PASSWORD or ucon_db.writer_password."
         )
 
-    def _send(self, method: str, address: str, body: bytes | None, auth: AuthBase) -> requests.Response:
-        """Send one request. Every exception of the HTTP library is mapped here and nowhere else."""
+    def _send(self, method: str, tail: str, body: bytes | None, sign: Callable[[str], str] | None) -> Answer:
+        """Send one request. Every exception of the HTTP libraries is mapped here and nowhere else."""
         settings = self._settings
-        verify: bool | str = (
-            str(settings.ca_bundle) if settings.verify_tls and settings.ca_bundle else settings.verify_tls
-        )
         turn = self._turns.taken() if self._turns else nullcontext()
         try:
             with turn:
-                steps.announce("ask", method, address)
-                mine = self._mine()
-                request = mine.prepared(method, address, body, auth)
-                how = mine.environment(address, verify)
-                answer = mine.session.send(request, timeout=settings.timeout_seconds, allow_redirects=False, **how)
-                steps.announce("answered", method, address)
+                steps.announce("ask", method, self._address(tail))
+                answer = self._line().ask(method, tail, body, sign)
+                steps.announce("answered", method, self._address(tail))
                 return answer
-        except requests.exceptions.SSLError as error:
+        except urllib3.exceptions.SSLError as error:
             raise StoreUnavailable(
                 f"{self.name}: its TLS certificate is not accepted: {_reason(error)}. "
                 "Set ucon_db.ca_bundle to the file of the authority that signed it."
             ) from error
-        except requests.exceptions.Timeout as error:
-            raise StoreUnavailable(
-                f"{self.name}: no answer within {settings.timeout_seconds:g} s. "
-                "See whether it is overloaded, or raise ucon_db.timeout_seconds."
-            ) from error
-        except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+        except _UNREACHABLE as error:
+            if isinstance(error, urllib3.exceptions.TimeoutError) and not isinstance(error, _REFUSED):
+                raise StoreUnavailable(
+                    f"{self.name}: no answer within {settings.timeout_seconds:g} s. "
+                    "See whether it is overloaded, or raise ucon_db.timeout_seconds."
+                ) from error
             raise limits.refusal(error) or StoreUnavailable(
                 f"{self.name}: {_reason(error)}. See whether it runs and can be reached from this host."
             ) from error
-        except (requests.exceptions.RequestException, ValueError) as error:
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
             raise StoreError(f"{self.name}: {_reason(error)}. Correct ucon_db.server_url.") from error
         except OSError as error:  # requests lets this one out bare when the CA file is not there
             raise limits.refusal(error) or StoreError(
                 f"{self.name}: {_reason(error)}. Correct ucon_db.ca_bundle."
             ) from error
 
-    def _address(self, path: str, query: Mapping[str, str]) -> str:
-        """Everything quoted, commas too: what is signed is then exactly what is sent."""
-        parts = "/".join(quote(part, safe="") for part in path.split("/"))
-        return f"{self.url.replace(',', '%2C')}/{parts}" + (f"?{urlencode(query, quote_via=quote)}" if query else "")
+    def _address(self, tail: str) -> str:
+        return f"{self._base}{tail}"
 
-    def _signature(self) -> AuthBase:
-        mine = self._mine()
-        if mine.digest is None:
-            mine.digest = Digest.preemptive(f"public.{self._settings.folder_name}")
-        return _Signed(mine.digest, self._settings.writer_user, self._settings.writer_password.get_secret_value())
+    def _signature(self) -> Callable[[str], str]:
+        """Signs one POST over its final path and query."""
+        user, password = self._settings.writer_user, self._settings.writer_password.get_secret_value()
+        line = self._line()
+        digest = line.digest = line.digest or Digest.preemptive(f"public.{self._settings.folder_name}")
+        return lambda path: digest.header("POST", path, user, password)
 
-    def _mine(self) -> _Connection:
-        """The connection of this thread, made anew after a fork: two processes must never share a socket."""
-        mine: _Connection | None = getattr(self._local, "connection", None)
-        if mine is None or mine.process != os.getpid():
-            mine = self._local.connection = _Connection()
-        return mine
-
-
-class _Connection:
-    """What one thread of one process keeps between requests."""
-
-    def __init__(self) -> None:
-        self.process = os.getpid()
-        self.session = requests.Session()
-        # Sizes and checksums are those of the bytes on the wire: no proxy may compress them.
-        self.session.headers["Accept-Encoding"] = "identity"
-        self.digest: Digest | None = None
-        self._environment: Any = None
-
-    def prepared(self, method: str, address: str, body: bytes | None, auth: AuthBase) -> requests.PreparedRequest:
-        """One request, signed, with whatever cookies the server or a balancer before it has set."""
-        cookies = self.session.cookies if len(self.session.cookies) else None
-        return requests.Request(method, address, self.session.headers, data=body, auth=auth, cookies=cookies).prepare()
-
-    def environment(self, address: str, verify: bool | str) -> Any:
-        """Proxies and certificates as the environment has them: looked for once, which takes a quarter of a request."""
-        if self._environment is None:
-            self._environment = self.session.merge_environment_settings(address, {}, None, verify, None)
-        return self._environment
+    def _line(self) -> Line:
+        """The line of this thread, made anew after a fork: two processes must never share a socket."""
+        line: Line | None = getattr(self._local, "line", None)
+        if line is None or line.process != os.getpid():
+            settings = self._settings
+            bundle = settings.verify_tls and settings.ca_bundle
+            line = self._local.line = Line(
+                self._base, str(bundle) if bundle else settings.verify_tls, settings.timeout_seconds
+            )
+        return line
 
 
-class _Anonymous(AuthBase):
-    """No authentication. Given explicitly, or requests takes a password for this host from ~/.netrc."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        return request
-
-
-class _Signed(AuthBase):
-    """Digest authentication of one request over its final address."""
-
-    def __init__(self, digest: Digest, user: str, password: str) -> None:
-        self._digest, self._user, self._password = digest, user, password
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        method = request.method or "POST"
-        request.headers["Authorization"] = self._digest.header(method, request.path_url, self._user, self._password)
-        return request
+def _tail(path: str, query: Mapping[str, str]) -> str:
+    """What follows the server's address. Everything quoted, commas too: what is signed is exactly what is sent."""
+    parts = "/".join(quote(part, safe="") for part in path.split("/"))
+    return f"/{parts}" + (f"?{urlencode(query, quote_via=quote)}" if query else "")
 
 
-def said_by(answer: requests.Response) -> str:
+def said_by(answer: Answer) -> str:
     """What an error page says, in one short line: the heading of a traceback page, or the start of the text."""
     page = answer.content[:100_000].decode("utf-8", "replace")
     heading = _HEADING.search(page)

@@ -175,10 +175,10 @@ def test_a_forked_worker_uses_a_connection_of_its_own(ucondb: Folder) -> None:
         "store = UconDB(SimpleNamespace(server_url=sys.argv[1], folder_name=sys.argv[2], object_name='o', "
         "timeout_seconds=9, writer_user='archiver', writer_password=SecretStr(sys.stdin.read()), "
         "verify_tls=True, ca_bundle=None, database_uri=None))\n"
-        "mine = store._http._mine(); store.put(1, b'1')\n"
+        "mine = store._http._line(); store.put(1, b'1')\n"
         "child = os.fork()\n"
         "if child == 0:\n"
-        "    store.put(2, b'2'); os._exit(store._http._mine() is mine)\n"
+        "    store.put(2, b'2'); os._exit(store._http._line() is mine)\n"
         "sys.exit(os.waitpid(child, 0)[1] != 0 or len(store.runs()) != 2)\n"
     )
 

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests
 
 from rra_state.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
 from rra_state.stores.ucondb import UconDB
 from rra_state.stores.ucondb_http import Transport, said_by
+from rra_state.stores.ucondb_line import Answer
 from tests.servers import canned
 from tests.unit.stores.ucondb_helpers import PASSWORD, response, settings
 
@@ -46,6 +46,40 @@ def test_reading_takes_no_password_from_netrc(tmp_path: Path, monkeypatch: pytes
         assert UconDB(settings(url)).versions() == {}
 
     assert b"Authorization" not in got[0]
+
+
+def test_the_environments_proxy_is_given_the_whole_address_and_the_signature_of_the_path(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with canned(response("200 OK", b"5")) as (url, got):
+        monkeypatch.setenv("http_proxy", url.replace("http://", "http://someone:secret@").removesuffix("/x/app"))
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        Transport(settings("http://ucondb.invalid/x/app")).write("data/f", {"key": "7"}, b"blob")
+
+    assert got[0].startswith(b"POST http://ucondb.invalid/x/app/data/f?key=7 HTTP/1.1\r\n")
+    assert b"Host: ucondb.invalid\r\n" in got[0]
+    assert b'uri="/x/app/data/f?key=7"' in got[0]
+    assert b"Proxy-Authorization: Basic c29tZW9uZTpzZWNyZXQ=" in got[0]
+
+
+def test_a_balancers_cookie_is_given_back_to_it() -> None:
+    ok = response("200 OK", b"[]", "Set-Cookie: node=b; Path=/")
+
+    with canned(ok) as (url, got):
+        store = UconDB(settings(url))
+        store.versions()
+        store.versions()
+
+    assert b"Cookie" not in got[0]
+    assert b"Cookie: node=b\r\n" in got[1]
+
+
+def test_nothing_but_identity_is_accepted_so_that_sizes_are_those_on_the_wire() -> None:
+    with canned(response("200 OK", b"[]")) as (url, got):
+        UconDB(settings(url)).versions()
+
+    assert b"Accept-Encoding: identity\r\n" in got[0]
 
 
 def test_a_user_in_the_address_reaches_no_message_and_no_server() -> None:
@@ -286,7 +320,7 @@ def test_a_ca_file_that_is_not_there_names_the_key_to_correct(tmp_path: Path) ->
 
 
 def test_an_error_page_is_told_in_one_short_line() -> None:
-    answer = requests.Response()
-    answer._content = b"<html><body><h3>Version of object o with key 1 already exists</h3>" + b"x" * 10_000
+    page = b"<html><body><h3>Version of object o with key 1 already exists</h3>" + b"x" * 10_000
+    answer = Answer(500, {}, page)
 
     assert said_by(answer) == "Version of object o with key 1 already exists"
