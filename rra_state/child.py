@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Protocol
 
-from rra_state import config, lock, pool, telling, worker
+from rra_state import bounds, config, lock, pool, telling
 from rra_state.errors import ArchiverError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -152,7 +152,7 @@ def main(arguments: Sequence[str]) -> int:
     from rra_state import import_stage, migrate_stage  # noqa: F401, PLC0415 - the workers find them loaded
 
     path, runs, *rest = arguments
-    worker.collect_rarely()
+    bounds.collect_rarely()
     mine = [int(os.environ[name]) for name in (lock.VARIABLE, telling.VARIABLE) if name in os.environ]
     try:
         pool.prepare(config.load(path), int(runs), not_theirs=mine)

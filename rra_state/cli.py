@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 
-from rra_state import commands, config, limits, log, runs
+from rra_state import bounds, commands, config, limits, log, runs
 from rra_state.cautions import cautions
 from rra_state.config import Settings
 from rra_state.errors import ArchiverError, Interrupted, UsageError
@@ -145,6 +145,7 @@ def _dry_run(settings: Settings, options: argparse.Namespace) -> int:
 def _report(settings: Settings, options: argparse.Namespace) -> int:
     from rra_state import reporting  # noqa: PLC0415 - not needed by a cycle
 
+    bounds.collect_rarely()
     request = reporting.Request(
         report=options.report_status,
         comparison=options.compare_state,
@@ -165,6 +166,7 @@ def _follow(settings: Settings, _options: argparse.Namespace) -> int:
 def _recover(settings: Settings, options: argparse.Namespace) -> int:
     from rra_state import recovery  # noqa: PLC0415 - not needed by a cycle
 
+    bounds.collect_rarely()
     chosen: tuple[tuple[Stage, bool], ...] = (
         ("import", options.recover_import_state),
         ("migrate", options.recover_migrate_state),

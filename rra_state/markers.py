@@ -115,14 +115,19 @@ class Tree:
 
     def write_markers(self, markers: Iterable[Marker], watch: Iterable[int] = ()) -> None:
         """Write markers durably, then drop the failure records of their runs. Raises WorkDirError."""
-        markers = list(markers)
-        contents = {self.marker_path(marker.stage, marker.run): marker.mapping() for marker in markers}
-        watches = [(self.root / "watch" / str(run), b"") for run in watch]
+        written: dict[Stage, set[int]] = {}
+
+        def files() -> Iterator[tuple[Path, bytes]]:
+            for run in watch:
+                yield self.root / "watch" / str(run), b""
+            for marker in markers:
+                written.setdefault(marker.stage, set()).add(marker.run)
+                yield self.marker_path(marker.stage, marker.run), _encode(marker.mapping())
+
         with self._writing():
-            fsio.write_batch([*watches, *((path, _encode(values)) for path, values in contents.items())])
-            failed = {stage: self.failed(stage) for stage in {marker.stage for marker in markers}}
-            done = (marker for marker in markers if marker.run in failed[marker.stage])
-            fsio.remove_batch(self.failure_path(marker.stage, marker.run) for marker in done)
+            fsio.write_batch(files())
+            for stage, done in written.items():
+                fsio.remove_batch(self.failure_path(stage, run) for run in done & self.failed(stage))
 
     def write_failures(self, failures: Iterable[Failure]) -> None:
         """Write failure records durably. Raises WorkDirError."""
@@ -289,4 +294,7 @@ def _damaged(path: Path) -> WorkDirError:
 
 def _encode(values: Mapping[str, Any]) -> bytes:
     """One key per line; `indent` would do that in Python, eight times slower."""
-    return json.dumps(values, separators=(",\n ", ": ")).encode() + b"\n"
+    return _JSON(values).encode() + b"\n"
+
+
+_JSON = json.JSONEncoder(separators=(",\n ", ": ")).encode

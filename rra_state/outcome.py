@@ -87,8 +87,13 @@ class Marker:
 
     def mapping(self) -> dict[str, Any]:
         """The marker as flat JSON, the facts beside the rest. Not copied: a recovery makes 100,000 of them."""
-        own = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "facts"}
-        return own | {each.name: getattr(self.facts, each.name) for each in fields(self.facts)}
+        values = {name: getattr(self, name) for name in _OF_MARKER}
+        values.update((name, getattr(self.facts, name)) for name in _OF_FACTS)
+        return values
+
+
+_OF_MARKER = tuple(each.name for each in fields(Marker) if each.name != "facts")
+_OF_FACTS = tuple(each.name for each in fields(Facts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -25,8 +25,7 @@ from rra_state.plan import Planner
 from rra_state.records import blob
 from rra_state.state import Derived, Keeper, Known, Ledger
 from rra_state.stores import artdaqdb
-from rra_state.stores.artdaqdb.base import Location
-from rra_state.stores.artdaqdb.document import RUN_HISTORY
+from rra_state.stores.artdaqdb.base import Outline
 from rra_state.stores.ucondb import UconDB, Version
 
 log = logging.getLogger("rra")
@@ -80,11 +79,12 @@ class Places:
         return self.planner.listing.runs
 
     @cached_property
-    def artdaqdb(self) -> Mapping[int, Location | None]:
+    def artdaqdb(self) -> Mapping[int, Outline | None]:
         """Runs in artdaqDB; None where the index names a run but no document of it."""
-        store = artdaqdb.open_store(self.settings.artdaq_db)
+        store, made = artdaqdb.open_store(self.settings.artdaq_db), self.settings.fhiclize_generate
         shown = store.runs()
-        return dict.fromkeys(shown) | store.locate(shown)
+        needed = NEEDED_DOCUMENTS if made is None else NEEDED_DOCUMENTS & set(made)
+        return dict.fromkeys(shown) | {outline.run: outline for outline in store.outlines(shown, needed)}
 
     @cached_property
     def ucondb(self) -> Mapping[int, Version]:
@@ -101,10 +101,8 @@ class Places:
 
     def facts(self, stage: Stage, run: int) -> Facts:
         """What the listings tell of an archived run."""
-        location = self.artdaqdb.get(run)
-        configuration, version = (
-            (location.configuration.partition("/")[2], location.version) if location else (None,) * 2
-        )
+        outline = self.artdaqdb.get(run)
+        configuration, version = (outline.configuration.partition("/")[2], outline.version) if outline else (None,) * 2
         if stage == "import":
             return Facts(verified=False, configuration=configuration, version=version)
         listed = self.ucondb[run]
@@ -128,9 +126,7 @@ class Places:
         """Archived runs that can hardly be whole."""
         if stage == "migrate":
             return {run for run, version in self.ucondb.items() if version.size < SMALL_BLOB}
-        made = self.settings.fhiclize_generate
-        needed = NEEDED_DOCUMENTS if made is None else NEEDED_DOCUMENTS & set(made)
-        return {run for run, location in self.artdaqdb.items() if not needed <= _entities(location)}
+        return {run for run, outline in self.artdaqdb.items() if outline is None or not outline.whole}
 
 
 def recover(settings: Settings, stages: Sequence[Stage], say: Say, places: Places | None = None) -> None:
@@ -228,20 +224,21 @@ def preview(missing: Sequence[int]) -> Iterator[str]:
 
 def _make_markers(tree: Tree, stage: Stage, places: Places) -> None:
     """Markers for archived runs without one, or with one that says other things than the store."""
-    present = tree.archived(stage)
-    known = ((run, places.facts(stage, run)) for run in sorted(places.archived(stage)))
-    needed = ((run, facts) for run, facts in known if run not in present or not _agrees(tree, stage, run, facts))
+    held, present = places.archived(stage), tree.archived(stage)
+    markers = tree.markers(stage, held & present)
+    agree = {run for run, marker in markers if _agrees(tree, stage, run, marker, places.facts(stage, run))}
+    needed = iter(sorted(held - agree))
     while batch := list(islice(needed, _BATCH)):
-        first = Marker.of(stage, *batch[0])
-        tree.write_markers(replace(first, run=run, facts=facts) for run, facts in batch)
+        first = Marker.of(stage, batch[0], places.facts(stage, batch[0]))
+        made = (first.stage, first.archived, first.archiver, first.host)
+        tree.write_markers(Marker(run, *made, places.facts(stage, run)) for run in batch)
 
 
-def _agrees(tree: Tree, stage: Stage, run: int, facts: Facts) -> bool:
+def _agrees(tree: Tree, stage: Stage, run: int, marker: dict[str, Any] | WorkDirError, facts: Facts) -> bool:
     """Whether the marker of a run, or that of its last refresh, is sound and names what the store holds."""
+    if isinstance(marker, WorkDirError) or (marker.get("run"), marker.get("stage")) != (run, stage):
+        return False
     try:
-        marker = tree.marker(stage, run) or {}
-        if (marker.get("run"), marker.get("stage")) != (run, stage):
-            return False
         return _names(marker, stage, facts) or _names(tree.newest_refresh(run) or {}, stage, facts)
     except WorkDirError:
         return False
@@ -264,10 +261,6 @@ def _is_damaged(tree: Tree, stage: Stage, run: int) -> bool:
     except WorkDirError:
         return True
     return False
-
-
-def _entities(location: Location | None) -> set[str]:
-    return {item.entity for item in location.items if item.collection == RUN_HISTORY} if location else set()
 
 
 def _keep_old(path: Path) -> None:

@@ -6,7 +6,6 @@ with its parent.
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import signal
@@ -69,19 +68,10 @@ class Bench:
 _bench: Bench | None = None
 
 
-def collect_rarely() -> None:
-    """Have Python look for circles in memory now and then instead of 700 objects apart: a tenth of an import's CPU.
-
-    What is loaded by now is left alone for good, so that copies of this process go on sharing it.
-    """
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
-
-
 def start(config_path: Path, stop: Flag, not_mine: Sequence[int] = ()) -> None:
     """Initialise a worker process: called once by the pool in each. not_mine: descriptors that only its parent has."""
     global _bench  # noqa: PLW0603 - a process pool has no other place for what its tasks share
-    collect_rarely()
+    bounds.collect_rarely()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))  # for its own children

@@ -82,6 +82,19 @@ def test_runs_that_are_not_there_are_left_out_of_what_is_located(db: ArtdaqDB) -
     assert set(db.locate([1, 2, 3, 4])) == {1, 3}
 
 
+def test_an_outline_names_the_newest_version_and_whether_it_has_what_is_needed(db: ArtdaqDB) -> None:
+    store(db, record(1), record(2, {"boot.fcl": b"x: 1\n"}), record(3))
+    store(db, record(1, {"boot.fcl": b"x: 2\n", "metadata.fcl": b"x: 2\n"}))
+
+    outlines = {each.run: each for each in db.outlines([1, 2, 4], ["boot", "metadata"])}
+
+    assert {run: each.whole for run, each in outlines.items()} == {1: True, 2: False}
+    located = newest(db, 1)
+    assert (outlines[1].version, outlines[1].configuration) == (located.version, located.configuration)
+    assert [each.whole for each in db.outlines([3], ["schema"])] == [False]
+    assert [each.whole for each in db.outlines([3], [])] == [True]
+
+
 def test_runs_that_ought_to_be_there_and_are_not_are_lost(db: ArtdaqDB) -> None:
     store(db, record(1))
 

@@ -16,16 +16,15 @@ from rra_state.errors import LockHeld, StoreUnavailable
 from rra_state.lock import Lock
 from rra_state.recovery import Places, recover
 from rra_state.state import Known
-from rra_state.stores.artdaqdb.base import Item, Location
+from rra_state.stores.artdaqdb.base import Outline
 from rra_state.stores.ucondb import Version
 from tests.unit.archive_site import Site
 
 RUNS = st.sets(st.integers(1, 40))
 
 
-def location(run: int, *, version: str = "", entities: Iterable[str] = ("metadata", "RunHistory")) -> Location:
-    items = tuple(Item("RunHistory", entity, f"{run:023d}{number}") for number, entity in enumerate(entities))
-    return Location(run, f"{run}/standard", version or f"{run}/standard", items)
+def outline(run: int, *, version: str = "", whole: bool = True) -> Outline:
+    return Outline(run, f"{run}/standard", version or f"{run}/standard", whole)
 
 
 def places(
@@ -34,7 +33,7 @@ def places(
     """The three places as listings; nothing is asked."""
     found = Places(site.settings)
     found.__dict__["records"] = frozenset(records)
-    found.__dict__["artdaqdb"] = {run: location(run) for run in imported}
+    found.__dict__["artdaqdb"] = {run: outline(run) for run in imported}
     found.__dict__["ucondb"] = {run: Version(run, run, str(run), run * 7, size, 0.0) for run in migrated}
     return found
 
@@ -197,7 +196,7 @@ def test_the_preview_shows_ten_runs_at_most(missing: Iterable[int], line: list[s
 
 def test_runs_that_look_incomplete_are_named_after_the_block(site: Site) -> None:
     found = places(site, [5, 6, 7], [5, 6, 7])
-    found.artdaqdb.update({6: location(6, entities=["boot"]), 7: None})  # type: ignore[attr-defined]
+    found.artdaqdb.update({6: outline(6, whole=False), 7: None})  # type: ignore[attr-defined]
 
     block, _, after = recovered(site, found).rpartition("=" * 70 + "\n")
 

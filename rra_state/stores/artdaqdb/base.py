@@ -6,7 +6,7 @@ durable without showing them, `publish` (the driver alone) makes staged runs vis
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,6 +45,19 @@ class Location:
     configuration: str
     version: str
     items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """One visible version of a run without its documents: a listing of 100,000 runs has 1.7 million of these.
+
+    whole: it has every document that was asked about in RunHistory.
+    """
+
+    run: int
+    configuration: str
+    version: str
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +108,9 @@ class ArtdaqDB(Protocol):
 
     def locate(self, runs: Iterable[int]) -> dict[int, Location]:
         """The newest version (v10 after v9) of each of these runs that is visible; others are left out."""
+
+    def outlines(self, runs: Iterable[int], needed: Collection[str]) -> Iterator[Outline]:
+        """The same versions as `locate`, in any order, each with whether it has these entities."""
 
     def stage(self, records: Sequence[RunDocuments], known: Mapping[int, Location]) -> list[Staged | ArchiverError]:
         """Make the documents of these runs durable, invisible as yet; one outcome per record, in order.

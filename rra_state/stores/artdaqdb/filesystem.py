@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rra_state import fsio
@@ -17,7 +17,7 @@ from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import index as indexes
 from rra_state.stores.artdaqdb import place, search, staging
-from rra_state.stores.artdaqdb.base import Capabilities, Export, Item, Location, Staged
+from rra_state.stores.artdaqdb.base import Capabilities, Export, Item, Location, Outline, Staged
 from rra_state.stores.artdaqdb.document import RUN_HISTORY, SYSTEM_LAYOUT
 from rra_state.stores.artdaqdb.index import Index, Stamp
 
@@ -80,6 +80,10 @@ class FilesystemDB:
     def locate(self, runs: Iterable[int]) -> dict[int, Location]:
         """The newest content of each visible run; see `search.locate` for the choice."""
         return search.locate(self.read_indexes(), runs)
+
+    def outlines(self, runs: Iterable[int], needed: Collection[str]) -> Iterator[Outline]:
+        """The same versions, each with whether it has these entities."""
+        return search.outlines(self.locate, runs, needed)
 
     def read_indexes(self) -> dict[str, Index]:
         """Every collection's index, as it is on the disk now."""

@@ -8,7 +8,7 @@ that other programs wrote have none and are shown by themselves. Source: spec/ar
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -35,7 +35,7 @@ from rra_state.errors import (
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import search, staging
-from rra_state.stores.artdaqdb.base import Capabilities, Export, Item, Location, Staged
+from rra_state.stores.artdaqdb.base import Capabilities, Export, Item, Location, Outline, Staged
 from rra_state.stores.artdaqdb.document import RUN_HISTORY, SYSTEM_LAYOUT
 from rra_state.stores.artdaqdb.index import ENTITY, RUN, Additions, Index
 from rra_state.stores.artdaqdb.rebuild import entry, note
@@ -121,6 +121,10 @@ class MongoDB:
         for name, additions in listed.items():
             indexes[name].add(additions)
         return search.locate(indexes, wanted)
+
+    def outlines(self, runs: Iterable[int], needed: Collection[str]) -> Iterator[Outline]:
+        """The same versions, each with whether it has these entities."""
+        return search.outlines(self.locate, runs, needed)
 
     def _list_ours(self, runs: Sequence[int], listed: Mapping[str, Additions]) -> None:
         for version in self._database[_VERSIONS].find({"run": {"$in": list(runs)}, "visible": True}):

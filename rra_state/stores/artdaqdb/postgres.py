@@ -5,8 +5,9 @@ A run's documents and its version are staged in one transaction; publishing show
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import starmap
 from typing import Any, TypeAlias
 
 import psycopg
@@ -16,7 +17,7 @@ from rra_state.errors import AccessDenied, ArchiverError, RecordError, StoreUnav
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import search, staging
-from rra_state.stores.artdaqdb.base import Capabilities, Export, Item, Location, Staged
+from rra_state.stores.artdaqdb.base import Capabilities, Export, Item, Location, Outline, Staged
 from rra_state.stores.artdaqdb.postgres_session import OF_CONTENT, Connection, Session, migrate, queries
 
 Row: TypeAlias = tuple[Any, ...]
@@ -77,6 +78,13 @@ class PostgresDB:
             run: Location(run, configuration, version, tuple(Item(*item) for item in items))
             for run, configuration, version, items in self._rows("locate", {"runs": wanted})
         }
+
+    def outlines(self, runs: Iterable[int], needed: Collection[str]) -> Iterator[Outline]:
+        """The same versions, each with whether it has these entities: the server counts, not we."""
+        wanted = sorted(set(runs))
+        for first in range(0, len(wanted) if self._exists() else 0, search.RUNS_AT_ONCE):
+            some = {"runs": wanted[first : first + search.RUNS_AT_ONCE], "needed": sorted(set(needed))}
+            yield from starmap(Outline, self._rows("outlines", some))
 
     def _exists(self) -> bool:
         return self._prepared or bool(self._rows("has_history")[0][0])

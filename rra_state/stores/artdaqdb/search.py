@@ -5,17 +5,19 @@ Works on indexes in memory; no file is read. Rules: spec/artdaqdb.md "Updates an
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
 
-from rra_state.stores.artdaqdb.base import Item, Location
+from rra_state.stores.artdaqdb.base import Item, Location, Outline
 from rra_state.stores.artdaqdb.document import RUN_HISTORY, is_ours, object_id
 from rra_state.stores.artdaqdb.index import ASSIGNED, CONFIGURATION, ENTITY, RUN, VERSION, Index
 
 HASHES = "hashes"
 """Check sums that the existing archiver adds as a document; no file of the run. Source: spec/artdaqdb.md."""
 
+RUNS_AT_ONCE = 5000
+"""Runs whose documents are in memory together where many are listed."""
 _UNKNOWN = -1
 """Number of a document whose version is none of `<configuration>vN`: older than all others."""
 
@@ -58,6 +60,17 @@ def locate(
             newest = max(number for number, _ in contents)
             located[run] = Location(run, chosen[run], version_name(chosen[run], newest), items)
     return located
+
+
+def outlines(
+    locate: Callable[[Sequence[int]], Mapping[int, Location]], runs: Iterable[int], needed: Collection[str]
+) -> Iterator[Outline]:
+    """What `locate` tells of these runs, so many of them at a time, and of their documents only what was asked."""
+    wanted = sorted(set(runs))
+    for first in range(0, len(wanted), RUNS_AT_ONCE):
+        for run, location in locate(wanted[first : first + RUNS_AT_ONCE]).items():
+            present = {item.entity for item in location.items if item.collection == RUN_HISTORY}
+            yield Outline(run, location.configuration, location.version, present.issuperset(needed))
 
 
 def _configuration(index: Index, run: int, hidden: Collection[str]) -> str | None:

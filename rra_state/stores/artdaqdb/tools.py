@@ -8,7 +8,7 @@ until then. Behaviour of the tools: spec/artdaqdb.md section (c).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -29,7 +29,7 @@ from rra_state.records.model import RunDocuments
 from rra_state.runs import number
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import search, staging
-from rra_state.stores.artdaqdb.base import Capabilities, Export, Location, Staged
+from rra_state.stores.artdaqdb.base import Capabilities, Export, Location, Outline, Staged
 from rra_state.stores.artdaqdb.document import RUN_HISTORY
 from rra_state.stores.artdaqdb.index import CONFIGURATION, ENTITY, Index
 from rra_state.stores.artdaqdb.programs import DOWNLOADER, Programs
@@ -100,6 +100,10 @@ class ToolsDB:
     def locate(self, runs: Iterable[int]) -> dict[int, Location]:
         """The configuration assigned last of each of these runs, of those whose loading came to its end."""
         return search.locate(self._indexes(), runs, self._unfinished())
+
+    def outlines(self, runs: Iterable[int], needed: Collection[str]) -> Iterator[Outline]:
+        """The same versions, each with whether it has these entities."""
+        return search.outlines(self.locate, runs, needed)
 
     def _indexes(self) -> dict[str, Index]:
         """The tools rewrite an index in place: one that looks damaged is looked at again while nothing is loaded."""
