@@ -73,7 +73,8 @@ def read(tree: Tree, stage: Stage, archived: Set[int], *, renew: bool = False) -
 
 def _assemble(tree: Tree, stage: Stage, archived: Set[int], copy: _Copy, *, renew: bool) -> Shelf:
     """Block by block: the copy where it is of these very files, else the files."""
-    stamp, digests = copy.stamp(), _digests(tree, stage)
+    stamp = copy.stamp()
+    digests = _digests(tree, stage) if renew or copy.exists() else {}
     blocks: dict[int, list[int]] = {}
     for run in sorted(archived):
         blocks.setdefault(run // BLOCK, []).append(run)
@@ -138,6 +139,10 @@ class _Copy:
         except OSError:
             return None
         return [status.st_ino, status.st_mtime_ns]
+
+    def exists(self) -> bool:
+        """Whether there is any; a site without a page makes none."""
+        return self._index().exists()
 
     def whole(self, archived: Set[int]) -> Shelf | None:
         """All of it, if nothing happened in the markers' directory since it was made."""

@@ -10,7 +10,7 @@ import json
 import operator
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -100,8 +100,8 @@ class UconDB:
         return f"{self.name}: version {version}, folder {self._folder}{listed}"
 
     def runs(self) -> set[int]:
-        """Every run the server holds a blob of. Raises StoreError."""
-        return set(self.versions())
+        """Every run the server holds a blob of; see `versions`. Raises StoreError."""
+        return {int(record["key"]) for record in self._of_runs(self._listed())}
 
     def versions(self) -> dict[int, Version]:
         """The current version of every run; keys that are no run number are left out. Raises StoreError.
@@ -110,14 +110,18 @@ class UconDB:
         a short listing. An object nobody has put anything into does not exist yet: that is an empty one.
         Source: spec/ucondb.md section 3. With `database_uri` its tables are read instead.
         """
+        return self._by_run(self._listed())
+
+    def _listed(self) -> Sequence[Any]:
+        """What the server, or its database, says of each key."""
         if self._tables:
-            return self._by_run(self._tables.listing())
+            return self._tables.listing()
         answer = self._http.ask("GET", "versions", self._where())
         if self._no_such_object(answer):
-            return {}
+            return []
         if answer.status_code != HTTPStatus.OK:
             raise self._fault(answer)
-        return self._by_run(self._listing(answer))
+        return self._listing(answer)
 
     def lookup(self, runs: Iterable[int]) -> dict[int, Version]:
         """The current version of those of these runs that the server shows. Raises StoreError.
@@ -338,16 +342,18 @@ class UconDB:
         return listing
 
     def _by_run(self, records: Iterable[Any]) -> dict[int, Version]:
-        """Versions by run. A key is null once its version was overridden, and other programs may use other keys."""
-        found: dict[int, Version] = {}
+        """Versions by run."""
+        found = map(self._version, self._of_runs(records))
+        return {version.run: version for version in found}
+
+    def _of_runs(self, records: Iterable[Any]) -> Iterator[dict[str, Any]]:
+        """Those of runs. A key is null once its version was overridden, and other programs may use other keys."""
         for record in records:
             if not isinstance(record, dict):
                 raise StoreError(f"{self.name}: the listing holds {record!r:.80} in place of a version.")
             key = record.get("key")
             if isinstance(key, str) and run_numbers.number(key) is not None:
-                version = self._version(record)
-                found[version.run] = version
-        return found
+                yield record
 
     def _described(self, answer: Answer) -> Version:
         """The version a blob's headers describe."""
