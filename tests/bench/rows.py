@@ -123,7 +123,7 @@ MANY = (
     Row("idle", "idle cycle, 100,000 archived, metrics and mail on", "s", _LISTING, at_most(1.5)),
     Row("idle-cpu", "CPU of it", "s", _LISTING),
     Row("idle-memory", "memory of it", "MB", _LISTING, at_most(150)),
-    Row("report", "`--report-status`, 100,000 archived", "s", _LISTING, at_most(5)),
+    Row("report", "`--report-status`, 100,000 archived, without the listing", "s", _LISTING, at_most(5)),
     Row("report-cpu", "CPU of it", "s", _LISTING),
     Row("report-memory", "memory of it", "MB", _LISTING),
     Row("recover-import", "`--recover-import-state`, 100,000, without the listing", "s", _MARKERS, at_most(15)),
