@@ -1,48 +1,113 @@
 """Migration stage: a run's documents in artdaqDB -> one blob in UconDB, read back and compared.
 
-Takes run numbers, gives one Outcome per run, never raises for a single run's fault.
+Takes run numbers, gives one Outcome per run, never raises for a single run's fault. While UconDB takes one run's blob
+and gives it back, the next run is read and packed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from rra_state import fuzz
 from rra_state.bounds import within_memory
-from rra_state.errors import ArchiverError, Interrupted, VerificationError
+from rra_state.errors import ArchiverError, Interrupted, RecordTooLarge, VerificationError
 from rra_state.outcome import Facts, Outcome
 from rra_state.records import blob
 from rra_state.retry import attempt
 from rra_state.stores.artdaqdb.base import Location
 from rra_state.worker import Bench
 
+SMALL = 2**20
+"""Bytes. While a larger blob is stored nothing else is read: such a record has its worker's memory to itself."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """A run that is ready for UconDB. facts: what is known before it is there."""
+
+    run: int
+    content: bytes
+    facts: Facts
+
 
 def migrate_runs(
     numbers: Sequence[int], bench: Bench, located: Mapping[int, Location], *, validate: bool = False
 ) -> list[Outcome]:
-    """Export, pack and store these runs. located: where artdaqDB holds them. validate: check the metadata keys."""
-    outcomes: list[Outcome] = []
-    fault: ArchiverError | None = None
-    for run in numbers:
-        if bench.stopping:
-            fault = Interrupted()
-        if fault is not None:
-            outcomes.append(Outcome(run, error=fault))
-            continue
-        try:
-            outcomes.append(
-                within_memory(run, lambda run=run: _migrate(run, bench, located.get(run), validate=validate))  # type: ignore[misc]
-            )
-        except ArchiverError as error:
-            outcomes.append(Outcome(run, error=error, tries=error.tries))
-            fault = error if error.stops_cycle else None
-    return outcomes
+    """Export, pack and store these runs. located: where artdaqDB holds them. validate: check the metadata keys.
+
+    Raises MemoryError where two runs had a share in it.
+    """
+    with ThreadPoolExecutor(1, "rra-sender") as sender:
+        chunk = _Chunk(bench, sender)
+        for run in numbers:
+            made = chunk.tried(run, lambda run=run: _pack(run, bench, located.get(run), validate=validate))  # type: ignore[misc]
+            chunk.settle()
+            chunk.send(made, alone=run == numbers[-1])
+        chunk.settle()
+    return chunk.outcomes
 
 
-def _migrate(run: int, bench: Bench, location: Location | None, *, validate: bool) -> Outcome:
-    """One run. Raises Conflict, VerificationError, StoreError and their kin."""
+class _Chunk:
+    """What became of the runs so far, in order, and the one that is being stored.
+
+    A fault of the place, or the wish to stop, ends it: then every other run is left as it is.
+    """
+
+    def __init__(self, bench: Bench, sender: ThreadPoolExecutor) -> None:
+        self.outcomes: list[Outcome] = []
+        self._bench, self._sender = bench, sender
+        self._fault: ArchiverError | None = None
+        self._under_way: Future[Outcome] | None = None
+
+    def tried(self, run: int, action: Callable[[], T]) -> T | Outcome:
+        """What `action` gives, or the outcome of a run that failed with it or is not begun any more."""
+        if self._bench.stopping and self._fault is None:
+            self._fault = Interrupted()
+        if self._fault is not None:
+            return Outcome(run, error=self._fault)
+        made = _outcome(run, lambda: within_memory(run, action))
+        if self._under_way is not None and isinstance(made, Outcome) and isinstance(made.error, RecordTooLarge):
+            self.settle()  # not to be blamed for the memory of its neighbour
+            return self.tried(run, action)
+        return made
+
+    def settle(self) -> None:
+        """Wait for the run that is being stored, if there is one."""
+        if self._under_way is not None:
+            self._note(self._under_way.result())
+            self._under_way = None
+
+    def send(self, made: _Packed | Outcome, *, alone: bool) -> None:
+        """Begin to store a run; alone, or if it is large: and wait for that."""
+        if isinstance(made, Outcome) or self._fault is not None:
+            self._note(made if isinstance(made, Outcome) else Outcome(made.run, error=self._fault))
+        elif alone or len(made.content) > SMALL:
+            self._note(_outcome(made.run, lambda: within_memory(made.run, lambda: _store(made, self._bench))))
+        else:
+            self._under_way = self._sender.submit(_outcome, made.run, lambda: _store(made, self._bench))
+
+    def _note(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        if outcome.error is not None and outcome.error.stops_cycle:
+            self._fault = outcome.error
+
+
+def _outcome(run: int, action: Callable[[], T]) -> T | Outcome:
+    try:
+        return action()
+    except ArchiverError as error:
+        return Outcome(run, error=error, tries=error.tries)
+
+
+def _pack(run: int, bench: Bench, location: Location | None, *, validate: bool) -> _Packed:
+    """Read one run from artdaqDB. Raises VerificationError, BlobError, StoreError and their kin."""
     if location is None:
         raise VerificationError(
             "has an import marker but artdaqDB does not show it",
@@ -52,17 +117,28 @@ def _migrate(run: int, bench: Bench, location: Location | None, *, validate: boo
     attempt(lambda: fuzz.strike(bench.settings.app_fuzz, run), **bench.retrying)
     export, _ = attempt(lambda: bench.artdaqdb.export(location), **bench.retrying)
     content = blob.pack(run, export.files)
-    stored, tries = attempt(lambda: bench.ucondb.put(run, content), **bench.retrying)
     facts = Facts(
         verified=True,
         configuration=location.configuration.partition("/")[2],
         version=export.version,
-        size=stored.version.size,
-        adler32=zlib.adler32(content) if not stored.already else stored.version.adler32,
+        adler32=zlib.adler32(content),
         sha256=hashlib.sha256(content).hexdigest(),
-        ucondb_id=stored.version.id,
-        ucondb_data_key=stored.version.data_key,
         problems=tuple(blob.validate(export.files, bench.settings.validation.metadata_keys)) if validate else (),
+    )
+    return _Packed(run, content, facts)
+
+
+def _store(packed: _Packed, bench: Bench) -> Outcome:
+    """Store its blob. Raises Conflict, VerificationError, StoreError and their kin."""
+    run = packed.run
+    stored, tries = attempt(lambda: bench.ucondb.put(run, packed.content), **bench.retrying)
+    version = stored.version
+    facts = replace(
+        packed.facts,
+        size=version.size,
+        adler32=version.adler32 if stored.already else packed.facts.adler32,
+        ucondb_id=version.id,
+        ucondb_data_key=version.data_key,
     )
     note = f"run {run}: UconDB already holds the same content" if stored.already else None
     return Outcome(run, facts=facts, tries=tries, note=note)
