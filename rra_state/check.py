@@ -97,9 +97,10 @@ def _artdaqdb(settings: Settings) -> str:
 
 
 def _ucondb(settings: Settings) -> str:
-    found = UconDB(settings.ucon_db, same=blob.same).check()
+    store = UconDB(settings.ucon_db, same=blob.same)
+    found = store.check()
     if not settings.ucon_db.writer_user or not settings.ucon_db.writer_password.get_secret_value():
         raise AccessDenied(
             f"{found}, but no user or password to write with", hint="set ucon_db.writer_user and UCONDB_PASSWORD"
         )
-    return found
+    return f"{found}, password {'accepted' if store.try_password() else 'not tried, as nothing is stored yet'}"

@@ -41,6 +41,24 @@ def test_a_folder_that_is_not_there_is_created_with_the_command_that_is_told(sit
     assert not site.failures("migrate")
 
 
+def test_check_tries_the_password_and_changes_nothing(site: Site) -> None:
+    site.make(2)
+    empty = site.archive_runs("--check").stdout
+    site.archive_runs()
+    rows = "select id, key, object, deleted, data_key, tr from {folder}_versions order by id"
+    before = site.ucondb.execute(rows), site.ucondb.execute("select count(*) from {folder}_data")
+
+    right = site.archive_runs("--check").stdout
+    site.configure(ucon_db={"writer_password": "mistyped"})
+    wrong = site.archive_runs("--check", status=1).stdout
+
+    assert "password not tried, as nothing is stored yet" in empty
+    assert "password accepted" in right
+    assert "UconDB: FAILED" in wrong
+    assert "wrong user or password for folder" in wrong
+    assert (site.ucondb.execute(rows), site.ucondb.execute("select count(*) from {folder}_data")) == before
+
+
 @pytest.mark.parametrize("most", [1, 2])
 def test_all_workers_together_keep_to_max_connections(site: Site, most: int) -> None:
     at_once: list[int] = [0, 0]  # now, most
