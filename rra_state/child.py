@@ -15,11 +15,12 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from rra_state import bounds, config, lock, pool, telling
 from rra_state.errors import ArchiverError
@@ -170,16 +171,60 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _snakemake() -> ModuleType:
-    """Snakemake's command line, without two things that take 0.15 s of a core and 30 MB.
+    """Snakemake's command line, without what no window uses and half of the time to load it would go into.
 
-    Its report plugin: no window makes a report. And numpy, of which YTE looks for numbers in a profile.
+    Its report plugin, notebooks, and its notes on jobs in a database (with `drop-metadata` there are none); and numpy,
+    of which YTE looks for numbers in a profile.
     """
     sys.modules["snakemake.report"] = None  # type: ignore[assignment]
+    sys.modules.setdefault("nbformat", ModuleType("nbformat"))
     if "numpy" not in sys.modules:
         sys.modules["numpy"] = None  # type: ignore[assignment]
         importlib.import_module("yte")
         del sys.modules["numpy"]  # others ask whether it is there
-    return importlib.import_module("snakemake.cli")
+    before = set(sys.modules)
+    try:
+        with _standing_in(_without_database()):
+            return importlib.import_module("snakemake.cli")
+    except (ImportError, AttributeError, TypeError):
+        # A Snakemake that takes more from them gets them.
+        for name in set(sys.modules) - before:
+            if name.partition(".")[0] == "snakemake":
+                del sys.modules[name]
+        return importlib.import_module("snakemake.cli")
+
+
+def _without_database() -> Iterator[ModuleType]:
+    """What `snakemake.persistence` takes from SQLAlchemy and SQLModel to describe a note, without the two.
+
+    A note is a pydantic model either way, and kept in a file.
+    """
+    import pydantic  # noqa: PLC0415 - loaded anyway, by the configuration
+
+    def field(*, sa_column: object, **options: Any) -> Any:  # noqa: ARG001 - of a table, which there is not
+        return pydantic.Field(**options)
+
+    yield _module("sqlalchemy", Column=lambda *_: None, JSON=None)
+    yield _module("sqlmodel", SQLModel=pydantic.BaseModel, Field=field)
+    yield _module("snakemake.persistence.db", DbPersistence=None)
+
+
+@contextmanager
+def _standing_in(modules: Iterable[ModuleType]) -> Iterator[None]:
+    """Put these modules in the place of others that are not loaded, as long as something is being imported."""
+    mine = {module.__name__: module for module in modules if module.__name__ not in sys.modules}
+    sys.modules.update(mine)
+    try:
+        yield
+    finally:
+        for name in mine:
+            del sys.modules[name]
+
+
+def _module(name: str, **contents: Any) -> ModuleType:
+    module = ModuleType(name)
+    vars(module).update(contents)
+    return module
 
 
 if __name__ == "__main__":

@@ -57,3 +57,33 @@ def test_its_exit_status_is_snakemakes(started: Callable[..., str], threads: str
     said = started(threads, "--no-such-option").splitlines()
 
     assert said[-1] == "status 2 2 group False pipe b''"
+
+
+def _python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def test_snakemake_is_loaded_without_a_database_and_its_notes_are_what_they_were() -> None:
+    said = _python(
+        "import sys; from rra_state import child; child._snakemake()\n"
+        "names = ('sqlalchemy', 'sqlmodel', 'snakemake.persistence.db')\n"
+        "print([name for name in sys.modules if name.startswith(names)])\n"
+        "from snakemake.persistence import MetadataRecord\n"
+        "values = {'rule': 'import_run', 'input': ['a'], 'starttime': 1.5, 'incomplete': True}\n"
+        "note = MetadataRecord.model_validate(values)\n"
+        "print(MetadataRecord.model_validate(note.model_dump()) == note, note['rule'], note.input_checksums)\n"
+        "import sqlmodel; print(sqlmodel.SQLModel.__module__)\n"
+    )
+
+    assert said.splitlines() == ["[]", "True import_run {}", "sqlmodel.main"]
+
+
+def test_a_snakemake_that_needs_more_of_the_database_gets_it() -> None:
+    said = _python(
+        "import sys; from types import ModuleType; from rra_state import child\n"
+        "child._without_database = lambda: iter([ModuleType('sqlmodel')])\n"
+        "child._snakemake(); from snakemake.persistence import MetadataRecord; import sqlmodel\n"
+        "print(issubclass(MetadataRecord, sqlmodel.SQLModel))\n"
+    )
+
+    assert said == "True\n"
