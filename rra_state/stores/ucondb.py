@@ -26,6 +26,8 @@ __all__ = ["Settings", "Stored", "UconDB", "Version"]
 
 _KEYS_PER_LOOKUP = 500
 _HEADER = "X-UconDB-"
+_DESCRIPTION = {"key", "id", "data_key", "adler32", "data_size", "tr"}
+"""What a listing says of each version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +359,8 @@ class UconDB:
                 raise StoreError(f"{self.name}: the listing holds {record!r:.80} in place of a version.")
             key = record.get("key")
             if isinstance(key, str) and run_numbers.number(key) is not None:
+                if not record.keys() >= _DESCRIPTION:
+                    raise self._not_described(sorted(_DESCRIPTION - record.keys())[0])
                 yield record
 
     def _described(self, answer: Answer) -> Version:
@@ -376,9 +380,12 @@ class UconDB:
                 tr=float(record["tr"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise StoreError(
-                f"{self.name}: describes a blob without {error}. See whether a proxy removes its X-UconDB headers."
-            ) from error
+            raise self._not_described(error) from error
+
+    def _not_described(self, what: object) -> StoreError:
+        return StoreError(
+            f"{self.name}: describes a blob without {what}. See whether a proxy removes its X-UconDB headers."
+        )
 
 
 def _outline(answer: Answer) -> tuple[int, int]:
