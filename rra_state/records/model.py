@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rra_state.records.fhicl.snippet import Snippet
-
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
@@ -53,8 +51,8 @@ class Document:
     text: bytes
     source: SourceFile | None = None
     kept: str | None = None
-    snippet: Snippet | None = field(default=None, compare=False, repr=False)
-    """artdaqDB's tree of `text`, where judging the file made it already."""
+    snippet: bytes | None = field(default=None, compare=False, repr=False)
+    """artdaqDB's tree of `text`, packed (`fhicl.Snippet`), where judging the file made it already."""
 
     @property
     def entity(self) -> str:

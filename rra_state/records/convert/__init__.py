@@ -86,9 +86,10 @@ def _histories(
 def _passed(file: SourceFile, run: int, on_bad_file: OnBadFile) -> Document:
     """A `.fcl` file as it is, with the reason if it cannot be a FHiCL document."""
     examined = _examine(file.data)
-    if examined.fault is None:
-        return Document(file.name, file.data, snippet=examined.snippet)
+    if examined.snippet is not None:
+        return Document(file.name, file.data, snippet=examined.snippet.packed(len(file.data)))
     fault = examined.fault
+    assert fault is not None  # noqa: S101 - one of the two is there
     if on_bad_file == "fail":
         raise RecordError(
             fault.message,

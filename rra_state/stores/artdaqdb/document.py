@@ -122,7 +122,8 @@ def parse(document: Document) -> Parsed:
     if document.kept:
         return {"prolog": {}, "main": {}}, {"prolog": _table("#prolog"), "main": _table("#main")}, _NO_COMMENTS
     try:
-        snippet = document.snippet or fhicl.snippet(document.text)
+        known = document.snippet
+        snippet = fhicl.snippet(document.text) if known is None else fhicl.Snippet.unpacked(known, len(document.text))
     except FhiclError as error:
         error.path = error.path or document.name
         raise
@@ -174,6 +175,17 @@ def tree(document: Document, version: Version, *, collection: str = RUN_HISTORY,
 
 def encode(document: Tree) -> bytes:
     r"""A document as bytes: ASCII, escapes only \" \\ \b \f \n \r \t. Raises RecordError for what needs others."""
+    if len(document["origin"]["rawdata"][1]) > fhicl.ORJSON_BYTES:
+        return _encode_any(document)
+    try:
+        raw = orjson.dumps(document)
+    except TypeError:  # nested deeper than orjson goes, or no text at all
+        return _encode_any(document)
+    # What the other one would escape, and so refuse; orjson, a tenth as slow, leaves it as it is.
+    return raw if raw.isascii() and b"\\u" not in raw and b"\x7f" not in raw else _encode_any(document)
+
+
+def _encode_any(document: Tree) -> bytes:
     text = _ENCODE(document)
     if "\\u" in text and _UNICODE_ESCAPE.search(text):
         raise RecordError(f"document {document['origin']['name']} holds a character that artdaq cannot read")

@@ -121,11 +121,16 @@ class FilesystemDB:
     def _files(
         self, records: Sequence[RunDocuments], known: Mapping[int, Location], outcomes: list[Staged | ArchiverError]
     ) -> Iterator[tuple[Path, bytes]]:
-        """The files of all records, one record in memory at a time; notes each record's outcome."""
+        """The files of all records, one in memory at a time; notes each record's outcome.
+
+        Of a record with a fault those before it are written: invisible, and replaced by the next try.
+        """
         now = documents.timestamp()
         for record in records:
             try:
-                staged, files = self._stage(record, known.get(record.run), now)
+                staged, plan = self._planned(record, known.get(record.run), now)
+                for tree in plan.trees() if plan else ():
+                    yield self._document_path(tree["collection"], tree["_id"]["$oid"]), documents.encode(tree)
             except ArchiverError as error:
                 if error.stops_cycle:
                     raise
@@ -133,22 +138,17 @@ class FilesystemDB:
                 outcomes.append(error)
             else:
                 outcomes.append(staged)
-                yield from files
 
-    def _stage(self, record: RunDocuments, known: Location | None, now: str) -> tuple[Staged, list[tuple[Path, bytes]]]:
-        """One run's outcome and files; no files if a visible version holds the same. Raises ArchiverError."""
+    def _planned(self, record: RunDocuments, known: Location | None, now: str) -> tuple[Staged, staging.Plan | None]:
+        """One run's outcome and plan; no plan if a visible version holds the same. Raises ArchiverError."""
         plan = staging.plan(record, known, now, self._schema)
         if any(self._document_path(item.collection, item.oid).exists() for item in plan.items):
             # Left by a try that was never published, or another archiver was faster: only the index can tell.
             known = self.locate([record.run]).get(record.run)
             plan = staging.plan(record, known, now, self._schema)
         if known is not None and staging.holds(self.export(known), record):
-            return Staged(known, changed=False, assigned=now), []
-        files = [
-            (self._document_path(tree["collection"], tree["_id"]["$oid"]), documents.encode(tree))
-            for tree in plan.trees()
-        ]
-        return plan.staged, files
+            return Staged(known, changed=False, assigned=now), None
+        return plan.staged, plan
 
     def _prepare(self) -> None:
         """Make what an archive needs before its first document, or the documents would look like a lost index."""

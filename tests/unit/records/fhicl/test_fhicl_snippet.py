@@ -44,6 +44,17 @@ def test_every_scalar_is_its_source_text() -> None:
     }
 
 
+@pytest.mark.parametrize("text", [TEXT, b"a: " + b"{ a: " * 150 + b"1" + b" }" * 150 + b"\n"], ids=["any", "deep"])
+@pytest.mark.parametrize("size", [1, fhicl.ORJSON_BYTES + 1], ids=["small", "large"])
+def test_a_packed_snippet_comes_back_as_it_was(text: bytes, size: int) -> None:
+    snippet = fhicl.snippet(text)
+
+    back = fhicl.Snippet.unpacked(snippet.packed(size), size)
+
+    assert back == snippet
+    assert json.dumps(back.metadata) == json.dumps(snippet.metadata)
+
+
 def test_metadata_mirrors_the_data_with_types_and_comments() -> None:
     metadata = fhicl.snippet(TEXT).metadata
 

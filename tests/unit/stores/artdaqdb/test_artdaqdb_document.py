@@ -91,7 +91,16 @@ def test_encoding_uses_only_the_escapes_that_artdaq_reads() -> None:
     assert json.loads(raw) == tree
 
 
-@pytest.mark.parametrize("text", ["\x01", "\u00e9", "a\\\x01"])
+@pytest.mark.parametrize("depth", [1, 20, 150], ids=["flat", "nested", "deeper than orjson goes"])
+def test_a_document_has_the_bytes_that_pythons_own_json_gives(depth: int) -> None:
+    text = b"# of the detector\na: " + b"{ t: " * depth + rb"'x \/ \\ y'" + b" }" * depth + b"\n"
+
+    tree = documents.tree(Document("boot.fcl", text), VERSION)
+
+    assert documents.encode(tree) == json.dumps(tree, separators=(",", ":")).encode()
+
+
+@pytest.mark.parametrize("text", ["\x01", "\x7f", "\u00e9", "a\\\x01"])
 def test_a_character_that_artdaq_cannot_read_back_is_refused(text: str) -> None:
     tree = documents.tree(Document("boot.fcl", b"level: 3\n"), VERSION)
     tree["comments"] = [{"linenum": 1, "value": text}]
