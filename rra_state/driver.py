@@ -21,7 +21,7 @@ from rra_state.migrate_stage import migrate_runs
 from rra_state.outcome import STAGES, Outcome, Stage
 from rra_state.pool import BrokenExecutor, Pool
 from rra_state.settle import Settler
-from rra_state.stores.artdaqdb.base import ArtdaqDB
+from rra_state.stores.artdaqdb.base import ArtdaqDB, Location
 
 CHUNK = 25
 """Runs handed to a worker at once: enough to share an fsync and an index, few enough to stop within seconds."""
@@ -104,6 +104,7 @@ class Driver:
         self._work = _Work()
         self._in_hand: dict[Future[list[Outcome]], _Chunk] = {}
         self._staged = _Staged()
+        self._published: dict[int, Location] = {}
         self._generation = 0
         self._barren = 0
         self._fault: ArchiverError | None = None
@@ -184,7 +185,7 @@ class Driver:
         return min(CHUNK, max(-(-even_share // CHUNKS_PER_WORKER), min(SMALL_CHUNK, even_share)))
 
     def _submit(self, chunk: _Chunk) -> None:
-        located = self._artdaqdb.locate(chunk.numbers)
+        located = self._located(chunk)
         options: dict[str, Any] = {}
         function: Callable[..., list[Outcome]] = import_runs
         if chunk.stage == "migrate":
@@ -196,6 +197,14 @@ class Driver:
             return
         self._in_hand[future] = chunk
         future.add_done_callback(lambda done: self._messages.put(lambda: self._done(done)))
+
+    def _located(self, chunk: _Chunk) -> dict[int, Location]:
+        """Where artdaqDB holds the runs of a chunk; in a large archive it takes long to find that out."""
+        known = {}
+        if chunk.stage == "migrate":
+            known = {run: self._published.pop(run) for run in chunk.numbers if run in self._published}
+        rest = [run for run in chunk.numbers if run not in known]
+        return known | self._artdaqdb.locate(rest) if rest else known
 
     # ---- taking back ----
 
@@ -225,6 +234,9 @@ class Driver:
 
     def _settle(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
         final = self._settler.settle(stage, outcomes)
+        for outcome in final if stage == "import" else ():
+            if outcome.archived and outcome.staged is not None:
+                self._published[outcome.run] = outcome.staged.location
         self._listener.settled(stage, final)
         self._heed(final)
 

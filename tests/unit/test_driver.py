@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from rra_state.driver import CHUNK
@@ -15,6 +17,7 @@ from rra_state.errors import (
 )
 from rra_state.outcome import Outcome
 from rra_state.pool import BrokenExecutor
+from rra_state.stores.artdaqdb.base import Location, Staged
 from tests.unit.driver_fakes import (
     PATIENCE,
     FakePool,
@@ -52,6 +55,26 @@ def test_stages_overlap() -> None:
 
     assert [task.stage for task in pool.tasks[:2]] == ["import", "import"]
     assert third.stage == "migrate"
+
+
+def test_where_artdaqdb_has_just_put_a_run_is_not_looked_up_once_more() -> None:
+    given: list[object] = []
+    location = Location(7, "7/standard", "7/standard", ())
+
+    class Pool(FakePool):
+        def submit(self, function: Any, runs: tuple[int, ...], located: object, **options: Any) -> Any:
+            given.append(located)
+            return super().submit(function, runs, located, **options)
+
+    pool = Pool(work=lambda _: [Outcome(7, staged=Staged(location, changed=True, assigned="now"))])
+
+    with driving(pool) as (driver, listener):
+        driver.add("import", [7])
+        listener.wait_for("import", [7])
+        driver.add("migrate", [7])
+        listener.wait_for("migrate", [7])
+
+    assert given == [{}, {7: location}]
 
 
 def test_at_most_two_chunks_a_worker_are_handed_out() -> None:
