@@ -31,6 +31,8 @@ _SECTIONS = (VERSION, CONFIGURATION, ENTITY, ALIAS, RUN, ASSIGNED)
 _REQUIRED = (_OUID, VERSION, CONFIGURATION, ENTITY)
 """Without these artdaq itself finds nothing ("Key not found"); the others may be missing for reading."""
 _BETWEEN = b'",\n"'
+_LONG = 2**17
+"""Bytes of a list that is not taken apart to add to it. Nobody makes one by hand: a program did, and sorted it."""
 _encode_key = json.JSONEncoder(ensure_ascii=False).encode
 
 Stamp: TypeAlias = tuple[int, int, int]
@@ -244,14 +246,47 @@ def _unpack(packed: bytes) -> list[str]:
 
 def _insert(packed: bytes, items: Iterable[str]) -> bytes | None:
     """The list with these items; None if it had them all."""
+    wanted = sorted({item.encode() for item in items})
+    if len(packed) > _LONG and (spliced := _spliced(packed, wanted)) is not None:
+        return spliced if len(spliced) > len(packed) else None
     present = packed.split(_BETWEEN) if packed else []
     present.sort()  # foreign lists are sorted already, and that is cheap; a hand-made one may not be
-    new = [item for item in sorted(item.encode() for item in items) if not _contains(present, item)]
+    new = [item for item in wanted if not _contains(present, item)]
     if not new:
         return None
     present += new
     present.sort()
     return _BETWEEN.join(present)
+
+
+def _spliced(packed: bytes, wanted: Sequence[bytes]) -> bytes | None:
+    """A long sorted list with these items at their places; None unless all it shows on the way is as long as they."""
+    parts, done = [], 0
+    for item in wanted:
+        place = _place(packed, item)
+        if place is None:
+            return None
+        if packed[place : place + len(item)] == item:
+            continue
+        after = place > len(packed)
+        parts += [packed[done:place], *((_BETWEEN, item) if after else (item, _BETWEEN))]
+        done = min(place, len(packed))
+    return b"".join((*parts, packed[done:]))
+
+
+def _place(packed: bytes, item: bytes) -> int | None:
+    """Where the first item begins that does not come before this one; beyond the end if all do. None: other widths."""
+    width = len(item) + len(_BETWEEN)
+    low, high = 0, (len(packed) + len(_BETWEEN)) // width
+    if high * width != len(packed) + len(_BETWEEN):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        start = middle * width
+        if start and packed[start - len(_BETWEEN) : start] != _BETWEEN:
+            return None
+        low, high = (middle + 1, high) if packed[start : start + len(item)] < item else (low, middle)
+    return low * width
 
 
 def _holds(packed: bytes, item: str) -> bool:

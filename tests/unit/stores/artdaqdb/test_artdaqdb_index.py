@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -64,13 +65,14 @@ documents = st.lists(
 )
 
 
-@given(documents, documents)
-def test_lists_stay_sorted_and_unique_whatever_is_added(first: Entries, second: Entries) -> None:
+@given(documents, documents, st.sampled_from([0, indexes._LONG]))
+def test_lists_stay_sorted_and_unique_whatever_is_added(first: Entries, second: Entries, long: int) -> None:
     index = Index.empty()
 
-    index.add(additions(*first))
-    index.add(additions(*second))
-    again = index.add(additions(*first))
+    with mock.patch.object(indexes, "_LONG", long):
+        index.add(additions(*first))
+        index.add(additions(*second))
+        again = index.add(additions(*first))
 
     tree = json.loads(index.serialise())
     assert not again
@@ -200,3 +202,15 @@ def test_an_index_that_is_rewritten_while_it_is_read_is_read_again(
 
     assert index.runs() == set()
     assert stamp == indexes.stamp(path)
+
+
+def test_a_long_list_takes_new_items_at_every_place_and_none_twice() -> None:
+    index, oids = Index.empty(), [f"{number:024x}" for number in range(1, 20_000, 2)]
+    index.add(additions(*((oid, "300", "boot", "T1") for oid in oids)))
+    new = [f"{number:024x}" for number in (0, 4, 6, 9_998, 20_000, 20_002)]
+
+    changed = index.add(additions(*((oid, "301", "boot", "T2") for oid in (*new, oids[0], oids[77], oids[-1]))))
+
+    tree = json.loads(index.serialise())
+    assert changed
+    assert tree["ouid"] == tree["entities.name"]["boot"] == sorted([*oids, *new])
