@@ -184,7 +184,7 @@ KINDS: Mapping[str, Kind] = {
                 ("rra_state.fsio", "_write"),
                 ("rra_state.fsio", "_sync_file_system"),
                 ("rra_state.fsio", "sync_directory"),
-                ("pathlib.Path", "replace"),
+                ("os", "replace"),
             ),
         ),
         Kind(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ _CALLS = {"artdaqdb": ("locate", "stage", "publish", "export"), "ucondb": ("put"
 """Methods of the stores that a cycle uses."""
 _STEPS = (
     *((fsio, name) for name in ("_write", "_sync_file_system", "sync_directory", "rewrite")),
-    *((Path, name) for name in ("replace", "unlink", "mkdir")),
+    (os, "replace"),
+    *((Path, name) for name in ("unlink", "mkdir")),
 )
 """Everything `fsio` does to the disk, one system call or so each."""
 

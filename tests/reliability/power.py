@@ -30,6 +30,7 @@ class Recorder:
             os._exit(KILLED)
         if step == "rewrite":
             details = (Path(f"/proc/self/fd/{details[0]}").readlink(), details[1])
+        details = tuple(Path(each) if isinstance(each, str) else each for each in details)
         with self._file.open("ab") as stream:
             pickle.dump((step, details), stream)
 

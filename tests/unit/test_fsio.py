@@ -21,18 +21,18 @@ def names(directory: Path) -> list[str]:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is asked of the operating system, in order: `sync NAME`, `rename NAME`."""
     found: list[str] = []
-    fsync, replace = os.fsync, Path.replace
+    fsync, replace = os.fsync, os.replace
 
     def spy_sync(descriptor: int) -> None:
         found.append("sync " + Path(f"/proc/self/fd/{descriptor}").readlink().name)
         fsync(descriptor)
 
-    def spy_replace(path: Path, target: Path) -> Path:
-        found.append(f"rename {path.name}")
-        return replace(path, target)
+    def spy_replace(path: str, target: str) -> None:
+        found.append(f"rename {Path(path).name}")
+        replace(path, target)
 
     monkeypatch.setattr(os, "fsync", spy_sync)
-    monkeypatch.setattr(Path, "replace", spy_replace)
+    monkeypatch.setattr(os, "replace", spy_replace)
     return found
 
 
@@ -61,7 +61,7 @@ def test_a_crash_before_the_rename_leaves_the_old_content_and_the_next_try_takes
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
-        patched.setattr(Path, "replace", crash)
+        patched.setattr(os, "replace", crash)
         fsio.write_atomic(tmp_path / "f", b"a longer new content")
     after_crash = (tmp_path / "f").read_bytes()
     fsio.write_atomic(tmp_path / "f", b"new")
