@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ANSIBLE = ROOT / "ansible"
 WHEELHOUSE = Path(os.environ.get("RRA_WHEELHOUSE", ROOT / "build/wheelhouse"))
 PASSWORD = "s3cret-of-the-test-stand"
+OPT = "/opt/run-record-archiver"
 WORK = "/var/lib/run_record_archiver"
 UNIT = "run-record-archiver@sbnd.service"
 
