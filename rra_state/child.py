@@ -10,6 +10,7 @@ import atexit
 import importlib
 import logging
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -162,12 +163,25 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     sys.argv[1:] = rest  # what the Snakefile looks at
     try:
-        _snakemake().main(rest)
+        with _modules_listed_once():
+            _snakemake().main(rest)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     finally:
         pool.end_prepared()
     return 0
+
+
+@contextmanager
+def _modules_listed_once() -> Iterator[None]:
+    """Snakemake lists all modules that can be loaded for each of its kinds of plugins: here once for all."""
+    listed = pkgutil.iter_modules
+    everything = [*listed()]
+    pkgutil.iter_modules = lambda *given, **named: listed(*given, **named) if given or named else iter(everything)
+    try:
+        yield
+    finally:
+        pkgutil.iter_modules = listed
 
 
 def _snakemake() -> ModuleType:

@@ -72,7 +72,7 @@ class Known:
     @property
     def tried(self) -> set[int]:
         """Runs attempted at least once."""
-        return set(self.archived) | set(self.failed)
+        return {*self.archived, *self.failed}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def raised(known: Known, attempted: int, *, explicit: bool) -> int:
     run archived out of turn does not push the others into the failure log.
     """
     tried = [run for run in known.tried if run > attempted]
-    if explicit:
+    if explicit and tried:
         untried = sorted(run for run in set(known.source) - known.tried if run > attempted)
         barrier = next((run for run in untried if not known.is_open(run)), None)
         tried = [run for run in tried if barrier is None or run < barrier]

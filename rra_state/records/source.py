@@ -78,18 +78,20 @@ def listing(run_records_dir: Path) -> Listing:
 
     One scan without a stat per entry where the file system gives the type.
     """
-    found: set[int] = set()
+    directories: list[str] = []
     ignored: list[Skipped] = []
     try:
         with os.scandir(run_records_dir) as entries:
             for entry in entries:
-                reason = _why_no_run(entry)
-                if reason:
-                    ignored.append(Skipped(entry.name, reason))
+                if entry.is_dir(follow_symlinks=False):
+                    directories.append(entry.name)
                 else:
-                    found.add(int(entry.name))
+                    ignored.append(Skipped(entry.name, _why_no_run(entry)))
     except OSError as error:
         raise _unreadable(run_records_dir, error) from error
+    found = runs.numbers(directories)
+    if len(found) < len(directories):
+        ignored += (Skipped(name, _NO_NUMBER) for name in directories if runs.number(name) is None)
     return Listing(frozenset(found), tuple(sorted(ignored, key=lambda skipped: skipped.name)))
 
 
@@ -291,12 +293,14 @@ def _just_changed(files: Mapping[str, Signature], now: float) -> bool:
     return any(now - max(entry[3:]) / 1e9 < TICK_SECONDS for entry in files.values())
 
 
-def _why_no_run(entry: os.DirEntry[str]) -> str | None:
-    if runs.number(entry.name) is not None and entry.is_dir(follow_symlinks=False):
-        return None
+_NO_NUMBER = "is no run number"
+
+
+def _why_no_run(entry: os.DirEntry[str]) -> str:
+    """Of an entry that is no directory."""
     if entry.is_symlink():
         return "is a link"
-    return "is no directory" if runs.number(entry.name) is not None else "is no run number"
+    return "is no directory" if runs.number(entry.name) is not None else _NO_NUMBER
 
 
 _KINDS = {

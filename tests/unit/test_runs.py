@@ -46,6 +46,13 @@ def test_of_many_file_names_the_same_ones_are_runs() -> None:
     assert runs.numbers(names, ".json") == {1, 12345}
 
 
+@given(st.lists(st.sampled_from(["1", "12", "9" * 18, "9" * 19, "007", "0", "3,4", "1e5", "-7", "x", ""])))
+def test_what_is_a_run_does_not_depend_on_what_lies_beside_it(stems: list[str]) -> None:
+    found = runs.numbers([f"{stem}.json" for stem in stems], ".json")
+
+    assert found == {run for stem in stems if (run := runs.number(stem)) is not None}
+
+
 @given(SETS)
 def test_ranges_cover_exactly_these_runs(chosen: set[int]) -> None:
     found = runs.ranges(chosen)
