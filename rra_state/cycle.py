@@ -109,10 +109,11 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
         result.planner = planner
         return
     running.announce(tree, windows)
-    _windows(settings, windows, held, options, result)
+    _windows(planner, windows, held, options, result)
 
 
-def _windows(settings: Settings, windows: list[Window], held: Lock, options: Options, result: Result) -> None:
+def _windows(planner: Planner, windows: list[Window], held: Lock, options: Options, result: Result) -> None:
+    settings = planner.settings
     totals: dict[Stage, int] = {
         "import": sum(len(window.imports) for window in windows),
         "migrate": sum(len(window.migrations) for window in windows),
@@ -122,8 +123,8 @@ def _windows(settings: Settings, windows: list[Window], held: Lock, options: Opt
         for window in windows:
             before = display.begin_window()
             error = process.run(settings, window, held, display, options)
-            result.planner = Planner(settings)
-            session.update_state(result.planner, attempted=display.tried > before, explicit=window.explicit)
+            result.planner = planner = planner.again()
+            session.update_state(planner, attempted=display.tried > before, explicit=window.explicit)
             _tell_refreshes(Tree(settings.app.work_dir), window, result)
             if error is not None:
                 result.stopped = error

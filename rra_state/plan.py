@@ -91,13 +91,21 @@ class Window:
 
 @dataclass
 class Planner:
-    """What lies where, listed once, and what follows for a cycle. `now` is a time in seconds since the epoch."""
+    """What lies where, listed once, and what follows for a cycle.
+
+    now: seconds since the epoch. earlier: a listing of the run records that may still be true.
+    """
 
     settings: Settings
     now: float = field(default_factory=time.time)
+    earlier: source.Listing | None = None
     _ready: dict[int, bool] = field(default_factory=dict)
     _archived: dict[Stage, set[int]] = field(default_factory=dict)
     _failed: dict[Stage, set[int]] = field(default_factory=dict)
+
+    def again(self) -> Planner:
+        """One that looks anew."""
+        return Planner(self.settings, earlier=self.listing)
 
     @cached_property
     def tree(self) -> Tree:
@@ -119,7 +127,7 @@ class Planner:
     @cached_property
     def listing(self) -> source.Listing:
         """The run records on disk. Raises SourceUnreadable."""
-        return source.listing(self.settings.source_files.run_records_dir)
+        return source.listing(self.settings.source_files.run_records_dir, self.earlier)
 
     def ignored(self) -> Iterator[tuple[str, str]]:
         """Entries of the records' directory that are no run records, each with the reason."""

@@ -10,7 +10,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -47,10 +47,14 @@ Signature = tuple[int, int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One look at the directory of run records: the runs, and the entries that are none."""
+    """One look at the directory of run records: the runs, and the entries that are none.
+
+    signature: the directory's, which differs once an entry comes or goes; None if that might still go unnoticed.
+    """
 
     runs: frozenset[int]
     ignored: tuple[Skipped, ...]
+    signature: Signature | None = None
 
 
 class Progress(Enum):
@@ -73,26 +77,42 @@ class Readiness:
         return self.progress is Progress.READY
 
 
-def listing(run_records_dir: Path) -> Listing:
+def listing(run_records_dir: Path, earlier: Listing | None = None) -> Listing:
     """The runs that have a directory here. Raises SourceUnreadable.
 
-    One scan without a stat per entry where the file system gives the type.
+    One scan without a stat per entry where the file system gives the type; none if nothing came or went since an
+    `earlier` listing of the same directory.
     """
-    directories: list[str] = []
-    ignored: list[Skipped] = []
     try:
-        with os.scandir(run_records_dir) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    directories.append(entry.name)
-                else:
-                    ignored.append(Skipped(entry.name, _why_no_run(entry)))
+        descriptor = os.open(run_records_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            signature = _signature(os.fstat(descriptor))
+            if earlier is not None and earlier.signature == signature:
+                return earlier
+            settled = not _just_changed([signature], time.time())
+            directories, ignored = _entries(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise _unreadable(run_records_dir, error) from error
     found = runs.numbers(directories)
     if len(found) < len(directories):
         ignored += (Skipped(name, _NO_NUMBER) for name in directories if runs.number(name) is None)
-    return Listing(frozenset(found), tuple(sorted(ignored, key=lambda skipped: skipped.name)))
+    in_order = tuple(sorted(ignored, key=lambda skipped: skipped.name))
+    return Listing(frozenset(found), in_order, signature if settled else None)
+
+
+def _entries(descriptor: int) -> tuple[list[str], list[Skipped]]:
+    """The directories in this one, and everything else."""
+    directories: list[str] = []
+    others: list[Skipped] = []
+    with os.scandir(descriptor) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                directories.append(entry.name)
+            else:
+                others.append(Skipped(entry.name, _why_no_run(entry)))
+    return directories, others
 
 
 def readiness(directory: Path, run: int, settle_seconds: float, now: float) -> Readiness:
@@ -130,7 +150,7 @@ def read(
     """
     with _open(directory, run) as place:
         before, skipped = _inventory(place)
-        if _just_changed(before, time.time()):
+        if _just_changed(before.values(), time.time()):
             time.sleep(TICK_SECONDS)
             before, skipped = _inventory(place)
         total = sum(signature[2] for signature in before.values())
@@ -288,9 +308,9 @@ def _inventory(place: _Place) -> tuple[dict[str, Signature], tuple[Skipped, ...]
     return wanted, tuple(sorted(skipped, key=lambda entry: entry.name))
 
 
-def _just_changed(files: Mapping[str, Signature], now: float) -> bool:
+def _just_changed(signatures: Iterable[Signature], now: float) -> bool:
     """Whether another write could still go unnoticed."""
-    return any(now - max(entry[3:]) / 1e9 < TICK_SECONDS for entry in files.values())
+    return any(now - max(entry[3:]) / 1e9 < TICK_SECONDS for entry in signatures)
 
 
 _NO_NUMBER = "is no run number"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -279,6 +280,27 @@ def test_a_listing_tells_runs_from_everything_else(tmp_path: Path) -> None:
         Skipped("7052", "is a link"),
         Skipped("tmp", "is no run number"),
     )
+
+
+def test_a_listing_holds_until_a_run_comes_or_goes(tmp_path: Path) -> None:
+    for run in (1, 2):
+        (tmp_path / str(run)).mkdir()
+    time.sleep(2 * source.TICK_SECONDS)
+    first = source.listing(tmp_path)
+
+    assert source.listing(tmp_path, first) is first
+    (tmp_path / "3").mkdir()
+    assert source.listing(tmp_path, first).runs == {1, 2, 3}
+    (tmp_path / "1").rename(tmp_path / "4")
+    assert source.listing(tmp_path, first).runs == {2, 3, 4}
+
+
+def test_a_listing_taken_right_after_a_change_is_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "TICK_SECONDS", 3600)
+    (tmp_path / "1").mkdir()
+    first = source.listing(tmp_path)
+
+    assert source.listing(tmp_path, first) is not first
 
 
 def test_a_missing_directory_of_records_ends_the_cycle_with_a_hint(tmp_path: Path) -> None:
