@@ -54,9 +54,19 @@ def test_a_host_without_its_run_records_is_refused(rollout: Rollout) -> None:
     assert rollout.daq.ssh("id archiver", check=False).returncode != 0
 
 
-def test_it_converges(rollout: Rollout) -> None:
+def test_it_converges_where_the_existing_archiver_was(rollout: Rollout) -> None:
+    units = {
+        "timer": "[Timer]\nOnCalendar=*:*:0/5\n",
+        "service": "[Service]\nExecStart=/usr/bin/touch /root/existing\n",
+    }
+    for kind, text in units.items():
+        (rollout.daq.tree / f"etc/systemd/system/run-record-archiver.{kind}").write_text(text)
+    rollout.daq.ssh("systemctl daemon-reload; systemctl start run-record-archiver.timer")
+
     rollout.play("site.yml")
 
+    rollout.daq.ssh("rm /etc/systemd/system/run-record-archiver.service; systemctl daemon-reload")
+    assert rollout.property("Unit", "run-record-archiver.timer") == "run-record-archiver@sbnd.service"
     assert rollout.look(rollout.daq).service("run-record-archiver.timer").is_running
     assert rollout.look(rollout.stand).service("ucondb-dev").is_running
 
@@ -85,22 +95,33 @@ def test_a_changed_setting_is_shown_by_check_mode_but_no_secret(rollout: Rollout
     open_ = rollout.play("site.yml", "--check", "--diff", "--tags", "configure", rra_instances=[instance])
     instance["settings"]["reporting"] = {"urls": ["json://daq:a-secret-of-the-notifier@localhost"]}
     closed = rollout.play("site.yml", "--check", "--diff", "--tags", "configure", rra_instances=[instance])
+    directory = "/etc/run_record_archiver/sbnd"
+    rollout.daq.ssh(f"echo '# json://daq:another-secret@localhost' >> {directory}/candidate.yaml")
+    removed = rollout.play("site.yml", "--check", "--diff", "--tags", "configure")
+    rollout.daq.ssh(f"cp -p {directory}/config.yaml {directory}/candidate.yaml")
 
     assert "settle_seconds: 7" in open_.output
     assert open_.changed["daq"] == closed.changed["daq"] == 1
     assert "a-secret-of-the-notifier" not in closed.output
+    assert removed.changed["daq"] == 1
+    assert "another-secret" not in removed.output
 
 
 def test_another_default_instance_is_refused(rollout: Rollout) -> None:
-    instances = [
-        rollout.instance("icarus", "/daq/run_records", "/icarus/artdaqdb"),
-        rollout.variables["rra_instances"][0],
-    ]
+    sbnd, icarus = rollout.variables["rra_instances"][0], rollout.instance("icarus", "/daq/run_records", "/icarus/db")
+    swapped = {"rra_instances": [icarus, sbnd]}
 
-    played = rollout.play("site.yml", "--limit", "archivers", check=False, rra_instances=instances)
+    tried = [rollout.play("site.yml", "--limit", "archivers", check=False, **swapped)]
+    tried.append(
+        rollout.play("site.yml", "--limit", "archivers", check=False, rra_state="absent", rra_purge=True, **swapped)
+    )
+    rollout.daq.ssh("mv /var/lib/run_record_archiver.default /root")
+    tried.append(rollout.play("site.yml", "--limit", "archivers", check=False, **swapped))
+    rollout.daq.ssh("mv /root/run_record_archiver.default /var/lib")
 
-    assert played.code != 0
-    assert "this host's default instance is sbnd" in played.output
+    for played in tried:
+        assert played.code != 0
+        assert "this host's default instance is sbnd" in played.output
 
 
 def test_the_timer_archives_the_records_in_a_ucondb_on_another_host(rollout: Rollout) -> None:
@@ -180,6 +201,7 @@ def test_the_commands_of_the_seed_work_for_the_default_instance(rollout: Rollout
     daq.check_output(f"sudo chown -R archiver:archiver {WORK}")
     daq.check_output(f"python3 -m json.tool {WORK}/importer_state.json")
     daq.check_output("sudo systemctl start run-record-archiver.timer")
+    daq.check_output("sudo systemctl restart run-record-archiver.timer")
 
     assert timers == ""
     for timer in (

@@ -54,8 +54,10 @@ def test_settings_that_fail_their_check_stay_inactive(rollout: Rollout) -> None:
 
 def test_a_rollback_takes_the_release_before(rollout: Rollout) -> None:
     rollout.play("rollback.yml")
+    again = rollout.play("rollback.yml")
 
     assert rollout.release() == "0.1.0"
+    assert again.changed == {"daq": 0}
     rollout.records(1, 6502)
     rollout.wait("the release before archives", lambda: 6502 in rollout.archived())
     assert "0.1.0" in rollout.daq.ssh(f"{OPT}/current/bin/run-record-archiver --version").stdout
@@ -103,7 +105,8 @@ def test_an_expired_password_is_told_and_a_new_one_is_taken(rollout: Rollout) ->
 
 def test_a_second_instance_leaves_the_first_alone(rollout: Rollout) -> None:
     first = rollout.archived()
-    rollout.records(20, 101, "/icarus/run_records")
+    rollout.records(20, 101, "/icarus/disk")
+    rollout.daq.ssh("ln -s disk /icarus/run_records")
     rollout.variables["rra_instances"].append(rollout.instance("icarus", "/icarus/run_records", "/icarus/artdaqdb"))
 
     rollout.play("site.yml", "--limit", "archivers")
@@ -120,6 +123,10 @@ def test_a_second_instance_leaves_the_first_alone(rollout: Rollout) -> None:
         f"run-record-archiver{kind}@icarus.timer" for kind in ("-retry", "-verify", "")
     ]
     rollout.daq.ssh("systemctl start run-record-archiver.timer")
+    forgotten = rollout.play(
+        "site.yml", "--limit", "archivers", check=False, rra_instances=rollout.variables["rra_instances"][:1]
+    )
+    assert "this host has icarus, which rra_instances does not name" in forgotten.output
     assert rollout.daq.ssh("rra-status icarus").stdout.count("SAFE: every complete run on disk (20)") == 1
 
 
@@ -142,29 +149,33 @@ def test_a_host_without_state_is_refused_until_it_may_adopt_what_is_archived(rol
 
     refused = rollout.play("site.yml", "--limit", "archivers", check=False)
     rollout.stand.ssh("systemctl stop ucondb-dev")
-    failed = rollout.play("site.yml", "--limit", "archivers", check=False, rra_adopt_existing=True)
+    failed = rollout.play("site.yml", "--limit", "archivers", "-e", "rra_adopt_existing=true", check=False)
+    rollout.daq.ssh("systemctl start run-record-archiver@icarus.service")
+    begun = rollout.property("ConditionResult", "run-record-archiver@icarus.service")
     rollout.stand.ssh("systemctl start ucondb-dev")
     refused_again = rollout.play("site.yml", "--limit", "archivers", check=False)
     timer = rollout.daq.ssh("systemctl is-active run-record-archiver@icarus.timer", check=False).stdout.strip()
     rollout.play("site.yml", "--limit", "archivers", rra_adopt_existing=True)
 
     assert failed.code != 0
+    assert begun == "no"
     for played in (refused, refused_again):
         assert played.code != 0
         assert "to take them over set rra_adopt_existing: true" in played.output
     assert timer == "inactive"
     assert rollout.archived(work=f"{WORK}-icarus") == set(range(101, 121))
-    begun = time.monotonic()
+    since = time.monotonic()
     rollout.wait("a cycle", lambda: rollout.property("Result", "run-record-archiver@icarus.service") == "success")
-    assert time.monotonic() - begun < 120
+    assert time.monotonic() - since < 120
     assert rollout.in_ucondb("icarus") == list(range(101, 121))
 
 
 def test_purging_is_refused_where_it_would_take_an_archive_along(rollout: Rollout) -> None:
-    inside = rollout.instance("sbnd", "/daq/run_records", "/daq/artdaqdb") | {"work_dir": "/daq"}
+    sbnd, icarus = rollout.variables["rra_instances"]
+    inside = [{**sbnd, "work_dir": "/daq"}, icarus]
 
     played = rollout.play(
-        "site.yml", "--limit", "archivers", check=False, rra_state="absent", rra_purge=True, rra_instances=[inside]
+        "site.yml", "--limit", "archivers", check=False, rra_state="absent", rra_purge=True, rra_instances=inside
     )
 
     assert played.code != 0
@@ -185,7 +196,7 @@ def test_the_only_instance_can_be_taken_away(rollout: Rollout) -> None:
 def test_removal_keeps_the_data_unless_told(rollout: Rollout) -> None:
     archived = rollout.archived()
 
-    rollout.play("site.yml", "--limit", "archivers", rra_state="absent")
+    rollout.play("site.yml", "--limit", "archivers", "-e", "rra_purge=false", rra_state="absent")
 
     assert rollout.archived() == archived
     gone = f"{OPT} /etc/run_record_archiver /etc/systemd/system/run-record-archiver* /usr/local/bin/rra-status"
