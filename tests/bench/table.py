@@ -12,7 +12,7 @@ from tests.bench.rows import EVERY, Measured, Row, Target
 
 HEAD = "| what | figure | floor | ratio | target | verdict |\n| --- | --- | --- | --- | --- | --- |"
 NOT_TAKEN = "not taken"
-QUIET = 0.7
+QUIET = 2.0
 """Load of a machine that has nothing else to do, with what is left of the part before."""
 _BLOCK = "<!-- {name}: begin, written by tests.bench -->\n\n{text}\n\n<!-- {name}: end -->"
 
