@@ -65,10 +65,11 @@ Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 
 @cache
 def queries() -> Mapping[str, str]:
-    """The statements of sql/queries.sql by their names."""
+    """The statements of sql/queries.sql by their names; `-- after: NAME` stands for the text of that one."""
     text = resources.files(__package__).joinpath("sql/queries.sql").read_text(encoding="utf-8")
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
-    return dict(zip(parts[::2], (body.strip() for body in parts[1::2]), strict=True))
+    bodies = dict(zip(parts[::2], (body.strip() for body in parts[1::2]), strict=True))
+    return {name: re.sub(r"-- after: (\w+)", lambda match: bodies[match[1]], body) for name, body in bodies.items()}
 
 
 class Session:

@@ -42,8 +42,8 @@ SELECT value::text FROM artdaqdb.stamp
 -- name: runs
 SELECT DISTINCT run FROM artdaqdb.versions WHERE visible
 
--- name: locate
--- A run with several configurations is read under the one assigned last.
+-- name: newest
+-- The versions that runs are read under: of several configurations the one assigned last.
 WITH newest AS (
     SELECT DISTINCT ON (run) run, configuration, version
     FROM (
@@ -54,23 +54,17 @@ WITH newest AS (
     ) AS shown
     ORDER BY run, assigned_last DESC, configuration DESC, number DESC
 )
+
+-- name: locate
+-- after: newest
 SELECT run, configuration, version,
        array_agg(ARRAY[collection, entity, oid] ORDER BY collection COLLATE "C", entity COLLATE "C")
 FROM newest JOIN artdaqdb.documents USING (configuration, version)
 GROUP BY run, configuration, version
 
 -- name: outlines
--- The same without the documents, of which there are 1.7 million in 100,000 runs.
-WITH newest AS (
-    SELECT DISTINCT ON (run) run, configuration, version
-    FROM (
-        SELECT run, configuration, version, number,
-               max(assigned) OVER (PARTITION BY run, configuration) AS assigned_last
-        FROM artdaqdb.versions
-        WHERE visible AND run = ANY(%(runs)s)
-    ) AS shown
-    ORDER BY run, assigned_last DESC, configuration DESC, number DESC
-)
+-- Counted here: there are 1.7 million documents in 100,000 runs.
+-- after: newest
 SELECT run, newest.configuration, newest.version, found.needed = cardinality(%(needed)s::text[])
 FROM newest CROSS JOIN LATERAL (
     SELECT count(*) AS documents,
