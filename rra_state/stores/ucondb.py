@@ -85,7 +85,7 @@ class UconDB:
         return f"{self.name}, folder {self._folder}, object {self._object}"
 
     def check(self) -> str:
-        """One line that says all is well, or StoreError. Reads only; `try_password` tries the password.
+        """One line that says all is well, or StoreError. Reads only, so the password is not tried.
 
         /probe is of no use here, it answers 200 with PostgreSQL down. Source: spec/ucondb.md section 1.
         """
@@ -100,10 +100,6 @@ class UconDB:
             raise self._http.no_folder()
         listed = f", {len(self._tables.listing())} keys by SQL" if self._tables else ""
         return f"{self.name}: version {version}, folder {self._folder}{listed}"
-
-    def try_password(self) -> bool:
-        """Whether user and password were accepted; False if nothing is stored to try them with. Raises StoreError."""
-        return self._http.password_tried()
 
     def runs(self) -> set[int]:
         """Every run the server holds a blob of; see `versions`. Raises StoreError."""

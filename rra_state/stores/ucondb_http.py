@@ -97,23 +97,6 @@ class Transport:
             self._line().digest = None
         return answer
 
-    def password_tried(self) -> bool:
-        """Whether the server took user and password; False if that cannot be told. Raises AccessDenied, StoreError.
-
-        The newest blob is put once more under its own key. The server looks at the password first, and then refuses
-        the key because it is there: nothing changes. Were it gone in between, the same bytes would be back. Where
-        nothing is stored yet there is no such key. Source: spec/ucondb.md section 1.
-        """
-        path = f"data/{self._settings.folder_name}/{self._settings.object_name}"
-        newest = self.ask("GET", path, {})
-        key, size = (newest.headers.get(f"X-UConDB-{name}", "null") for name in ("version-key", "data-size"))
-        if newest.status_code != HTTPStatus.OK or key == "null" or size != str(len(newest.content)):
-            return False
-        answer = self.write(path, {"key": key, "override": "no"}, newest.content)
-        if answer.status_code != HTTPStatus.OK and "already exists" not in said_by(answer):
-            raise self.fault(answer)
-        return True
-
     def fault(self, answer: Answer, *, run: int | None = None) -> ArchiverError:
         """The error that an answer with an unwelcome status stands for. Source: spec/ucondb.md section 1."""
         status, said = answer.status_code, said_by(answer)

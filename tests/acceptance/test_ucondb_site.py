@@ -52,11 +52,22 @@ def test_check_tries_the_password_and_changes_nothing(site: Site) -> None:
     site.configure(ucon_db={"writer_password": "mistyped"})
     wrong = site.archive_runs("--check", status=1).stdout
 
-    assert "password not tried, as nothing is stored yet" in empty
+    assert "password not tried, for want of a stored run" in empty
     assert "password accepted" in right
     assert "UconDB: FAILED" in wrong
     assert "wrong user or password for folder" in wrong
     assert (site.ucondb.execute(rows), site.ucondb.execute("select count(*) from {folder}_data")) == before
+
+
+def test_check_puts_nothing_under_the_key_of_another_program(site: Site) -> None:
+    site.make(1)
+    site.archive_runs()
+    site.ucondb.execute("update {folder}_versions set key = ' 100'")
+
+    told = site.archive_runs("--check").stdout
+
+    assert "password not tried, for want of a stored run" in told
+    assert site.ucondb.execute("select key from {folder}_versions") == [(" 100",)]
 
 
 @pytest.mark.parametrize("most", [1, 2])
