@@ -33,6 +33,9 @@ Parsed: TypeAlias = tuple[Tree, Tree, list[Any]]
 """Data, metadata and comments of a FHiCL text."""
 
 _MARK = "rra:base64"
+_QUOTED_MARK = f'"{_MARK}"'.encode()
+_ORJSON_BYTES = 2**22
+"""The largest document that orjson reads: it does not raise MemoryError, it ends the process."""
 _ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _UNICODE_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u")
 _NO_COMMENTS = [{"linenum": 0, "value": "No comments"}]
@@ -196,8 +199,11 @@ def decode(raw: bytes) -> Tree:
     """A document from bytes; raises VerificationError.
 
     orjson takes a fifth of the time of Python's own, but makes floats of long integers and refuses what others write
-    (lone surrogates, NaN): it decides where the file is in `rawdata`, so that the tree is read by nobody.
+    (lone surrogates, NaN): it decides where the file is in `rawdata`, so that the tree is read by nobody. And it ends
+    the process where memory does: large ones are left to Python, which raises MemoryError.
     """
+    if len(raw) > _ORJSON_BYTES or _QUOTED_MARK not in raw:
+        return _decode_any(raw)
     try:
         document = orjson.loads(raw)
     except ValueError:

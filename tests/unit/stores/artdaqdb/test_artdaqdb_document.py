@@ -206,3 +206,11 @@ def test_what_only_some_json_writers_write_is_read_all_the_same(value: bytes) ->
 def test_what_is_no_json_object_is_damaged(raw: bytes) -> None:
     with pytest.raises(VerificationError, match="the document is damaged"):
         documents.decode(raw)
+
+
+def test_a_document_of_any_size_is_read_without_the_end_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = documents.encode(documents.tree(Document("boot.fcl", b"level: 3\n"), VERSION))
+    monkeypatch.setattr(documents, "_ORJSON_BYTES", len(raw) - 1)
+    monkeypatch.setattr(documents.orjson, "loads", lambda _: pytest.fail("orjson ends the process where memory does"))
+
+    assert documents.decode(raw)["document"]["data"]["main"] == {"level": "3"}
