@@ -266,7 +266,10 @@ def _spliced(packed: bytes, wanted: Sequence[bytes]) -> bytes | None:
         place = _place(packed, item)
         if place is None:
             return None
-        if packed[place : place + len(item)] == item:
+        end = place + len(item)
+        if packed[place:end] == item:
+            if packed[end : end + len(_BETWEEN)] not in (b"", _BETWEEN):
+                return None
             continue
         after = place > len(packed)
         parts += [packed[done:place], *((_BETWEEN, item) if after else (item, _BETWEEN))]

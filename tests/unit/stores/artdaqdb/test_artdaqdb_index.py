@@ -214,3 +214,13 @@ def test_a_long_list_takes_new_items_at_every_place_and_none_twice() -> None:
     tree = json.loads(index.serialise())
     assert changed
     assert tree["ouid"] == tree["entities.name"]["boot"] == sorted([*oids, *new])
+
+
+def test_a_longer_item_is_not_taken_for_one_it_begins_with() -> None:
+    foreign = ["1b", "2e", "38", "4a", "7f52a", "a9", "b9", "c0359"]
+
+    with mock.patch.object(indexes, "_LONG", 0):
+        added = indexes._insert(indexes._BETWEEN.join(item.encode() for item in foreign), ["7f"])
+
+    assert added is not None
+    assert added.decode().split(indexes._BETWEEN.decode()) == sorted([*foreign, "7f"])
