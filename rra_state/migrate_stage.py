@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -40,17 +40,13 @@ class _Packed:
 def migrate_runs(
     numbers: Sequence[int], bench: Bench, located: Mapping[int, Location], *, validate: bool = False
 ) -> list[Outcome]:
-    """Export, pack and store these runs. located: where artdaqDB holds them. validate: check the metadata keys.
-
-    Raises MemoryError where two runs had a share in it.
-    """
-    with ThreadPoolExecutor(1, "rra-sender") as sender:
-        chunk = _Chunk(bench, sender)
-        for run in numbers:
-            made = chunk.tried(run, lambda run=run: _pack(run, bench, located.get(run), validate=validate))  # type: ignore[misc]
-            chunk.settle()
-            chunk.send(made, alone=run == numbers[-1])
+    """Export, pack and store these runs. located: where artdaqDB holds them. validate: check the metadata keys."""
+    chunk = _Chunk(bench)
+    for run in numbers:
+        made = chunk.tried(run, lambda run=run: _pack(run, bench, located.get(run), validate=validate))  # type: ignore[misc]
         chunk.settle()
+        chunk.send(made, alone=run == numbers[-1])
+    chunk.settle()
     return chunk.outcomes
 
 
@@ -60,11 +56,11 @@ class _Chunk:
     A fault of the place, or the wish to stop, ends it: then every other run is left as it is.
     """
 
-    def __init__(self, bench: Bench, sender: ThreadPoolExecutor) -> None:
+    def __init__(self, bench: Bench) -> None:
         self.outcomes: list[Outcome] = []
-        self._bench, self._sender = bench, sender
+        self._bench = bench
         self._fault: ArchiverError | None = None
-        self._under_way: Future[Outcome] | None = None
+        self._under_way: tuple[_Packed, Future[Outcome]] | None = None
 
     def tried(self, run: int, action: Callable[[], T]) -> T | Outcome:
         """What `action` gives, or the outcome of a run that failed with it or is not begun any more."""
@@ -80,18 +76,28 @@ class _Chunk:
 
     def settle(self) -> None:
         """Wait for the run that is being stored, if there is one."""
-        if self._under_way is not None:
-            self._note(self._under_way.result())
-            self._under_way = None
+        if self._under_way is None:
+            return
+        (packed, outcome), self._under_way = self._under_way, None
+        try:
+            self._note(outcome.result())
+        except MemoryError:
+            self._store(packed)  # once more, with nothing beside it
 
     def send(self, made: _Packed | Outcome, *, alone: bool) -> None:
         """Begin to store a run; alone, or if it is large: and wait for that."""
         if isinstance(made, Outcome) or self._fault is not None:
             self._note(made if isinstance(made, Outcome) else Outcome(made.run, error=self._fault))
         elif alone or len(made.content) > SMALL:
-            self._note(_outcome(made.run, lambda: within_memory(made.run, lambda: _store(made, self._bench))))
+            self._store(made)
         else:
-            self._under_way = self._sender.submit(_outcome, made.run, lambda: _store(made, self._bench))
+            try:
+                self._under_way = made, self._bench.sender.submit(_outcome, made.run, lambda: _store(made, self._bench))
+            except RuntimeError:  # no further thread to be had
+                self._store(made)
+
+    def _store(self, packed: _Packed) -> None:
+        self._note(_outcome(packed.run, lambda: within_memory(packed.run, lambda: _store(packed, self._bench))))
 
     def _note(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)

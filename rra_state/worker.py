@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -52,6 +53,11 @@ class Bench:
         section, app = self.settings.ucon_db, self.settings.app
         turns = Turns(app.work_dir / "state", "ucondb", section.max_connections)
         return UconDB(section, same=blob.same, turns=turns)
+
+    @cached_property
+    def sender(self) -> ThreadPoolExecutor:
+        """A thread with a line to UconDB of its own, which it keeps from chunk to chunk."""
+        return ThreadPoolExecutor(1, "rra-sender")
 
     @property
     def stopping(self) -> bool:

@@ -142,14 +142,29 @@ def test_a_run_is_not_blamed_for_memory_that_its_neighbour_has(bench: Bench, mon
     assert isinstance(outcomes[2].error, RecordTooLarge)
 
 
-def test_where_nobody_can_tell_who_took_the_memory_the_worker_gives_up(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def short(_run: int) -> None:
-        raise MemoryError
+def test_a_run_that_lacked_memory_beside_another_is_stored_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[int] = []
+
+    def short(run: int) -> None:
+        tries.append(run)
+        if run == 3 or tries == [1, 2]:
+            raise MemoryError
 
     before(bench, "ucondb", "put", short, monkeypatch)
 
-    with pytest.raises(MemoryError):
-        migrate(bench)
-    assert isinstance(migrate(bench, (1,))[0].error, RecordTooLarge)
+    outcomes = migrate(bench)
+
+    assert tries == [1, 2, 2, 3, 3, 4]
+    assert [outcome.archived for outcome in outcomes] == [True, True, False, True]
+    assert isinstance(outcomes[2].error, RecordTooLarge)
+
+
+def test_without_a_further_thread_runs_are_stored_one_by_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+
+    outcomes = migrate(bench)
+
+    assert [outcome.archived for outcome in outcomes] == [True] * len(RUNS)
