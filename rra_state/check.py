@@ -109,15 +109,15 @@ def _ucondb(settings: Settings) -> str:
 def _takes_password(store: UconDB) -> bool:
     """Whether user and password were accepted; False if there is no sound blob to try them with. Raises StoreError.
 
-    The smallest blob is put once more under its own key. The server looks at the password first, and then refuses the
-    key because it is there: nothing changes. Were it gone in between, the same bytes would be back.
+    The smallest is put once more under its own key. The server looks at the password first, and then refuses the key
+    because it is there: nothing changes. Were it gone in between, the same bytes would be back.
     """
-    smallest = min(store.versions().values(), key=lambda version: version.size, default=None)
-    try:
-        stored = store.get(smallest.run) if smallest else None
-    except VerificationError:  # `--verify` tells of it
-        return False
-    if smallest is None or stored is None:
-        return False
-    store.put(smallest.run, stored[0])
-    return True
+    for held in sorted(store.versions().values(), key=lambda held: held.size):
+        try:
+            stored = store.get(held.run)
+        except VerificationError:  # `--verify` tells of it
+            continue
+        if stored is not None:
+            store.put(held.run, stored[0])
+            return True
+    return False

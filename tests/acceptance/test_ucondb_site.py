@@ -70,6 +70,23 @@ def test_check_puts_nothing_under_the_key_of_another_program(site: Site) -> None
     assert site.ucondb.execute("select key from {folder}_versions") == [(" 100",)]
 
 
+def test_check_tries_the_password_although_the_smallest_blob_is_damaged(site: Site) -> None:
+    site.make(2)
+    site.archive_runs()
+    by_size = site.ucondb.execute("select data_key::bigint from {folder}_versions order by data_size, id")
+    site.ucondb.execute(
+        "update {folder}_data set data = set_bit(data, 800, 1 - get_bit(data, 800)) where key = %s", by_size[0][0]
+    )
+
+    right = site.archive_runs("--check").stdout
+    site.configure(ucon_db={"writer_password": "mistyped"})
+    wrong = site.archive_runs("--check", status=1).stdout
+
+    assert "password accepted" in right
+    assert "wrong user or password for folder" in wrong
+    assert site.ucondb.execute("select count(*) from {folder}_versions") == [(2,)]
+
+
 @pytest.mark.parametrize("most", [1, 2])
 def test_all_workers_together_keep_to_max_connections(site: Site, most: int) -> None:
     at_once: list[int] = [0, 0]  # now, most
