@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from rra_state.errors import RecordChanged, RecordError, SourceUnreadable
 from rra_state.records import source
 from rra_state.records.model import Skipped
+from tests.waiting import wait_until
 
 METADATA = b"Config name: demo\nComponent #0: a\n\nDAQInterface start time: Wed Oct 16 18:50:42 UTC 2024\n"
 STOPPED = METADATA + b"\nDAQInterface stop time: Thu Oct 17 18:50:41 UTC 2024\n"
@@ -285,7 +285,7 @@ def test_a_listing_tells_runs_from_everything_else(tmp_path: Path) -> None:
 def test_a_listing_holds_until_a_run_comes_or_goes(tmp_path: Path) -> None:
     for run in (1, 2):
         (tmp_path / str(run)).mkdir()
-    time.sleep(2 * source.TICK_SECONDS)
+    wait_until(lambda: source.listing(tmp_path).signature is not None)
     first = source.listing(tmp_path)
 
     assert source.listing(tmp_path, first) is first
