@@ -94,7 +94,7 @@ def _cycle(settings: Settings, options: argparse.Namespace) -> int:
     for caution in cautions(settings):
         _log.warning("%s", caution)
     if selection.only is not None:
-        _refuse_unknown_runs(Planner(settings).not_found(selection), selection, options)
+        _refuse_unknown_runs(Planner(settings).not_found(selection), selection, options.runs or options.refresh)
     how = cycle.Options(validate=options.validate, quiet=options.quiet, verbose=options.verbose)
     result = cycle.run(settings, selection, how)
     parts = [
@@ -112,9 +112,9 @@ def _cycle(settings: Settings, options: argparse.Namespace) -> int:
     return 0 if result.good else 1
 
 
-def _refuse_unknown_runs(missing: set[int], selection: Selection, options: argparse.Namespace) -> None:
+def _refuse_unknown_runs(missing: set[int], selection: Selection, named: str) -> None:
     """Ranges have gaps; a run named alone, or a selection of nothing, is a mistake. Raises UsageError."""
-    wrong = missing if missing == set(selection.only or ()) else missing & runs.named_alone(options.runs or "")
+    wrong = missing if missing == set(selection.only or ()) else missing & runs.named_alone(named)
     if wrong:
         are = f"run {min(wrong)} is" if len(wrong) == 1 else f"runs {runs.text(wrong)} are"
         raise UsageError(f"{are} neither on disk nor in artdaqDB", hint="see --report-status")
@@ -134,6 +134,10 @@ def _dry_run(settings: Settings, options: argparse.Namespace) -> int:
     again = {each.run for window in windows for each in window.refreshes}
     if again:
         print(f"would archive again, since their records changed: {len(again)} runs: {runs.text(again)}")
+    for _, text in planner.named(selection).lines():
+        print(text)
+    if selection.mode == "refresh":
+        return 0
     waiting = planner.listing.runs - planner.tree.archived("import")
     still = {run for run in waiting if not planner.is_ready(run)}
     print(f"still being written: {len(still)} runs: {runs.text(still) or '-'}")

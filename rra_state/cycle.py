@@ -105,6 +105,10 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
         log.debug("%s: %s is ignored: %s", settings.source_files.run_records_dir, name, reason)
     planner.watch.remember(tree)
     windows = list(planner.windows(selection))
+    named = planner.named(selection)
+    for level, text in named.lines():
+        log.log(level, "%s", text)
+    result.problems += len(named.refused)
     if not windows:
         result.planner = planner
         return

@@ -80,6 +80,12 @@ class RecordChanged(RecordError):
     postpones = True
 
 
+class RecordOpen(RecordError):
+    """the run record is still being written or copied"""
+
+    postpones = True
+
+
 class RecordTooLarge(RecordError):
     """the run record needs more memory than a worker may take"""
 

@@ -54,11 +54,14 @@ def import_runs(numbers: Sequence[int], bench: Bench, known: Mapping[int, Locati
     return [outcomes[run] for run in numbers]
 
 
-def read(run: int, settings: Settings) -> RunDocuments:
-    """The record of a run, read whole and converted. Raises RecordError and its kin."""
+def read(run: int, settings: Settings, *, even_if_open: bool = False) -> RunDocuments:
+    """The record of a run, read whole and converted. Raises RecordError and its kin.
+
+    even_if_open: take it as it is, although somebody may still be writing to it.
+    """
     files = settings.source_files
     with within_seconds(run, files.max_record_seconds):
-        record = source.read_record(files, run)
+        record = source.read_record(files, run, even_if_open=even_if_open)
         return convert.convert(record, fhiclize=settings.fhiclize_generate, on_bad_file=files.on_bad_file)
 
 

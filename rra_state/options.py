@@ -19,7 +19,7 @@ _AGO = re.compile(r"([0-9]{1,6})([mhdw])")
 _SELECTING = ("incremental", "import_only", "migrate_only", "runs", "retry_failed_import", "retry_failed_migrate")
 _ACTIONS = (
     "check", "report_status", "compare_state", "recover_import_state", "recover_migrate_state", "rebuild_index",
-    "test_message", "follow", "verify", "show",
+    "test_message", "follow", "verify", "show", "refresh",
 )  # fmt: skip
 _TOGETHER = {("report_status", "compare_state"), ("recover_import_state", "recover_migrate_state")}
 _EXCLUSIVE = (
@@ -35,7 +35,12 @@ _EXCLUSIVE = (
     ("retry_failed_import", "validate"),
     ("quiet", "verbose"),
     ("check", "report_status"),
-    *((action, other) for action in _ACTIONS for other in (*_SELECTING, "validate", "dry_run") if action != "verify"),
+    *(
+        (action, other)
+        for action in _ACTIONS
+        for other in (*_SELECTING, "validate", "dry_run")
+        if action != "verify" and (action, other) != ("refresh", "dry_run")
+    ),
     *(("verify", other) for other in (*_SELECTING, "validate", "dry_run") if other != "runs"),
     ("subset", "runs"),
     *(pair for pair in combinations(_ACTIONS, 2) if pair not in _TOGETHER),
@@ -55,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     which.add_argument("--runs", metavar="RANGES", help="only these, such as 100-200,305")
     which.add_argument("--retry-failed-import", action="store_true", help="the runs in the import failure log")
     which.add_argument("--retry-failed-migrate", action="store_true", help="the runs in the migration failure log")
+    which.add_argument("--refresh", metavar="RANGES", help="archive these again as they are on disk now, however old")
     which.add_argument("--import-only", action="store_true", help="only into artdaqDB")
     which.add_argument("--migrate-only", action="store_true", help="only from artdaqDB into UconDB")
     which.add_argument("--order", choices=("oldest", "newest"), default="oldest", help="which runs come first")
@@ -131,9 +137,13 @@ def selected(options: argparse.Namespace) -> Selection:
         mode = "retry"
         if options.retry_failed_import and options.retry_failed_migrate:
             stages = STAGES
-    only = None if options.runs is None else frozenset(runs.parse(options.runs))
+    named = options.runs
+    if options.refresh is not None:
+        stages, mode, named = (), "refresh", options.refresh
+    only = None if named is None else frozenset(runs.parse(named))
     if only == frozenset():
-        raise UsageError("--runs names no run", hint="write --runs 100-200,305")
+        flag = "--refresh" if mode == "refresh" else "--runs"
+        raise UsageError(f"{flag} names no run", hint=f"write {flag} 100-200,305")
     return Selection(stages, mode, only, options.order)
 
 

@@ -20,9 +20,9 @@ from rra_state.markers import Tree
 from rra_state.outcome import STAGES, Stage
 from rra_state.records import source
 from rra_state.state import Keeper, Known, derive
-from rra_state.watch import Look, Refresh
+from rra_state.watch import Look, NamedRuns, Refresh
 
-Mode = Literal["full", "incremental", "retry"]
+Mode = Literal["full", "incremental", "retry", "refresh"]
 Order = Literal["oldest", "newest"]
 WINDOW_KEY = "rra_window"
 """Key of Snakemake's `--config` through which the command line hands a window to the Snakefile."""
@@ -30,7 +30,7 @@ WINDOW_KEY = "rra_window"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What the operator asked for. only: runs named with --runs, else None."""
+    """What the operator asked for. only: runs named with --runs or --refresh, else None."""
 
     stages: tuple[Stage, ...] = STAGES
     mode: Mode = "full"
@@ -102,6 +102,7 @@ class Planner:
     _ready: dict[int, bool] = field(default_factory=dict)
     _archived: dict[Stage, set[int]] = field(default_factory=dict)
     _failed: dict[Stage, set[int]] = field(default_factory=dict)
+    _named: NamedRuns | None = None
 
     def again(self) -> Planner:
         """One that looks anew."""
@@ -134,11 +135,9 @@ class Planner:
         return ((entry.name, entry.reason) for entry in self.listing.ignored)
 
     def is_ready(self, run: int) -> bool:
-        """Whether the record of a run is complete or settled (DESIGN section 6). Reads its metadata.txt."""
+        """Whether nothing in the record of a run changed for long enough. Reads its metadata.txt."""
         if run not in self._ready:
-            directory = self.settings.source_files.run_records_dir / str(run)
-            readiness = source.readiness(directory, run, self.settings.source_files.settle_seconds, self.now)
-            self._ready[run] = readiness.ready
+            self._ready[run] = source.readiness(self.settings.source_files, run, self.now).ready
         return self._ready[run]
 
     def known(self, stage: Stage) -> Known:
@@ -166,8 +165,18 @@ class Planner:
         """The archived runs whose record may have changed. Raises SourceUnreadable."""
         return watch.look(self.settings, self.tree, self.is_ready)
 
+    def named(self, selection: Selection) -> NamedRuns:
+        """What --refresh can do for the runs it names; nothing for any other selection. Raises SourceUnreadable."""
+        if selection.mode != "refresh":
+            return NamedRuns()
+        if self._named is None:
+            self._named = watch.look_at(self.settings, self.tree, selection.only or ())
+        return self._named
+
     def _refreshes(self, selection: Selection) -> tuple[Refresh, ...]:
         """Changed records to archive again. One that failed before waits for a full cycle, as any other failure."""
+        if selection.mode == "refresh":
+            return tuple(self.named(selection).changed)
         if selection.stages != STAGES or selection.mode == "retry":
             return ()
         wanted = {each for each in self.watch.changed if selection.only is None or each.run in selection.only}

@@ -43,7 +43,7 @@ def refresh_run(wanted: Refresh, bench: Bench, tree: Tree) -> Outcome:
 def _archive(wanted: Refresh, bench: Bench, tree: Tree) -> Any:
     """Documents, index, blob, in this order: what was done of it before a crash is found done."""
     settings, run = bench.settings, wanted.run
-    documents = read(run, settings)
+    documents = read(run, settings, even_if_open=True)  # the planner judged it, and the fingerprint holds it to that
     if not documents.fingerprint.startswith(wanted.fingerprint):
         raise RecordChanged("changed again before it was read", run=run)
     replaced = _version_to_replace(newest_marker(tree, run), run)

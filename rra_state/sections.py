@@ -84,6 +84,8 @@ class SourceFiles(Section):
 
     run_records_dir: Path
     """Directory with one sub directory per run. Only read."""
+    quiet_seconds: Seconds = 60
+    """A record with a stop time is taken once nothing in it changed for so many seconds; files may still be coming."""
     settle_seconds: Seconds = 3600
     """A record without a stop time is taken once nothing in it changed for so many seconds."""
     on_bad_file: Literal["keep_text", "fail"] = "keep_text"

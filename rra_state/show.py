@@ -50,7 +50,7 @@ def _disk(settings: Settings, run: int) -> tuple[str, Mapping[str, bytes]]:
     directory = files.run_records_dir / str(run)
     if not directory.exists():
         return "", {}
-    record = source.read_record(files, run)
+    record = source.read_record(files, run, even_if_open=True)
     documents = convert.convert(record, fhiclize=settings.fhiclize_generate, on_bad_file=files.on_bad_file)
     size = sum(len(file.data) for file in record.files)
     stopped = f"stopped {record.stop_time}" if record.stop_time else "no stop time"

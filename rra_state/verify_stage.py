@@ -104,7 +104,7 @@ def _held(run: int, bench: Bench, location: Location | None) -> _Held:
 def _record(run: int, bench: Bench) -> RunDocuments | None:
     """A fresh conversion of the record, if it still exists and can be read."""
     try:
-        return read(run, bench.settings)
+        return read(run, bench.settings, even_if_open=True)
     except RecordError:
         return None
 

@@ -1,18 +1,19 @@
-"""Archived runs whose record had no stop time yet: which of them have a record that changed since. Only reads.
+"""Archived runs whose record changed since: the watched ones, and those that a person names. Only reads.
 
-A look costs a listing of each watched record; it is read only if that differs from what the last look saw. Every
-change is archived once, as a new version in both stores, and told by `markers/refresh/<run>-<fingerprint>.json`.
-Source: DESIGN section 3.
+Watched is a run that was archived without a stop time. A look costs a listing of each watched record; it is read only
+if that differs from what the last look saw. Every change is archived once, as a new version in both stores, and
+`markers/refresh/<run>-<fingerprint>.json` is its marker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from rra_state.config import Settings
-from rra_state.errors import ArchiverError
+from rra_state.errors import ArchiverError, UsageError
 from rra_state.markers import Tree
 from rra_state.records import source
 
@@ -99,6 +100,52 @@ def look(settings: Settings, tree: Tree, is_ready: Callable[[int], bool]) -> Loo
     return Look(tuple(changed), tuple(unchanged.items()), frozenset(ended))
 
 
+@dataclass(slots=True)
+class NamedRuns:
+    """What can be done for the runs of `--refresh`.
+
+    changed: records to archive again. unchanged: runs that are archived as their records are now.
+    refused: why a run cannot be refreshed.
+    """
+
+    changed: list[Refresh] = field(default_factory=list)
+    unchanged: list[int] = field(default_factory=list)
+    refused: list[ArchiverError] = field(default_factory=list)
+
+    def lines(self) -> Iterator[tuple[int, str]]:
+        """Logging level and text for each run that is not archived again: why it is not."""
+        for run in self.unchanged:
+            yield logging.INFO, f"run {run}: is archived as its record is now"
+        for error in self.refused:
+            yield logging.ERROR, str(error)
+
+
+def look_at(settings: Settings, tree: Tree, named: Iterable[int]) -> NamedRuns:
+    """Compare the records of these runs, however old, with what was archived of them.
+
+    Raises WorkDirError, SourceUnreadable.
+    """
+    found = NamedRuns()
+    archived, refreshed = tree.archived("migrate"), tree.refreshed()
+    for run in sorted(named):
+        try:
+            if run not in archived:
+                raise UsageError("is not in both stores yet", run=run, hint=f"archive it first: --runs {run}")
+            fingerprint = source.read_record(settings.source_files, run, even_if_open=True).fingerprint
+        except ArchiverError as error:
+            if error.stops_cycle:
+                raise
+            found.refused.append(error)
+            continue
+        if fingerprint == newest_marker(tree, run).get("fingerprint"):
+            found.unchanged.append(run)
+        elif again := Refresh.next(run, fingerprint, refreshed.get(run, ())):
+            found.changed.append(again)
+        else:
+            found.refused.append(UsageError("came back to this content eight times; it is in both stores", run=run))
+    return found
+
+
 def newest_marker(tree: Tree, run: int) -> dict[str, Any]:
     """What was archived last of a run: the marker of its newest blob, be it of a refresh or of its migration."""
     found = (tree.marker("migrate", run) or {}, tree.newest_refresh(run) or {})
@@ -108,7 +155,7 @@ def newest_marker(tree: Tree, run: int) -> dict[str, Any]:
 def _fingerprint(settings: Settings, run: int) -> str | None:
     """The record's fingerprint now; None if it cannot be read: what is archived of it stays the best there is."""
     try:
-        return source.read_record(settings.source_files, run).fingerprint
+        return source.read_record(settings.source_files, run, even_if_open=True).fingerprint
     except ArchiverError as error:
         if error.stops_cycle:
             raise

@@ -160,7 +160,7 @@ def _configure(demo: Demo, root: Path, records: Path, url: str, folder: str) -> 
     path = root / "config.yaml"
     settings = {
         "app": {"work_dir": str(root / "work"), "log_file": "${work_dir}/archiver.log"},
-        "source_files": {"run_records_dir": str(records), "settle_seconds": 0},
+        "source_files": {"run_records_dir": str(records), "quiet_seconds": 0, "settle_seconds": 0},
         "artdaq_db": {"database_uri": f"filesystemdb://{root / 'artdaqdb'}"},
         "ucon_db": {
             "server_url": url,

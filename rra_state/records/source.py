@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rra_state import limits, runs
-from rra_state.errors import RecordChanged, RecordError, SourceUnreadable
+from rra_state.errors import RecordChanged, RecordError, RecordOpen, SourceUnreadable
 from rra_state.records import facts
 from rra_state.records.model import Record, Skipped, SourceFile
 
@@ -115,25 +115,32 @@ def _entries(descriptor: int) -> tuple[list[str], list[Skipped]]:
     return directories, others
 
 
-def readiness(directory: Path, run: int, settle_seconds: float, now: float) -> Readiness:
-    """Whether the record in `directory` can be archived at `now` (seconds since 1970). Raises HostLimit.
+def readiness(limits: Limits, run: int, now: float) -> Readiness:
+    """Whether the record of a run can be archived at `now` (seconds since 1970). Raises HostLimit.
 
-    Ready: metadata.txt has a stop time, or nothing changed for `settle_seconds`, or the last change is to come in more
-    than a day. Only metadata.txt is read.
-    A record that cannot be read is ready as well: reading it names the fault, and leaving it open would hide it.
+    Ready: nothing in it changed for `quiet_seconds`, or for `settle_seconds` if metadata.txt has no stop time. Only
+    metadata.txt is read. A record that cannot be read is ready as well: reading it names the fault, and leaving it
+    open would hide it.
     """
     try:
-        with _open(directory, run) as place:
+        with _open(limits.run_records_dir / str(run), run) as place:
             stop_time = _stop_time(place)
-            if stop_time is not None:
-                return Readiness(Progress.READY, facts.readable(stop_time))
-            newest = _last_change(os.fstat(place.descriptor))
-            with os.scandir(place.descriptor) as entries:
-                newest = max([newest, *(_last_change(entry.stat(follow_symlinks=False)) for entry in entries)])
+            newest = _inventory(place).newest
+    except RecordChanged:
+        return Readiness(Progress.OPEN, None)
     except (OSError, RecordError, SourceUnreadable):
         return Readiness(Progress.READY, None)
-    settled = settle_seconds <= 0 or now - newest >= settle_seconds or newest - now > CLOCK_SECONDS
-    return Readiness(Progress.READY if settled else Progress.OPEN, None)
+    ready = _unchanged_long_enough(limits, stop_time, newest, now)
+    return Readiness(Progress.READY if ready else Progress.OPEN, _text(stop_time))
+
+
+def _unchanged_long_enough(limits: Limits, stop_time: str | None, newest: float, now: float) -> bool:
+    """Whether a record whose last change was at `newest` is complete by the rule of `readiness`.
+
+    A change that lies more than a day ahead was dated by a clock that was wrong, and does not count.
+    """
+    needed = limits.settle_seconds if stop_time is None else limits.quiet_seconds
+    return needed <= 0 or now - newest >= needed or newest - now > CLOCK_SECONDS
 
 
 def read(
@@ -148,16 +155,22 @@ def read(
     Raises SourceUnreadable if not this record but the directory of all of them cannot be read any more.
     Taken: regular files directly in it that are `*.fcl` or one of the seven texts. The rest is in `skipped`, by name.
     """
+    return _read(directory, run, max_file_bytes, max_record_bytes)[0]
+
+
+def _read(directory: Path, run: int, max_file_bytes: int, max_record_bytes: int) -> tuple[Record, float]:
+    """The record, and when something in it changed last (seconds since 1970)."""
     with _open(directory, run) as place:
-        before, skipped = _inventory(place)
-        if _just_changed(before.values(), time.time()):
+        inventory = _inventory(place)
+        if _just_changed(inventory.files.values(), time.time()):
             time.sleep(TICK_SECONDS)
-            before, skipped = _inventory(place)
+            inventory = _inventory(place)
+        before, skipped = inventory.files, inventory.skipped
         total = sum(signature[2] for signature in before.values())
         if total > max_record_bytes:
             raise place.fault(f"the record has {total} bytes, more than the limit of {max_record_bytes}", _LIMIT_HINT)
         files = tuple(SourceFile(name, _read_file(place, name, max_file_bytes)) for name in sorted(before))
-        after, _ = _inventory(place)
+        after = _inventory(place).files
         changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
         if changed:
             raise place.changed(changed[0])
@@ -167,7 +180,8 @@ def read(
             reason = next((entry.reason for entry in skipped if entry.name == facts.NAME), "is missing")
             raise place.fault(f"{facts.NAME} {reason}", "put the file back")
     known = facts.read(next(file.data for file in files if file.name == facts.NAME))
-    return Record(run, files, skipped, fingerprint(files), _text(known.start_time), _text(known.stop_time))
+    record = Record(run, files, skipped, fingerprint(files), _text(known.start_time), _text(known.stop_time))
+    return record, inventory.newest
 
 
 class Limits(Protocol):
@@ -178,6 +192,14 @@ class Limits(Protocol):
         """Directory with one sub directory per run."""
 
     @property
+    def quiet_seconds(self) -> float:
+        """A record with a stop time is open until nothing in it changed for so long."""
+
+    @property
+    def settle_seconds(self) -> float:
+        """The same for a record without a stop time."""
+
+    @property
     def max_file_bytes(self) -> int:
         """A larger file fails its run."""
 
@@ -186,14 +208,16 @@ class Limits(Protocol):
         """A larger record fails its run."""
 
 
-def read_record(limits: Limits, run: int) -> Record:
-    """The record of a run at its configured place; see `read`."""
-    return read(
-        limits.run_records_dir / str(run),
-        run,
-        max_file_bytes=limits.max_file_bytes,
-        max_record_bytes=limits.max_record_bytes,
-    )
+def read_record(limits: Limits, run: int, *, even_if_open: bool = False) -> Record:
+    """The record of a run at its configured place; see `read`. Raises RecordOpen if it is not ready any more.
+
+    Time passes between planning and reading, and a copy may have gone on in between.
+    """
+    directory = limits.run_records_dir / str(run)
+    record, newest = _read(directory, run, limits.max_file_bytes, limits.max_record_bytes)
+    if not even_if_open and not _unchanged_long_enough(limits, record.stop_time, newest, time.time()):
+        raise RecordOpen("changed again before it was read", run=run, path=directory, hint="somebody is writing there")
+    return record
 
 
 def signature(directory: Path, run: int) -> str | None:
@@ -203,10 +227,11 @@ def signature(directory: Path, run: int) -> str | None:
     """
     try:
         with _open(directory, run) as place:
-            found, skipped = _inventory(place)
+            found = _inventory(place)
     except RecordError:
         return None
-    names = [f"{name!a} {entry}" for name, entry in sorted(found.items())] + [str(entry) for entry in skipped]
+    names = [f"{name!a} {entry}" for name, entry in sorted(found.files.items())]
+    names += [str(entry) for entry in found.skipped]
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
 
@@ -287,14 +312,28 @@ def _unreadable(run_records_dir: Path, error: OSError) -> SourceUnreadable:
     )
 
 
-def _inventory(place: _Place) -> tuple[dict[str, Signature], tuple[Skipped, ...]]:
-    """The files to archive, each with what tells a later version from it, and the entries that are left out."""
+@dataclass(frozen=True, slots=True)
+class _Inventory:
+    """One look at a record's directory.
+
+    files: those to archive, each with what tells a later version from it. skipped: the entries that are left out.
+    newest: when the directory or any entry changed last, in seconds since 1970.
+    """
+
+    files: dict[str, Signature]
+    skipped: tuple[Skipped, ...]
+    newest: float
+
+
+def _inventory(place: _Place) -> _Inventory:
     wanted: dict[str, Signature] = {}
     skipped: list[Skipped] = []
     try:
+        newest = changed_at(os.fstat(place.descriptor))
         with os.scandir(place.descriptor) as entries:
             for entry in entries:
                 status = entry.stat(follow_symlinks=False)
+                newest = max(newest, changed_at(status))
                 reason = _why_not_archived(entry.name, status.st_mode)
                 if reason:
                     skipped.append(Skipped(facts.readable(entry.name), reason))
@@ -305,7 +344,7 @@ def _inventory(place: _Place) -> tuple[dict[str, Signature], tuple[Skipped, ...]
     except OSError as error:
         _check_above(place.directory, error)
         raise place.fault(f"the record's directory cannot be read: {_plain(error)}", _RIGHTS_HINT) from error
-    return wanted, tuple(sorted(skipped, key=lambda entry: entry.name))
+    return _Inventory(wanted, tuple(sorted(skipped, key=lambda entry: entry.name)), newest)
 
 
 def _just_changed(signatures: Iterable[Signature], now: float) -> bool:
@@ -375,9 +414,12 @@ def _signature(status: os.stat_result) -> Signature:
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def _last_change(status: os.stat_result) -> float:
-    """Seconds since 1970. Not later than this host's clock had it: a copied or touched file can be of the future."""
-    return min(status.st_mtime, status.st_ctime)
+def changed_at(status: os.stat_result) -> float:
+    """When an entry changed last, in seconds since 1970: its change time (ctime), which nobody can set.
+
+    `rsync -a` and `cp -p` give a new file the modification time of the one that they copied.
+    """
+    return status.st_ctime
 
 
 def _text(time: str | None) -> str | None:

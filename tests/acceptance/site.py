@@ -54,7 +54,7 @@ class Site:
         """Write config.yaml; `changes` holds keys per section that differ from the plainest configuration."""
         sections: dict[str, dict[str, Any]] = {
             "app": {"work_dir": str(self.work), "parallel_workers": 2, "retry_delay_seconds": 0.1},
-            "source_files": {"run_records_dir": str(self.records), "settle_seconds": 0},
+            "source_files": {"run_records_dir": str(self.records), "quiet_seconds": 0, "settle_seconds": 0},
             "artdaq_db": {"database_uri": f"filesystemdb://{self.root}/artdaqdb"},
             "ucon_db": {
                 "server_url": self.ucondb.url,

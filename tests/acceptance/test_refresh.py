@@ -7,11 +7,15 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
+import time
+from pathlib import Path
 
 import pytest
 
 from rra_state.records import blob
 from rra_state.stores.ucondb import UconDB
+from scripts.make_run_records import make_records
 from tests.acceptance.site import Site
 from tests.waiting import wait_until
 
@@ -80,6 +84,94 @@ def test_a_stop_time_that_came_later_is_a_new_version_in_both_stores_once(watche
     assert "nothing to do" in watched.archive_runs("--incremental").stderr
     assert (watched.ucondb.stats()["puts"], versions(watched, 2)) == (puts, (f"{name}v1", 4))
     assert not list((watched.work / "watch").iterdir())
+
+
+def test_refresh_stores_files_that_came_late_whatever_the_age(site: Site) -> None:
+    site.make(2)
+    late = {path.name: path.read_bytes() for path in (site.records / "1").iterdir() if path.name > "metadata.txt"}
+    (site.records / "1").chmod(0o755)
+    for name in late:
+        (site.records / "1" / name).unlink()
+    site.archive_runs()
+    for name, content in late.items():
+        (site.records / "1" / name).write_bytes(content)
+    assert "nothing to do" in site.archive_runs().stderr
+
+    planned = site.archive_runs("--dry-run", "--refresh", "1-2").stdout
+    done = site.archive_runs("--refresh", "1-2").stderr
+
+    assert "would archive again, since their records changed: 1 runs: 1\n" in planned
+    assert "run 1: its record has changed; both stores hold it as it is now" in done
+    assert "run 2: is archived as its record is now" in done
+    stored = blob.unpack(site.blobs()["1"]).files
+    assert stored == site.archive.export(site.archive.locate([1])[1]).files
+    assert {name for name in late if name.endswith(".fcl")} <= set(stored)
+    assert site.versions() == 3
+    site.archive_runs("--verify")
+    assert "run 1: is archived as its record is now" in site.archive_runs("--refresh", "1").stderr
+
+
+def test_refresh_says_why_a_run_cannot_be_stored_anew(site: Site) -> None:
+    site.make(3)
+    site.archive_runs("--runs", "1-2")
+    site.remove(2)
+
+    done = site.archive_runs("--refresh", "1-3", status=1).stderr
+
+    assert "run 1: is archived as its record is now" in done
+    assert "run 2: " in done
+    assert "the record's directory is gone" in done
+    assert "run 3: is not in both stores yet (archive it first: --runs 3)" in done
+    assert site.versions() == 2
+
+
+def test_a_record_is_archived_only_after_its_quiet_time(site: Site) -> None:
+    site.configure(source_files={"quiet_seconds": 4})
+    site.make(1)
+    record = site.records / "1"
+    record.chmod(0o755)
+    (record / "settings.txt").rename(site.root / "settings.txt")
+    assert "nothing to do" in site.archive_runs("--incremental").stderr
+
+    (site.root / "settings.txt").rename(record / "settings.txt")
+    quiet = (record / "settings.txt").stat().st_ctime + 4
+    wait_until(lambda: time.time() > quiet)
+    site.archive_runs("--incremental")
+
+    assert "settings.fcl" in blob.unpack(site.blobs()["1"]).files
+
+
+def test_a_slow_copy_beside_cycles_is_archived_whole(site: Site) -> None:
+    site.configure(source_files={"quiet_seconds": 5, "settle_seconds": 3600})
+    (site.root / "daq").mkdir()
+    make_records(6, site.root / "daq", first_run=1)
+    copying = threading.Thread(target=copy_slowly, args=(site.root / "daq", site.records))
+    copying.start()
+
+    while copying.is_alive():
+        site.archive_runs("--incremental")
+        copying.join(timeout=1)
+    last = time.time()
+    wait_until(lambda: time.time() > last + 5)
+    site.archive_runs("--incremental")
+
+    for run in range(1, 7):
+        stored = blob.unpack(site.blobs()[str(run)]).files
+        written = {path.name.replace(".txt", ".fcl") for path in (site.root / "daq" / str(run)).iterdir()}
+        assert written <= set(stored)
+    assert site.versions() == 6
+    site.archive_runs("--verify")
+
+
+def copy_slowly(origin: Path, destination: Path) -> None:
+    """Copy records as rsync -a does: file by file, each under a name of its own first, with the times of the origin."""
+    for record in sorted(origin.iterdir()):
+        (destination / record.name).mkdir()
+        for path in sorted(record.iterdir()):
+            time.sleep(0.15)
+            unfinished = destination / record.name / f".{path.name}.Xy12ab"
+            shutil.copy2(path, unfinished)
+            unfinished.rename(destination / record.name / path.name)
 
 
 def test_a_stop_time_appended_while_the_import_reads_is_not_missed(site: Site) -> None:

@@ -85,7 +85,7 @@ class Rollout:
                 "writer_user": "archiver",
             },
             "ucondb_password": self.password,
-            "settings": {"source_files": {"settle_seconds": 0}, "app": {"parallel_workers": 2}},
+            "settings": {"source_files": {"quiet_seconds": 0, "settle_seconds": 0}, "app": {"parallel_workers": 2}},
         }
 
     def __enter__(self) -> Rollout:

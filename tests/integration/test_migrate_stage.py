@@ -26,7 +26,8 @@ def bench(tmp_path: Path, ucondb: Folder) -> Bench:
     make_records(len(RUNS), tmp_path / "records", first_run=1)
     file = tmp_path / "config.yaml"
     file.write_text(
-        "app: {work_dir: work, retry_delay_seconds: 0}\nsource_files: {run_records_dir: records, settle_seconds: 0}\n"
+        "app: {work_dir: work, retry_delay_seconds: 0}\n"
+        "source_files: {run_records_dir: records, quiet_seconds: 0, settle_seconds: 0}\n"
         f"artdaq_db: {{database_uri: 'filesystemdb://{tmp_path}/artdaqdb'}}\n"
         f"ucon_db: {{server_url: '{ucondb.url}', folder_name: {ucondb.folder}, writer_user: {ucondb.user},"
         " writer_password: '${PASSWORD}'}\n"

@@ -69,7 +69,7 @@ class World:
         self.object = f"o{self.number}"
         sections = {
             "app": {"work_dir": "work", "run_process_retries": 1, "retry_delay_seconds": 0},
-            "source_files": {"run_records_dir": "run_records", "settle_seconds": SETTLE_SECONDS},
+            "source_files": {"run_records_dir": "run_records", "quiet_seconds": 0, "settle_seconds": SETTLE_SECONDS},
             "artdaq_db": {"database_uri": self.database_uri or f"filesystemdb://{self.root}/artdaqdb"},
             "ucon_db": {
                 "server_url": self.ucondb.url,

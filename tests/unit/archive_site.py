@@ -35,7 +35,7 @@ class Site:
             yaml.safe_dump(
                 {
                     "app": {"work_dir": "work", **self.app},
-                    "source_files": {"run_records_dir": "records"},
+                    "source_files": {"run_records_dir": "records", "quiet_seconds": 0},
                     "artdaq_db": {"database_uri": f"filesystemdb://{self.root}/artdaqdb"},
                     "ucon_db": {"server_url": "http://localhost:1/app", "folder_name": "run_records"},
                 }

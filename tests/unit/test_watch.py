@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from unittest import mock
 
@@ -11,7 +12,7 @@ from rra_state.errors import Conflict
 from rra_state.outcome import Facts, Failure, Marker, Outcome
 from rra_state.plan import Planner, Selection
 from rra_state.records import source
-from rra_state.watch import NOTE, Look, Refresh
+from rra_state.watch import NOTE, Look, Refresh, look_at
 from tests.unit.archive_site import STOP, Site
 
 LATER = "\nTotal events: 7\n"
@@ -23,10 +24,10 @@ def site(tmp_path: Path) -> Site:
 
 
 def archived(site: Site, *runs: int, identity: int = 1) -> None:
-    """Runs that were archived before they had a stop time; their DAQ died two hours ago."""
-    site.record(*runs, ended=False, age=7200)
+    """Runs that were archived before they had a stop time."""
+    site.record(*runs, ended=False)
     for run in runs:
-        fingerprint = source.read_record(site.settings.source_files, run).fingerprint
+        fingerprint = fingerprint_of(site, run)
         facts = Facts(verified=True, fingerprint=fingerprint, ucondb_id=identity)
         site.tree.write_markers([Marker.of("import", run, facts)], watch=[run])
         site.tree.write_markers([Marker.of("migrate", run, facts)])
@@ -37,13 +38,18 @@ def append(site: Site, run: int, text: str) -> None:
     metadata.write_text(metadata.read_text() + text)
 
 
-def look(site: Site) -> Look:
-    return Planner(site.settings).watch
+def fingerprint_of(site: Site, run: int) -> str:
+    return source.read_record(site.settings.source_files, run, even_if_open=True).fingerprint
+
+
+def look(site: Site, *, hours: float = 2) -> Look:
+    """The look of a cycle that begins so many hours from now."""
+    return Planner(site.settings, now=time.time() + 3600 * hours).watch
 
 
 def refreshed(site: Site, run: int, *, stop_time: str | None) -> None:
     """The marker of a refresh of the record as it is now."""
-    fingerprint = source.read_record(site.settings.source_files, run).fingerprint
+    fingerprint = fingerprint_of(site, run)
     facts = Facts(verified=True, fingerprint=fingerprint, ucondb_id=99, stop_time=stop_time)
     site.tree.write_refresh(Marker.of("refresh", run, facts), f"{run}-{fingerprint[:8]}")
 
@@ -55,21 +61,22 @@ def test_a_record_that_got_its_stop_time_is_to_be_archived_again(site: Site) -> 
     [changed] = look(site).changed
 
     assert changed.run == 2
-    assert source.read_record(site.settings.source_files, 2).fingerprint.startswith(changed.fingerprint)
+    assert fingerprint_of(site, 2).startswith(changed.fingerprint)
 
 
 def test_a_record_that_is_being_written_again_waits_until_it_has_settled(site: Site) -> None:
     archived(site, 1)
     append(site, 1, LATER)
 
-    assert look(site).changed == ()
+    assert look(site, hours=0.9).changed == ()
+    assert [each.run for each in look(site).changed] == [1]
 
 
 def test_a_record_seen_unchanged_is_not_read_again(site: Site) -> None:
     archived(site, *range(1, 21))
     look(site).remember(site.tree)
 
-    with mock.patch.object(source, "read", wraps=source.read) as read:
+    with mock.patch.object(source, "read_record", wraps=source.read_record) as read:
         found = look(site)
 
     assert found.changed == ()
@@ -82,7 +89,7 @@ def test_only_what_changed_since_the_last_look_is_read(site: Site) -> None:
     look(site).remember(site.tree)
     append(site, 7, STOP)
 
-    with mock.patch.object(source, "read", wraps=source.read) as read:
+    with mock.patch.object(source, "read_record", wraps=source.read_record) as read:
         found = look(site)
 
     assert [each.run for each in found.changed] == [7]
@@ -90,7 +97,7 @@ def test_only_what_changed_since_the_last_look_is_read(site: Site) -> None:
 
 
 def test_a_run_that_is_not_in_both_stores_is_not_looked_at(site: Site) -> None:
-    site.record(1, ended=False, age=7200)
+    site.record(1, ended=False)
     site.tree.write_markers([Marker.of("import", 1, Facts(verified=True))], watch=[1])
     append(site, 1, STOP)
 
@@ -152,6 +159,35 @@ def test_a_refresh_that_failed_waits_for_a_full_cycle_or_its_name(site: Site) ->
     }
 
     assert taken == {"incremental": [], "full": [(changed,)], "named": [(changed,)], "import only": []}
+
+
+def test_refresh_finds_named_records_that_changed_although_nobody_watches_them(site: Site) -> None:
+    site.record(1, 2, 3, 4)
+    for run in (1, 2):
+        facts = Facts(verified=True, fingerprint=fingerprint_of(site, run), ucondb_id=run)
+        site.archive("import", run)
+        site.tree.write_markers([Marker.of("migrate", run, facts)])
+    site.archive("import", 3)
+    append(site, 1, LATER)
+
+    found = look_at(site.settings, site.tree, [1, 2, 3])
+
+    assert [each.run for each in found.changed] == [1]
+    assert found.unchanged == [2]
+    assert [str(error) for error in found.refused] == ["run 3: is not in both stores yet (archive it first: --runs 3)"]
+    [window] = Planner(site.settings).windows(Selection((), "refresh", frozenset({1, 2, 3, 4})))
+    assert (window.imports, window.migrations, window.refreshes) == (frozenset(), frozenset(), tuple(found.changed))
+
+
+def test_refresh_of_a_record_that_is_gone_says_so(site: Site) -> None:
+    site.archive("import", 1)
+    site.archive("migrate", 1)
+    site.record(2)
+
+    [error] = look_at(site.settings, site.tree, [1]).refused
+
+    assert "run 1" in str(error)
+    assert "the record's directory is gone" in str(error)
 
 
 def test_the_name_of_a_refresh_is_that_of_its_marker() -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
-from rra_state.errors import RecordChanged, RecordError, SourceUnreadable
+from rra_state.errors import RecordChanged, RecordError, RecordOpen, SourceUnreadable
 from rra_state.records import source
 from rra_state.records.model import Skipped
+from rra_state.sections import SourceFiles
 from tests.waiting import wait_until
 
 METADATA = b"Config name: demo\nComponent #0: a\n\nDAQInterface start time: Wed Oct 16 18:50:42 UTC 2024\n"
@@ -72,7 +74,7 @@ def test_a_fifo_in_the_place_of_metadata_does_not_block(record: Path) -> None:
 
     with pytest.raises(RecordError, match=r"metadata\.txt is a FIFO"):
         source.read(record, 7001)
-    assert not source.readiness(record, 7001, 3600, _newest(record)).ready
+    assert not ready(record, _newest(record))
 
 
 def test_a_record_without_metadata_fails_and_names_it(record: Path) -> None:
@@ -129,7 +131,7 @@ def test_when_all_records_are_away_the_place_is_at_fault_and_no_run(tmp_path: Pa
         source.read(records / "7001", 7001)
 
     assert (caught.value.run, caught.value.path) == (None, str(records))
-    assert source.readiness(records / "7001", 7001, 3600, 0).ready
+    assert ready(records / "7001", 0)
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE], ids=errno.errorcode.get)
@@ -224,45 +226,91 @@ def test_the_fingerprint_tells_names_and_contents_apart(record: Path) -> None:
     assert len({first, renamed, source.read(record, 7001).fingerprint}) == 3
 
 
-def test_a_record_is_ready_with_a_stop_time_or_when_it_is_old(record: Path) -> None:
-    assert source.readiness(record, 7001, 3600, _newest(record)).stop_time == "Thu Oct 17 18:50:41 UTC 2024"
-    assert source.readiness(record, 7001, 3600, _newest(record)).ready
+def ready(directory: Path, now: float, *, quiet: float = 60, settle: float = 3600) -> bool:
+    """Whether the record is ready at `now`, with these seconds."""
+    files = SourceFiles(run_records_dir=directory.parent, quiet_seconds=quiet, settle_seconds=settle)
+    return source.readiness(files, 7001, now).ready
 
+
+def test_an_ended_record_is_ready_once_quiet(record: Path) -> None:
+    now = _newest(record)
+
+    assert not ready(record, now + 59)
+    assert ready(record, now + 61)
+    assert ready(record, now, quiet=0)
+    files = SourceFiles(run_records_dir=record.parent)
+    assert source.readiness(files, 7001, now).stop_time == "Thu Oct 17 18:50:41 UTC 2024"
+
+
+def test_a_record_without_a_stop_time_has_to_settle(record: Path) -> None:
     (record / "metadata.txt").write_bytes(METADATA)
     now = _newest(record)
 
-    assert not source.readiness(record, 7001, 3600, now + 3599).ready
-    assert source.readiness(record, 7001, 3600, now + 3601) == source.Readiness(source.Progress.READY, None)
-    assert source.readiness(record, 7001, 0, now).ready
+    assert not ready(record, now + 3599)
+    assert ready(record, now + 3601)
+    assert ready(record, now, settle=0)
+
+
+@pytest.mark.parametrize("change", ["a file came", "a file was appended to", "a file went", "an unknown entry came"])
+def test_any_change_begins_the_quiet_time_anew(record: Path, change: str) -> None:
+    before = _newest(record)
+    wait_until(lambda: time.time() > before + 0.05)
+    if change == "a file came":
+        (record / "reader2.fcl").write_bytes(b"a: 1\n")
+    elif change == "a file was appended to":
+        with (record / "reader1.fcl").open("ab") as stream:
+            stream.write(b"b: 2\n")
+    elif change == "a file went":
+        (record / "reader1.fcl").unlink()
+    else:
+        (record / ".reader3.fcl.Xy12ab").write_bytes(b"a: ")  # rsync's name while it copies
+
+    assert not ready(record, before + 60)
+
+
+def test_copied_modification_times_do_not_make_a_record_quiet(record: Path) -> None:
+    now = _newest(record)
+    for path in (*record.iterdir(), record):
+        os.utime(path, (now - 1e6, now - 1e6))
+
+    assert not ready(record, now + 1)
+
+
+def test_modification_times_in_the_future_do_not_keep_a_record_open(record: Path) -> None:
+    now = _newest(record)
+    for path in (*record.iterdir(), record):
+        os.utime(path, (now + 2e9, now + 2e9))
+
+    assert ready(record, _newest(record) + 61)
 
 
 def test_a_record_dated_by_a_clock_that_was_wrong_is_not_waited_for(record: Path) -> None:
     (record / "metadata.txt").write_bytes(b"Config name: standard\n")
     written = _newest(record)
 
-    assert not source.readiness(record, 7001, 3600, written - 86_000).ready
-    assert source.readiness(record, 7001, 3600, written - 90_000).ready
+    assert not ready(record, written - 86_000)
+    assert ready(record, written - 90_000)
 
 
-def test_a_record_with_times_in_the_future_does_not_stay_open_for_ever(record: Path) -> None:
-    (record / "metadata.txt").write_bytes(METADATA)
-    now = _newest(record)
-    for path in (*record.iterdir(), record):
-        os.utime(path, (now + 2e9, now + 2e9))
+def test_a_record_that_changed_after_planning_is_quiet_no_more(record: Path) -> None:
+    files = SourceFiles(run_records_dir=record.parent, quiet_seconds=3600)
 
-    assert not source.readiness(record, 7001, 3600, now).ready
-    assert source.readiness(record, 7001, 3600, now + 3700).ready
+    with pytest.raises(RecordOpen, match=r"run 7001: .* changed again before it was read") as caught:
+        source.read_record(files, 7001)
+
+    assert caught.value.postpones
+    assert source.read_record(files, 7001, even_if_open=True).stop_time
 
 
 @pytest.mark.parametrize("end", [b"DAQInterface stop time: ", b"\nDAQInterface stop time: Thu Oct 17 18:5"])
 def test_a_stop_time_that_is_just_being_written_does_not_count(record: Path, end: bytes) -> None:
     (record / "metadata.txt").write_bytes(METADATA + end)
 
-    assert not source.readiness(record, 7001, 3600, _newest(record)).ready
+    assert not ready(record, _newest(record))
 
 
 def test_a_record_that_cannot_be_read_is_ready_so_that_its_fault_is_named(tmp_path: Path) -> None:
-    assert source.readiness(tmp_path / "gone", 1, 3600, 0).ready
+    assert ready(tmp_path / "gone", 0)
 
 
 def test_a_listing_tells_runs_from_everything_else(tmp_path: Path) -> None:
@@ -310,4 +358,4 @@ def test_a_missing_directory_of_records_ends_the_cycle_with_a_hint(tmp_path: Pat
 
 
 def _newest(directory: Path) -> float:
-    return max(path.stat(follow_symlinks=False).st_mtime for path in (directory, *directory.iterdir()))
+    return max(path.stat(follow_symlinks=False).st_ctime for path in (directory, *directory.iterdir()))
