@@ -35,7 +35,11 @@ _GUARD_NAMES = {guard: name for name, guard in _GUARDS.items()}
 
 
 class Scalar(NamedTuple):
-    """A value that holds no other. kind: nil, bool, number, complex or string; text: canonical, as `dump` prints it."""
+    """A value that holds no other.
+
+    kind: nil, bool, number, complex or string; text: canonical, as `dump` prints it. While a document is evaluated also
+    `id`, which must not survive.
+    """
 
     kind: str
     text: str
@@ -84,8 +88,10 @@ def canonical_string(kind: str, raw: str) -> str:
     text = raw[1:-1]
     if kind == "single":
         text = text.replace("\\", "\\\\").replace('"', '\\"')
-    elif "'" in text:
-        text = text.replace("\\\\", "\0").replace("\\'", "'").replace("'", "\\'").replace("\0", "\\\\")
+    elif "'" in text or '"' in text:
+        # A quote with an even number of backslashes before it stands inside, too; the real library prints it escaped.
+        text = text.replace("\\\\", "\0").replace("\\'", "'").replace('\\"', '"')
+        text = text.replace("'", "\\'").replace('"', '\\"').replace("\0", "\\\\")
     if not text.isprintable():
         text = text.replace("\n", "\\n").replace("\t", "\\t")
     return f'"{text}"'
@@ -103,6 +109,7 @@ class _Evaluator:
         self.nil_items = 0
         self.copies = 0
         self.scalars: dict[tuple[str, str], Scalar] = {}
+        self.id_places: dict[str, int] = {}
 
     def run(self, document: Document) -> TableValue:
         for definition in document.prolog:
@@ -110,7 +117,23 @@ class _Evaluator:
         self.root = self.main
         for definition in document.main:
             self._define(definition)
+        if self.id_places:
+            self._refuse_ids()
         return self.main
+
+    def _refuse_ids(self) -> None:
+        """An `@id::` may be written if it is overwritten or erased later, or only a prolog has it."""
+        seen: set[int] = set()
+        waiting: list[Value] = [self.main]
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, Scalar):
+                if value.kind == "id":
+                    message = "@id:: names a parameter set that only the process that made it knows"
+                    raise self.source.fault(self.id_places[value.text], message)
+            elif id(value) not in seen:
+                seen.add(id(value))
+                waiting.extend(value.items.values() if isinstance(value, TableValue) else value.items)
 
     # ---- definitions -------------------------------------------------------------------------------------------
 
@@ -128,11 +151,19 @@ class _Evaluator:
             if guard:
                 self._check_inside(name, guard, value, place)
             if guard or self.guarded or "." in name or "[" in name:
-                self._assign(path_of(name), value, guard, place)
+                self._assign(self._path(name, place), value, guard, place)
             else:
                 if self.root is self.main:
                     self.prolog.items.pop(name, None)
                 self.root.items[name] = value
+
+    def _path(self, name: str, place: int) -> Path:
+        """The parts of a name. Raises FhiclError for an index that no sequence may have."""
+        path = path_of(name)
+        too_far = next((part for part in path if isinstance(part, int) and part >= MAX_NIL_ITEMS), None)
+        if too_far is not None:
+            raise self.source.fault(place, f"index {too_far} is too far beyond the end of the sequence")
+        return path
 
     def _assign(self, path: Path, value: Value, guard: int, place: int) -> None:
         """Bind a value at document level. What is in the way is made, or is an error."""
@@ -199,7 +230,7 @@ class _Evaluator:
 
     def _erase(self, name: str, place: int) -> None:
         """`name: @erase`. A part that is absent is no error; a name that only a prolog has is left alone."""
-        path = path_of(name)
+        path = self._path(name, place)
         container: TableValue | SequenceValue = self.root
         for part, following in zip(path, (*path[1:], None), strict=True):
             if isinstance(container, SequenceValue):
@@ -239,7 +270,8 @@ class _Evaluator:
             return self._lookup(node)
         if node.kind == "db":
             raise self.source.fault(node.place, "@db:: cannot be resolved by any FHiCL library")
-        raise self.source.fault(node.place, "@id:: names a parameter set that only the process that made it knows")
+        self.id_places.setdefault(node.name, node.place)
+        return Scalar("id", node.name)
 
     def _scalar(self, atom: Atom) -> Scalar:
         kind, text = atom.kind, atom.text

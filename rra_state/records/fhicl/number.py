@@ -25,7 +25,7 @@ def canonical_number(text: str) -> str | None:
     if text.endswith("infinity"):
         return text if text[0] in "+-" else "+" + text
     if text[:2] in ("0x", "0X", "0b", "0B"):
-        if len(text) > MAX_RADIX_DIGITS:
+        if len(text) - 2 > MAX_RADIX_DIGITS:
             return None
         text = str(int(text, 0))
     match = _DECIMAL.fullmatch(text)

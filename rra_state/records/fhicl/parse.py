@@ -96,8 +96,8 @@ def path_of(name: str) -> Path:
 
 
 def _index(digits: str) -> int:
-    """An index; of one that no sequence can have, as many digits as show it."""
-    return int(digits.lstrip("0")[:12] or "0")
+    """An index; of one that no sequence can have, as many digits as a message may show."""
+    return int(digits.lstrip("0")[:40] or "0")
 
 
 def parse(text: str | bytes | Source) -> Document:
@@ -334,6 +334,8 @@ class _Parser:
             return fault(place, f"string that ends on line {end} is followed directly by {after}", "check its quotes")
         if text[place] in ",:]}":
             return fault(place, f"{quoted(text[place])} where {where} should be")
+        if text[place] == "\0":
+            return fault(place, "NUL byte; only a comment may hold one")
         word = self.source.word(place)
         if text[place] == "@":
             return fault(place, f"{quoted(word)} is not a reference FHiCL knows")
@@ -357,6 +359,8 @@ class _Parser:
         if self.text[place] in "]}":
             return None
         whole = self.text[start:place] + self.source.word(place)
+        if whole.count("[") > whole.count("]") and self.text.startswith("]", start + len(whole)):
+            whole += "]"  # a name with an index
         return self.source.fault(place, f"{quoted(whole)} is not a FHiCL value", "quote it")
 
     def _no_definition(self, place: int) -> Exception:  # noqa: PLR0911  # one return per message
@@ -380,6 +384,10 @@ class _Parser:
         if after is not None:
             return after
         name = scan.QUALIFIED_NAME.match(text, place)
+        if name is not None and text.startswith("[", name.end()):
+            return source.fault(
+                name.end(), f"the index of {quoted(_tidy(name[0]))} is not closed", "write name[0]: value"
+            )
         if name is not None:
             return source.fault(place, f"{quoted(_tidy(name[0]))} is not followed by a colon")
         return source.fault(place, f"{quoted(source.word(place))} is not a name", "letters, digits and _ only")

@@ -63,7 +63,7 @@ COMMENT = re.compile(rf"{_DOUBLE}|{_SINGLE}|(?P<comment>#[^\n]*+|//[^\n]*+)")
 BAD_ESCAPE = re.compile(r"(?:[^\\]|\\[\"'\\nt])*+(?=\\)")
 BAD_CHARACTER = re.compile(r"[^\n\t -~]")
 
-_FORBIDDEN = re.compile(r"[^\x01-\x7f]")
+_FORBIDDEN = re.compile(r"[^\x00-\x7f]")
 _DIRECTIVE = re.compile(r"^#include[^\n]*+", re.MULTILINE)
 _WELL_FORMED = re.compile(r'#include "[^\n]+"[ \t]*+')
 _WORD = re.compile(r"[^\s,\]}#]{1,60}+|.", re.DOTALL)
@@ -74,7 +74,7 @@ BYTE_ORDER_MARK = ("\xef\xbb\xbf", "\ufeff")
 class Source:
     """A document's text with lines ended by LF, and the line of any place in it.
 
-    text: LF at the end of every line, the last one included; ASCII without NUL.
+    text: LF at the end of every line, the last one included; ASCII. A NUL may stand in a comment only.
     includes: places of the `#include` directives.
     Raises FhiclError for a forbidden byte and for a directive that is not well formed.
     """
@@ -90,7 +90,7 @@ class Source:
             text += "\n"
         self.text = text
         self._starts: list[int] | None = None
-        if not text.isascii() or "\0" in text:
+        if not text.isascii():
             self._refuse_bytes()
         self.includes: tuple[int, ...] = ()
         if "#include" in text:
@@ -118,7 +118,7 @@ class Source:
         place, char = match.start(), match[0]
         if place == 0 and self.text.startswith(BYTE_ORDER_MARK):
             raise self.fault(place, "byte order mark; FHiCL is ASCII only", "save the file without it")
-        kind = "NUL byte" if char == "\0" else f"byte 0x{ord(char):02X}" if ord(char) < 256 else f"U+{ord(char):04X}"
+        kind = f"byte 0x{ord(char):02X}" if ord(char) < 256 else f"U+{ord(char):04X}"
         raise self.fault(place, f"{kind}; FHiCL is ASCII only, comments included")
 
     def _find_directives(self) -> None:

@@ -242,7 +242,9 @@ def _write_members(members: Mapping[str, Any], infos: Mapping[str, Any], out: li
         info = infos.get(key, {})
         if not isinstance(info, Mapping):
             info = {}
-        if key.startswith("fhicl_pound_include_") and isinstance(value, str):
+        # A directive is stored like a definition of this name in double quotes; one in single quotes is a definition.
+        is_directive = info.get("type", "string_doublequoted") == "string_doublequoted"
+        if key.startswith("fhicl_pound_include_") and isinstance(value, str) and is_directive:
             out.append(f'#include "{value}"')
             continue
         if not _KEY.fullmatch(key):

@@ -198,3 +198,42 @@ def test_any_text_is_either_printed_or_refused_with_its_line(text: str) -> None:
     printed = fhicl.dump(text)
 
     assert fhicl.dump(printed) == printed
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [{b: 1}] a[4294967296].b: @erase", "index 4294967296 is too far beyond the end of the sequence"),
+        ("a: 0x" + "f" * 2001, "has more than 2000 digits"),
+        ("x1[3\n.a:b", 'the index of "x1" is not closed'),
+        ("c: a[1]: 2", '"a[1]" is not a FHiCL value'),
+        ("a: @id::" + "0" * 40, "@id:: names a parameter set that only the process that made it knows"),
+    ],
+)
+def test_case_e3_to_e8_the_message_says_what_is_wrong(text: str, message: str) -> None:
+    assert message in fault(text).message
+
+
+def test_case_e6_2000_digits_of_hex_are_a_number() -> None:
+    assert fhicl.dump("a: 0x" + "f" * 2000).startswith("a: 1.7376")
+
+
+def test_case_e4_an_id_that_does_not_survive_is_taken() -> None:
+    identity = "@id::" + "0" * 40
+
+    assert fhicl.dump(f"t: {{x: {identity}}} t.x: 3") == "t: {\n   x: 3\n}\n"
+    assert fhicl.dump(f"a: {identity} a: @erase") == ""
+    assert "@id::" in fault(f"t: {{x: {identity}}} u: @local::t t: 1").message
+
+
+def test_case_e5_a_comment_may_hold_a_nul() -> None:
+    assert fhicl.dump("a: 1 # \0") == "a: 1\n"
+    assert "NUL" in fault("a: \0").message
+
+
+def test_case_e7_a_definition_named_like_a_directive_stays_one() -> None:
+    stored = fhicl.snippet(b"fhicl_pound_include_0: 'x'")
+
+    text = fhicl.from_snippet({"data": stored.data, "metadata": stored.metadata})
+
+    assert text == b"fhicl_pound_include_0: 'x'\n"

@@ -22,6 +22,9 @@ without_data = pytest.mark.skipif(not VECTORS, reason=f"not here: {DATA}")
 # The real library names no line, names the end of the file, or names the line of the first definition.
 OTHER_LINE = {"protect_error"}
 
+# The real library can not read what it prints: sorted, a parameter of this name comes first and begins a prolog.
+NOT_READ_BACK = {"begin_prolog_name_later"}
+
 
 @without_data
 @pytest.mark.parametrize("vector", VECTORS, ids=[vector["name"] for vector in VECTORS])
@@ -29,7 +32,8 @@ def test_vectors_are_judged_and_printed_as_the_real_parser_does(vector: dict[str
     if vector["valid"]:
         assert fhicl.dump(vector["text"]) == vector["dump"]
         assert fhicl.dump(vector["text"].encode()) == vector["dump"]
-        assert fhicl.dump(fhicl.dump(vector["text"])) == vector["dump"]
+        if vector["name"] not in NOT_READ_BACK:
+            assert fhicl.dump(fhicl.dump(vector["text"])) == vector["dump"]
         return
 
     with pytest.raises(FhiclError) as caught:
