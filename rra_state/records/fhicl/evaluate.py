@@ -6,9 +6,6 @@ Source: spec/run_records.md section 6.2, 6.3 and the vectors.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
-
 from rra_state.records.fhicl.number import MAX_RADIX_DIGITS, canonical_number
 from rra_state.records.fhicl.parse import (
     MAX_DEPTH,
@@ -23,6 +20,16 @@ from rra_state.records.fhicl.parse import (
     path_of,
 )
 from rra_state.records.fhicl.scan import Source, quoted
+from rra_state.records.fhicl.values import (
+    NIL,
+    Scalar,
+    SequenceValue,
+    TableValue,
+    Value,
+    canonical_string,
+    copied,
+    share_items,
+)
 
 MAX_NIL_ITEMS = 1_000_000
 """How many @nil an index beyond the end (`s[5]: x`) may add in one document."""
@@ -34,39 +41,6 @@ _GUARDS = {None: 0, "@protect_ignore": IGNORE, "@protect_error": ERROR}
 _GUARD_NAMES = {guard: name for name, guard in _GUARDS.items()}
 
 
-class Scalar(NamedTuple):
-    """A value that holds no other.
-
-    kind: nil, bool, number, complex or string; text: canonical, as `dump` prints it. While a document is evaluated also
-    `id`, which must not survive.
-    """
-
-    kind: str
-    text: str
-
-
-@dataclass(slots=True, eq=False)
-class TableValue:
-    """A table. guards: protection of members, where there is one; shared: reachable from more than one place."""
-
-    items: dict[str, Value] = field(default_factory=dict)
-    guards: dict[str, int] = field(default_factory=dict)
-    shared: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class SequenceValue:
-    """A sequence; guards by index."""
-
-    items: list[Value] = field(default_factory=list)
-    guards: dict[int, int] = field(default_factory=dict)
-    shared: bool = False
-
-
-Value = Scalar | TableValue | SequenceValue
-NIL = Scalar("nil", "@nil")
-
-
 def evaluate(document: Document) -> TableValue:
     """The values of a document, prologs left out. Raises FhiclError, with the line.
 
@@ -76,25 +50,6 @@ def evaluate(document: Document) -> TableValue:
     if source.includes:
         raise source.fault(source.includes[0], "#include names a file that is not part of the record")
     return _Evaluator(source).run(document)
-
-
-def canonical_string(kind: str, raw: str) -> str:
-    """A string token as `dump` prints it, always in double quotes and with `'` escaped.
-
-    kind: `word`, `single` or `double`; raw: the token, valid, quotes included.
-    """
-    if kind == "word":
-        return f'"{raw}"'
-    text = raw[1:-1]
-    if kind == "single":
-        text = text.replace("\\", "\\\\").replace('"', '\\"')
-    elif "'" in text or '"' in text:
-        # A quote with an even number of backslashes before it stands inside, too; the real library prints it escaped.
-        text = text.replace("\\\\", "\0").replace("\\'", "'").replace('\\"', '"')
-        text = text.replace("'", "\\'").replace('"', '\\"').replace("\0", "\\\\")
-    if not text.isprintable():
-        text = text.replace("\n", "\\n").replace("\t", "\\t")
-    return f'"{text}"'
 
 
 class _Evaluator:
@@ -215,7 +170,7 @@ class _Evaluator:
             raise self.source.fault(place, f"{quoted(_text(path))}: {quoted(str(key))} is not a {kind}")
         elif present.shared:
             self._count(len(present.items), place)
-            present = _copy(present)
+            present = copied(present)
         else:
             return present
         parent.items[key] = present  # type: ignore[index]
@@ -337,7 +292,7 @@ class _Evaluator:
                 if not isinstance(spliced, SequenceValue):
                     raise self.source.fault(node.place, f"{quoted(node.name)} is not a sequence")
                 self._count(len(spliced.items), node.place)
-                _share_items(spliced.items)
+                share_items(spliced.items)
                 items.extend(spliced.items)
             else:
                 items.append(self._value(node))
@@ -349,7 +304,7 @@ class _Evaluator:
         if not isinstance(table, TableValue):
             raise self.source.fault(node.place, f"{quoted(node.name)} is not a table")
         self._count(len(table.items), node.place)
-        _share_items(table.items.values())
+        share_items(table.items.values())
         # A table may be spliced into itself at document level: walk over a copy of its members.
         return TableValue(dict(table.items), dict(table.guards))
 
@@ -405,21 +360,6 @@ class _Evaluator:
                         f"{quoted(str(key))} in {quoted(name)} has {_GUARD_NAMES[inner]} only, {quoted(name)} more",
                     )
                 waiting.append((child, max(least, inner)))
-
-
-def _copy(value: TableValue | SequenceValue) -> TableValue | SequenceValue:
-    """A copy one level deep; what is below is shared from now on."""
-    if isinstance(value, TableValue):
-        _share_items(value.items.values())
-        return TableValue(dict(value.items), dict(value.guards))
-    _share_items(value.items)
-    return SequenceValue(list(value.items), dict(value.guards))
-
-
-def _share_items(values: object) -> None:
-    for value in values:  # type: ignore[attr-defined]
-        if not isinstance(value, Scalar):
-            value.shared = True
 
 
 def _text(path: Path) -> str:

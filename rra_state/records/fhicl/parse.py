@@ -323,12 +323,8 @@ class _Parser:
         if text[place] in "\"'":
             closed = scan.CLOSED_STRING.match(text, place)
             if closed is None:
-                hint = (
-                    'a backslash before the closing quote keeps it open, also in "x\\\\"'
-                    if text[place] == '"'
-                    else None
-                )
-                return fault(place, f"string without a closing {text[place]}", hint)
+                double = 'a backslash before the closing quote keeps it open, also in "x\\\\"'
+                return fault(place, f"string without a closing {text[place]}", double if text[place] == '"' else None)
             end = self.source.line(closed.end() - 1)
             after = quoted(self.source.word(closed.end()))
             return fault(place, f"string that ends on line {end} is followed directly by {after}", "check its quotes")

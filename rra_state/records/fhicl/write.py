@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 from rra_state.errors import FhiclError
 from rra_state.records.fhicl import scan
-from rra_state.records.fhicl.evaluate import Scalar, SequenceValue, TableValue, Value
 from rra_state.records.fhicl.number import canonical_number, python_number
+from rra_state.records.fhicl.values import Scalar, SequenceValue, TableValue, Value
 
 MAX_OUTPUT = 256 * 1024 * 1024
 """Characters `render` prints at most: references to references can make a small file endless."""
