@@ -20,7 +20,10 @@ from rra_state.markers import Tree
 from rra_state.outcome import STAGES, Failure, Stage
 from rra_state.shelf import Shelf
 from rra_state.state import Derived
-from rra_state.summary import DAMAGED, NOT_ATTEMPTED, Census, RunState, Summary, derived, seconds, summarize
+from rra_state.summary import DAMAGED, LISTED, NOT_ATTEMPTED, Census, RunState, Summary, derived, seconds, summarize
+from rra_state.watch import Refresh
+
+UNREADABLE = "its failure record cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +79,15 @@ class Catalog:
         """Runs that failed in the stage, or are in its failure log without ever having been tried."""
         if stage == "refresh":
             return self.failures[stage].keys()
-        return self.census.failed[stage] | self.derived[stage].not_attempted
+        return self.census.failed[stage] | set(self.derived[stage].log)
 
     def kind(self, stage: Stage, run: int) -> str:
         """The class of failure of one of these."""
         if stage in self.derived and run in self.derived[stage].not_attempted:
             return NOT_ATTEMPTED
-        failure = self.failures[stage].get(run)
-        return failure.kind if failure else DAMAGED
+        if failure := self.failures[stage].get(run):
+            return failure.kind
+        return DAMAGED if run in self.census.failed[stage] else LISTED
 
     def stuck_in(self, run: int) -> Stage:
         """The stage that a run which is not archived, or not as it is now, has still to go through."""
@@ -109,7 +113,7 @@ def take(settings: Settings, now: float | None = None, *, renew: bool = False) -
     shelves = {stage: shelf.read(census.planner.tree, stage, census.archived[stage], renew=renew) for stage in STAGES}
     damaged = [line for each in shelves.values() for line in each.damaged]
     failures = {stage: dict(_failures(census, stage, damaged)) for stage in STAGES}
-    failures["refresh"] = dict(_failed_refreshes(census.planner.tree))
+    failures["refresh"] = dict(_failed_refreshes(census.planner.tree, damaged))
     states = {stage: derived(census, stage) for stage in STAGES}
     counted = summarize(census, states, failures)
     refreshed = dict(_refreshed(census.planner.tree, damaged))
@@ -126,9 +130,15 @@ def _failures(census: Census, stage: Stage, damaged: list[str]) -> Iterator[tupl
             yield run, replace(failure, message=readable(failure.message))
 
 
-def _failed_refreshes(tree: Tree) -> Iterator[tuple[int, Failure]]:
+def _failed_refreshes(tree: Tree, damaged: list[str]) -> Iterator[tuple[int, Failure]]:
+    """A failure whose record is damaged is still one: the run is not archived as it is now."""
     for name in sorted(tree.failed_refreshes()):
-        failure = tree.failed_refresh(name)
+        try:
+            failure = tree.failed_refresh(name)
+        except WorkDirError as error:
+            damaged.append(str(error))
+            run = Refresh.of(name).run
+            failure = Failure(run, "refresh", DAMAGED, f"run {run}: {UNREADABLE}", 0, "unknown", "unknown")
         if failure is not None:
             yield failure.run, replace(failure, message=readable(failure.message))
 

@@ -21,7 +21,7 @@ from rra_state import aftermath, child, limits, lock, lost, paths, running, sess
 from rra_state.child import Errand, Process
 from rra_state.config import Settings
 from rra_state.display import Display
-from rra_state.errors import ArchiverError, Interrupted, LockHeld
+from rra_state.errors import ArchiverError, Interrupted, LockHeld, WorkDirError
 from rra_state.history import Ended
 from rra_state.lock import Lock
 from rra_state.markers import Tree
@@ -29,6 +29,7 @@ from rra_state.outcome import Stage
 from rra_state.plan import WINDOW_KEY, Planner, Selection, Window
 from rra_state.stores import artdaqdb
 from rra_state.tally import Tally
+from rra_state.watch import Refresh
 
 log = logging.getLogger("rra")
 
@@ -140,16 +141,22 @@ def _tell_refreshes(tree: Tree, window: Window, result: Result) -> None:
     """Tell what became of changed records: their jobs are processes of their own, which nobody listens to."""
     refreshed = tree.refreshed()
     for each in window.refreshes:
-        failure = tree.failed_refresh(str(each))
         if each.fingerprint in refreshed.get(each.run, ()):
             result.refreshed += 1
             log.info("run %d: its record has changed; both stores hold it as it is now", each.run)
             continue
         result.problems += 1
-        if failure is not None:
-            log.error("%s", failure.message)
-        else:
-            log.error("run %d: its record has changed and could not be archived again; the next cycle tries", each.run)
+        log.error("%s", _why_not_refreshed(tree, each))
+
+
+def _why_not_refreshed(tree: Tree, wanted: Refresh) -> str:
+    try:
+        failure = tree.failed_refresh(str(wanted))
+    except WorkDirError as error:
+        return f"run {wanted.run}: {error}"
+    if failure is not None:
+        return failure.message
+    return f"run {wanted.run}: its record has changed and could not be archived again; the next cycle tries"
 
 
 class _Child:

@@ -55,7 +55,12 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("skipped_files", "string", "", "entries of the record that are not archived, likewise"),
         Column("failed_stage", "category", "", "where it failed: `import`, `migrate` or `refresh`"),
         Column("attempts", "Int64", "", "attempts that failed there"),
-        Column("error_class", "string", "", "class of the last failure; `NotAttempted` if in the log but never tried"),
+        Column(
+            "error_class",
+            "string",
+            "",
+            "class of the last failure; `NotAttempted` or `Listed` if in the log but never tried",
+        ),
         Column("error", "string", "", "its message"),
         Column("failed_first", TIME, "UTC", "first failure"),
         Column("failed_last", TIME, "UTC", "last failure"),
@@ -84,7 +89,12 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "failures": (
         Column("stage", "category", "", "`import`, `migrate` or `refresh`"),
-        Column("error_class", "string", "", "class of the failure; `NotAttempted` if in the log but never tried"),
+        Column(
+            "error_class",
+            "string",
+            "",
+            "class of the failure; `NotAttempted` or `Listed` (by an operator) if in the log but never tried",
+        ),
         Column("count", "int64", "runs", "how many"),
         Column("runs", "string", "", "which, such as `100-200,305`"),
         Column("attempts", "Int64", "", "most attempts of one run"),

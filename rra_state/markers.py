@@ -87,14 +87,7 @@ class Tree:
 
     def failure(self, stage: Stage, run: int) -> Failure | None:
         """The failure record; None if there is none. Raises WorkDirError if it is damaged."""
-        path = self.failure_path(stage, run)
-        values = _read(path)
-        if values is None:
-            return None
-        try:
-            return Failure(**values)
-        except TypeError as error:
-            raise _damaged(path) from error
+        return _failure(self.failure_path(stage, run))
 
     def markers(self, stage: Stage, chosen: Iterable[int]) -> Iterator[tuple[int, dict[str, Any] | WorkDirError]]:
         """The markers of these runs, ascending, each as flat JSON or with what is wrong with it. Those that are gone
@@ -165,12 +158,8 @@ class Tree:
         return max(found, key=lambda marker: marker.get("ucondb_id") or 0, default=None)
 
     def failed_refresh(self, name: str) -> Failure | None:
-        """The failure record of a refresh; None if there is none or it is damaged."""
-        try:
-            values = _read(self.root / "failures" / "refresh" / f"{name}{_SUFFIX}")
-            return None if values is None else Failure(**values)
-        except (WorkDirError, TypeError):
-            return None
+        """The failure record of a refresh; None if there is none. Raises WorkDirError if it is damaged."""
+        return _failure(self.root / "failures" / "refresh" / f"{name}{_SUFFIX}")
 
     def write_refresh(self, marker: Marker, name: str) -> None:
         """Write the marker of a refresh durably, then drop the run's failure records of refreshes; with a stop time
@@ -279,6 +268,16 @@ def _read(path: Path) -> dict[str, Any] | None:
     if not isinstance(values, dict):
         raise _damaged(path)
     return values
+
+
+def _failure(path: Path) -> Failure | None:
+    values = _read(path)
+    if values is None:
+        return None
+    try:
+        return Failure(**values)
+    except TypeError as error:
+        raise _damaged(path) from error
 
 
 def _unreadable(path: Path, error: OSError) -> WorkDirError:

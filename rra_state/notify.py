@@ -9,7 +9,7 @@ import logging
 import re
 import socket
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -200,14 +200,15 @@ def _reasons(tree: Tree, stage: Stage, failed: frozenset[int]) -> Iterator[str]:
 
 def _failures(tree: Tree, stage: Stage, failed: frozenset[int]) -> Iterator[tuple[int, Failure | None]]:
     """The record of each failure, read only when it is asked for; None if it is damaged."""
+    read: Iterator[tuple[int, Callable[[], Failure | None]]]
     if stage == "refresh":
-        for name in sorted(tree.failed_refreshes()):
-            if Refresh.of(name).run in failed:
-                yield Refresh.of(name).run, tree.failed_refresh(name)
-        return
-    for run in sorted(failed):
+        names = sorted(name for name in tree.failed_refreshes() if Refresh.of(name).run in failed)
+        read = ((Refresh.of(name).run, partial(tree.failed_refresh, name)) for name in names)
+    else:
+        read = ((run, partial(tree.failure, stage, run)) for run in sorted(failed))
+    for run, record in read:
         try:
-            yield run, tree.failure(stage, run)
+            yield run, record()
         except WorkDirError:
             yield run, None
 

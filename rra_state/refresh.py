@@ -15,7 +15,7 @@ from typing import Any
 from rra_state import bounds, config, log, telling
 from rra_state.bounds import within_memory
 from rra_state.config import Settings
-from rra_state.errors import ArchiverError, Conflict, RecordChanged
+from rra_state.errors import ArchiverError, Conflict, RecordChanged, WorkDirError
 from rra_state.import_stage import facts_of, read
 from rra_state.markers import Tree
 from rra_state.outcome import Failure, Marker, Outcome
@@ -36,8 +36,16 @@ def refresh_run(wanted: Refresh, bench: Bench, tree: Tree) -> Outcome:
     if outcome.facts is not None:
         tree.write_refresh(Marker.of("refresh", wanted.run, outcome.facts), str(wanted))
     elif not outcome.untried:
-        tree.write_failed_refresh(Failure.of("refresh", outcome, tree.failed_refresh(str(wanted))), str(wanted))
+        tree.write_failed_refresh(Failure.of("refresh", outcome, _before(tree, wanted)), str(wanted))
     return outcome
+
+
+def _before(tree: Tree, wanted: Refresh) -> Failure | None:
+    """The earlier failure record. A damaged one counts as none: it is about to be replaced."""
+    try:
+        return tree.failed_refresh(str(wanted))
+    except WorkDirError:
+        return None
 
 
 def _archive(wanted: Refresh, bench: Bench, tree: Tree) -> Any:

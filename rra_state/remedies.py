@@ -17,6 +17,7 @@ _REMEDIES = {
     "WorkerLost": "A worker process died on it twice: look for lack of memory in the system's log, then retry.",
     "LostFromIndex": "artdaqDB's index lost the run and its record is gone: look in UconDB, and --rebuild-index.",
     "NotAttempted": "Nothing is wrong with it: the next cycle takes it.",
+    "Listed": "The retry takes it once it has a record, or is in artdaqDB.",
     "Damaged": "Its failure record cannot be read: remove that file, then recover the state.",
 }
 _OTHERWISE = "Do what the reason says, then retry."

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rra_state import runs
-from rra_state.catalog import Catalog, days, utc
+from rra_state.catalog import UNREADABLE, Catalog, days, utc
 from rra_state.outcome import PLACES, Stage
 from rra_state.status import Progress, Status
 from rra_state.summary import seconds
@@ -202,7 +202,10 @@ def _reasons(progress: Progress) -> Iterator[str]:
         yield f"... and {len(progress.failures) - SHOWN} more"
     if progress.not_attempted:
         yield f"never attempted: {some(progress.not_attempted)}"
-    others = set(progress.log) - {failure.run for failure in progress.failures} - progress.not_attempted
+    if progress.damaged:
+        yield f"{UNREADABLE}: {some(progress.damaged)}"
+    told = {failure.run for failure in progress.failures} | progress.not_attempted | progress.damaged
+    others = set(progress.log) - told
     if others:
         yield f"listed by an operator: {some(others)}"
 

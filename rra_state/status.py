@@ -58,7 +58,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """State, failure log and reasons of one stage. archived: the runs with a marker."""
+    """State, failure log and reasons of one stage. archived: the runs with a marker. damaged: those whose failure
+    record cannot be read.
+    """
 
     stage: Stage
     state: State
@@ -66,6 +68,7 @@ class Progress:
     not_attempted: frozenset[int]
     failures: tuple[Failure, ...]
     archived: frozenset[int] = frozenset()
+    damaged: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +197,7 @@ def of_tree(found: Catalog) -> Status:
             found.derived[stage].not_attempted,
             tuple(failure for _, failure in sorted(found.failures[stage].items())),
             frozenset(census.archived[stage]),
+            frozenset(census.failed[stage] - found.failures[stage].keys()),
         )
         for stage in STAGES
     )

@@ -30,6 +30,8 @@ NOT_ATTEMPTED = "NotAttempted"
 """Class of a run that is in the failure log without ever having been tried (DESIGN section 3)."""
 DAMAGED = "Damaged"
 """Class of a failure record that cannot be read."""
+LISTED = "Listed"
+"""Class of a run that an operator wrote into the failure log, and that nobody has tried."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rra_state import catalog as catalogs
 from rra_state import remedies, runs
 from rra_state.catalog import Catalog
 from rra_state.outcome import STAGES, Stage
-from rra_state.summary import seconds
+from rra_state.summary import DAMAGED, LISTED, NOT_ATTEMPTED, seconds
 
 CODES = {"archived": 0, "waiting": 1, "failed": 2, "open": 3, "gap": 4}
 """How the page writes states."""
@@ -69,10 +70,19 @@ def reasons(catalog: Catalog) -> list[Reason]:
     for stage in catalog.failures:
         for run in sorted(catalog.troubled(stage)):
             failure = catalog.failures[stage].get(run)
-            text = _without_run(failure.message, run) if failure else ""
-            found.setdefault((stage, catalog.kind(stage, run), text), []).append(run)
+            kind = catalog.kind(stage, run)
+            text = _without_run(failure.message, run) if failure else _WITHOUT_RECORD[kind]
+            found.setdefault((stage, kind, text), []).append(run)
     gathered = [_reason(catalog, *key, members) for key, members in found.items()]
     return sorted(gathered, key=lambda reason: (-len(reason.runs), reason.runs))
+
+
+_WITHOUT_RECORD = {
+    NOT_ATTEMPTED: "Never tried, though later runs were.",
+    LISTED: "An operator wrote it into the failure log; it was never tried.",
+    DAMAGED: f"{catalogs.UNREADABLE.capitalize()}.",
+}
+"""Why a run is not archived that has no failure record to tell, by class."""
 
 
 def _reason(catalog: Catalog, stage: Stage, kind: str, text: str, members: Sequence[int]) -> Reason:

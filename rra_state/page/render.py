@@ -47,52 +47,66 @@ class Cycle:
     good: bool
 
 
+@dataclass(frozen=True, slots=True)
+class FileList:
+    """Files of records that a person should know of. rows: run, name and reason; of very many files the latest runs'.
+
+    runs: the number of runs that have such files.
+    """
+
+    title: str
+    rows: Sequence[tuple[int, str, str]]
+    runs: int
+
+
 def html(catalog: Catalog, status: Status, *, cycle: Cycle | None = None, tree: str | None = None) -> str:
     """The page. status: what the places said, or `status.of_tree(catalog)`. tree: see `file.py`.
 
     Raises StateFileError.
     """
+    return environment().get_template("page.html").render(values(catalog, status, cycle=cycle, tree=tree))
+
+
+def values(catalog: Catalog, status: Status, *, cycle: Cycle | None, tree: str | None) -> dict[str, Any]:
+    """Every name that `page.html` may use, with its value. Raises StateFileError."""
     reasons = data.reasons(catalog)
-    return (
-        _environment()
-        .get_template("page.html")
-        .render(
-            **_judgement(catalog, status),
-            **_tables(catalog, status, reasons),
-            cycle=cycle,
-            tree=tree,
-            written=catalog.summary.at,
-            settings=catalog.settings,
-            host=socket.gethostname(),
-            version=__version__,
-            asked=status.asked,
-            throughput=plots.throughput(catalogs.days(catalog), catalog.summary.at.date()),
-            ages=plots.ages(data.ages(catalog)),
-            data=_searched(catalog, reasons),
-            style=Markup(_asset("page.css")),  # noqa: S704 - a file of this package
-            script=Markup(_script()),  # noqa: S704 - the same
-            script_digest=_digest(_script()),
-            style_digest=_digest(_asset("page.css")),
-        )
-    )
+    return {
+        **_judgement(catalog, status),
+        **_tables(catalog, status, reasons),
+        "cycle": cycle,
+        "tree": tree,
+        "written": catalog.summary.at,
+        "settings": catalog.settings,
+        "host": socket.gethostname(),
+        "version": __version__,
+        "asked": status.asked,
+        "throughput": plots.throughput(catalogs.days(catalog), catalog.summary.at.date()),
+        "ages": plots.ages(data.ages(catalog)),
+        "data": _searched(catalog, reasons),
+        "style": Markup(_asset("page.css")),  # noqa: S704 - a file of this package
+        "script": Markup(_script()),  # noqa: S704 - the same
+        "script_digest": _digest(_script()),
+        "style_digest": _digest(_asset("page.css")),
+    }
 
 
 def unknown(settings: Settings, reason: str) -> str:
     """A page that says why there is none."""
+    return environment().get_template("unknown.html").render(unknown_values(settings, reason))
+
+
+def unknown_values(settings: Settings, reason: str) -> dict[str, Any]:
+    """Every name that `unknown.html` may use, with its value."""
     style = _asset("page.css")
-    return (
-        _environment()
-        .get_template("unknown.html")
-        .render(
-            reason=reason,
-            settings=settings,
-            written=words.minute(datetime.now(UTC)),
-            host=socket.gethostname(),
-            version=__version__,
-            style=Markup(style),  # noqa: S704 - a file of this package
-            style_digest=_digest(style),
-        )
-    )
+    return {
+        "reason": reason,
+        "settings": settings,
+        "written": words.minute(datetime.now(UTC)),
+        "host": socket.gethostname(),
+        "version": __version__,
+        "style": Markup(style),  # noqa: S704 - a file of this package
+        "style_digest": _digest(style),
+    }
 
 
 def _judgement(catalog: Catalog, status: Status) -> dict[str, Any]:
@@ -125,10 +139,9 @@ def _tables(catalog: Catalog, status: Status, reasons: Sequence[Reason]) -> dict
         "notes": [_short(note) for note in comparison.notes[len(status.places) :]],
         "findings": comparison.findings,
         "comparison": comparison,
-        "kept": [(run, name, why) for run, files in status.kept.items() for name, why in files.items()][-MOST_ROWS:],
-        "kept_runs": len(status.kept),
-        "skipped": [(run, name, why) for run, files in status.skipped.items() for name, why in files.items()][
-            -MOST_ROWS:
+        "files": [
+            _files("Files kept as text: archived as they are, but no FHiCL", status.kept),
+            _files("Entries of records that are not archived", status.skipped),
         ],
         "ignored": status.ignored[:MOST_ROWS],
         "watched": some(status.watched) if status.watched else "",
@@ -150,9 +163,9 @@ def _options(text: str) -> Markup:
     return Markup("").join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in enumerate(parts))
 
 
-def _files(found: Mapping[int, Mapping[str, str]]) -> list[tuple[int, str, str]]:
-    """The files of the latest runs, with the reason of each."""
-    return [(run, name, why) for run, files in found.items() for name, why in files.items()][-MOST_ROWS:]
+def _files(title: str, found: Mapping[int, Mapping[str, str]]) -> FileList:
+    rows = [(run, name, why) for run, files in found.items() for name, why in files.items()]
+    return FileList(title, rows[-MOST_ROWS:], len(found))
 
 
 def _searched(catalog: Catalog, reasons: Sequence[Reason]) -> Markup:
@@ -171,7 +184,8 @@ def _embedded(values: Mapping[str, Any]) -> Markup:
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """The template engine. A name that a template uses and nobody gives is an error, never an empty text."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
         autoescape=True,

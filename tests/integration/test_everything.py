@@ -1,0 +1,314 @@
+"""Whatever shows or judges runs, over a site that has one of everything and over one that has nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import jinja2.meta
+import jsonschema
+import pytest
+
+import rra_state
+from rra_state import aftermath, catalog, frames, reporting, show, status
+from rra_state.config import Settings
+from rra_state.errors import StoreUnavailable
+from rra_state.history import Ended
+from rra_state.outcome import STAGES
+from rra_state.page import data, file, render
+from rra_state.reporting import Format, Request
+from tests import mailbox
+from tests import site_with_everything as everything
+from tests.mailbox import Mailbox
+from tests.servers import DevServer, Folder
+from tests.site_with_everything import BuiltSite
+
+FORMATS: tuple[Format, ...] = ("text", "json", "csv", "html")
+SCHEMA = json.loads((Path(rra_state.__file__).parent / "schemas" / "status.schema.json").read_text())
+SENTENCES = {
+    everything.KEPT: f"run {everything.KEPT}: {everything.KEPT_FILE} line",
+    everything.SKIPPED: f"run {everything.SKIPPED}: {everything.SKIPPED_LINK} is a link",
+    everything.DAMAGED_MARKER: f"markers/import/{everything.DAMAGED_MARKER}.json: cannot be read as JSON",
+}
+"""What text and page say, in the same words, of runs that are archived with a remark."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A finished site, and the mails that its last cycle sent."""
+
+    built: BuiltSite
+    mail: Mailbox
+
+    @property
+    def page(self) -> str:
+        """The page that its last cycle wrote."""
+        return self.built.page.read_text()
+
+    @property
+    def settings(self) -> Settings:
+        return self.built.settings
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory, ucondb_server: DevServer) -> Iterator[Told]:
+    folder = Folder.fresh(ucondb_server, "everything")
+    with mailbox.mail_server() as box:
+        built = everything.build(tmp_path_factory.mktemp("full"), folder, box.port)
+        yield Told(built, box)
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory, ucondb_server: DevServer) -> Iterator[Told]:
+    folder = Folder.fresh(ucondb_server, "nothing")
+    with mailbox.mail_server() as box:
+        built = everything.build_empty(tmp_path_factory.mktemp("empty"), folder, box.port)
+        yield Told(built, box)
+
+
+@pytest.fixture(params=["full", "empty"])
+def site(request: pytest.FixtureRequest) -> Told:
+    found: Told = request.getfixturevalue(request.param)
+    return found
+
+
+def shown(settings: Settings, form: Format, **part: Any) -> str:
+    """What `--report-status` prints."""
+    out = io.StringIO()
+    reporting.show(settings, Request(format=form, comparison=form == "json", **part), out)
+    return out.getvalue()
+
+
+def in_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def words(page: str) -> str:
+    """What a person reads on a page, in one line."""
+    body = re.sub(r"<(style|script)[^>]*>.*?</\1>", "", page.partition("<body>")[2], flags=re.DOTALL)
+    return in_one_line(unescape(re.sub(r"<[^>]*>", " ", body)))
+
+
+def section(text: str, title: str) -> str:
+    return in_one_line(text.partition(f"\n{title}\n{'-' * len(title)}\n")[2].partition("\n\n")[0])
+
+
+def states_on(page: str) -> dict[int, str]:
+    """Every number of the page's map, with the state that its cell has."""
+    [embedded] = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    names = {code: name for name, code in data.CODES.items()}
+    return {
+        first + number: names[code]
+        for first, length, code in json.loads(embedded)["segments"]
+        for number in range(length)
+    }
+
+
+# ---- a site with everything ----------------------------------------------------------------------------------------
+
+
+def test_the_page_of_a_cycle_tells_everything(full: Told) -> None:
+    page = full.page
+
+    assert states_on(page) == everything.STATES | dict.fromkeys(everything.GAP, "gap")
+    text = words(page)
+    for sentence in (
+        *SENTENCES.values(),
+        f"1 still being written: {everything.OPEN}",
+        f"{everything.FAILED_IMPORT} RecordError import",
+        f"{everything.EMPTY} RecordError import",
+        f"{everything.FAILED_MIGRATION} Conflict migration",
+        f"{everything.OUTDATED} Conflict refresh",
+        f"{everything.NEVER_ATTEMPTED} NotAttempted import Never tried, though later runs were.",
+        f"{everything.LISTED_BY_OPERATOR} Listed import An operator wrote it into the failure log",
+        f"{everything.DAMAGED_FAILURE} Damaged import Its failure record cannot be read.",
+        f"{everything.DAMAGED_REFRESH} Damaged refresh its failure record cannot be read",
+        f"Archived before they had a stop time {everything.WATCHED}, {everything.OUTDATED}",
+        f"{everything.GAP[0]}\N{EN DASH}{everything.GAP[-1]} {len(everything.GAP)} every place: no record",
+        *(f"{name}: is " for name in everything.IGNORED),
+    ):
+        assert sentence in text, sentence
+
+
+def test_the_page_asked_for_tells_everything(full: Told) -> None:
+    page = shown(full.settings, "html")
+
+    assert states_on(page) == everything.STATES | dict.fromkeys(everything.GAP, "gap")
+    assert "The disk and both stores were asked." in words(page)
+
+
+def test_the_text_report_tells_everything(full: Told) -> None:
+    text = shown(full.settings, "text")
+
+    imports = section(text, "Not archived (import)")
+    for sentence in (
+        f"run {everything.FAILED_IMPORT}: ",
+        f"run {everything.EMPTY}: ",
+        f"its failure record cannot be read: {everything.DAMAGED_FAILURE}",
+        f"never attempted: {everything.NEVER_ATTEMPTED}",
+        f"listed by an operator: {everything.LISTED_BY_OPERATOR}",
+    ):
+        assert sentence in f"{imports} ", sentence
+    assert imports.endswith(f"listed by an operator: {everything.LISTED_BY_OPERATOR}")
+    assert section(text, "Not archived (migrate)").startswith(f"run {everything.FAILED_MIGRATION}: ")
+    changed = section(text, "Changed since, and not archived again")
+    assert re.search(rf"run {everything.OUTDATED}: .*run {everything.DAMAGED_REFRESH}: its failure record", changed)
+    whole = in_one_line(text)
+    for sentence in (
+        *SENTENCES.values(),
+        f"Still being written: {everything.OPEN}",
+        f"1 run in artdaqDB, not in UconDB: {everything.IMPORTED}",
+        f"1 run in UconDB, no longer on disk: {everything.GONE}",
+        *(f"{name}: is " for name in everything.IGNORED),
+    ):
+        assert sentence in whole, sentence
+
+
+def test_json_tells_everything_and_is_what_its_schema_says(full: Told) -> None:
+    values = json.loads(shown(full.settings, "json"))
+
+    jsonschema.validate(values, SCHEMA, jsonschema.Draft202012Validator)
+    rows = {row["run"]: row for row in values["runs"]}
+    assert {run: row["state"] for run, row in rows.items()} == everything.STATES
+    assert rows[everything.KEPT]["kept_files"] == everything.KEPT_FILE
+    assert rows[everything.SKIPPED]["skipped_files"].startswith(everything.SKIPPED_LINK)
+    assert rows[everything.REFRESHED]["refreshes"] == 1
+    assert [run for run, row in rows.items() if row["on_disk"] is False] == [everything.GONE]
+    assert values["open"] == str(everything.OPEN)
+    assert values["outdated"] == f"{everything.OUTDATED},{everything.DAMAGED_REFRESH}"
+    assert [entry["name"] for entry in values["ignored"]] == list(everything.IGNORED)
+    assert len(values["damaged"]) == 3
+    assert {(row["stage"], row["error_class"]): row["runs"] for row in values["failures"]} == {
+        ("import", "Damaged"): str(everything.DAMAGED_FAILURE),
+        ("import", "Listed"): str(everything.LISTED_BY_OPERATOR),
+        ("import", "NotAttempted"): str(everything.NEVER_ATTEMPTED),
+        ("import", "RecordError"): f"{everything.FAILED_IMPORT},{everything.EMPTY}",
+        ("migrate", "Conflict"): str(everything.FAILED_MIGRATION),
+        ("refresh", "Conflict"): str(everything.OUTDATED),
+        ("refresh", "Damaged"): str(everything.DAMAGED_REFRESH),
+    }
+
+
+def test_csv_has_a_row_for_everything(full: Told) -> None:
+    rows = list(csv.DictReader(io.StringIO(shown(full.settings, "csv"))))
+
+    assert {int(row["run"]): row["state"] for row in rows} == everything.STATES
+
+
+def test_the_mail_of_a_cycle_tells_everything_that_failed(full: Told) -> None:
+    [text] = full.mail.texts[:1]
+
+    failed = f"{everything.FAILED_IMPORT}, {everything.EMPTY}, {everything.DAMAGED_FAILURE}"
+    assert f"3 runs failed (import): {failed}" in text
+    assert f"run {everything.DAMAGED_FAILURE}: its record is damaged [Damaged]" in text
+    assert f"1 run failed (migrate): {everything.FAILED_MIGRATION}" in text
+    assert f"2 runs failed (refresh): {everything.OUTDATED}, {everything.DAMAGED_REFRESH}" in text
+    assert f"run {everything.DAMAGED_REFRESH}: its record is damaged [Damaged]" in text
+    assert "Now: 7 archived, 3 waiting, 6 failed, 1 still being written." in text
+
+
+def test_each_run_of_everything_can_be_shown(full: Told) -> None:
+    for run in everything.STATES:
+        assert next(show.lines(full.settings, run)) == f"run {run}"
+
+
+def test_nothing_of_everything_is_called_safe(full: Told) -> None:
+    found = status.collect(full.settings)
+
+    unproven = {everything.FAILED_MIGRATION, everything.OUTDATED, everything.DAMAGED_REFRESH}
+    assert found.unproven == unproven
+
+
+# ---- a site with everything, and one with nothing ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("fault", ["", "UconDB away", "records away"])
+def test_everything_and_nothing_can_be_shown_in_any_format(site: Told, form: Format, fault: str) -> None:
+    settings = site.settings
+    if fault == "UconDB away":
+        away = settings.ucon_db.model_copy(update={"server_url": "http://127.0.0.1:1/app"})
+        settings = settings.model_copy(update={"ucon_db": away})
+    elif fault == "records away":
+        away_records = settings.source_files.model_copy(update={"run_records_dir": site.built.site.root / "nowhere"})
+        settings = settings.model_copy(update={"source_files": away_records})
+
+    text = shown(settings, form)
+
+    assert text
+    if form in ("text", "html"):
+        assert ("NOT KNOWN" in text) == bool(fault)
+
+
+@pytest.mark.parametrize("form", ["text", "json", "csv"])
+@pytest.mark.parametrize("part", [{"since": 0.0}, {"since": 4e9}, {"stage": "import"}, {"stage": "migrate"}])
+def test_parts_of_everything_and_nothing_can_be_shown(site: Told, form: Format, part: dict[str, Any]) -> None:
+    assert shown(site.settings, form, **part)
+
+
+def test_every_frame_takes_everything_and_nothing(site: Told) -> None:
+    found = catalog.take(site.settings)
+
+    for name in frames.COLUMNS:
+        assert list(getattr(status, name)(found).columns) == [column.name for column in frames.COLUMNS[name]]
+
+
+def test_a_fault_after_everything_or_nothing_is_told(site: Told, tmp_path: Path) -> None:
+    settings, page, measured = site.settings, tmp_path / "status.html", tmp_path / "rra.prom"
+    changes = {
+        "reporting": settings.reporting.model_copy(update={"alert_after_hours": 1e-9, "html_file": page}),
+        "metrics": settings.metrics.model_copy(update={"prometheus_file": measured}),
+    }
+    before = len(site.mail.texts)
+
+    aftermath.follow(
+        settings.model_copy(update=changes), Ended(STAGES, 1.0, fault=StoreUnavailable("UconDB did not answer"))
+    )
+
+    [text] = site.mail.texts[before:]
+    assert "A cycle was ended by a fault." in text
+    assert "UconDB did not answer" in text
+    assert "The last cycle ended early: UconDB did not answer" in words(page.read_text())
+    assert "rra_cycle_good 0" in measured.read_text()
+
+
+def test_an_empty_site_has_nothing_to_tell_about_everything(empty: Told) -> None:
+    assert "NO RUN ON DISK" in shown(empty.settings, "text")
+    assert json.loads(shown(empty.settings, "json"))["runs"] == []
+    assert shown(empty.settings, "csv").count("\n") == 1
+    assert states_on(shown(empty.settings, "html")) == {}
+    assert states_on(empty.page) == {}
+
+
+# ---- templates -----------------------------------------------------------------------------------------------------
+
+
+def test_everything_that_a_template_names_is_given(site: Told) -> None:
+    found = catalog.take(site.settings)
+    given = {
+        "page.html": render.values(found, status.of_tree(found), cycle=None, tree=None),
+        "unknown.html": render.unknown_values(site.settings, "no reason"),
+    }
+    environment = render.environment()
+
+    assert sorted(environment.list_templates(extensions=["html"])) == sorted(given)
+    for name, values in given.items():
+        source = (Path(render.__file__).parent / name).read_text()
+        assert jinja2.meta.find_undeclared_variables(environment.parse(source)) - values.keys() == set()
+
+
+def test_a_name_that_everything_lacks_is_an_error() -> None:
+    with pytest.raises(jinja2.UndefinedError, match="missing"):
+        render.environment().from_string("{{ missing }}").render()
+
+
+def test_a_page_over_everything_without_a_cycle(site: Told) -> None:
+    assert "<h1>" in file.make(site.settings)
