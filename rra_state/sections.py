@@ -123,7 +123,7 @@ class UconDBSection(Section):
     server_url: str
     """URL of the UconDB application, such as `https://host:9443/sbnd_on_ucon_prod/app`."""
     folder_name: str
-    """Folder the blobs go to."""
+    """Folder the blobs go to. One outside the server's own namespace as `NAMESPACE.FOLDER`."""
     object_name: str = "configuration"
     """Object in that folder; the key is the run number."""
     timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30

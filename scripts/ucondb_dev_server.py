@@ -81,7 +81,8 @@ def serve(options: argparse.Namespace) -> int:
     postgres = None if options.pg_uri else Postgres(options.data / "postgres", durable=not options.no_fsync)
     try:
         pg_uri = options.pg_uri if postgres is None else postgres.start()
-        storage = Storage(pg_uri)
+        storage = Storage(pg_uri, options.namespace)
+        storage.create_namespace()
         storage.create_folder(options.folder)
         server = http.Server(options.port, app.Server(storage, account).application(), options.request_log)
         url = f"http://{http.HOST}:{server.server_port}{app.PREFIX}"
@@ -182,6 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="where PostgreSQL keeps its data")
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
     parser.add_argument("--folder", default="run_records", help="folder to make (default: run_records)")
+    parser.add_argument("--namespace", default="public", metavar="NAME", help="namespace of its folders: a schema")
     parser.add_argument("--user", default="archiver", help="user who may write (default: archiver)")
     parser.add_argument("--password-env", default="UCONDB_PASSWORD", metavar="NAME", help="variable with the password")
     parser.add_argument("--password-file", type=Path, metavar="FILE", help="file whose first line is the password")

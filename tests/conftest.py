@@ -15,6 +15,8 @@ from tests.skips import pytest_make_collect_report, pytest_runtest_makereport
 
 __all__ = [
     "mongodb",
+    "namespaced",
+    "namespaced_server",
     "postgres",
     "pytest_make_collect_report",
     "pytest_runtest_makereport",
@@ -67,3 +69,19 @@ def ucondb(ucondb_server: servers.DevServer, request: pytest.FixtureRequest) -> 
     if ucondb_server.process is None:
         ucondb_server.start()
     return servers.Folder.fresh(ucondb_server, request.node.nodeid)
+
+
+@pytest.fixture(scope="session")
+def namespaced_server(postgres: str) -> Iterator[servers.DevServer]:
+    """One UconDB development server for the session whose folders are in a namespace of its own."""
+    with servers.temporary_directory() as directory:
+        server = servers.DevServer(directory, postgres, namespace="ucon_test")
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def namespaced(namespaced_server: servers.DevServer, request: pytest.FixtureRequest) -> servers.Folder:
+    """A fresh folder in that namespace."""
+    return servers.Folder.fresh(namespaced_server, request.node.nodeid)

@@ -95,15 +95,22 @@ class DevServer:
     directory: Path
     pg_uri: str | None = None
     port: int = 0
+    namespace: str = "public"
     process: subprocess.Popen[str] | None = field(default=None, repr=False)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/ucondb"
 
+    @property
+    def request_log(self) -> Path:
+        """One line per request since the first start."""
+        return self.directory / "requests.log"
+
     def command(self, *extra: str) -> list[str]:
         postgres = ["--pg-uri", self.pg_uri] if self.pg_uri else ["--no-fsync"]
-        return [sys.executable, str(SCRIPT), "--data", str(self.directory), *postgres, *extra]
+        options = ["--namespace", self.namespace, "--request-log", str(self.request_log)]
+        return [sys.executable, str(SCRIPT), "--data", str(self.directory), *postgres, *options, *extra]
 
     def start(self) -> str:
         """Start it, on the same port as before; the line it says."""
@@ -187,6 +194,11 @@ class Folder:
         """Requests since the folder was made: {"puts": n, "gets": n, "other": n}."""
         return {name: count - self.before.get(name, 0) for name, count in self.server.stats().items()}
 
+    def refused(self) -> int:
+        """Requests for this folder that were answered 401; making it is none of them."""
+        lines = self.server.request_log.read_text().splitlines()
+        return sum(f"{self.folder}/" in line and '" 401 ' in line for line in lines)
+
     def stop(self) -> None:
         self.server.stop()
 
@@ -196,7 +208,7 @@ class Folder:
 
     def execute(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """Run SQL in the database behind; `{folder}` in it is the folder. Rows, if there are any."""
-        with psycopg.connect(self.server.pg()) as connection:
+        with psycopg.connect(self.server.pg(), options=f"-c search_path={self.server.namespace}") as connection:
             cursor = connection.execute(query.replace("{folder}", self.folder), values)
             return cursor.fetchall() if cursor.description else []
 

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+import requests
+
 from rra_state import runs as run_numbers
 from rra_state.errors import AccessDenied, ArchiverError, Conflict, StoreError, StoreUnavailable, VerificationError
 from rra_state.stores.ucondb_http import Settings, Transport, said_by
-from rra_state.stores.ucondb_line import Answer
 from rra_state.stores.ucondb_sql import Tables
 from rra_state.turns import Turns
 
@@ -93,10 +94,12 @@ class UconDB:
         version = said_by(answer)
         if answer.status_code != HTTPStatus.OK or not re.fullmatch(r"\d+(\.\d+)+\S*", version):
             raise self._fault(answer)
-        answer = self._http.ask("GET", "folders", {})
+        namespace, _, folder = self._folder.rpartition(".")
+        answer = self._http.ask("GET", "folders", {"namespace": namespace} if namespace else {})
         if answer.status_code != HTTPStatus.OK:
             raise self._fault(answer)
-        if not {self._folder, f"public.{self._folder}"} & {str(one) for one in self._listing(answer)}:
+        # The server names those of its own namespace without it, and those of another one with it.
+        if not {folder, self._folder} & {str(one) for one in self._listing(answer)}:
             raise self._http.no_folder()
         listed = f", {len(self._tables.listing())} keys by SQL" if self._tables else ""
         return f"{self.name}: version {version}, folder {self._folder}{listed}"
@@ -267,10 +270,10 @@ class UconDB:
             )
         return Stored(version, already=False, content=content)
 
-    def _ask_for(self, run: int) -> Answer:
+    def _ask_for(self, run: int) -> requests.Response:
         return self._http.ask("GET", f"data/{self._folder}/{self._object}", {"key": str(run)})
 
-    def _not_given(self, run: int, answer: Answer, fault: ArchiverError) -> ArchiverError:
+    def _not_given(self, run: int, answer: requests.Response, fault: ArchiverError) -> ArchiverError:
         """`fault`, which is the place's, or a VerificationError if only this run's content cannot be had.
 
         It is the run's if the server, and the database behind it, still tell of this run, and give the same answer
@@ -307,10 +310,10 @@ class UconDB:
     def _where(self) -> dict[str, str]:
         return {"folder": self._folder, "object": self._object}
 
-    def _fault(self, answer: Answer) -> ArchiverError:
+    def _fault(self, answer: requests.Response) -> ArchiverError:
         return self._http.fault(answer)
 
-    def _no_such_object(self, answer: Answer) -> bool:
+    def _no_such_object(self, answer: requests.Response) -> bool:
         missing = re.fullmatch(r"Object \S+ not found", said_by(answer)) is not None
         return missing and answer.status_code == HTTPStatus.NOT_FOUND
 
@@ -331,7 +334,7 @@ class UconDB:
                 f"{self.name}: an answer came back cut off ({len(text)} bytes). A later cycle tries again."
             ) from error
 
-    def _listing(self, answer: Answer) -> list[Any]:
+    def _listing(self, answer: requests.Response) -> list[Any]:
         try:
             listing = json.loads(answer.content)
         except ValueError as error:
@@ -359,7 +362,7 @@ class UconDB:
                     raise self._not_described(sorted(_DESCRIPTION - record.keys())[0])
                 yield record
 
-    def _described(self, answer: Answer) -> Version:
+    def _described(self, answer: requests.Response) -> Version:
         """The version a blob's headers describe."""
         names = {"key": "version-key", "id": "version-id", "data_key": "data-key", "adler32": "adler32", "tr": "tr"}
         names["data_size"] = "data-size"
@@ -384,7 +387,7 @@ class UconDB:
         )
 
 
-def _outline(answer: Answer) -> tuple[int, int]:
+def _outline(answer: requests.Response) -> tuple[int, int]:
     """What two answers to the same question have in common; error pages differ in details."""
     return answer.status_code, len(answer.content) if answer.ok else 0
 

@@ -1,17 +1,21 @@
-"""HTTP digest authentication as UconDB understands it: one header per request, made before any challenge came.
+"""HTTP digest authentication that signs every request after the first challenge, without being asked again.
 
-Pure: no request is sent here. Source: spec/ucondb.md section 1, Digest; RFC 2617 and RFC 7616.
+`requests.auth.HTTPDigestAuth` waits for a 401 in each thread and sends the body twice. No request is sent here.
+Source: spec/ucondb.md section 1, Digest; RFC 2617 and RFC 7616.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
+import itertools
 import os
 import re
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+
+from pydantic import SecretStr
+from requests import PreparedRequest
+from requests.auth import AuthBase
 
 _HASHES: dict[str, Callable[[bytes], str]] = {
     "MD5": lambda data: hashlib.md5(data, usedforsecurity=False).hexdigest(),
@@ -24,9 +28,9 @@ class UnsupportedChallenge(ValueError):
     """the server's digest challenge asks for something this client cannot do"""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Digest:
-    """What the next digest header is made from; counts its uses (`nc`), so one instance belongs to one thread.
+    """What a server's challenge asks for. Threads may share it: each header has the next count of uses (`nc`).
 
     opaque: echoed if the server gave one.
     """
@@ -35,16 +39,11 @@ class Digest:
     nonce: str
     algorithm: str = "MD5"
     opaque: str | None = None
-    _uses: int = field(default=0, repr=False)
-
-    @classmethod
-    def preemptive(cls, realm: str) -> Digest:
-        """A digest nobody asked for: UconDB never checks the nonce, so 401 and a second upload are saved."""
-        return cls(realm, base64.b64encode(str(int(time.time())).encode()).decode())
+    _uses: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
 
     @classmethod
     def challenged(cls, www_authenticate: str) -> Digest:
-        """The digest a stricter server asks for. Raises UnsupportedChallenge."""
+        """The digest that this header of an answer asks for. Raises UnsupportedChallenge."""
         scheme, _, rest = www_authenticate.strip().partition(" ")
         given = {name.lower(): quoted or plain for name, quoted, plain in _PARAMETER.findall(rest)}
         algorithm = given.get("algorithm", "MD5").upper()
@@ -62,8 +61,7 @@ class Digest:
         """
         if "," in uri:
             raise ValueError("a comma in the digest uri must be sent as %2C")
-        self._uses += 1
-        count = f"{self._uses:08x}"
+        count = f"{next(self._uses):08x}"
         cnonce = cnonce or os.urandom(8).hex()
         digest = _HASHES[self.algorithm]
         secret = digest(f"{user}:{self.realm}:{password}".encode())
@@ -84,6 +82,34 @@ class Digest:
             parts.append(f'opaque="{self.opaque}"')
         # http.client encodes header values as Latin-1; this makes that the UTF-8 bytes the secret was made from.
         return f"Digest {', '.join(parts)}".encode().decode("latin-1")
+
+
+class DigestAuth(AuthBase):
+    """Signs a request with the digest that was learnt, so that it costs no 401 and no second upload.
+
+    UconDB's realm is NAMESPACE.FOLDER, and the namespace is a setting of the server: only its challenge tells it. Until
+    `digest` is set, requests go unsigned, also where ~/.netrc has a password.
+    """
+
+    def __init__(self, user: str, password: SecretStr) -> None:
+        self.digest: Digest | None = None
+        self._user, self._password = user, password
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        """Called by requests when path, query and body are final."""
+        if self.digest is not None:
+            method, path = str(request.method), request.path_url
+            header = self.digest.header(method, path, self._user, self._password.get_secret_value())
+            request.headers["Authorization"] = header
+        return request
+
+
+class Unsigned(AuthBase):
+    """No authentication. Without any `auth`, requests would send the password that ~/.netrc has for the host."""
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        """Called by requests: nothing to add."""
+        return request
 
 
 def _escape(text: str) -> str:

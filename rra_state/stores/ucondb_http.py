@@ -1,6 +1,6 @@
 """HTTP as UconDB needs it: sessions, digest, and the one place where its faults become the archiver's errors.
 
-Knows statuses and headers, not versions and blobs; retries nothing but the one answer to a digest challenge.
+Knows statuses and headers, not versions and blobs; repeats nothing but a request that was answered with a challenge.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from http import HTTPStatus
 from pathlib import Path
@@ -20,25 +20,15 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 import requests
 import urllib3
 from pydantic import SecretStr
+from requests.auth import AuthBase
 
 from rra_state import limits, steps
 from rra_state.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
-from rra_state.stores.ucondb_digest import Digest, UnsupportedChallenge
-from rra_state.stores.ucondb_line import Answer, Line
+from rra_state.stores.ucondb_digest import Digest, DigestAuth, Unsigned, UnsupportedChallenge
 from rra_state.turns import Turns
 
 _HEADING = re.compile(r"<h3>(.*?)</h3>", re.DOTALL | re.IGNORECASE)
 _TAGS = re.compile(r"<[^>]*>")
-
-_REFUSED = urllib3.exceptions.NewConnectionError
-_UNREACHABLE = (
-    urllib3.exceptions.TimeoutError,
-    urllib3.exceptions.ProtocolError,
-    urllib3.exceptions.ProxyError,
-    urllib3.exceptions.ClosedPoolError,
-    _REFUSED,
-)
-"""What the libraries raise where the server could be asked another time."""
 
 
 class Settings(Protocol):
@@ -73,31 +63,51 @@ class Transport:
         self.url = _without_user(settings.server_url).rstrip("/")
         self.name = f"UconDB at {self.url}"
         self._base = self.url.replace(",", "%2C")
+        self._auth = DigestAuth(settings.writer_user, settings.writer_password)
+        self._asked_for_challenge, self._asking = False, threading.Lock()
         self._local = threading.local()
         if not settings.verify_tls:
             # Said once per cycle by who reads the configuration; urllib3 would say it with every request.
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
-    def ask(self, method: str, path: str, query: Mapping[str, str], body: bytes | None = None) -> Answer:
+    def ask(self, method: str, path: str, query: Mapping[str, str], body: bytes | None = None) -> requests.Response:
         """One request without authentication, answered with whatever status. Raises StoreError."""
-        return self._send(method, _tail(path, query), body, None)
+        return self._send(method, _tail(path, query), body, Unsigned())
 
-    def write(self, path: str, query: Mapping[str, str], body: bytes) -> Answer:
+    def write(self, path: str, query: Mapping[str, str], body: bytes) -> requests.Response:
         """One POST with digest authentication; a challenge is answered once. Raises AccessDenied, StoreError."""
+        self._learn(path)
         tail = _tail(path, query)
-        answer = self._send("POST", tail, body, self._signature())
-        challenge = answer.headers.get("WWW-Authenticate")
-        if answer.status_code == HTTPStatus.UNAUTHORIZED and challenge:
-            try:
-                self._line().digest = Digest.challenged(challenge)
-            except UnsupportedChallenge as error:
-                raise AccessDenied(f"{self.name}: asks for {error}, which the archiver cannot do (401).") from error
-            answer = self._send("POST", tail, body, self._signature())
+        answer = self._send("POST", tail, body, self._auth)
+        if self._challenged(answer):
+            answer = self._send("POST", tail, body, self._auth)
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
-            self._line().digest = None
+            self._asked_for_challenge = False
         return answer
 
-    def fault(self, answer: Answer, *, run: int | None = None) -> ArchiverError:
+    def _learn(self, path: str) -> None:
+        """Ask once per process how writers are to sign: an unsigned, empty POST is answered with the challenge.
+
+        A guessed realm would be refused as a wrong password is, without a challenge. `tv=x` is not a time: a server
+        that asks for no password refuses this request too, and stores nothing. Source: spec/ucondb.md section 6.
+        """
+        with self._asking:
+            if not self._asked_for_challenge:
+                self._challenged(self._send("POST", _tail(path, {"tv": "x"}), b"", Unsigned()))
+                self._asked_for_challenge = True
+
+    def _challenged(self, answer: requests.Response) -> bool:
+        """Whether the answer is a challenge; what it asks for is used from now on. Raises AccessDenied."""
+        challenge = answer.headers.get("WWW-Authenticate")
+        if answer.status_code != HTTPStatus.UNAUTHORIZED or not challenge:
+            return False
+        try:
+            self._auth.digest = Digest.challenged(challenge)
+        except UnsupportedChallenge as error:
+            raise AccessDenied(f"{self.name}: asks for {error}, which the archiver cannot do (401).") from error
+        return True
+
+    def fault(self, answer: requests.Response, *, run: int | None = None) -> ArchiverError:
         """The error that an answer with an unwelcome status stands for. Source: spec/ucondb.md section 1."""
         status, said = answer.status_code, said_by(answer)
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -135,23 +145,37 @@ class Transport:
             "Set UCONDB_PASSWORD or ucon_db.writer_password."
         )
 
-    def _send(self, method: str, tail: str, body: bytes | None, sign: Callable[[str], str] | None) -> Answer:
+    def _send(self, method: str, tail: str, body: bytes | None, auth: AuthBase) -> requests.Response:
         """Send one request. Every exception of the HTTP libraries is mapped here and nowhere else."""
         settings = self._settings
+        bundle = settings.verify_tls and settings.ca_bundle
         turn = self._turns.taken() if self._turns else nullcontext()
         try:
             with turn:
                 steps.announce("ask", method, self._address(tail))
-                answer = self._line().ask(method, tail, body, sign)
+                answer = self._session().request(
+                    method,
+                    self._address(tail),
+                    data=body,
+                    auth=auth,
+                    timeout=settings.timeout_seconds,  # for the connection, and then for each part of the answer
+                    allow_redirects=False,
+                    # Here and not in the session, whose value the variable REQUESTS_CA_BUNDLE would replace.
+                    verify=str(bundle) if bundle else settings.verify_tls,
+                )
                 steps.announce("answered", method, self._address(tail))
                 return answer
-        except urllib3.exceptions.SSLError as error:
+        except requests.exceptions.SSLError as error:
             raise StoreUnavailable(
                 f"{self.name}: its TLS certificate is not accepted: {_reason(error)}. "
                 "Set ucon_db.ca_bundle to the file of the authority that signed it."
             ) from error
-        except _UNREACHABLE as error:
-            if isinstance(error, urllib3.exceptions.TimeoutError) and not isinstance(error, _REFUSED):
+        except (
+            requests.exceptions.ConnectionError,
+            requests.exceptions.Timeout,
+            requests.exceptions.ChunkedEncodingError,
+        ) as error:
+            if _timed_out(error):
                 raise StoreUnavailable(
                     f"{self.name}: no answer within {settings.timeout_seconds:g} s. "
                     "See whether it is overloaded, or raise ucon_db.timeout_seconds."
@@ -169,23 +193,14 @@ class Transport:
     def _address(self, tail: str) -> str:
         return f"{self._base}{tail}"
 
-    def _signature(self) -> Callable[[str], str]:
-        """Signs one POST over its final path and query."""
-        user, password = self._settings.writer_user, self._settings.writer_password.get_secret_value()
-        line = self._line()
-        digest = line.digest = line.digest or Digest.preemptive(f"public.{self._settings.folder_name}")
-        return lambda path: digest.header("POST", path, user, password)
-
-    def _line(self) -> Line:
-        """The line of this thread, made anew after a fork: two processes must never share a socket."""
-        line: Line | None = getattr(self._local, "line", None)
-        if line is None or line.process != os.getpid():
-            settings = self._settings
-            bundle = settings.verify_tls and settings.ca_bundle
-            line = self._local.line = Line(
-                self._base, str(bundle) if bundle else settings.verify_tls, settings.timeout_seconds
-            )
-        return line
+    def _session(self) -> requests.Session:
+        """The session of this thread, made anew after a fork: two processes must never share a socket."""
+        if getattr(self._local, "process", None) != os.getpid():
+            self._local.session, self._local.process = requests.Session(), os.getpid()
+            # Sizes and checksums are those of the bytes on the wire: no proxy may compress them.
+            self._local.session.headers["Accept-Encoding"] = "identity"
+        session: requests.Session = self._local.session
+        return session
 
 
 def _tail(path: str, query: Mapping[str, str]) -> str:
@@ -194,12 +209,18 @@ def _tail(path: str, query: Mapping[str, str]) -> str:
     return f"/{parts}" + (f"?{urlencode(query, quote_via=quote)}" if query else "")
 
 
-def said_by(answer: Answer) -> str:
+def said_by(answer: requests.Response) -> str:
     """What an error page says, in one short line: the heading of a traceback page, or the start of the text."""
     page = answer.content[:100_000].decode("utf-8", "replace")
     heading = _HEADING.search(page)
     text = html.unescape(_TAGS.sub(" ", heading[1] if heading else page))
     return " ".join(text.split())[:200]
+
+
+def _timed_out(error: Exception) -> bool:
+    """Whether the server was silent for too long; requests calls that a ConnectionError in the middle of a body."""
+    timed_out = requests.exceptions.Timeout, urllib3.exceptions.ReadTimeoutError
+    return isinstance(error, timed_out) or isinstance(error.__context__, timed_out)
 
 
 def _reason(error: Exception) -> str:

@@ -46,11 +46,11 @@ class Tables:
                 f"{_KEY}: its driver is not installed ([postgres])", hint="pip install 'run-record-archiver[postgres]'"
             ) from error
         parts = postgres_uri.parts(uri, _KEY)
-        namespace, _, name = folder.rpartition(".")
-        if not _NAME.fullmatch(name) or not _NAME.fullmatch(namespace or "public"):
+        namespace, _, name = folder.rpartition(".") if "." in folder else ("public", ".", folder)
+        if not _NAME.fullmatch(name) or not _NAME.fullmatch(namespace):
             raise ConfigError(f"ucon_db.folder_name: {folder} cannot be a folder with tables of its own")
         identifier = psycopg.sql.Identifier
-        self._tables = {table: identifier(namespace or "public", f"{name}_{table}") for table in ("versions", "data")}
+        self._tables = {table: identifier(namespace, f"{name}_{table}") for table in ("versions", "data")}
         self._uri, self._object, self._timeout = uri, object_, timeout_seconds
         self._connection: psycopg.Connection[Any] | None = None
         self._process = 0
@@ -107,7 +107,9 @@ class Tables:
         state, message = error.sqlstate or "", f"{self.name}: {reason[0].strip()}"
         if state == _NO_TABLE:
             return AccessDenied(
-                message, hint=f"see that {_KEY} is UconDB's own database, and ucon_db.folder_name right"
+                message,
+                hint=f"see that {_KEY} is UconDB's own database, and ucon_db.folder_name right"
+                ", as NAMESPACE.FOLDER if the namespace is not public",
             )
         if state == _NO_PERMISSION:
             return AccessDenied(message, hint="grant its role SELECT on the folder's tables _versions and _data")

@@ -75,9 +75,12 @@ class Server:
         """Every request takes the lock on entry, so one that holds it freezes all; then its arguments are checked."""
         with self.lock:
             kind = request.path.split("/")[1]
-            writes = kind in ("put", "create_folder", "tag") or (kind == "data" and request.method != "GET")
+            signed = "Authorization" in request.headers  # without, it is only answered with the challenge
+            posted = kind == "data" and request.method != "GET"
+            writes = kind == "tag" or (signed and (posted or kind in ("put", "create_folder")))
             if kind != "stats":
-                self.counts["puts" if writes else "gets" if kind in _READS else "other"] += 1
+                reads = kind in _READS and request.method == "GET"
+                self.counts["puts" if writes else "gets" if reads else "other"] += 1
         for name, values in request.args.lists():
             if any(character in value for value in values for character in "<'>\\|"):
                 return Response(f"Invalid value for {name}", 400, mimetype="text/plain")
@@ -106,8 +109,8 @@ class Server:
         return _text("OK")
 
     def folders(self) -> Response:
-        """Names of all folders."""
-        return _json(self.storage.folders())
+        """Names of all folders of a namespace, the server's own if none is named."""
+        return _json(self.storage.folders(request.args.get("namespace")))
 
     def create_folder(self) -> Response:
         """Make a folder; OK if it is there."""
@@ -156,9 +159,10 @@ class Server:
                 raise Fault("The client disconnected while sending the body") from error
             if not self.storage.has_folder(folder):
                 return _text("Folder not found", 404)
-            refusal = self.refusal(f"public.{folder}")
+            refusal = self.refusal(self.storage.qualified(folder))
             if refusal is not None:
                 return refusal
+            float(request.args.get("tv") or 0)  # what is no time is refused here, after the password was accepted
             override = request.args.get("override") == "yes"
             row = self.storage.put(folder, object_, key, request.args.getlist("tag"), blob, override=override)
         return _json(row.metadata()) if request.args.get("full_meta") == "yes" else _text(str(row.id))

@@ -22,11 +22,15 @@ class _Exchange(SimpleHandler):
     http_version = "1.1"
     status: str | None
     headers: Headers | None
+    code = "-"
+    """Status of the answer, for the log: `status` is gone when the exchange is over."""
 
     def cleanup_headers(self) -> None:
         # Without Content-Length unless the application gave one; the end of the connection is the end of the body.
         if self.headers is not None:
             self.headers["Connection"] = "close"
+        if self.status is not None:
+            self.code = self.status.split()[0]
 
     def log_exception(self, exc_info: Any) -> None:
         """An answer that breaks off (database gone, reader gone) is part of the protocol here, not news."""
@@ -47,7 +51,7 @@ class _Handler(WSGIRequestHandler):
         streams = cast(IO[bytes], self.rfile), cast(IO[bytes], self.wfile), self.get_stderr()
         exchange = _Exchange(*streams, self.get_environ(), multithread=True)
         exchange.run(self.server.wsgi)
-        self.log_request(exchange.status.split()[0] if exchange.status else "-")
+        self.log_request(exchange.code)
 
     def finish(self) -> None:
         try:

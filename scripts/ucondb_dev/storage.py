@@ -1,6 +1,7 @@
 """What UconDB keeps in PostgreSQL, in its own schema and statement order; knows nothing of HTTP.
 
-Source: spec/ucondb.md section 4. Values are bound, table names are quoted identifiers.
+A folder is a group of tables in a namespace, which is a PostgreSQL schema: NAMESPACE.FOLDER, or FOLDER for one in the
+server's own. Source: spec/ucondb.md section 4. Values are bound, table names are quoted identifiers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-FOLDER = re.compile(r"[a-z_][a-z0-9_]*")
+NAME = re.compile(r"[a-z_][a-z0-9_]*")
 
 _SCHEMA: LiteralString = """
 create table {data} (key bigserial primary key, hash bigint, hash_type text default 'adler32', size bigint, data bytea);
@@ -27,7 +28,8 @@ create table {tags} (version_id int references {versions} (id) on delete cascade
     primary key (version_id, tag_name));
 create table {salt} (salt text primary key, time_used timestamptz default now());
 """
-_NAMES = ("data", "data_hash_size_key", "versions", "object_key_inx", "versions_inx", "tags", "salt")
+_TABLES = ("data", "versions", "tags", "salt")
+_INDEXES = ("data_hash_size_key", "object_key_inx", "versions_inx")
 _COLUMNS: LiteralString = """
 v.id, v.key, v.object, v.tv, extract(epoch from v.tr)::float8, v.data_size, v.data_key, v.adler32,
 array(select t.tag_name from {tags} t where t.version_id = v.id order by t.tag_name)
@@ -41,7 +43,7 @@ class KeyExists(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the versions table with its tags."""
+    """One row of the versions table with its tags. folder: with its namespace."""
 
     folder: str
     id: int
@@ -58,7 +60,7 @@ class Row:
         """The version as the protocol shows it."""
         return {
             "object": self.object,
-            "folder": f"public.{self.folder}",
+            "folder": self.folder,
             "tv": self.tv,
             "tr": self.tr,
             "tags": self.tags,
@@ -74,27 +76,50 @@ class Row:
 class Storage:
     """The tables of one UconDB. Puts and gets share two connections, so the caller lets one through at a time."""
 
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
+    def __init__(self, uri: str, namespace: str = "public") -> None:
+        """namespace: where folders are whose name has none."""
+        self._uri, self.namespace = uri, namespace
         self._sessions: dict[str, psycopg.Connection[Any]] = {}
+
+    def create_namespace(self) -> None:
+        """Make the server's own namespace; an existing one is fine. Raises psycopg.Error, ValueError (name)."""
+        if not NAME.fullmatch(self.namespace):
+            raise ValueError(f"{self.namespace} can not be the name of a namespace")
+        schema = sql.Identifier(self.namespace)
+        self._session("metadata").execute(sql.SQL("create schema if not exists {}").format(schema))
+
+    def qualified(self, folder: str) -> str:
+        """The folder's name with its namespace."""
+        return folder if "." in folder else f"{self.namespace}.{folder}"
 
     def create_folder(self, folder: str) -> None:
         """Make the tables of a folder; an existing one is fine. Raises psycopg.Error, ValueError (name)."""
-        if not FOLDER.fullmatch(folder):
+        namespace, _, name = self.qualified(folder).partition(".")
+        if not NAME.fullmatch(namespace) or not NAME.fullmatch(name):
             raise ValueError(f"{folder} can not be the name of a folder")
         if self.has_folder(folder):
             return
+        indexes = {each: sql.Identifier(f"{name}_{each}") for each in _INDEXES}  # in the schema of their table
         with self._session("metadata").transaction():
-            self._session("metadata").execute(sql.SQL(_SCHEMA).format(**_names(folder)))
+            self._session("metadata").execute(sql.SQL(_SCHEMA).format(**self._names(folder), **indexes))
 
     def has_folder(self, folder: str) -> bool:
         """Whether the folder's tables are there."""
-        return folder in self.folders()
+        namespace, _, name = self.qualified(folder).partition(".")
+        return name in self._folders(namespace)
 
-    def folders(self) -> list[str]:
-        """Names of all folders. On a connection of its own kind, for it is asked outside the lock too."""
-        query = "select left(relname, -9) from pg_class where relkind = 'r' and relname like '%\\_versions' order by 1"
-        return [name for (name,) in self._session("catalogue").execute(query)]
+    def folders(self, namespace: str | None = None) -> list[str]:
+        """Names of all folders of a namespace; of another one than the server's with it in front."""
+        other = namespace is not None and namespace != self.namespace
+        return [f"{namespace}.{name}" if other else name for name in self._folders(namespace or self.namespace)]
+
+    def _folders(self, namespace: str) -> list[str]:
+        """On a connection of its own kind, for it is asked outside the lock too."""
+        query = (
+            "select left(relname, -9) from pg_class where relkind = 'r' and relname like '%%\\_versions'"
+            " and relnamespace = (select oid from pg_namespace where nspname = %s) order by 1"
+        )
+        return [name for (name,) in self._session("catalogue").execute(query, (namespace,))]
 
     def put(
         self, folder: str, object_: str, key: str | None, tags: Sequence[str], blob: bytes, *, override: bool
@@ -103,7 +128,7 @@ class Storage:
 
         Raises KeyExists and psycopg.Error; a crash between the two leaves a data row nobody refers to.
         """
-        names = _names(folder)
+        names = self._names(folder)
         checksum = zlib.adler32(blob)
         with self._session("metadata").transaction():
             if key is not None:
@@ -117,12 +142,14 @@ class Storage:
             row = _only(self._session("metadata").execute(insert, values))
             for tag in tags:
                 self._add_tag(names, row[0], tag)
-        return Row(folder, row[0], key, object_, 0.0, row[1], len(blob), str(data_key), checksum, list(tags))
+        return Row(
+            self.qualified(folder), row[0], key, object_, 0.0, row[1], len(blob), str(data_key), checksum, list(tags)
+        )
 
     def add_tag(self, folder: str, version: int, tag: str) -> None:
         """Tag a version; again is fine."""
         with self._session("metadata").transaction():
-            self._add_tag(_names(folder), version, tag)
+            self._add_tag(self._names(folder), version, tag)
 
     def version(self, folder: str, object_: str | None = None, **wanted: str | int) -> Row | None:
         """The newest version with this key, tag or id, or the newest of all; None if there is none."""
@@ -135,33 +162,33 @@ class Storage:
         query = "".join(("select", _COLUMNS, "from {versions} v where ", " and ".join(where), _NEWEST, " limit 1"))
         with self._session("metadata").transaction():
             found = self._session("metadata").execute(
-                sql.SQL(query).format(**_names(folder)), {"object": object_, **wanted}
+                sql.SQL(query).format(**self._names(folder)), {"object": object_, **wanted}
             )
             row = found.fetchone()
-        return None if row is None else Row(folder, *row)
+        return None if row is None else Row(self.qualified(folder), *row)
 
     def data(self, folder: str, data_key: int) -> bytes | None:
         """Content by its own key."""
         with self._session("data").transaction():
-            query = sql.SQL("select data from {data} where key = %s").format(**_names(folder))
+            query = sql.SQL("select data from {data} where key = %s").format(**self._names(folder))
             row = self._session("data").execute(query, (data_key,)).fetchone()
         return None if row is None else row[0]
 
     def objects(self, folder: str) -> list[str]:
         """Objects that have a version."""
         with psycopg.connect(self._uri) as connection:
-            query = sql.SQL("select distinct object from {versions} order by 1").format(**_names(folder))
+            query = sql.SQL("select distinct object from {versions} order by 1").format(**self._names(folder))
             return [name for (name,) in connection.execute(query)]
 
     def has_object(self, folder: str, object_: str) -> bool:
         """Whether the object has a version."""
-        query = sql.SQL("select from {versions} where object = %s limit 1").format(**_names(folder))
+        query = sql.SQL("select from {versions} where object = %s limit 1").format(**self._names(folder))
         return self._session("catalogue").execute(query, (object_,)).fetchone() is not None
 
     def tags(self, folder: str) -> list[str]:
         """Every tag of every version, with repeats."""
         with psycopg.connect(self._uri) as connection:
-            query = sql.SQL("select tag_name from {tags} order by version_id, 1").format(**_names(folder))
+            query = sql.SQL("select tag_name from {tags} order by version_id, 1").format(**self._names(folder))
             return [name for (name,) in connection.execute(query)]
 
     def listing(self, folder: str, object_: str) -> Iterator[Row]:
@@ -184,9 +211,9 @@ class Storage:
         query = "".join(("select", _COLUMNS, "from {versions} v where ", where, _NEWEST))
         with psycopg.connect(self._uri) as connection, connection.cursor(name="rows") as cursor:
             cursor.itersize = 500
-            cursor.execute(sql.SQL(query).format(**_names(folder)), values)
+            cursor.execute(sql.SQL(query).format(**self._names(folder)), values)
             for row in cursor:
-                yield Row(folder, *row)
+                yield Row(self.qualified(folder), *row)
 
     def _free_key(self, names: dict[str, sql.Composable], object_: str, key: str, *, override: bool) -> None:
         session = self._session("metadata")
@@ -212,6 +239,10 @@ class Storage:
         insert = sql.SQL("insert into {tags} (version_id, tag_name) values (%s, %s) on conflict do nothing")
         self._session("metadata").execute(insert.format(**names), (version, tag))
 
+    def _names(self, folder: str) -> dict[str, sql.Composable]:
+        namespace, _, name = self.qualified(folder).partition(".")
+        return {table: sql.Identifier(namespace, f"{name}_{table}") for table in _TABLES}
+
     def _session(self, name: str) -> psycopg.Connection[Any]:
         """A kept connection, made anew if the database went away; inside a transaction it is taken as it is."""
         session = self._sessions.get(name)
@@ -223,10 +254,6 @@ class Storage:
         if session is None or session.closed:
             session = self._sessions[name] = psycopg.connect(self._uri, autocommit=True)
         return session
-
-
-def _names(folder: str) -> dict[str, sql.Composable]:
-    return {name: sql.Identifier(f"{folder}_{name}") for name in _NAMES}
 
 
 def _only(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:

@@ -8,11 +8,12 @@ import shutil
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.acceptance.site import Site
-from tests.servers import Line
+from tests.servers import Folder, Line
 
 NO_FOLDER = re.compile(r"has no folder new_folder\. Correct ucon_db\.folder_name, or create it: (curl .*?'[^']*')")
 
@@ -39,6 +40,22 @@ def test_a_folder_that_is_not_there_is_created_with_the_command_that_is_told(sit
     site.archive_runs()
     assert site.markers("migrate") == {1, 2}
     assert not site.failures("migrate")
+
+
+@pytest.mark.parametrize("prefix", ["", "ucon_test."])
+def test_records_are_archived_in_a_namespace_that_is_not_public(
+    tmp_path: Path, namespaced: Folder, prefix: str
+) -> None:
+    site = Site(tmp_path, namespaced)
+    site.make(4)
+    site.configure(ucon_db={"folder_name": f"{prefix}{namespaced.folder}"})
+
+    site.archive_runs()
+
+    site.assert_archived_once(range(1, 5))
+    assert site.markers("migrate") == {1, 2, 3, 4}
+    assert "password accepted" in site.archive_runs("--check").stdout
+    site.archive_runs("--verify")
 
 
 def test_check_tries_the_password_and_changes_nothing(site: Site) -> None:

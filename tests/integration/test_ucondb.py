@@ -57,7 +57,7 @@ def test_key_and_tag_are_the_run_number(ucondb: Folder, store: UconDB) -> None:
 def test_a_first_put_costs_one_upload(ucondb: Folder, store: UconDB) -> None:
     store.put(7, BLOB)
 
-    assert ucondb.stats() == {"puts": 1, "gets": 1, "other": 0}
+    assert ucondb.stats() == {"puts": 1, "gets": 1, "other": 1}  # without a blob, for the challenge
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def lose_the_first_put(left: int = 0) -> object:
     spoilt: list[bytes] = []
 
     def spoil(asked: bytes, answer: bytes) -> bytes:
-        if asked.startswith(b"POST /ucondb/data") and not spoilt:
+        if asked.startswith(b"POST /ucondb/data") and b"key=" in asked and not spoilt:
             spoilt.append(asked)
             return answer[:left]
         return answer
@@ -239,7 +239,7 @@ def test_a_put_that_never_arrived_may_be_tried_again(ucondb: Folder, store: Ucon
 
 def test_an_answer_nobody_waited_for_is_found_by_the_next_put(ucondb: Folder, store: UconDB) -> None:
     def slow(asked: bytes, answer: bytes) -> bytes:
-        time.sleep(1)
+        time.sleep(1 if b"key=7" in asked else 0)
         return answer
 
     with Line(ucondb.url, slow) as line, pytest.raises(StoreUnavailable, match="no answer"):

@@ -39,7 +39,7 @@ def put(ucondb: Folder, key: str, body: bytes = b"blob", **query: str) -> reques
 
 
 def signed(ucondb: Folder, path: str, *, realm: str | None = None) -> dict[str, str]:
-    digest = Digest.preemptive(realm or f"public.{ucondb.folder}")
+    digest = Digest(realm or f"public.{ucondb.folder}", "any")
     return {"Authorization": digest.header("POST", path, USER, PASSWORD)}
 
 

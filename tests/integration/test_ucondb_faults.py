@@ -41,7 +41,7 @@ def test_a_wrong_password_is_told_with_its_remedy_and_never_shown(ucondb: Folder
         f"UconDB at {ucondb.url}: wrong user or password for folder {ucondb.folder} (401). "
         "Set UCONDB_PASSWORD or ucon_db.writer_password."
     )
-    assert ucondb.stats() == {"puts": 1, "gets": 0, "other": 0}
+    assert ucondb.stats() == {"puts": 1, "gets": 0, "other": 1}
 
 
 def test_an_unknown_user_is_refused(ucondb: Folder) -> None:
@@ -175,10 +175,10 @@ def test_a_forked_worker_uses_a_connection_of_its_own(ucondb: Folder) -> None:
         "store = UconDB(SimpleNamespace(server_url=sys.argv[1], folder_name=sys.argv[2], object_name='o', "
         "timeout_seconds=9, writer_user='archiver', writer_password=SecretStr(sys.stdin.read()), "
         "verify_tls=True, ca_bundle=None, database_uri=None))\n"
-        "mine = store._http._line(); store.put(1, b'1')\n"
+        "mine = store._http._session(); store.put(1, b'1')\n"
         "child = os.fork()\n"
         "if child == 0:\n"
-        "    store.put(2, b'2'); os._exit(store._http._line() is mine)\n"
+        "    store.put(2, b'2'); os._exit(store._http._session() is mine)\n"
         "sys.exit(os.waitpid(child, 0)[1] != 0 or len(store.runs()) != 2)\n"
     )
 

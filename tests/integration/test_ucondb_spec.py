@@ -13,6 +13,7 @@ CLIENT, FAULTS = "integration/test_ucondb.py", "integration/test_ucondb_faults.p
 HTTP, SQL = "unit/stores/test_ucondb_http.py", "integration/test_ucondb_sql.py"
 ANSWERS = "unit/stores/test_ucondb_answers.py"
 DIGEST, SERVER = "unit/stores/test_ucondb_digest.py", "integration/test_ucondb_dev_server.py"
+NAMESPACE = "integration/test_ucondb_namespace.py"
 GUNICORN, SITE = "integration/test_ucondb_front_end.py", "acceptance/test_ucondb_site.py"
 
 ROWS: dict[str, tuple[str, str]] = {
@@ -29,8 +30,13 @@ ROWS: dict[str, tuple[str, str]] = {
     "GET /data by key, never by data_key": (CLIENT, "test_what_was_put_is_read_back_with_its_description"),
     "a blob without Content-Length": (CLIENT, "test_a_blob_that_was_cut_on_its_way_is_never_taken_for_whole"),
     # section 1, digest
-    "pre-emptive digest, one upload": (CLIENT, "test_a_first_put_costs_one_upload"),
-    "realm public.F, uri as sent": (HTTP, "test_what_is_signed_is_what_is_sent"),
+    "pre-emptive digest, one upload": (HTTP, "test_the_realm_of_the_challenge_is_signed_once_it_is_known"),
+    "realm NAMESPACE.F": (NAMESPACE, "test_a_blob_is_put_and_read_back_in_a_namespace"),
+    "an unsigned POST is answered with the challenge": (NAMESPACE, "test_fifty_puts_in_a_namespace_need_one_challenge"),
+    "folder names with the namespace in front": (NAMESPACE, "test_check_finds_the_folder_by_name_with_namespace_too"),
+    "authentication none": (HTTP, "test_a_server_that_asks_for_no_password_is_told_none"),
+    "tv=x stores nothing": (NAMESPACE, "test_what_is_no_time_is_refused_after_the_password"),
+    "uri as sent": (HTTP, "test_what_is_signed_is_what_is_sent"),
     "a comma in the uri goes as %2C": (DIGEST, "test_a_comma_never_gets_into_the_digest_uri"),
     "401 without challenge: wrong password": (FAULTS, "test_a_wrong_password_is_told_with_its_remedy_and_never_shown"),
     "401 without challenge: unknown user": (FAULTS, "test_an_unknown_user_is_refused"),

@@ -47,9 +47,18 @@ _VERSIONS = "rra_versions"
 _OURS = "rra"
 """Top-level key of our documents; artdaq passes over keys it does not know (spec/artdaqdb.md)."""
 _NAMES = {"entities": 1, "configurations": 1, "version": 1, "runs": 1, "aliases": 1}
+INDEXES: Mapping[str, Sequence[tuple[str, int]]] = {
+    SYSTEM_LAYOUT: [(_OURS, 1), ("runs.name", 1)],
+    RUN_HISTORY: [(_OURS, 1), ("runs.name", 1)],
+    _VERSIONS: [("visible", 1), ("run", 1)],
+}
+"""What our queries look for. MongoDB refuses a document in which two fields of an index are arrays (code 171)."""
+OVER_TWO_ARRAYS = "configurations.name_1_entities.name_1", [("configurations.name", 1), ("entities.name", 1)]
+"""Name and fields of an index that earlier versions made in RunHistory: no document could be added under it."""
 _LIMITS = {"serverSelectionTimeoutMS": 10_000, "connectTimeoutMS": 10_000, "socketTimeoutMS": 60_000}
 _REFUSED = {13, 18}
 """Codes: unauthorized, authentication failed."""
+_NO_SUCH_INDEX = 27
 _RUNS_A_QUERY = 500
 LARGEST = 16 * 2**20
 """Bytes of a document that MongoDB holds. Source: MongoDB Limits and Thresholds, BSON Document Size."""
@@ -190,11 +199,22 @@ class MongoDB:
         if self._prepared:
             return
         with self._faults():
-            for collection in _COLLECTIONS:
-                self._database[collection].create_index([(_OURS, 1), ("runs.name", 1)])
-            self._database[RUN_HISTORY].create_index([("configurations.name", 1), ("entities.name", 1)])
-            self._database[_VERSIONS].create_index([("visible", 1), ("run", 1)])
+            self._drop_index_over_two_arrays()
+            for collection, keys in INDEXES.items():
+                self._database[collection].create_index(keys)
         self._prepared = True
+
+    def _drop_index_over_two_arrays(self) -> None:
+        """Drop it if it is there, and ours by name and fields; under it artdaq's own programs store nothing either."""
+        name, keys = OVER_TWO_ARRAYS
+        history = self._database[RUN_HISTORY]
+        if history.index_information().get(name, {}).get("key") != keys:
+            return
+        try:
+            history.drop_index(name)
+        except faults.OperationFailure as error:
+            if error.code != _NO_SUCH_INDEX:  # another archiver was faster
+                raise
 
     def publish(self, staged: Sequence[Staged]) -> None:
         """Make staged runs visible, each by one document. Raises StoreUnavailable for one that somebody replaced."""

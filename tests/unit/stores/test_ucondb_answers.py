@@ -10,7 +10,7 @@ import pytest
 from rra_state.errors import ArchiverError, StoreError, StoreUnavailable, VerificationError
 from rra_state.stores.ucondb import UconDB
 from tests.servers import canned
-from tests.unit.stores.ucondb_helpers import response, settings
+from tests.unit.stores.ucondb_helpers import CHALLENGE, response, settings
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def taken(identity: int) -> bytes:
 def test_what_is_read_back_must_be_what_was_put(blob: bytes, identity: int, words: str) -> None:
     held = response("200 OK", b"abc", *BLOB_HEADERS, SIZE, CHECKSUM)
 
-    with canned(taken(identity), held) as (url, _), pytest.raises(VerificationError, match=words) as caught:
+    with canned(CHALLENGE, taken(identity), held) as (url, _), pytest.raises(VerificationError, match=words) as caught:
         UconDB(settings(url)).put(7, blob)
 
     assert caught.value.run == 7
@@ -64,7 +64,7 @@ def test_what_is_read_back_must_be_what_was_put(blob: bytes, identity: int, word
 def test_a_blob_that_was_taken_but_is_not_shown_is_not_archived() -> None:
     missing = response("404 No", b"Version not found")
 
-    with canned(taken(3), missing) as (url, _), pytest.raises(VerificationError, match="does not show it"):
+    with canned(CHALLENGE, taken(3), missing) as (url, _), pytest.raises(VerificationError, match="does not show it"):
         UconDB(settings(url)).put(7, b"abc")
 
 

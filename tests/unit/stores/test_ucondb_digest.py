@@ -34,8 +34,8 @@ def test_digest_is_that_of_the_sha_256_example_in_rfc_7616() -> None:
     assert "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1" in header
 
 
-def test_preemptive_digest_has_all_that_the_server_insists_on() -> None:
-    header = Digest.preemptive("public.run_records").header("POST", "/data/f/o?key=1", "archiver", PASSWORD)
+def test_a_digest_has_all_that_the_server_insists_on() -> None:
+    header = Digest("public.run_records", "theirs").header("POST", "/data/f/o?key=1", "archiver", PASSWORD)
 
     for part in ('realm="public.run_records"', 'uri="/data/f/o?key=1"', "qop=auth", "nc=00000001", "cnonce=", "nonce="):
         assert part in header
@@ -43,7 +43,7 @@ def test_preemptive_digest_has_all_that_the_server_insists_on() -> None:
 
 
 def test_each_use_of_a_nonce_is_counted() -> None:
-    digest = Digest.preemptive("r")
+    digest = Digest("r", "theirs")
 
     headers = [digest.header("POST", "/", "u", "p") for _ in range(11)]
 
@@ -52,7 +52,7 @@ def test_each_use_of_a_nonce_is_counted() -> None:
 
 def test_a_comma_never_gets_into_the_digest_uri() -> None:
     with pytest.raises(ValueError, match="%2C"):
-        Digest.preemptive("r").header("POST", "/a,b", "u", "p")
+        Digest("r", "theirs").header("POST", "/a,b", "u", "p")
 
 
 @pytest.mark.parametrize(

@@ -15,22 +15,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from rra_state.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
 from rra_state.stores.ucondb import UconDB
 from rra_state.stores.ucondb_http import Transport, said_by
-from rra_state.stores.ucondb_line import Answer
 from tests.servers import canned
-from tests.unit.stores.ucondb_helpers import PASSWORD, response, settings
+from tests.unit.stores.ucondb_helpers import CHALLENGE, PASSWORD, response, settings
 
 # ---- what goes over the line -----------------------------------------------------------------------------------------
 
 
 def test_what_is_signed_is_what_is_sent() -> None:
-    with canned(response("200 OK", b"5")) as (url, got):
+    with canned(CHALLENGE, response("200 OK", b"5")) as (url, got):
         Transport(settings(url.replace("/x/app", "/x,y/app/"))).write("data/f/a b,c", {"key": "a,b/c&d"}, b"blob")
 
-    line, headers = got[0].decode().split("\r\n", 1)
+    line, headers = got[1].decode().split("\r\n", 1)
     sent = line.split()[1]
     assert sent == "/x%2Cy/app/data/f/a%20b%2Cc?key=a%2Cb%2Fc%26d"
     assert re.search('uri="([^"]*)"', headers)[1] == sent
@@ -51,16 +51,16 @@ def test_reading_takes_no_password_from_netrc(tmp_path: Path, monkeypatch: pytes
 def test_the_environments_proxy_is_given_the_whole_address_and_the_signature_of_the_path(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with canned(response("200 OK", b"5")) as (url, got):
+    with canned(CHALLENGE, response("200 OK", b"5")) as (url, got):
         monkeypatch.setenv("http_proxy", url.replace("http://", "http://someone:secret@").removesuffix("/x/app"))
         for name in ("no_proxy", "NO_PROXY"):
             monkeypatch.delenv(name, raising=False)
         Transport(settings("http://ucondb.invalid/x/app")).write("data/f", {"key": "7"}, b"blob")
 
-    assert got[0].startswith(b"POST http://ucondb.invalid/x/app/data/f?key=7 HTTP/1.1\r\n")
-    assert b"Host: ucondb.invalid\r\n" in got[0]
-    assert b'uri="/x/app/data/f?key=7"' in got[0]
-    assert b"Proxy-Authorization: Basic c29tZW9uZTpzZWNyZXQ=" in got[0]
+    assert got[1].startswith(b"POST http://ucondb.invalid/x/app/data/f?key=7 HTTP/1.1\r\n")
+    assert b"Host: ucondb.invalid\r\n" in got[1]
+    assert b'uri="/x/app/data/f?key=7"' in got[1]
+    assert all(b"Proxy-Authorization: Basic c29tZW9uZTpzZWNyZXQ=" in each for each in got)
 
 
 def test_a_balancers_cookie_is_given_back_to_it() -> None:
@@ -92,6 +92,32 @@ def test_a_user_in_the_address_reaches_no_message_and_no_server() -> None:
     assert b"Authorization" not in got[0]
 
 
+def test_the_realm_of_the_challenge_is_signed_once_it_is_known() -> None:
+    with canned(CHALLENGE, response("200 OK", b"5")) as (url, got):
+        transport = Transport(settings(url))
+        for body in (b"first", b"second"):
+            transport.write("data/f/o", {"key": "7"}, body)
+
+    asked, *signed = [each.partition(b"\r\n\r\n") for each in got]
+    assert asked[0].startswith(b"POST /x/app/data/f/o?tv=x ")
+    assert b"Authorization" not in asked[0]
+    assert [body for _, _, body in (asked, *signed)] == [b"", b"first", b"second"]
+    assert all(b'realm="elsewhere.run_records"' in head for head, _, _ in signed)
+
+
+def test_a_server_that_asks_for_no_password_is_told_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login a password b\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    no_time = response("500 No", b"<h3>could not convert string to float: 'x'</h3>")
+
+    with canned(no_time, response("200 OK", b"5")) as (url, got):
+        answer = Transport(settings(url)).write("data/f/o", {"key": "7"}, b"blob")
+
+    assert answer.content == b"5"
+    assert len(got) == 2
+    assert b"Authorization" not in b"".join(got)
+
+
 def test_a_stricter_server_is_answered_once() -> None:
     challenge = 'WWW-Authenticate: Digest realm="strict", nonce="theirs", opaque="o", qop="auth", algorithm=SHA-256'
 
@@ -112,7 +138,7 @@ def test_a_server_that_keeps_challenging_has_refused() -> None:
     with canned(response("401 No", b"", challenge)) as (url, got), pytest.raises(AccessDenied):
         UconDB(settings(url)).put(1, b"blob")
 
-    assert len(got) == 2
+    assert len(got) == 3
 
 
 def test_a_server_that_asks_for_basic_is_refused_a_readable_password() -> None:
@@ -178,7 +204,7 @@ def test_a_blob_too_large_for_the_server_is_that_runs_fault_alone() -> None:
     missing = response("404 No", b"Version not found")
 
     with (
-        canned(response("413 Too large"), missing) as (url, _),
+        canned(CHALLENGE, response("413 Too large"), missing) as (url, _),
         pytest.raises(RecordError, match=r"run 7: .*too large") as caught,
     ):
         UconDB(settings(url)).put(7, b"blob")
@@ -321,6 +347,7 @@ def test_a_ca_file_that_is_not_there_names_the_key_to_correct(tmp_path: Path) ->
 
 def test_an_error_page_is_told_in_one_short_line() -> None:
     page = b"<html><body><h3>Version of object o with key 1 already exists</h3>" + b"x" * 10_000
-    answer = Answer(500, {}, page)
+    with canned(response("500 No", page)) as (url, _):
+        answer = requests.get(url, timeout=5)
 
     assert said_by(answer) == "Version of object o with key 1 already exists"

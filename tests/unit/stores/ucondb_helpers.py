@@ -27,3 +27,11 @@ def settings(url: str = "http://127.0.0.1:1/x/app", **changes: object) -> Simple
 def response(status: str, body: bytes = b"", *headers: str) -> bytes:
     head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers]
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+CHALLENGE = response(
+    "401 No",
+    b"Authorization required",
+    'WWW-Authenticate: Digest realm="elsewhere.run_records", nonce="b\'MTc5NTQ2MjQ5OQ==\'", algorithm=MD5, qop="auth"',
+)
+"""How UconDB answers an unsigned write."""

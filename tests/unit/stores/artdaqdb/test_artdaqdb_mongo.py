@@ -14,6 +14,7 @@ from rra_state.errors import ConfigError, RecordError, StoreUnavailable
 from rra_state.sections import ArtdaqDBSection
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb import document as documents
+from rra_state.stores.artdaqdb import mongo
 from rra_state.stores.artdaqdb.base import Staged
 from rra_state.stores.artdaqdb.mongo import MongoDB
 from tests.unit.stores.artdaqdb.artdaqdb_helpers import TIME, record, stage, store
@@ -68,6 +69,69 @@ def test_documents_keep_the_form_that_artdaq_reads(uri: str) -> None:
     assert isinstance(found["_id"], ObjectId)
     assert found["document"]["data"]["main"] == {"id": "7"}
     assert (found["version"], found["runs"][0]["name"], found["collection"]) == ("7/standard", "7", "RunHistory")
+
+
+def indexes(uri: str) -> dict[str, dict[str, list[str]]]:
+    """The fields of every index, by collection and name."""
+    with pymongo.MongoClient(uri) as client:
+        database = client.get_default_database()
+        return {
+            collection: {
+                name: [field for field, _ in index["key"]]
+                for name, index in database[collection].index_information().items()
+            }
+            for collection in database.list_collection_names()
+        }
+
+
+def arrays() -> set[str]:
+    """The keys of a document that hold arrays."""
+    version = documents.Version(7, "7/standard", "7/standard", TIME, 1, "")
+    return {key for key, value in documents.tree(record(7).documents[0], version).items() if isinstance(value, list)}
+
+
+def two_arrays(fields: list[str]) -> bool:
+    """Whether MongoDB refuses documents under an index of these fields: "cannot index parallel arrays" (171)."""
+    return len({field.partition(".")[0] for field in fields} & arrays()) > 1
+
+
+def test_no_index_of_ours_covers_two_arrays(uri: str) -> None:
+    """NX-27017 takes such an index, so what is asked for is looked at."""
+    store(MongoDB(uri), record(7))
+
+    found = indexes(uri)
+    assert {"configurations", "entities", "runs"} <= arrays()
+    assert found["RunHistory"].keys() > {"_id_"}
+    assert not [fields for each in found.values() for fields in each.values() if two_arrays(fields)]
+
+
+def test_our_old_index_over_two_arrays_is_dropped(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NX-27017 gives an index another name than it was made under, so the name to look for is the one it shows."""
+    name, keys = mongo.OVER_TWO_ARRAYS
+    with pymongo.MongoClient(uri) as client:
+        made = client.get_default_database()["RunHistory"].create_index(keys)
+    [shown] = [name for name, fields in indexes(uri)["RunHistory"].items() if two_arrays(fields)]
+    monkeypatch.setattr(mongo, "OVER_TWO_ARRAYS", (shown, keys))
+
+    store(MongoDB(uri), record(7))
+
+    assert made == name
+    assert shown not in indexes(uri)["RunHistory"]
+
+
+def test_an_index_over_two_arrays_that_is_not_ours_stays(uri: str) -> None:
+    _, keys = mongo.OVER_TWO_ARRAYS
+    with pymongo.MongoClient(uri) as client:
+        client.get_default_database()["RunHistory"].create_index(keys[::-1], name="of_the_site")
+    before = indexes(uri)["RunHistory"]
+
+    MongoDB(uri)._prepare()  # without a document, which a MongoDB would refuse under it
+
+    assert before == {name: fields for name, fields in indexes(uri)["RunHistory"].items() if name in before}
+
+
+def test_our_key_specifications_never_name_two_arrays() -> None:
+    assert [keys for keys in mongo.INDEXES.values() if two_arrays([field for field, _ in keys])] == []
 
 
 def test_a_document_that_is_too_large_costs_its_neighbours_nothing(uri: str) -> None:
