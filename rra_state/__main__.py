@@ -13,9 +13,9 @@ gc.disable()  # what is loaded stays: there is nothing to look for
 try:
     from rra_state.cli import main
 except (MemoryError, OSError, ImportError) as _error:
-    from rra_state import limits
+    from rra_state.base import host_limits
 
-    _refused = limits.refusal(_error)
+    _refused = host_limits.refusal(_error)
     if _refused is None:
         raise
     sys.exit(str(_refused))

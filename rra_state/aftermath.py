@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from rra_state import history, limits, metrics, news, notify
+from rra_state import history, metrics, news, notify
+from rra_state.base import host_limits
+from rra_state.base.deadline import within
+from rra_state.base.errors import ArchiverError
 from rra_state.config import Settings
-from rra_state.deadline import within
-from rra_state.errors import ArchiverError
 from rra_state.history import Ended, History
 from rra_state.markers import Tree
 from rra_state.outcome import STAGES
@@ -67,7 +68,7 @@ def _page(settings: Settings, path: Path, ended: Ended) -> None:
     try:
         file.write(settings, path, ended)
     except OSError as error:
-        log.warning("status page: %s cannot be written: %s", path, limits.reason(error))
+        log.warning("status page: %s cannot be written: %s", path, host_limits.reason(error))
 
 
 def _history(tree: Tree, ended: Ended) -> History:
@@ -95,7 +96,7 @@ def _metrics(settings: Settings, ended: Ended, known: History, summary: Summary 
         try:
             metrics.write_prometheus(path, samples)
         except OSError as error:
-            log.warning("metrics: %s cannot be written: %s", path, limits.reason(error))
+            log.warning("metrics: %s cannot be written: %s", path, host_limits.reason(error))
     if carbon.enabled:
         sent = within(metrics.CARBON_SECONDS, {"carbon": lambda: metrics.send_carbon(carbon, samples, ended.at)})
         if sent["carbon"] is not None:

@@ -13,9 +13,10 @@ from datetime import UTC, date, datetime, timedelta
 from operator import itemgetter
 from typing import Any
 
-from rra_state import runs, shelf
+from rra_state import shelf
+from rra_state.base import run_numbers
+from rra_state.base.errors import WorkDirError
 from rra_state.config import Settings
-from rra_state.errors import WorkDirError
 from rra_state.markers import Tree
 from rra_state.outcome import STAGES, Failure, Stage
 from rra_state.shelf import Shelf
@@ -162,7 +163,9 @@ def gaps(catalog: Catalog) -> list[Gap]:
     census = catalog.census
     imported = census.archived["import"]
     known = census.on_disk | imported | census.archived["migrate"]
-    on_disk = [Gap("filesystem", low, high, since=_appeared(catalog, high + 1)) for low, high in runs.gaps(known)]
+    on_disk = [
+        Gap("filesystem", low, high, since=_appeared(catalog, high + 1)) for low, high in run_numbers.gaps(known)
+    ]
     missing: tuple[tuple[str, Stage, set[int]], ...] = (
         ("artdaqDB", "import", set(census.on_disk - imported - census.open)),
         ("UconDB", "migrate", set(imported - census.archived["migrate"])),
@@ -170,7 +173,7 @@ def gaps(catalog: Catalog) -> list[Gap]:
     return on_disk + [
         _gap(catalog, place, stage, low, high)
         for place, stage, members in missing
-        for low, high in runs.ranges(members)
+        for low, high in run_numbers.ranges(members)
     ]
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from rra_state import trust
+from rra_state.base import permissions
 from rra_state.config import Settings
 
 _SECRET = re.compile("password|token")
@@ -34,7 +34,7 @@ def cautions(settings: Settings) -> Iterator[str]:
 def _exposed(settings: Settings) -> str | None:
     """The key of a secret that other accounts of this host can read in the configuration."""
     try:
-        if not trust.exposed(settings.path):
+        if not permissions.exposed(settings.path):
             return None
         mapping = yaml.safe_load(settings.path.read_bytes())
     except (OSError, yaml.YAMLError):

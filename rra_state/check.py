@@ -8,9 +8,16 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from rra_state.base.errors import (
+    AccessDenied,
+    ArchiverError,
+    NotSent,
+    SourceUnreadable,
+    VerificationError,
+    WorkDirError,
+)
 from rra_state.cautions import cautions
 from rra_state.config import Settings
-from rra_state.errors import AccessDenied, ArchiverError, NotSent, SourceUnreadable, VerificationError, WorkDirError
 from rra_state.records import blob, source
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB

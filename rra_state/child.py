@@ -23,8 +23,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, Protocol
 
-from rra_state import bounds, config, lock, pool, telling
-from rra_state.errors import ArchiverError
+from rra_state import config, pool, telling
+from rra_state.base import bounds, lock
+from rra_state.base.errors import ArchiverError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -14,10 +14,11 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 
-from rra_state import bounds, commands, config, limits, log, runs
+from rra_state import commands, config
+from rra_state.base import bounds, host_limits, log, run_numbers
+from rra_state.base.errors import ArchiverError, Interrupted, UsageError
 from rra_state.cautions import cautions
 from rra_state.config import Settings
-from rra_state.errors import ArchiverError, Interrupted, UsageError
 from rra_state.options import changes_something, level, moment, parser, refuse_nonsense, selected
 from rra_state.outcome import PLACES, Stage
 from rra_state.plan import Planner, Selection
@@ -57,7 +58,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _unforeseen(error: Exception, *, verbose: bool) -> int:
     """Tell of an error that has no class of its own; give the exit status."""
-    if refused := limits.refusal(error):
+    if refused := host_limits.refusal(error):
         _fail(refused, verbose=verbose)
         return 1
     print(f"unexpected error: {error!r}; run again with -v and report what it prints", file=sys.stderr)
@@ -114,12 +115,12 @@ def _cycle(settings: Settings, options: argparse.Namespace) -> int:
 
 def _refuse_unknown_runs(missing: set[int], selection: Selection, named: str) -> None:
     """Ranges have gaps; a run named alone, or a selection of nothing, is a mistake. Raises UsageError."""
-    wrong = missing if missing == set(selection.only or ()) else missing & runs.named_alone(named)
+    wrong = missing if missing == set(selection.only or ()) else missing & run_numbers.named_alone(named)
     if wrong:
-        are = f"run {min(wrong)} is" if len(wrong) == 1 else f"runs {runs.text(wrong)} are"
+        are = f"run {min(wrong)} is" if len(wrong) == 1 else f"runs {run_numbers.text(wrong)} are"
         raise UsageError(f"{are} neither on disk nor in artdaqDB", hint="see --report-status")
     if missing:
-        _log.info("not there: %s", runs.text(missing))
+        _log.info("not there: %s", run_numbers.text(missing))
 
 
 def _dry_run(settings: Settings, options: argparse.Namespace) -> int:
@@ -130,18 +131,18 @@ def _dry_run(settings: Settings, options: argparse.Namespace) -> int:
         ("migrate", {run for window in windows for run in window.migrations}),
     ):
         if stage in selection.stages:
-            print(f"would {stage} {len(found)} runs: {runs.text(found) or '-'}")
+            print(f"would {stage} {len(found)} runs: {run_numbers.text(found) or '-'}")
     again = {each.run for window in windows for each in window.refreshes}
     if again:
-        print(f"would archive again, since their records changed: {len(again)} runs: {runs.text(again)}")
+        print(f"would archive again, since their records changed: {len(again)} runs: {run_numbers.text(again)}")
     for _, text in planner.named(selection).lines():
         print(text)
     if selection.mode == "refresh":
         return 0
     waiting = planner.listing.runs - planner.tree.archived("import")
     still = {run for run in waiting if not planner.is_ready(run)}
-    print(f"still being written: {len(still)} runs: {runs.text(still) or '-'}")
-    gaps = runs.gaps(planner.listing.runs)
+    print(f"still being written: {len(still)} runs: {run_numbers.text(still) or '-'}")
+    gaps = run_numbers.gaps(planner.listing.runs)
     print(f"gaps on disk: {', '.join(f'{low}-{high}' if low != high else str(low) for low, high in gaps) or '-'}")
     return 0
 
@@ -183,10 +184,10 @@ def _verify(settings: Settings, options: argparse.Namespace) -> int:
     from rra_state import verify  # noqa: PLC0415 - not needed by a cycle
 
     part = verify.Subset.parse(options.subset or "1/1")
-    named = None if options.runs is None else frozenset(runs.parse(options.runs))
+    named = None if options.runs is None else frozenset(run_numbers.parse(options.runs))
     unknown = verify.not_archived(settings, options.runs)
     if unknown:
-        _log.error("not archived, so that there is nothing to verify: %s", runs.text(unknown))
+        _log.error("not archived, so that there is nothing to verify: %s", run_numbers.text(unknown))
     found = verify.verify(settings, lambda run: part.has(run) and (named is None or run in named), _say)
     return 0 if found.good and not unknown else 1
 
@@ -198,7 +199,7 @@ def _show(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _rebuild_index(settings: Settings, _options: argparse.Namespace) -> int:
-    from rra_state.lock import Lock  # noqa: PLC0415 - not needed by a report
+    from rra_state.base.lock import Lock  # noqa: PLC0415 - not needed by a report
     from rra_state.stores import artdaqdb  # noqa: PLC0415 - nor this
 
     held = Lock(settings.app.work_dir, settings.app.lock_file).acquire()

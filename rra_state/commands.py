@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rra_state import config
-from rra_state.errors import ArchiverError, BlobError, UsageError
+from rra_state.base.errors import ArchiverError, BlobError, UsageError
 from rra_state.options import run_number
 from rra_state.records import blob
 

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 
-from rra_state import runs
+from rra_state.base import run_numbers
 from rra_state.config import Settings
 from rra_state.outcome import PLACES, Stage
 from rra_state.plan import Planner
@@ -101,7 +101,7 @@ def _place(name: str, found: Set[int], error: Exception | None) -> Iterator[str]
         yield f"{name}: {error}"
         return
     span = f", {min(found)} to {max(found)}" if found else ""
-    gaps = ",".join(str(low) if low == high else f"{low}-{high}" for low, high in runs.gaps(found))
+    gaps = ",".join(str(low) if low == high else f"{low}-{high}" for low, high in run_numbers.gaps(found))
     yield f"{name}: {len(found)} runs{span}, {f'gaps: {gaps}' if gaps else 'no gaps'}"
 
 
@@ -134,10 +134,10 @@ def tell(books: Books) -> Iterator[str]:
         yield f"{stage}: contiguous to {state.last_contiguous_run}, attempted to {state.last_attempted_run}{counted}"
     waiting = books.log - books.known.archived
     if waiting:
-        yield f"{log_file}: {len(waiting)} runs to retry: {runs.text(waiting)}"
+        yield f"{log_file}: {len(waiting)} runs to retry: {run_numbers.text(waiting)}"
     nowhere = waiting - set(books.known.source)
     if nowhere:
-        yield f"{log_file} lists runs that are not {_SOURCES[stage]}: {runs.text(nowhere)}"
+        yield f"{log_file} lists runs that are not {_SOURCES[stage]}: {run_numbers.text(nowhere)}"
 
 
 def examine(books: Books) -> Iterator[Finding]:
@@ -148,9 +148,9 @@ def examine(books: Books) -> Iterator[Finding]:
     # A cycle puts right what follows from the markers, and leaves an operator's base alone; markers need the stores.
     derived = recover if unmarked or lost else "--incremental"
     if lost:
-        yield Finding(f"{stage}: runs with a marker that {place} does not hold: {runs.text(lost)}", recover)
+        yield Finding(f"{stage}: runs with a marker that {place} does not hold: {run_numbers.text(lost)}", recover)
     if unmarked:
-        yield Finding(f"{stage}: runs in {place} without a marker: {runs.text(unmarked)}", recover)
+        yield Finding(f"{stage}: runs in {place} without a marker: {run_numbers.text(unmarked)}", recover)
     expected = books.expected
     if books.state is None:
         if known.archived:
@@ -162,6 +162,6 @@ def examine(books: Books) -> Iterator[Finding]:
                 yield Finding(f"{stage}: {state_file} says {name} {written}, {place} says {true}", derived)
     stale, unlisted = books.log & known.archived, set(expected.log) - books.log
     if stale:
-        yield Finding(f"{stage}: runs in {log_file} that are archived: {runs.text(stale)}", derived)
+        yield Finding(f"{stage}: runs in {log_file} that are archived: {run_numbers.text(stale)}", derived)
     if unlisted and books.state is not None:
-        yield Finding(f"{stage}: missing runs not in {log_file}: {runs.text(unlisted)}", derived)
+        yield Finding(f"{stage}: missing runs not in {log_file}: {run_numbers.text(unlisted)}", derived)

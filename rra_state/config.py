@@ -15,9 +15,9 @@ import pydantic
 import yaml
 from pydantic import SecretStr
 
-from rra_state import trust
+from rra_state.base import permissions
+from rra_state.base.errors import ConfigError
 from rra_state.config_errors import explain, refuse_repeated_keys
-from rra_state.errors import ConfigError
 from rra_state.expansion import expand
 from rra_state.records import convert
 from rra_state.sections import (
@@ -194,7 +194,7 @@ def _with_password(settings: Settings, environ: Mapping[str, str]) -> Settings:
 def _kept_secret(file: Path, config: Path) -> Path:
     """The file, if nobody else may read it. Raises ConfigError."""
     try:
-        exposed = trust.exposed(file)
+        exposed = permissions.exposed(file)
     except OSError:
         return file  # reading it tells
     if exposed:

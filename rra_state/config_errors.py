@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from rra_state.errors import ConfigError
+from rra_state.base.errors import ConfigError
 
 
 def explain(error: ValidationError, model: type[BaseModel], text: str, path: Path) -> ConfigError:

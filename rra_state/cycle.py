@@ -17,13 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from rra_state import aftermath, child, limits, lock, lost, paths, running, session, telling
+from rra_state import aftermath, child, lost, paths, running, session, telling
+from rra_state.base import host_limits, lock
+from rra_state.base.errors import ArchiverError, Interrupted, LockHeld, WorkDirError
+from rra_state.base.lock import Lock
 from rra_state.child import Errand, Process
 from rra_state.config import Settings
 from rra_state.display import Display
-from rra_state.errors import ArchiverError, Interrupted, LockHeld, WorkDirError
 from rra_state.history import Ended
-from rra_state.lock import Lock
 from rra_state.markers import Tree
 from rra_state.outcome import Stage
 from rra_state.plan import WINDOW_KEY, Planner, Selection, Window
@@ -92,7 +93,7 @@ def _archive_or_stop(settings: Settings, selection: Selection, options: Options,
     except LockHeld:
         raise
     except Exception as error:  # people have to be told of any; the command line raises it again
-        result.stopped = error if isinstance(error, ArchiverError) else limits.refusal(error) or error
+        result.stopped = error if isinstance(error, ArchiverError) else host_limits.refusal(error) or error
 
 
 def _archive(settings: Settings, selection: Selection, options: Options, held: Lock, result: Result) -> None:
@@ -266,7 +267,7 @@ class _Tail:
         # Snakemake's own logger shows some exceptions with everything in one line.
         text = self.text().replace("\\n", "\n")
         lines = [line.strip()[:LONGEST_REASON] for line in reversed(text.splitlines()) if line.strip()]
-        limited = ((line, remedy) for line in lines if (remedy := limits.remedy(line)))
+        limited = ((line, remedy) for line in lines if (remedy := host_limits.remedy(line)))
         return next(limited, (lines[0] if lines else "no word from it", "-v shows all that it printed"))
 
     def _read(self, process: Process) -> None:

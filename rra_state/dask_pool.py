@@ -21,8 +21,8 @@ import distributed
 from distributed.scheduler import KilledWorker
 
 from rra_state import config
+from rra_state.base.errors import ArchiverError, WorkersUnusable
 from rra_state.config import Settings
-from rra_state.errors import ArchiverError, WorkersUnusable
 from rra_state.outcome import Outcome
 from rra_state.worker import Bench
 

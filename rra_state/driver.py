@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from rra_state.errors import ArchiverError, Interrupted, WorkerLost, WorkersUnusable
+from rra_state.base.errors import ArchiverError, Interrupted, WorkerLost, WorkersUnusable
 from rra_state.import_stage import import_runs
 from rra_state.migrate_stage import migrate_runs
 from rra_state.outcome import STAGES, Outcome, Stage

@@ -13,7 +13,7 @@ from typing import Any
 
 import expandvars
 
-from rra_state.errors import ConfigError
+from rra_state.base.errors import ConfigError
 
 _REFERENCE = re.compile(r"\$\{(?:[^{}]|\{[^{}]*\})*\}")
 _KEY = re.compile(r"\$\{([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?=[}:])")

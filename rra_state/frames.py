@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from rra_state import catalog as catalogs
-from rra_state import runs as run_sets
+from rra_state.base import run_numbers as run_sets
 from rra_state.catalog import Catalog
 from rra_state.outcome import STAGES
 from rra_state.records import dates

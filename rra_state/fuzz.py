@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from rra_state.errors import ArchiverError
+from rra_state.base.errors import ArchiverError
 from rra_state.sections import AppFuzz
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pydantic
 
-from rra_state.errors import Interrupted
+from rra_state.base.errors import Interrupted
 from rra_state.markers import Tree
 from rra_state.outcome import STAGES, Stage
 from rra_state.tally import Tally

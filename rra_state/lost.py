@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Set
 
-from rra_state import runs
-from rra_state.errors import ArchiverError
+from rra_state.base import run_numbers
+from rra_state.base.errors import ArchiverError
 from rra_state.markers import Tree
 from rra_state.outcome import Failure, Outcome
 from rra_state.stores.artdaqdb.base import ArtdaqDB
@@ -34,7 +34,9 @@ def reclaim(tree: Tree, store: ArtdaqDB, on_disk: Set[int]) -> set[int]:
     lost = store.lost(tree.archived("import"))
     for what, found in (("taken again", lost & on_disk), ("no longer on disk: look in UconDB", lost - on_disk)):
         if found:
-            log.warning("LostFromIndex: runs %s were in artdaqDB, but its index lost them; %s", runs.text(found), what)
+            log.warning(
+                "LostFromIndex: runs %s were in artdaqDB, but its index lost them; %s", run_numbers.text(found), what
+            )
     tree.write_failures(_failure(run) for run in lost - on_disk)
     tree.remove_markers("import", lost)
     remember(tree, store)

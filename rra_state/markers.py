@@ -16,8 +16,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rra_state import bulk, fsio, limits, runs, trust
-from rra_state.errors import WorkDirError
+from rra_state import bulk
+from rra_state.base import files as fsio
+from rra_state.base import host_limits, permissions, run_numbers
+from rra_state.base.errors import WorkDirError
 from rra_state.outcome import STAGES, Failure, Marker, Stage
 
 _SUFFIX = ".json"
@@ -53,7 +55,7 @@ class Tree:
             with self._writing():
                 fsio.make_directory(self.root / directory)
         with self._writing():
-            trust.check_tree(self.root)
+            permissions.check_tree(self.root)
 
     def tidy(self) -> None:
         """Take away what a process that was killed left where no later try would: failure records of archived runs,
@@ -216,7 +218,7 @@ class _Writing:
             raise WorkDirError(
                 f"cannot be written: {reason}",
                 path=path,
-                hint=limits.REMEDIES.get(error.errno or 0, f"check space, owner and mode of {self._root}"),
+                hint=host_limits.REMEDIES.get(error.errno or 0, f"check space, owner and mode of {self._root}"),
             ) from error
 
 
@@ -227,7 +229,7 @@ def _numbers(directory: Path, suffix: str) -> set[int]:
         return set()
     except OSError as error:
         raise _unreadable(directory, error) from error
-    return runs.numbers(names, suffix)
+    return run_numbers.numbers(names, suffix)
 
 
 def _read_many(directory: Path, chosen: Iterable[int]) -> Iterator[tuple[int, dict[str, Any] | WorkDirError]]:

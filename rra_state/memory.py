@@ -16,8 +16,8 @@ from typing import Any
 
 import pydantic
 
-from rra_state import fsio, runs
-from rra_state.errors import UsageError, WorkDirError
+from rra_state.base import files, run_numbers
+from rra_state.base.errors import UsageError, WorkDirError
 from rra_state.markers import Tree
 from rra_state.news import WHERE, Fault, Told
 from rra_state.outcome import Stage
@@ -38,11 +38,11 @@ class _Entry:
 
     @classmethod
     def of(cls, told: Told) -> _Entry:
-        failed = {stage: runs.text(found) for stage, found in told.failed.items()}
+        failed = {stage: run_numbers.text(found) for stage, found in told.failed.items()}
         return cls(failed, sorted(told.stuck), sorted(told.silent), told.fault)
 
     def told(self) -> Told:
-        failed = {stage: frozenset(runs.parse(self.failed.get(stage, ""))) for stage in WHERE}
+        failed = {stage: frozenset(run_numbers.parse(self.failed.get(stage, ""))) for stage in WHERE}
         return Told(failed, frozenset(self.stuck), frozenset(self.silent), self.fault)
 
 
@@ -66,10 +66,10 @@ class Memory:
         try:
             self._tree.write_note(NOTE, values)
         except WorkDirError:
-            fsio.write_atomic(self._spare, json.dumps(values).encode(), mode=0o600)
+            files.write_atomic(self._spare, json.dumps(values).encode(), mode=0o600)
             return
         if self._spare.exists():
-            fsio.remove_batch([self._spare])
+            files.remove_batch([self._spare])
 
     @property
     def _spare(self) -> Path:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rra_state import __version__, fsio
+from rra_state import __version__
+from rra_state.base import files
 from rra_state.history import Ended, History
 from rra_state.outcome import STAGES, Stage
 from rra_state.sections import Carbon
@@ -70,7 +71,7 @@ def samples(ended: Ended, history: History, summary: Summary | None) -> list[Sam
 
 def write_prometheus(path: Path, found: Iterable[Sample]) -> None:
     """Replace the text file atomically. Raises OSError."""
-    fsio.write_atomic(path, prometheus(found).encode())
+    files.write_atomic(path, prometheus(found).encode())
 
 
 def send_carbon(carbon: Carbon, found: Iterable[Sample], now: float) -> None:

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from rra_state import fuzz
-from rra_state.bounds import within_memory
-from rra_state.errors import ArchiverError, Interrupted, RecordTooLarge, VerificationError
+from rra_state.base.bounds import within_memory
+from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge, VerificationError
+from rra_state.base.retry import attempt
 from rra_state.outcome import Facts, Outcome
 from rra_state.records import blob
-from rra_state.retry import attempt
 from rra_state.stores.artdaqdb.base import Location
 from rra_state.worker import Bench
 

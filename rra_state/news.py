@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from rra_state import runs
-from rra_state.errors import ArchiverError
+from rra_state.base import run_numbers
+from rra_state.base.errors import ArchiverError
 from rra_state.history import Ended, History
 from rra_state.outcome import STAGES, Stage
 from rra_state.summary import Oldest, Summary
@@ -230,7 +230,7 @@ def runs_text(number: int) -> str:
 
 def some(numbers: Iterable[int], shown: int = 10) -> str:
     """The first ranges of these runs, and how many more there are."""
-    found = runs.ranges(numbers)
+    found = run_numbers.ranges(numbers)
     text = ", ".join(f"{low}-{high}" if low != high else str(low) for low, high in found[:shown])
     return text if len(found) <= shown else f"{text}, ... ({len(found) - shown} more ranges)"
 

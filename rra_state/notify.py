@@ -18,9 +18,9 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from rra_state import news
+from rra_state.base.deadline import within
+from rra_state.base.errors import NotSent, UsageError, WorkDirError
 from rra_state.config import Settings
-from rra_state.deadline import within
-from rra_state.errors import NotSent, UsageError, WorkDirError
 from rra_state.markers import Tree
 from rra_state.memory import Memory
 from rra_state.news import Condition, Message, News

@@ -8,8 +8,9 @@ import re
 from datetime import UTC, datetime
 from itertools import combinations
 
-from rra_state import __version__, runs
-from rra_state.errors import UsageError
+from rra_state import __version__
+from rra_state.base import run_numbers
+from rra_state.base.errors import UsageError
 from rra_state.outcome import STAGES, Stage
 from rra_state.plan import Mode, Selection
 
@@ -91,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run_number(text: str) -> int:
     """A run number as argparse takes it. Raises ArgumentTypeError."""
-    run = runs.number(text)
+    run = run_numbers.number(text)
     if run is None:
         raise argparse.ArgumentTypeError(f"{text} is no run number")
     return run
@@ -140,7 +141,7 @@ def selected(options: argparse.Namespace) -> Selection:
     named = options.runs
     if options.refresh is not None:
         stages, mode, named = (), "refresh", options.refresh
-    only = None if named is None else frozenset(runs.parse(named))
+    only = None if named is None else frozenset(run_numbers.parse(named))
     if only == frozenset():
         flag = "--refresh" if mode == "refresh" else "--runs"
         raise UsageError(f"{flag} names no run", hint=f"write {flag} 100-200,305")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
 from rra_state import __version__
-from rra_state.errors import ArchiverError
+from rra_state.base.errors import ArchiverError
 from rra_state.stores.artdaqdb.base import Staged
 
 Stage = Literal["import", "migrate", "refresh"]

@@ -13,9 +13,10 @@ from functools import cached_property
 from itertools import islice
 from typing import Any, Literal
 
-from rra_state import runs, watch
+from rra_state import watch
+from rra_state.base import run_numbers
+from rra_state.base.errors import ConfigError
 from rra_state.config import Settings
-from rra_state.errors import ConfigError
 from rra_state.markers import Tree
 from rra_state.outcome import STAGES, Stage
 from rra_state.records import source
@@ -74,8 +75,8 @@ class Window:
     def mapping(self) -> dict[str, Any]:
         """The window as plain values, for `snakemake --config`."""
         return {
-            "import": runs.text(self.imports),
-            "migrate": runs.text(self.migrations),
+            "import": run_numbers.text(self.imports),
+            "migrate": run_numbers.text(self.migrations),
             "refresh": ",".join(map(str, self.refreshes)),
             "order": self.order,
             "explicit": self.explicit,
@@ -84,7 +85,7 @@ class Window:
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Window:
         """Inverse of `mapping`."""
-        imports, migrations = (frozenset(runs.parse(str(values[stage]))) for stage in STAGES)
+        imports, migrations = (frozenset(run_numbers.parse(str(values[stage]))) for stage in STAGES)
         refreshes = tuple(Refresh.of(name) for name in str(values["refresh"]).split(",") if name)
         return cls(imports, migrations, refreshes, values["order"], bool(values["explicit"]))
 

@@ -15,9 +15,10 @@ from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 from typing import Any, Protocol
 
-from rra_state import limits, worker
+from rra_state import worker
+from rra_state.base import host_limits
+from rra_state.base.errors import ConfigError, WorkersUnusable
 from rra_state.config import Settings
-from rra_state.errors import ConfigError, WorkersUnusable
 
 START_SECONDS = 60
 """Longest wait for worker processes to come up."""
@@ -159,7 +160,7 @@ def _starting() -> Iterator[None]:
     try:
         yield
     except (BrokenExecutor, OSError, EOFError, RuntimeError, MemoryError) as error:
-        raise limits.refusal(error) or WorkersUnusable from error
+        raise host_limits.refusal(error) or WorkersUnusable from error
 
 
 def _fork_server() -> BaseContext:

@@ -15,10 +15,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rra_state import fsio, runs
+from rra_state.base import files, run_numbers
+from rra_state.base.errors import ArchiverError, StateFileError, WorkDirError
+from rra_state.base.lock import Lock
 from rra_state.config import Settings
-from rra_state.errors import ArchiverError, StateFileError, WorkDirError
-from rra_state.lock import Lock
 from rra_state.markers import Tree
 from rra_state.outcome import PLACES, STAGES, Facts, Marker, Stage
 from rra_state.plan import Planner
@@ -184,7 +184,9 @@ def _rebuild(settings: Settings, stage: Stage, places: Places, say: Say) -> None
     derived = keeper.write(known, Ledger(attempted=attempted))
     _tell(stage, places, keeper, derived, say)
     if lost:
-        log.warning("removed the %s markers of runs that %s does not hold: %s", stage, PLACES[stage], runs.text(lost))
+        log.warning(
+            "removed the %s markers of runs that %s does not hold: %s", stage, PLACES[stage], run_numbers.text(lost)
+        )
 
 
 def _tell(stage: Stage, places: Places, keeper: Keeper, derived: Derived, say: Say) -> None:
@@ -212,7 +214,7 @@ def _tell(stage: Stage, places: Places, keeper: Keeper, derived: Derived, say: S
     incomplete = places.incomplete(stage)
     if incomplete:
         why = "no metadata or RunHistory document" if stage == "import" else f"blob under {SMALL_BLOB} bytes"
-        say(f"Runs in {PLACES[stage]} that look incomplete ({why}): {runs.text(incomplete)}")
+        say(f"Runs in {PLACES[stage]} that look incomplete ({why}): {run_numbers.text(incomplete)}")
 
 
 def preview(missing: Sequence[int]) -> Iterator[str]:
@@ -269,7 +271,7 @@ def _keep_old(path: Path) -> None:
     try:
         content = _content(path)
         if content is not None:
-            fsio.write_atomic(kept, content)
+            files.write_atomic(kept, content)
         elif path.is_symlink() or path.exists():
             _move(path, kept)
     except OSError as error:
@@ -295,7 +297,7 @@ def _move(path: Path, kept: Path) -> None:
     number = 2
     while kept.is_symlink() or kept.exists():
         kept, number = path.with_name(f"{path.name}.bak{number}"), number + 1
-    fsio.move(path, kept)
+    files.move(path, kept)
 
 
 def _follow(settings: Settings, stage: Stage) -> None:

@@ -12,15 +12,16 @@ import zlib
 from dataclasses import replace
 from typing import Any
 
-from rra_state import bounds, config, log, telling
-from rra_state.bounds import within_memory
+from rra_state import config, telling
+from rra_state.base import bounds, log
+from rra_state.base.bounds import within_memory
+from rra_state.base.errors import ArchiverError, Conflict, RecordChanged, WorkDirError
+from rra_state.base.retry import attempt
 from rra_state.config import Settings
-from rra_state.errors import ArchiverError, Conflict, RecordChanged, WorkDirError
 from rra_state.import_stage import facts_of, read
 from rra_state.markers import Tree
 from rra_state.outcome import Failure, Marker, Outcome
 from rra_state.records import blob
-from rra_state.retry import attempt
 from rra_state.stores.artdaqdb.base import Location, Staged
 from rra_state.stores.ucondb import Version
 from rra_state.watch import Refresh, newest_marker

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from rra_state import runs
+from rra_state.base import run_numbers
 from rra_state.outcome import Stage
 
 _REMEDIES = {
@@ -31,7 +31,7 @@ def remedy(kind: str) -> str:
 def option(kind: str, stage: Stage, numbers: Collection[int]) -> str:
     """The option of the command line to type once that is done, for runs of this class of failure."""
     if stage == "refresh":
-        return f"--runs {runs.text(numbers)}"
+        return f"--runs {run_numbers.text(numbers)}"
     if kind == "NotAttempted":
         return "--incremental"
     return f"--recover-{stage}-state" if kind == "Damaged" else f"--retry-failed-{stage}"

@@ -12,7 +12,7 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
-from rra_state import runs
+from rra_state.base import run_numbers
 from rra_state.catalog import UNREADABLE, Catalog, days, utc
 from rra_state.outcome import PLACES, Stage
 from rra_state.status import Progress, Status
@@ -103,7 +103,7 @@ def places(status: Status) -> pd.DataFrame:
             "runs": len(place.runs),
             "lowest": min(place.runs, default=pd.NA),
             "highest": max(place.runs, default=pd.NA),
-            "gaps": len(runs.gaps(place.runs)),
+            "gaps": len(run_numbers.gaps(place.runs)),
         }
         for place in status.places
         if place.error is None

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from rra_state import __version__, frames, runs
+from rra_state import __version__, frames
+from rra_state.base import run_numbers
 from rra_state.catalog import Catalog, utc
 from rra_state.compare import Comparison
 from rra_state.outcome import PLACES
@@ -35,9 +36,9 @@ def json_text(catalog: Catalog, status: Status, part: Part, comparison: Comparis
         "verdict": {"level": judged.level, "text": judged.text},
         "steps": [{"command": step.command(status), "why": step.why} for step in steps(status)],
         "places": [_place(place) for place in status.places],
-        "open": runs.text(status.open),
-        "watched": runs.text(status.watched),
-        "outdated": runs.text({failure.run for failure in status.outdated}),
+        "open": run_numbers.text(status.open),
+        "watched": run_numbers.text(status.watched),
+        "outdated": run_numbers.text({failure.run for failure in status.outdated}),
         "ignored": [{"name": name, "reason": reason} for name, reason in status.ignored],
         "damaged": list(status.damaged),
         "comparison": None if comparison is None else _comparison(comparison),
@@ -116,7 +117,7 @@ def _place(place: Place) -> dict[str, Any]:
         "count": None if place.error else len(place.runs),
         "lowest": min(place.runs, default=None),
         "highest": max(place.runs, default=None),
-        "runs": None if place.error else runs.text(place.runs),
+        "runs": None if place.error else run_numbers.text(place.runs),
         "error": None if place.error is None else str(place.error),
     }
 

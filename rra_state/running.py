@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rra_state import runs
-from rra_state.errors import UsageError
+from rra_state.base import run_numbers
+from rra_state.base.errors import UsageError
 from rra_state.markers import Tree
 from rra_state.outcome import STAGES, Stage
 from rra_state.plan import Window
@@ -43,7 +43,7 @@ def announce(tree: Tree, windows: Sequence[Window]) -> None:
     for window in windows:
         for stage, found in window.stages():
             planned[stage] |= found
-    tree.write_note(NOTE, {"began": time.time()} | {stage: runs.text(found) for stage, found in planned.items()})
+    tree.write_note(NOTE, {"began": time.time()} | {stage: run_numbers.text(found) for stage, found in planned.items()})
 
 
 def plan(tree: Tree) -> Plan | None:
@@ -52,7 +52,7 @@ def plan(tree: Tree) -> Plan | None:
     try:
         if values is None or not float(values["began"]) >= _lock(tree).stat().st_mtime:
             return None  # of an earlier cycle: a new one writes its process id into the lock before anything else
-        planned = {stage: frozenset(runs.parse(str(values[stage]))) for stage in STAGES}
+        planned = {stage: frozenset(run_numbers.parse(str(values[stage]))) for stage in STAGES}
         return Plan(float(values["began"]), planned)
     except (OSError, KeyError, TypeError, ValueError, UsageError):
         return None

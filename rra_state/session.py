@@ -18,12 +18,13 @@ from typing import Any
 
 import yaml
 
-from rra_state import aftermath, config, fsio, log, plan, telling
+from rra_state import aftermath, config, plan, telling
+from rra_state.base import files, log
+from rra_state.base.errors import ArchiverError, ConfigError, Interrupted, UsageError
+from rra_state.base.lock import Lock
 from rra_state.cautions import cautions
 from rra_state.config import Settings
-from rra_state.errors import ArchiverError, ConfigError, Interrupted, UsageError
 from rra_state.history import Ended
-from rra_state.lock import Lock
 from rra_state.outcome import STAGES
 from rra_state.plan import Planner, Window
 from rra_state.state import Keeper
@@ -193,5 +194,5 @@ def _tidy_after_snakemake(work_dir: Path) -> None:
     It keeps a log of every process for ever: at a cycle every few minutes 100,000 files a year.
     """
     kept = work_dir / ".snakemake"
-    fsio.remove_batch((kept / "locks").glob("*"))
-    fsio.remove_batch(sorted((kept / "log").glob("*.snakemake.log"))[:-KEPT_LOGS])  # their names begin with the time
+    files.remove_batch((kept / "locks").glob("*"))
+    files.remove_batch(sorted((kept / "log").glob("*.snakemake.log"))[:-KEPT_LOGS])  # their names begin with the time

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rra_state.errors import ArchiverError, WorkDirError
+from rra_state.base.errors import ArchiverError, WorkDirError
 from rra_state.markers import Tree
 from rra_state.outcome import Facts, Failure, Marker, Outcome, Stage
 from rra_state.stores.artdaqdb.base import ArtdaqDB

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rra_state import fsio, runs
-from rra_state.errors import WorkDirError
+from rra_state.base import files, run_numbers
+from rra_state.base.errors import WorkDirError
 from rra_state.markers import Tree
 from rra_state.outcome import Stage
 from rra_state.summary import seconds
@@ -111,7 +111,7 @@ def _digests(tree: Tree, stage: Stage) -> dict[int, str]:
     try:
         with os.scandir(tree.marker_path(stage, 1).parent) as entries:
             for entry in entries:
-                run = runs.number(entry.name.removesuffix(".json"))
+                run = run_numbers.number(entry.name.removesuffix(".json"))
                 if run is not None:
                     status = entry.stat(follow_symlinks=False)
                     found.setdefault(run // BLOCK, []).append((run, status.st_ino, status.st_mtime_ns))
@@ -179,9 +179,9 @@ class _Copy:
         if not fresh and _load(self._index()) == index:
             return
         try:
-            fsio.make_directory(self._directory)
-            fsio.write_batch((self._block(block), _dump(part, digests[block])) for block, part in fresh.items())
-            fsio.write_atomic(self._index(), json.dumps(index).encode())
+            files.make_directory(self._directory)
+            files.write_batch((self._block(block), _dump(part, digests[block])) for block, part in fresh.items())
+            files.write_atomic(self._index(), json.dumps(index).encode())
         except OSError as error:
             log.debug("the copy of the markers cannot be written: %s", error)
 

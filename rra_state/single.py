@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rra_state import bounds, config, log, telling
-from rra_state.errors import ArchiverError
+from rra_state import config, telling
+from rra_state.base import bounds, log
+from rra_state.base.errors import ArchiverError
 from rra_state.markers import Tree
 from rra_state.outcome import Outcome, Stage
 from rra_state.settle import Settler

@@ -16,9 +16,9 @@ from pathlib import Path
 import pydantic
 import pydantic.dataclasses
 
-from rra_state import fsio, limits, runs
+from rra_state.base import files, host_limits, run_numbers
+from rra_state.base.errors import StateFileError
 from rra_state.config import Settings
-from rra_state.errors import StateFileError
 from rra_state.markers import Tree
 from rra_state.outcome import Stage
 
@@ -90,7 +90,7 @@ def derive(known: Known, ledger: Ledger) -> Derived:
     Every source run above the base and at or below `last_attempted_run` is archived, or in the log, or open.
     """
     attempted = max(known.tried, default=0) if ledger.attempted is None else ledger.attempted
-    state = ledger.held or State(runs.last_contiguous(known.archived, ledger.base), attempted)
+    state = ledger.held or State(run_numbers.last_contiguous(known.archived, ledger.base), attempted)
     missing = set(known.source) - known.archived
     listed = {run for run in missing if ledger.base < run <= state.last_attempted_run}
     failed = {run for run in known.failed if ledger.base < run} - known.archived
@@ -129,7 +129,7 @@ class Keeper:
         found = set()
         for number, line in enumerate((text or b"").decode("utf-8", "replace").splitlines(), 1):
             if line.strip():
-                run = runs.number(line.strip())
+                run = run_numbers.number(line.strip())
                 if run is None:
                     raise StateFileError(
                         f'"{line.strip()}" is no run number', path=self.log_file, line=number, hint="mend or remove it"
@@ -199,13 +199,13 @@ class Keeper:
     def _check_writable(self) -> None:
         for path in (self.state_file, self.log_file):
             with self._writing(path):
-                fsio.make_directory(path.parent)
-                fsio.check_replaceable(path)
+                files.make_directory(path.parent)
+                files.check_replaceable(path)
 
     def _write(self, path: Path, text: bytes) -> None:
         with self._writing(path):
-            fsio.make_directory(path.parent)
-            fsio.write_atomic(path, text)
+            files.make_directory(path.parent)
+            files.write_atomic(path, text)
 
     @contextmanager
     def _writing(self, path: Path) -> Iterator[None]:
@@ -216,7 +216,7 @@ class Keeper:
             raise StateFileError(
                 f"Failed to write {what}: {error.strerror}",
                 path=path,
-                hint=limits.REMEDIES.get(error.errno or 0, "check space, owner and mode"),
+                hint=host_limits.REMEDIES.get(error.errno or 0, "check space, owner and mode"),
             ) from error
 
     def _read_ledger(self) -> Ledger:

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rra_state import catalog, config
+from rra_state.base.errors import ArchiverError
 from rra_state.catalog import Catalog
 from rra_state.config import Settings
-from rra_state.errors import ArchiverError
 from rra_state.outcome import PLACES, STAGES, Failure, Stage
 from rra_state.records import blob
 from rra_state.state import State

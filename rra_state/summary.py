@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from rra_state.base.errors import ArchiverError
 from rra_state.config import Settings
-from rra_state.errors import ArchiverError
 from rra_state.outcome import STAGES, Failure, Stage
 from rra_state.plan import Planner
 from rra_state.state import Derived, Keeper, Known, State, derive

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from rra_state import tally
-from rra_state.errors import ArchiverError, Interrupted
+from rra_state.base.errors import ArchiverError, Interrupted
 from rra_state.outcome import PLACES, Outcome, Stage
 
 VARIABLE = "RRA_EVENTS_FD"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from rra_state import runs
+from rra_state.base import run_numbers
 from rra_state.outcome import PLACES
 from rra_state.status import Status
 
@@ -83,7 +83,7 @@ def steps(status: Status) -> Iterator[Step]:
         new |= any(run > progress.state.start for run in open_ends)
         passed |= any(run <= progress.state.start for run in open_ends)
     if status.outdated:
-        numbers = runs.text({failure.run for failure in status.outdated})
+        numbers = run_numbers.text({failure.run for failure in status.outdated})
         yield Step(f"--runs {numbers}", "records that changed, once the reasons are mended")
     if new:
         yield Step("--incremental", "new runs wait")
@@ -93,7 +93,7 @@ def steps(status: Status) -> Iterator[Step]:
 
 def some(numbers: Iterable[int]) -> str:
     """The first ranges of these runs, and how many more there are."""
-    found = runs.ranges(numbers)
+    found = run_numbers.ranges(numbers)
     shown = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in found[:SHOWN])
     return shown if len(found) <= SHOWN else f"{shown}, ... ({len(found) - SHOWN} more ranges)"
 

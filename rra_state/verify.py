@@ -17,10 +17,11 @@ from typing import Any
 
 from rich.progress import Progress
 
-from rra_state import display, runs
+from rra_state import display
+from rra_state.base import run_numbers
+from rra_state.base.errors import LockHeld, UsageError, WorkersUnusable
+from rra_state.base.lock import Lock
 from rra_state.config import Settings
-from rra_state.errors import LockHeld, UsageError, WorkersUnusable
-from rra_state.lock import Lock
 from rra_state.markers import Tree
 from rra_state.outcome import Facts, Marker, Stage
 from rra_state.pool import ProcessPool
@@ -78,16 +79,16 @@ class Verification:
         """The last line."""
         equal = self.total - len(self.differing)
         told = f"verified {self.total} runs: {equal} equal"
-        return told + (f", {len(self.differing)} not: {runs.text(self.differing)}" if self.differing else "")
+        return told + (f", {len(self.differing)} not: {run_numbers.text(self.differing)}" if self.differing else "")
 
 
 def not_archived(settings: Settings, named: str | None) -> set[int]:
     """Runs named alone that have no marker, or all of a range that has none: `--runs` as it was given."""
     if named is None:
         return set()
-    tree, wanted = Tree(settings.app.work_dir), frozenset(runs.parse(named))
+    tree, wanted = Tree(settings.app.work_dir), frozenset(run_numbers.parse(named))
     missing = wanted - tree.archived("import") - tree.archived("migrate")
-    return set(missing if missing == wanted else missing & runs.named_alone(named))
+    return set(missing if missing == wanted else missing & run_numbers.named_alone(named))
 
 
 def verify(settings: Settings, wanted: Callable[[int], bool], say: Say) -> Verification:
@@ -110,7 +111,7 @@ def verify(settings: Settings, wanted: Callable[[int], bool], say: Say) -> Verif
                 alone.add(finding.run)
     result.filled = _fill_in(settings, tree, facts, say)
     if alone:
-        say(f"{len(alone)} of them could not be compared with a record on disk: {runs.text(alone)}")
+        say(f"{len(alone)} of them could not be compared with a record on disk: {run_numbers.text(alone)}")
     say(result.text())
     return result
 

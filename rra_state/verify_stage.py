@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rra_state.bounds import within_memory
-from rra_state.errors import ArchiverError, Interrupted, RecordError, RecordTooLarge, VerificationError
+from rra_state.base.bounds import within_memory
+from rra_state.base.errors import ArchiverError, Interrupted, RecordError, RecordTooLarge, VerificationError
 from rra_state.import_stage import read, source_facts
 from rra_state.markers import Tree
 from rra_state.outcome import STAGES, Facts, Stage

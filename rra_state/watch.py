@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from rra_state.base.errors import ArchiverError, UsageError
 from rra_state.config import Settings
-from rra_state.errors import ArchiverError, UsageError
 from rra_state.markers import Tree
 from rra_state.records import source
 

@@ -17,12 +17,13 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Protocol
 
-from rra_state import bounds, config
+from rra_state import config
+from rra_state.base import bounds
+from rra_state.base.turns import Turns
 from rra_state.records import blob
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.base import ArtdaqDB
 from rra_state.stores.ucondb import UconDB
-from rra_state.turns import Turns
 
 
 class Flag(Protocol):

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from rra_state import fsio
+from rra_state.base import files
 from rra_state.config import Settings
 from rra_state.sections import Section
 from scripts.generated import renewed
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None, directory: Path = DIRECTORY) ->
     for path in stale:
         print(f"{path} is out of date: run scripts/make_config_docs.py" if check else f"{path} written")
         if not check:
-            fsio.write_atomic(path, wanted[path].encode())
+            files.write_atomic(path, wanted[path].encode())
     return 1 if check and stale else 0
 
 

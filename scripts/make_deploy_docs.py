@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from rra_state import fsio
+from rra_state.base import files
 from scripts.generated import renewed
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("docs/deploy.md is out of date: .venv/bin/python -m scripts.make_deploy_docs", file=sys.stderr)
             return 1
         return 0
-    fsio.write_atomic(PAGE, wanted.encode())
+    files.write_atomic(PAGE, wanted.encode())
     return 0
 
 

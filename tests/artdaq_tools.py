@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from rra_state.errors import FhiclError
+from rra_state.base.errors import FhiclError
 from rra_state.records import fhicl
 from rra_state.stores.artdaqdb.document import timestamp
 from tests.unit.stores.artdaqdb.artdaqdb_helpers import Artdaq

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rra_state import catalog as catalogs
-from rra_state import remedies, runs
+from rra_state import remedies
+from rra_state.base import run_numbers
 from rra_state.catalog import Catalog
 from rra_state.outcome import STAGES, Stage
 from rra_state.summary import DAMAGED, LISTED, NOT_ATTEMPTED, seconds
@@ -123,7 +124,7 @@ def columns(catalog: Catalog) -> dict[str, Any]:
         "size": _joined(size.get(run) for run in order),
         "configuration": _joined(names.get(configuration.get(run) or "") for run in order),
         "configurations": list(names),
-        "unverified": runs.ranges(run for run, value in verified.items() if value is False),
+        "unverified": run_numbers.ranges(run for run, value in verified.items() if value is False),
     }
 
 

@@ -11,9 +11,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from rra_state import __version__, fsio
+from rra_state import __version__
+from rra_state.base import files
+from rra_state.base.errors import ArchiverError
 from rra_state.config import Settings
-from rra_state.errors import ArchiverError
 from rra_state.history import Ended
 from rra_state.markers import Tree
 from rra_state.outcome import PLACES, STAGES
@@ -36,8 +37,8 @@ def write(settings: Settings, path: Path, ended: Ended | None = None) -> None:
     text = None if faulty else _touched(path, tree)
     if text is None:
         text = make(settings, ended, None if faulty else tree).encode("utf-8", "backslashreplace")
-    fsio.make_directory(path.parent)
-    fsio.write_atomic(path, text)
+    files.make_directory(path.parent)
+    files.write_atomic(path, text)
 
 
 def make(settings: Settings, ended: Ended | None = None, tree: str | None = None) -> str:

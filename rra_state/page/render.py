@@ -21,8 +21,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from rra_state import __version__, compare, runs
+from rra_state import __version__, compare
 from rra_state import catalog as catalogs
+from rra_state.base import run_numbers
 from rra_state.catalog import Catalog
 from rra_state.config import Settings
 from rra_state.outcome import STAGES
@@ -171,7 +172,7 @@ def _files(title: str, found: Mapping[int, Mapping[str, str]]) -> FileList:
 def _searched(catalog: Catalog, reasons: Sequence[Reason]) -> Markup:
     """What map and search work on, within the page. Of very many reasons those with most runs are enough."""
     told = [
-        {"stage": reason.stage, "kind": reason.kind, "text": reason.text, "runs": runs.ranges(reason.runs)}
+        {"stage": reason.stage, "kind": reason.kind, "text": reason.text, "runs": run_numbers.ranges(reason.runs)}
         for reason in reasons[:MOST_SEARCHED]
     ]
     return _embedded({"segments": data.segments(catalog), "runs": data.columns(catalog), "reasons": told})
@@ -199,7 +200,7 @@ def environment() -> jinja2.Environment:
         "ranges": some,
         "count": count,
         "options": _options,
-        "ranges_data": runs.text,
+        "ranges_data": run_numbers.text,
     }
     return made
 

@@ -19,8 +19,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rra_state import fsio
-from rra_state.errors import BlobError
+from rra_state.base import files
+from rra_state.base.errors import BlobError
 from rra_state.records import dates
 
 METADATA_KEYS = ("components", "config_name", "sbndaq_commit_or_version")
@@ -116,8 +116,8 @@ def extract(blob: bytes, directory: Path) -> Unpacked:
     unpacked = unpack(blob)
     for name in unpacked.files:
         _check_name(name, unpacked.run)
-    fsio.make_directory(directory)
-    fsio.write_batch((directory / name, content) for name, content in unpacked.files.items())
+    files.make_directory(directory)
+    files.write_batch((directory / name, content) for name, content in unpacked.files.items())
     return unpacked
 
 

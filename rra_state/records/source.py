@@ -17,8 +17,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-from rra_state import limits, runs
-from rra_state.errors import RecordChanged, RecordError, RecordOpen, SourceUnreadable
+from rra_state.base import host_limits, run_numbers
+from rra_state.base.errors import RecordChanged, RecordError, RecordOpen, SourceUnreadable
 from rra_state.records import facts
 from rra_state.records.model import Record, Skipped, SourceFile
 
@@ -95,9 +95,9 @@ def listing(run_records_dir: Path, earlier: Listing | None = None) -> Listing:
             os.close(descriptor)
     except OSError as error:
         raise _unreadable(run_records_dir, error) from error
-    found = runs.numbers(directories)
+    found = run_numbers.numbers(directories)
     if len(found) < len(directories):
-        ignored += (Skipped(name, _NO_NUMBER) for name in directories if runs.number(name) is None)
+        ignored += (Skipped(name, _NO_NUMBER) for name in directories if run_numbers.number(name) is None)
     in_order = tuple(sorted(ignored, key=lambda skipped: skipped.name))
     return Listing(frozenset(found), in_order, signature if settled else None)
 
@@ -292,7 +292,7 @@ def _check_above(directory: Path, fault: OSError) -> None:
 
     An empty directory is what a disk that was unmounted leaves.
     """
-    if fault.errno in limits.OF_PROCESS and (refused := limits.refusal(fault)):
+    if fault.errno in host_limits.OF_PROCESS and (refused := host_limits.refusal(fault)):
         raise refused from fault
     if fault.errno not in _MAYBE_ALL:
         return
@@ -359,7 +359,7 @@ def _why_no_run(entry: os.DirEntry[str]) -> str:
     """Of an entry that is no directory."""
     if entry.is_symlink():
         return "is a link"
-    return "is no directory" if runs.number(entry.name) is not None else _NO_NUMBER
+    return "is no directory" if run_numbers.number(entry.name) is not None else _NO_NUMBER
 
 
 _KINDS = {

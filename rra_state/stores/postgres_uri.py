@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from rra_state.errors import ConfigError
+from rra_state.base.errors import ConfigError
 
 _HINT = "postgresql://user@host:5432/database; @ : / and % in a user or password are written %40 %3A %2F %25"
 

@@ -22,10 +22,10 @@ import urllib3
 from pydantic import SecretStr
 from requests.auth import AuthBase
 
-from rra_state import limits, steps
-from rra_state.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
+from rra_state.base import host_limits, steps
+from rra_state.base.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
+from rra_state.base.turns import Turns
 from rra_state.stores.ucondb_digest import Digest, DigestAuth, Unsigned, UnsupportedChallenge
-from rra_state.turns import Turns
 
 _HEADING = re.compile(r"<h3>(.*?)</h3>", re.DOTALL | re.IGNORECASE)
 _TAGS = re.compile(r"<[^>]*>")
@@ -180,13 +180,13 @@ class Transport:
                     f"{self.name}: no answer within {settings.timeout_seconds:g} s. "
                     "See whether it is overloaded, or raise ucon_db.timeout_seconds."
                 ) from error
-            raise limits.refusal(error) or StoreUnavailable(
+            raise host_limits.refusal(error) or StoreUnavailable(
                 f"{self.name}: {_reason(error)}. See whether it runs and can be reached from this host."
             ) from error
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
             raise StoreError(f"{self.name}: {_reason(error)}. Correct ucon_db.server_url.") from error
         except OSError as error:  # requests lets this one out bare when the CA file is not there
-            raise limits.refusal(error) or StoreError(
+            raise host_limits.refusal(error) or StoreError(
                 f"{self.name}: {_reason(error)}. Correct ucon_db.ca_bundle."
             ) from error
 

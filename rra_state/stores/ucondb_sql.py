@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, LiteralString
 
-from rra_state.errors import AccessDenied, ConfigError, StoreError, StoreUnavailable
+from rra_state.base.errors import AccessDenied, ConfigError, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     import psycopg

@@ -12,7 +12,7 @@ from concurrent.futures import BrokenExecutor
 import pytest
 
 from rra_state import config, dask_pool
-from rra_state.errors import WorkersUnusable
+from rra_state.base.errors import WorkersUnusable
 from tests.acceptance.site import Site
 from tests.dask_cluster import Cluster
 from tests.servers import temporary_directory

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from rra_state import fsio, markers
+from rra_state import markers
+from rra_state.base import files
 from rra_state.outcome import Facts, Marker
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document, staging
@@ -37,7 +38,7 @@ def plain_files(directory: Path, runs: Sequence[_Stored]) -> float:
 
     def write() -> None:
         for chunk in _chunks(runs):
-            fsio.write_batch((directory / oid, text) for run in chunk for oid, text in run)
+            files.write_batch((directory / oid, text) for run in chunk for oid, text in run)
 
     return timed(write)
 
@@ -100,7 +101,7 @@ def marker_files(directory: Path, number: int) -> Usage:
     def write() -> None:
         for run in range(number):
             (directory / str(run)).write_bytes(text)
-        fsio.sync_directory(directory)
+        files.sync_directory(directory)
 
     spent: list[float] = []
     seconds = timed(lambda: spent.append(cpu(write)))

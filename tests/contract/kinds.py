@@ -181,9 +181,9 @@ KINDS: Mapping[str, Kind] = {
             _directory,
             _fill_directory,
             (
-                ("rra_state.fsio", "_write"),
-                ("rra_state.fsio", "_sync_file_system"),
-                ("rra_state.fsio", "sync_directory"),
+                ("rra_state.base.files", "_write"),
+                ("rra_state.base.files", "_sync_file_system"),
+                ("rra_state.base.files", "sync_directory"),
                 ("os", "replace"),
             ),
         ),

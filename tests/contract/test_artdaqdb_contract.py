@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rra_state.errors import ArchiverError, RecordError, StoreError, VerificationError
+from rra_state.base.errors import ArchiverError, RecordError, StoreError, VerificationError
 from rra_state.records.model import Document, RunDocuments
 from rra_state.stores.artdaqdb.base import ArtdaqDB, Location, Staged
 from tests.contract.kinds import Archive

@@ -9,12 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from rra_state.errors import ArchiverError, ConfigError, RecordError, StoreError, StoreUnavailable, VerificationError
+from rra_state.base.errors import (
+    ArchiverError,
+    ConfigError,
+    RecordError,
+    StoreError,
+    StoreUnavailable,
+    VerificationError,
+)
+from rra_state.base.turns import Turns
 from rra_state.records import fhicl
 from rra_state.sections import ArtdaqDBSection
 from rra_state.stores.artdaqdb import open_store
 from rra_state.stores.artdaqdb.base import ArtdaqDB, Staged
-from rra_state.turns import Turns
 from tests.artdaq_tools import Tools
 from tests.unit.stores.artdaqdb.artdaqdb_helpers import files_of, record
 

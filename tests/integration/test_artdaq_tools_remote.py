@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rra_state.errors import IndexDamaged, StoreError, StoreUnavailable, VerificationError
+from rra_state.base.errors import IndexDamaged, StoreError, StoreUnavailable, VerificationError
 from rra_state.sections import ArtdaqDBSection
 from rra_state.stores.artdaqdb import open_store
 from rra_state.stores.artdaqdb.base import ArtdaqDB

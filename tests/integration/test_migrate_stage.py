@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rra_state import config, migrate_stage
-from rra_state.errors import Interrupted, RecordTooLarge, StoreUnavailable
+from rra_state.base.errors import Interrupted, RecordTooLarge, StoreUnavailable
 from rra_state.import_stage import import_runs
 from rra_state.migrate_stage import migrate_runs
 from rra_state.outcome import Outcome

@@ -16,8 +16,8 @@ import trustme
 from pydantic import SecretStr
 
 from rra_state import aftermath, notify
+from rra_state.base.errors import Conflict, NotSent, StoreUnavailable
 from rra_state.config import Settings
-from rra_state.errors import Conflict, NotSent, StoreUnavailable
 from rra_state.history import Ended
 from rra_state.news import Message
 from rra_state.notify import Channel

@@ -10,7 +10,7 @@ import pytest
 import requests
 from pydantic import SecretStr
 
-from rra_state.errors import ArchiverError, Conflict, StoreUnavailable, VerificationError
+from rra_state.base.errors import ArchiverError, Conflict, StoreUnavailable, VerificationError
 from rra_state.stores.ucondb import UconDB
 from tests.servers import Folder, Line
 

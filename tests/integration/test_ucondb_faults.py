@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 from pydantic import SecretStr
 
-from rra_state.errors import AccessDenied, ArchiverError, StoreUnavailable
+from rra_state.base.errors import AccessDenied, ArchiverError, StoreUnavailable
 from rra_state.stores.ucondb import UconDB
 from tests.servers import DevServer, Folder, temporary_directory
 

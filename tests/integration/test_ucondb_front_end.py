@@ -13,7 +13,7 @@ import pytest
 import requests
 from pydantic import SecretStr
 
-from rra_state.errors import AccessDenied, ArchiverError, Conflict, StoreUnavailable
+from rra_state.base.errors import AccessDenied, ArchiverError, Conflict, StoreUnavailable
 from rra_state.stores.ucondb import UconDB
 from tests import front_end
 from tests.servers import DevServer, Folder

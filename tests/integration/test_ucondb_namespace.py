@@ -9,7 +9,7 @@ import requests
 from pydantic import SecretStr
 from requests.auth import HTTPDigestAuth
 
-from rra_state.errors import AccessDenied, ConfigError
+from rra_state.base.errors import AccessDenied, ConfigError
 from rra_state.stores.ucondb import UconDB
 from tests.servers import PASSWORD, USER, Folder
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from rra_state.errors import AccessDenied, ArchiverError, ConfigError, StoreUnavailable, VerificationError
+from rra_state.base.errors import AccessDenied, ArchiverError, ConfigError, StoreUnavailable, VerificationError
 from rra_state.stores.ucondb import UconDB
 from rra_state.stores.ucondb_sql import Tables
 from tests.servers import Folder

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rra_state import recovery
-from rra_state.errors import ArchiverError
+from rra_state.base.errors import ArchiverError
 from rra_state.outcome import STAGES
 from rra_state.plan import Selection
 from rra_state.stores import artdaqdb

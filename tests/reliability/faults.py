@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
 
-from rra_state import fsio
-from rra_state.errors import StoreUnavailable
+from rra_state.base import files
+from rra_state.base.errors import StoreUnavailable
 
 Kind = Literal["artdaqdb", "ucondb", "interrupt", "worker", "kill"]
 
 _CALLS = {"artdaqdb": ("locate", "stage", "publish", "export"), "ucondb": ("put",)}
 """Methods of the stores that a cycle uses."""
 _STEPS = (
-    *((fsio, name) for name in ("_write", "_sync_file_system", "sync_directory", "rewrite")),
+    *((files, name) for name in ("_write", "_sync_file_system", "sync_directory", "rewrite")),
     (os, "replace"),
     *((Path, name) for name in ("unlink", "mkdir")),
 )

@@ -14,7 +14,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["rra_state.records"]):
-    from rra_state.errors import ArchiverError, FhiclError
+    from rra_state.base.errors import ArchiverError, FhiclError
     from rra_state.records import blob, convert, facts, fhicl
     from rra_state.records.fhicl import from_snippet
     from rra_state.records.model import Record, SourceFile

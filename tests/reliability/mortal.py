@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from rra_state import steps
+from rra_state.base import steps
 
 KILLED = 137
 

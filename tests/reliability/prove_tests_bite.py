@@ -32,21 +32,21 @@ class Breakage:
 BREAKAGES = (
     Breakage(
         "fsync of files removed",
-        "rra_state/fsio.py",
+        "rra_state/base/files.py",
         '            steps.announce("fsync", path)\n            os.fsync(stream.fileno())\n',
         "            pass\n",
         ("tests/reliability/test_power_loss.py",),
     ),
     Breakage(
         "sync of a batch removed",
-        "rra_state/fsio.py",
+        "rra_state/base/files.py",
         "            _sync_file_system(directory)\n",
         "            pass\n",
         ("tests/reliability/test_power_loss.py",),
     ),
     Breakage(
         "fsync of directories removed",
-        "rra_state/fsio.py",
+        "rra_state/base/files.py",
         '    steps.announce("fsync directory", path)\n',
         "    return\n",
         ("tests/reliability/test_power_loss.py",),
@@ -60,7 +60,7 @@ BREAKAGES = (
     ),
     Breakage(
         "lock removed",
-        "rra_state/lock.py",
+        "rra_state/base/lock.py",
         "            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n        except BlockingIOError:",
         "            pass\n        except BlockingIOError:",
         ("tests/reliability/test_two_at_once.py",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rra_state.errors import ArchiverError
+from rra_state.base.errors import ArchiverError
 from rra_state.markers import Tree
 from rra_state.plan import Planner
 from rra_state.records import blob

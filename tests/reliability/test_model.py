@@ -23,7 +23,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from rra_state.errors import SourceUnreadable
+from rra_state.base.errors import SourceUnreadable
 from rra_state.outcome import STAGES, Stage
 from rra_state.plan import Selection
 from tests.reliability import archiver

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from rra_state.errors import StoreError
+from rra_state.base.errors import StoreError
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb import postgres_session
 from tests.faults.proxy import KINDS, Fault, Kind, Proxy

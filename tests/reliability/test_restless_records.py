@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rra_state.errors import RecordChanged, RecordError
+from rra_state.base.errors import RecordChanged, RecordError
 from rra_state.records import blob, source
 from tests.acceptance.site import REPOSITORY, Site
 from tests.reliability import restless

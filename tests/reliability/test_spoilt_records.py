@@ -14,7 +14,7 @@ from random import Random
 
 import pytest
 
-from rra_state.errors import ArchiverError, FhiclError
+from rra_state.base.errors import ArchiverError, FhiclError
 from rra_state.records import blob, convert, fhicl, source
 from rra_state.stores.artdaqdb.base import Staged
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from rra_state import config
+from rra_state.base.errors import RecordError
 from rra_state.config import Settings
-from rra_state.errors import RecordError
 from rra_state.markers import Tree
 from rra_state.outcome import Facts, Failure, Marker, Outcome, Stage
 from rra_state.state import Keeper, Known

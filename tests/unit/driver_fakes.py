@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from rra_state.driver import Driver
-from rra_state.errors import (
+from rra_state.base.errors import (
     ArchiverError,
     WorkersUnusable,
 )
+from rra_state.driver import Driver
 from rra_state.import_stage import import_runs
 from rra_state.outcome import Facts, Outcome, Stage
 

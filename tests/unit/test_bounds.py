@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from rra_state import bounds, config, import_stage
-from rra_state.errors import ArchiverError, RecordTooLarge, RecordTooSlow
+from rra_state import config, import_stage
+from rra_state.base import bounds
+from rra_state.base.errors import ArchiverError, RecordTooLarge, RecordTooSlow
 from rra_state.import_stage import import_runs
 from rra_state.stores.artdaqdb.base import Staged
 from rra_state.worker import Bench

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from rra_state import config
+from rra_state.base.errors import ConfigError
 from rra_state.config import Settings
-from rra_state.errors import ConfigError
 
 SHIPPED = Path(__file__).resolve().parents[2] / "config" / "config.yaml"
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from rra_state.driver import CHUNK
-from rra_state.errors import (
+from rra_state.base.errors import (
     Interrupted,
     RecordChanged,
     RecordError,
@@ -15,6 +14,7 @@ from rra_state.errors import (
     WorkDirError,
     WorkersUnusable,
 )
+from rra_state.driver import CHUNK
 from rra_state.outcome import Outcome
 from rra_state.pool import BrokenExecutor
 from rra_state.stores.artdaqdb.base import Location, Staged

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rra_state.base.errors import Interrupted
 from rra_state.driver import SHORT_SECONDS
-from rra_state.errors import Interrupted
 from tests.unit.driver_fakes import FakePool, SlowSettler, driving, good
 
 

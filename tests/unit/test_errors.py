@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rra_state import errors
-from rra_state.errors import ArchiverError, FhiclError
+from rra_state.base import errors
+from rra_state.base.errors import ArchiverError, FhiclError
 
 
 def _below(kind: type[ArchiverError]) -> Iterator[type[ArchiverError]]:

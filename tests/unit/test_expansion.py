@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rra_state.errors import ConfigError
+from rra_state.base.errors import ConfigError
 from rra_state.expansion import expand
 
 FILE = Path("/etc/rra.yaml")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rra_state import follow, running
-from rra_state.lock import Lock
+from rra_state.base.lock import Lock
 from rra_state.plan import Window
 from tests.unit.archive_site import Site
 

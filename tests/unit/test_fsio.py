@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rra_state import fsio
+from rra_state.base import files as fsio
 
 
 def names(directory: Path) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rra_state import fuzz
-from rra_state.errors import ArchiverError
+from rra_state.base.errors import ArchiverError
 from rra_state.fuzz import FailedOnPurpose, SkippedOnPurpose
 from rra_state.sections import AppFuzz
 

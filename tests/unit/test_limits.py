@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from rra_state import limits
-from rra_state.errors import HostLimit
+from rra_state.base import host_limits
+from rra_state.base.errors import HostLimit
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from rra_state.errors import HostLimit
     ],
 )
 def test_a_limit_is_named_with_its_remedy(error: Exception, words: str) -> None:
-    refused = limits.refusal(error)
+    refused = host_limits.refusal(error)
 
     assert isinstance(refused, HostLimit)
     assert words in (refused.hint or "")
@@ -37,13 +37,13 @@ def test_a_limit_is_found_behind_the_error_that_it_caused() -> None:
     error = ConnectionError("no connection")
     error.__cause__ = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    refused = limits.refusal(error)
+    refused = host_limits.refusal(error)
 
     assert refused is not None
     assert "too many open files" in refused.message
 
 
 def test_other_errors_are_none_of_the_hosts() -> None:
-    assert limits.refusal(ValueError("12")) is None
-    assert limits.refusal(PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/work")) is None
-    assert limits.remedy("AttributeError: 'NoneType' object has no attribute 'run'") is None
+    assert host_limits.refusal(ValueError("12")) is None
+    assert host_limits.refusal(PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/work")) is None
+    assert host_limits.remedy("AttributeError: 'NoneType' object has no attribute 'run'") is None

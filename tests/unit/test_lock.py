@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from rra_state import lock
-from rra_state.errors import LockHeld, WorkDirError
-from rra_state.lock import VARIABLE, Lock
+from rra_state.base import lock
+from rra_state.base.errors import LockHeld, WorkDirError
+from rra_state.base.lock import VARIABLE, Lock
 
 HOLD = """
 import sys
 from pathlib import Path
-from rra_state.lock import Lock
+from rra_state.base.lock import Lock
 held = Lock(Path(sys.argv[1]), Path(sys.argv[2])).acquire()
 print("held", flush=True)
 sys.stdin.read()
@@ -26,7 +26,7 @@ sys.stdin.read()
 INHERIT = """
 import os, sys
 from pathlib import Path
-from rra_state.lock import Lock
+from rra_state.base.lock import Lock
 print(Lock(Path(sys.argv[1]), Path(sys.argv[2])).inherit(os.environ))
 """
 

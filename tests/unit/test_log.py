@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from rra_state import log
-from rra_state.errors import WorkDirError
-from rra_state.log import MAX_AGE_SECONDS, AgingFileHandler
+from rra_state.base import log
+from rra_state.base.errors import WorkDirError
+from rra_state.base.log import MAX_AGE_SECONDS, AgingFileHandler
 from tests.unit.archive_site import Site
 
 

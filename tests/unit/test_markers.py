@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rra_state import fsio
-from rra_state.errors import RecordError, WorkDirError
+from rra_state.base import files
+from rra_state.base.errors import RecordError, WorkDirError
 from rra_state.markers import Tree
 from rra_state.outcome import Facts, Failure, Marker, Outcome
 from tests.unit.archive_site import Site
@@ -103,7 +103,7 @@ def test_a_full_disk_is_a_fault_of_the_place(site: Site, monkeypatch: pytest.Mon
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(fsio, "_sync_file_system", full)
+    monkeypatch.setattr(files, "_sync_file_system", full)
 
     with pytest.raises(WorkDirError, match="cannot be written: no space left on device") as caught:
         site.archive("import", 7)
@@ -115,7 +115,7 @@ def test_a_full_disk_is_a_fault_of_the_place(site: Site, monkeypatch: pytest.Mon
 
 def test_a_failure_record_is_kept_if_the_marker_cannot_be_written(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.fail("import", 7)
-    monkeypatch.setattr(fsio, "write_batch", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
+    monkeypatch.setattr(files, "write_batch", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
 
     with pytest.raises(WorkDirError):
         site.archive("import", 7)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rra_state import memory
-from rra_state.errors import WorkDirError
+from rra_state.base.errors import WorkDirError
 from rra_state.markers import Tree
 from rra_state.memory import Memory
 from rra_state.news import NO_RUNS, Fault, Told

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from rra_state import metrics
-from rra_state.errors import StoreUnavailable
+from rra_state.base.errors import StoreUnavailable
 from rra_state.history import Ended, History, after, record
 from rra_state.metrics import FAMILIES, Sample
 from rra_state.outcome import Facts, Outcome

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from rra_state import news
-from rra_state.errors import AccessDenied, Interrupted, StoreUnavailable
+from rra_state.base.errors import AccessDenied, Interrupted, StoreUnavailable
 from rra_state.history import Ended, History
 from rra_state.news import Condition, Fault, Told
 from rra_state.outcome import Stage

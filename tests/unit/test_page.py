@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rra_state import aftermath, catalog, status
-from rra_state.errors import StoreUnavailable
+from rra_state.base.errors import StoreUnavailable
 from rra_state.history import Ended
 from rra_state.outcome import Facts, Failure, Marker
 from rra_state.page import data, file, plots, render

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rra_state import plan
-from rra_state.errors import ConfigError, SourceUnreadable, UsageError
+from rra_state.base.errors import ConfigError, SourceUnreadable, UsageError
 from rra_state.plan import WINDOW_KEY, Planner, Selection, Window
 from rra_state.watch import Refresh
 from tests.unit.archive_site import Site

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rra_state import recovery
-from rra_state.errors import LockHeld, StoreUnavailable
-from rra_state.lock import Lock
+from rra_state.base.errors import LockHeld, StoreUnavailable
+from rra_state.base.lock import Lock
 from rra_state.recovery import Places, recover
 from rra_state.state import Known
 from rra_state.stores.artdaqdb.base import Outline

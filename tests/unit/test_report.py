@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rra_state import report
-from rra_state.errors import AccessDenied, StoreUnavailable
+from rra_state.base.errors import AccessDenied, StoreUnavailable
 from rra_state.outcome import STAGES, Failure
 from rra_state.state import State
 from rra_state.status import Place, Progress, Status

@@ -14,7 +14,7 @@ import pytest
 
 import rra_state
 from rra_state import compare, options, report, report_files, reporting, status
-from rra_state.errors import UsageError
+from rra_state.base.errors import UsageError
 from rra_state.frames import COLUMNS
 from rra_state.options import moment
 from rra_state.outcome import Failure

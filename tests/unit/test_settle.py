@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from rra_state import fsio
-from rra_state.errors import ArchiverError, IndexDamaged, RecordChanged, RecordError, StoreUnavailable
+from rra_state.base import files
+from rra_state.base.errors import ArchiverError, IndexDamaged, RecordChanged, RecordError, StoreUnavailable
 from rra_state.outcome import Facts, Outcome
 from rra_state.settle import Settler
 from rra_state.stores.artdaqdb.base import Location, Staged
@@ -91,7 +91,7 @@ def test_a_full_disk_leaves_all_of_the_chunk_untried(site: Site, monkeypatch: py
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(fsio, "_sync_file_system", full)
+    monkeypatch.setattr(files, "_sync_file_system", full)
 
     final = settler(site, Store(site)).settle("import", [imported(1), Outcome(2, error=RecordError(run=2))])
 
@@ -143,9 +143,9 @@ def test_a_run_whose_marker_is_durable_is_not_called_untried(site: Site, monkeyp
         raise fsio_full
 
     fsio_full = OSError(28, "No space left on device")
-    write = fsio.write_batch
+    write = files.write_batch
     batches = iter(range(9))
-    monkeypatch.setattr(fsio, "write_batch", lambda files: write(files) if next(batches) == 0 else full())
+    monkeypatch.setattr(files, "write_batch", lambda files: write(files) if next(batches) == 0 else full())
 
     final = settler(site, Store(site)).settle("import", [imported(1), Outcome(2, error=RecordError(run=2))])
 

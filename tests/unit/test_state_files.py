@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rra_state import fsio
-from rra_state.errors import StateFileError
+from rra_state.base import files
+from rra_state.base.errors import StateFileError
 from rra_state.state import Keeper, State
 from tests.unit.archive_site import Site, edit_state, known, written
 
@@ -202,7 +202,7 @@ def test_a_state_file_that_cannot_be_written_is_told_as_the_guide_has_it(
     def refuse(path: Path, data: bytes) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(fsio, "write_atomic", refuse)
+    monkeypatch.setattr(files, "write_atomic", refuse)
 
     with pytest.raises(StateFileError, match="Failed to write state file: Permission denied"):
         site.keeper().update(known([5], [5]), attempted=True)
@@ -214,7 +214,7 @@ def test_a_crash_between_two_writes_is_put_right_and_is_not_taken_for_an_edit(
 ) -> None:
     first, second = known([3, 4, 5, 6], [5], [3]), known([3, 4, 5, 6], [5, 6], [3, 4])
     site.keeper().update(first, attempted=True)
-    write, count = fsio.write_atomic, iter(range(99))
+    write, count = files.write_atomic, iter(range(99))
 
     def crash(path: Path, data: bytes) -> None:
         if next(count) >= survivors:
@@ -222,7 +222,7 @@ def test_a_crash_between_two_writes_is_put_right_and_is_not_taken_for_an_edit(
         write(path, data)
 
     with monkeypatch.context() as patched:
-        patched.setattr(fsio, "write_atomic", crash)
+        patched.setattr(files, "write_atomic", crash)
         with contextlib.suppress(KeyboardInterrupt):
             site.keeper().update(second, attempted=True)
     site.keeper().update(second, attempted=True)

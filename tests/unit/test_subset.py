@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from rra_state.errors import UsageError
+from rra_state.base.errors import UsageError
 from rra_state.verify import Subset
 
 

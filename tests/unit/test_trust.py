@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rra_state import trust
-from rra_state.errors import WorkDirError
+from rra_state.base import permissions
+from rra_state.base.errors import WorkDirError
 from rra_state.markers import Tree
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="not here: only root gives files away")
@@ -77,7 +77,7 @@ def test_a_secret_that_others_may_read_or_change_is_exposed(tmp_path: Path, mode
     (tmp_path / "secret").touch()
     (tmp_path / "secret").chmod(mode)
 
-    assert trust.exposed(tmp_path / "secret") is exposed
+    assert permissions.exposed(tmp_path / "secret") is exposed
 
 
 @needs_root
@@ -87,4 +87,4 @@ def test_only_a_file_of_roots_may_be_read_by_its_group(tmp_path: Path, owner: in
     (tmp_path / "secret").chmod(0o640)
     os.chown(tmp_path / "secret", owner, -1)
 
-    assert trust.exposed(tmp_path / "secret") is exposed
+    assert permissions.exposed(tmp_path / "secret") is exposed

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from rra_state.errors import WorkDirError
-from rra_state.turns import Turns
+from rra_state.base.errors import WorkDirError
+from rra_state.base.turns import Turns
 
 _processes = multiprocessing.get_context("spawn")
 

@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 
-from rra_state.errors import Conflict
+from rra_state.base.errors import Conflict
 from rra_state.outcome import Facts, Failure, Marker, Outcome
 from rra_state.plan import Planner, Selection
 from rra_state.records import source

@@ -9,7 +9,7 @@ import re
 from bisect import bisect_right
 from itertools import accumulate
 
-from rra_state.errors import FhiclError
+from rra_state.base.errors import FhiclError
 
 # White space and comments, wherever they may stand. All repetitions are possessive: nothing is looked at twice.
 WS = r"(?:[ \t\n\v\f\r]++|#[^\n]*+\n|//[^\n]*+\n)*+"

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from rra_state.errors import FhiclError
+from rra_state.base.errors import FhiclError
 from rra_state.records.fhicl import scan
 from rra_state.records.fhicl.evaluate import evaluate
 from rra_state.records.fhicl.parse import MAX_DEPTH, Atom, Definition, Document, Node, Reference, Sequence, Table, parse

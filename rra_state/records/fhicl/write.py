@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from rra_state.errors import FhiclError
+from rra_state.base.errors import FhiclError
 from rra_state.records.fhicl import scan
 from rra_state.records.fhicl.number import canonical_number, python_number
 from rra_state.records.fhicl.values import Scalar, SequenceValue, TableValue, Value

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rra_state.errors import ConfigError
+from rra_state.base.errors import ConfigError
 from rra_state.stores.artdaqdb.base import ArtdaqDB
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.artdaqdb.mirror import Mirror

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from rra_state.errors import ArchiverError
+from rra_state.base.errors import ArchiverError
 from rra_state.records.model import RunDocuments, SourceFile
 
 

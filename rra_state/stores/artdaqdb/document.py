@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from rra_state.errors import ArchiverError, FhiclError, RecordError, VerificationError
+from rra_state.base.errors import ArchiverError, FhiclError, RecordError, VerificationError
 from rra_state.records import fhicl
 from rra_state.records.model import Document, RunDocuments, SourceFile
 from rra_state.stores.artdaqdb.base import Item, Location

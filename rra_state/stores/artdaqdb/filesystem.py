@@ -11,8 +11,8 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rra_state import fsio
-from rra_state.errors import ArchiverError, IndexDamaged, StoreError, VerificationError
+from rra_state.base import files
+from rra_state.base.errors import ArchiverError, IndexDamaged, StoreError, VerificationError
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import index as indexes
@@ -115,7 +115,7 @@ class FilesystemDB:
         self._prepare()
         outcomes: list[Staged | ArchiverError] = []
         with place.faults(self.path):
-            fsio.write_batch(self._files(records, known, outcomes))
+            files.write_batch(self._files(records, known, outcomes))
         return outcomes
 
     def _files(
@@ -155,13 +155,13 @@ class FilesystemDB:
         if self._prepared:
             return
         with place.faults(self.path):
-            fsio.make_directory(self.path)
+            files.make_directory(self.path)
             with place.locked(self.path):
                 for collection in _COLLECTIONS:
                     path = self._index_path(collection)
-                    fsio.make_directory(path.parent)
+                    files.make_directory(path.parent)
                     if _stamp(path) is None:
-                        fsio.write_atomic(path, indexes.EMPTY)
+                        files.write_atomic(path, indexes.EMPTY)
                 self._write_metadata()
         self._prepared = True
 
@@ -169,9 +169,9 @@ class FilesystemDB:
         """The archive's own record, as artdaq makes it on first use."""
         directory = self.path / _METADATA
         if not place.has_documents(directory):
-            fsio.make_directory(directory)
+            files.make_directory(directory)
             oid = documents.object_id(_METADATA, "", "artdaq")
-            fsio.write_atomic(directory / f"{oid}.json", _metadata_record(self.path, oid))
+            files.write_atomic(directory / f"{oid}.json", _metadata_record(self.path, oid))
 
     def publish(self, staged: Sequence[Staged]) -> None:
         """Make staged runs visible. Two archivers may do so at once: each adds to what the other wrote."""
@@ -200,7 +200,7 @@ class FilesystemDB:
             with open(path, "rb") as replaced:
                 if indexes.stamp(path) != seen:
                     continue
-                fsio.write_atomic(path, data)
+                files.write_atomic(path, data)
                 if indexes.stamp(replaced.fileno()) == seen:
                     self._keep(collection, index, len(data))
                     return

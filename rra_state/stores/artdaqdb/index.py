@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from rra_state import runs
-from rra_state.errors import IndexDamaged, StoreError, StoreUnavailable
+from rra_state.base import run_numbers
+from rra_state.base.errors import IndexDamaged, StoreError, StoreUnavailable
 from rra_state.stores.artdaqdb.index_text import HINT, Section, split
 
 NAME = "index.json"
@@ -110,7 +110,7 @@ class Index:
     def runs(self) -> set[int]:
         """Runs that have a document: by configuration `<run>/<name>`, and by `runs.name` where that is kept."""
         named = (key for key, items in self._sections[RUN].lists().items() if items)
-        return self._configured() | runs.numbers(filter(str.isdecimal, named))
+        return self._configured() | run_numbers.numbers(filter(str.isdecimal, named))
 
     def without(self, expected: Iterable[int]) -> set[int]:
         """Those that are none of `runs`."""
@@ -118,7 +118,7 @@ class Index:
         return missing - self.runs() if missing else missing
 
     def _configured(self) -> set[int]:
-        return runs.numbers(filter(str.isdecimal, self._sections[CONFIGURATION].prefixes()))
+        return run_numbers.numbers(filter(str.isdecimal, self._sections[CONFIGURATION].prefixes()))
 
     def of_run(self, section: str, run: int) -> Sequence[str]:
         """The names `<run>/...` of a section (configurations, versions)."""

@@ -12,7 +12,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from rra_state.errors import IndexDamaged
+from rra_state.base.errors import IndexDamaged
 
 HINT = "rebuild it from the documents: run_archiver.sh CONFIG --rebuild-index"
 _PLAIN = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')

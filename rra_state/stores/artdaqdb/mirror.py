@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rra_state.errors import IndexDamaged, VerificationError
+from rra_state.base.errors import IndexDamaged, VerificationError
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import staging
 from rra_state.stores.artdaqdb.base import Export, Item, Location

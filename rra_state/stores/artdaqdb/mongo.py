@@ -22,8 +22,8 @@ from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from rra_state import runs as run_numbers
-from rra_state.errors import (
+from rra_state.base import run_numbers
+from rra_state.base.errors import (
     AccessDenied,
     ArchiverError,
     ConfigError,

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rra_state import limits
-from rra_state.errors import StoreError, StoreUnavailable
+from rra_state.base import host_limits
+from rra_state.base.errors import StoreError, StoreUnavailable
 
 _HINTS = {
-    errno.ENOSPC: f"{limits.REMEDIES[errno.ENOSPC]}; nothing half stored is visible",
-    errno.EDQUOT: f"{limits.REMEDIES[errno.EDQUOT]}; nothing half stored is visible",
+    errno.ENOSPC: f"{host_limits.REMEDIES[errno.ENOSPC]}; nothing half stored is visible",
+    errno.EDQUOT: f"{host_limits.REMEDIES[errno.EDQUOT]}; nothing half stored is visible",
     errno.EACCES: "give the archiver's account read and write permission",
     errno.EPERM: "give the archiver's account read and write permission",
     errno.ENOTDIR: "artdaq_db.database_uri must name a directory",
@@ -40,7 +40,7 @@ def faults(path: Path | str) -> Iterator[None]:
         raise kind(
             message,
             path=error.filename or path,
-            hint=_HINTS.get(error.errno or 0) or limits.REMEDIES.get(error.errno or 0),
+            hint=_HINTS.get(error.errno or 0) or host_limits.REMEDIES.get(error.errno or 0),
         ) from error
 
 

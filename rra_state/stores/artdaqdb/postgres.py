@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 
 import psycopg
 
-from rra_state import steps
-from rra_state.errors import AccessDenied, ArchiverError, RecordError, StoreUnavailable, VerificationError
+from rra_state.base import steps
+from rra_state.base.errors import AccessDenied, ArchiverError, RecordError, StoreUnavailable, VerificationError
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import search, staging

@@ -22,8 +22,8 @@ import psycopg
 import tenacity
 from psycopg.conninfo import conninfo_to_dict
 
-from rra_state import limits, steps
-from rra_state.errors import AccessDenied, StoreError, StoreUnavailable
+from rra_state.base import host_limits, steps
+from rra_state.base.errors import AccessDenied, StoreError, StoreUnavailable
 from rra_state.stores import postgres_uri
 
 CONNECT_SECONDS = 10
@@ -156,7 +156,7 @@ class Session:
         if state.startswith("28") or (not state and any(words in reason[0] for words in _REFUSED)):
             return AccessDenied(message, hint="check user, password (~/.pgpass) and database")
         if state in _LATER or not state or state.startswith("08"):
-            return StoreUnavailable(message, hint=limits.remedy(message) or "is the server running and reachable?")
+            return StoreUnavailable(message, hint=host_limits.remedy(message) or "is the server running and reachable?")
         return StoreError(message, hint=_HINTS.get(state))
 
 

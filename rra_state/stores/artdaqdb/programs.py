@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from rra_state.errors import StoreError, StoreUnavailable
+from rra_state.base.errors import StoreError, StoreUnavailable
 
 LOADER, DOWNLOADER = "bulkloader", "bulkdownloader"
 _THREADS = "1"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rra_state import fsio
-from rra_state.errors import VerificationError
+from rra_state.base import files
+from rra_state.base.errors import VerificationError
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import place
 from rra_state.stores.artdaqdb.document import RUN_HISTORY
@@ -107,5 +107,5 @@ def note(additions: Additions, entry: Entry) -> None:
 
 def _replace(path: Path, data: bytes) -> None:
     if path.exists():
-        fsio.write_atomic(path.with_name(f"{NAME}.bak"), path.read_bytes())
-    fsio.write_atomic(path, data)
+        files.write_atomic(path.with_name(f"{NAME}.bak"), path.read_bytes())
+    files.write_atomic(path, data)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rra_state.errors import ArchiverError, FhiclError, RecordError, StoreError, VerificationError
+from rra_state.base.errors import ArchiverError, FhiclError, RecordError, StoreError, VerificationError
 from rra_state.records.model import Document, RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import search

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.parse import quote, unquote
 
-from rra_state import fsio
-from rra_state.errors import (
+from rra_state.base import files
+from rra_state.base.errors import (
     ArchiverError,
     FhiclError,
     IndexDamaged,
@@ -24,16 +24,16 @@ from rra_state.errors import (
     VerificationError,
     WorkDirError,
 )
+from rra_state.base.run_numbers import number
+from rra_state.base.turns import Turns
 from rra_state.records import fhicl
 from rra_state.records.model import RunDocuments
-from rra_state.runs import number
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import search, staging
 from rra_state.stores.artdaqdb.base import Capabilities, Export, Location, Outline, Staged
 from rra_state.stores.artdaqdb.document import RUN_HISTORY
 from rra_state.stores.artdaqdb.index import CONFIGURATION, ENTITY, Index
 from rra_state.stores.artdaqdb.programs import DOWNLOADER, Programs
-from rra_state.turns import Turns
 
 _SCHEMA_FILE = "schema.fcl"
 _RETRY = "what is in artdaqDB of this try stays unseen; --retry-failed-import loads it anew under the next name"
@@ -219,9 +219,9 @@ class ToolsDB:
 def _noted(note: Path) -> Iterator[None]:
     """Have a file say that something is under way; it stays if that fails, or this process dies."""
     try:
-        fsio.write_atomic(note, b"")
+        files.write_atomic(note, b"")
         yield
-        fsio.remove_batch([note])
+        files.remove_batch([note])
     except OSError as error:
         raise WorkDirError(f"cannot be written: {error.strerror}", path=note, hint="check owner and mode") from error
 

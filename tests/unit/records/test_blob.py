@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rra_state.errors import BlobError
+from rra_state.base.errors import BlobError
 from rra_state.records import blob
 
 METADATA = b'config_name: "demo"\ncomponents: ["a"]\nsbndaq_commit_or_version: "v1"\n'

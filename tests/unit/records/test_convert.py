@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rra_state.errors import ConfigError, RecordError
+from rra_state.base.errors import ConfigError, RecordError
 from rra_state.records import blob, convert, fhicl, source
 from rra_state.records.model import Document, Record, RunDocuments, SourceFile
 from rra_state.stores.artdaqdb.base import Staged

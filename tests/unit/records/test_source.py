@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rra_state.errors import RecordChanged, RecordError, RecordOpen, SourceUnreadable
+from rra_state.base.errors import RecordChanged, RecordError, RecordOpen, SourceUnreadable
 from rra_state.records import source
 from rra_state.records.model import Skipped
 from rra_state.sections import SourceFiles

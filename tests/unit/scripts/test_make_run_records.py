@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rra_state.errors import RecordError
+from rra_state.base.errors import RecordError
 from rra_state.records import blob, convert, fhicl, source
 from scripts import make_run_records as maker
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from rra_state.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
+from rra_state.base.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
 from rra_state.stores.ucondb import UconDB
 from rra_state.stores.ucondb_http import Transport, said_by
 from tests.servers import canned

@@ -19,9 +19,10 @@ from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 from snakemake_interface_executor_plugins.settings import CommonSettings, ExecMode
 
-from rra_state import lock, lost, session, telling
+from rra_state import lost, session, telling
+from rra_state.base import lock
+from rra_state.base.errors import ArchiverError, Interrupted
 from rra_state.driver import Driver
-from rra_state.errors import ArchiverError, Interrupted
 from rra_state.markers import Tree
 from rra_state.outcome import Outcome, Stage
 from rra_state.pool import open_pool

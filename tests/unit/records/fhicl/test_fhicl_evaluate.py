@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rra_state.errors import FhiclError
+from rra_state.base.errors import FhiclError
 from rra_state.records import fhicl
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rra_state.errors import FhiclError
+from rra_state.base.errors import FhiclError
 from rra_state.records import fhicl
 from rra_state.records.fhicl.number import canonical_number
 from rra_state.records.fhicl.parse import MAX_DEPTH

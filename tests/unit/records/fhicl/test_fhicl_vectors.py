@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rra_state.errors import FhiclError
+from rra_state.base.errors import FhiclError
 from rra_state.records import fhicl
 
 DATA = Path(__file__).resolve().parents[4] / "../shared/data"

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from artdaqdb_helpers import record
 
-from rra_state.errors import FhiclError, RecordError, VerificationError
+from rra_state.base.errors import FhiclError, RecordError, VerificationError
 from rra_state.records.model import Document, SourceFile
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb.base import Item, Location

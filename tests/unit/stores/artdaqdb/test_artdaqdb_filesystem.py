@@ -10,8 +10,8 @@ from unittest import mock
 import pytest
 from artdaqdb_helpers import SCHEMA, files_of, record, stage, store
 
-from rra_state import fsio
-from rra_state.errors import FhiclError, RecordError, StoreError
+from rra_state.base import files
+from rra_state.base.errors import FhiclError, RecordError, StoreError
 from rra_state.records.model import Document, RunDocuments
 from rra_state.stores.artdaqdb.base import ArtdaqDB, Staged
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
@@ -154,14 +154,14 @@ def test_a_visible_version_that_the_caller_did_not_know_is_not_touched(path: Pat
 def test_a_run_is_shown_last_so_that_its_layout_is_never_missing(path: Path, db: FilesystemDB) -> None:
     staged = stage(db, record(300))
 
-    with mock.patch.object(fsio, "write_atomic", wraps=fsio.write_atomic) as write:
+    with mock.patch.object(files, "write_atomic", wraps=files.write_atomic) as write:
         db.publish(staged)
 
     assert [call.args[0].parent.name for call in write.call_args_list] == ["SystemLayout", "RunHistory"]
 
 
 def test_documents_are_durable_in_one_batch_before_they_are_shown(path: Path, db: FilesystemDB) -> None:
-    with mock.patch.object(fsio, "write_batch", wraps=fsio.write_batch) as write:
+    with mock.patch.object(files, "write_batch", wraps=files.write_batch) as write:
         store(db, *(record(run) for run in range(300, 310)))
 
     assert write.call_count == 1

@@ -11,8 +11,8 @@ from unittest import mock
 import pytest
 from artdaqdb_helpers import SCHEMA, Artdaq, files_of, record, stage, store
 
-from rra_state import fsio
-from rra_state.errors import IndexDamaged, StoreError, StoreUnavailable, VerificationError
+from rra_state.base import files
+from rra_state.base.errors import IndexDamaged, StoreError, StoreUnavailable, VerificationError
 from rra_state.records import fhicl
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 
@@ -108,7 +108,7 @@ def test_a_fault_of_the_disk_names_path_and_remedy(path: Path, call: str, number
     before = (path / "RunHistory/index.json").read_bytes()
     fault = OSError(number, os.strerror(number), str(path / "x.json"))
 
-    with mock.patch.object(fsio, call, side_effect=fault), pytest.raises(StoreError, match=hint) as caught:
+    with mock.patch.object(files, call, side_effect=fault), pytest.raises(StoreError, match=hint) as caught:
         db.publish(stage(db, record(301)))
 
     assert isinstance(caught.value, StoreUnavailable) == (number == errno.ESTALE)
@@ -121,7 +121,7 @@ def test_after_a_fault_of_the_disk_the_same_store_goes_on(path: Path, db: Filesy
     store(db, record(300))
     staged = stage(db, record(301))
     fault = OSError(errno.ENOSPC, "no space left on device")
-    with mock.patch.object(fsio, "write_atomic", side_effect=fault), pytest.raises(StoreError):
+    with mock.patch.object(files, "write_atomic", side_effect=fault), pytest.raises(StoreError):
         db.publish(staged)
 
     db.publish(staged)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rra_state.errors import IndexDamaged, StoreUnavailable
+from rra_state.base.errors import IndexDamaged, StoreUnavailable
 from rra_state.stores.artdaqdb import index as indexes
 from rra_state.stores.artdaqdb.index import Additions, Index
 

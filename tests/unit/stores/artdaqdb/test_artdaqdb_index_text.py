@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rra_state.errors import IndexDamaged
+from rra_state.base.errors import IndexDamaged
 from rra_state.stores.artdaqdb import index as indexes
 from rra_state.stores.artdaqdb.index import Additions, Index
 from rra_state.stores.artdaqdb.index_text import Section, split

@@ -10,7 +10,7 @@ import pymongo
 import pytest
 from bson import ObjectId
 
-from rra_state.errors import ConfigError, RecordError, StoreUnavailable
+from rra_state.base.errors import ConfigError, RecordError, StoreUnavailable
 from rra_state.sections import ArtdaqDBSection
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb import document as documents

@@ -12,7 +12,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from rra_state.errors import ConfigError, RecordError, StoreUnavailable
+from rra_state.base.errors import ConfigError, RecordError, StoreUnavailable
 from rra_state.sections import ArtdaqDBSection
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb import postgres_session

@@ -9,8 +9,8 @@ from unittest import mock
 import pytest
 from artdaqdb_helpers import Artdaq, record, stage, store
 
-from rra_state import fsio
-from rra_state.errors import IndexDamaged, StoreError
+from rra_state.base import files
+from rra_state.base.errors import IndexDamaged, StoreError
 from rra_state.stores.artdaqdb import index as indexes
 from rra_state.stores.artdaqdb import place
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
@@ -72,7 +72,7 @@ def test_what_another_program_writes_between_our_look_and_our_write_is_merged(pa
 
     with (
         mock.patch.object(Index, "serialise", interfere),
-        mock.patch.object(fsio, "write_atomic", wraps=fsio.write_atomic) as write,
+        mock.patch.object(files, "write_atomic", wraps=files.write_atomic) as write,
     ):
         db.publish(staged)
 
@@ -84,14 +84,14 @@ def test_what_another_program_writes_during_our_write_is_merged(path: Path, artd
     db = FilesystemDB(path)
     store(db, record(300))
     staged = stage(db, record(302))
-    write, once = fsio.write_atomic, iter([301])
+    write, once = files.write_atomic, iter([301])
 
     def interfere(target: Path, data: bytes) -> None:
         for run in once:
             artdaq.write(run, "boot")
         write(target, data)
 
-    with mock.patch.object(fsio, "write_atomic", interfere):
+    with mock.patch.object(files, "write_atomic", interfere):
         db.publish(staged)
 
     assert db.runs() == FilesystemDB(path).runs() == {300, 301, 302}
@@ -101,13 +101,13 @@ def test_what_another_program_writes_right_after_ours_is_seen(path: Path, artdaq
     db = FilesystemDB(path)
     store(db, record(300))
     staged = stage(db, record(302))
-    write = fsio.write_atomic
+    write = files.write_atomic
 
     def interfere(target: Path, data: bytes) -> None:
         write(target, data)
         artdaq.write(301, "boot")
 
-    with mock.patch.object(fsio, "write_atomic", interfere):
+    with mock.patch.object(files, "write_atomic", interfere):
         db.publish(staged)
 
     assert db.runs() == {300, 301, 302}
@@ -117,13 +117,13 @@ def test_half_an_index_written_by_another_program_during_our_write_is_named(path
     db = FilesystemDB(path)
     store(db, record(300))
     staged = stage(db, record(302))
-    write = fsio.write_atomic
+    write = files.write_atomic
 
     def interfere(target: Path, data: bytes) -> None:
         target.write_bytes(b'{"ouid":[')
         write(target, data)
 
-    with mock.patch.object(fsio, "write_atomic", interfere), pytest.raises(IndexDamaged) as caught:
+    with mock.patch.object(files, "write_atomic", interfere), pytest.raises(IndexDamaged) as caught:
         db.publish(staged)
 
     assert caught.value.path == str(path / "RunHistory/index.json")
@@ -134,14 +134,14 @@ def test_a_program_that_never_stops_changing_the_index_is_named(path: Path, artd
     db = FilesystemDB(path)
     store(db, record(300))
     staged = stage(db, record(302))
-    write = fsio.write_atomic
+    write = files.write_atomic
 
     def interfere(target: Path, data: bytes) -> None:
         artdaq.write(400, "boot")
         write(target, data)
 
     with (
-        mock.patch.object(fsio, "write_atomic", interfere),
+        mock.patch.object(files, "write_atomic", interfere),
         pytest.raises(StoreError, match="stop artdaq's tools"),
     ):
         db.publish(staged)

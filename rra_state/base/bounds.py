@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
 
-from rra_state.errors import RecordTooLarge, RecordTooSlow
+from rra_state.base.errors import RecordTooLarge, RecordTooSlow
 
 T = TypeVar("T")
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from rra_state import fsio, limits
-from rra_state.errors import ArchiverError, LockHeld, WorkDirError
+from rra_state.base import files, host_limits
+from rra_state.base.errors import ArchiverError, LockHeld, WorkDirError
 
 VARIABLE = "RRA_LOCK_FD"
 """Environment variable through which the command line hands its lock to the Snakemake process it starts."""
@@ -44,17 +44,17 @@ class Lock:
         """Take both locks and write the process id. Raises LockHeld with the holder's id, or WorkDirError."""
         try:
             for path in (self._inner, self._outer):
-                fsio.make_directory(path.parent)
+                files.make_directory(path.parent)
                 self._descriptors.append(_open_and_lock(path))
             self._refuse_another_file()
             for descriptor in self._descriptors:
-                fsio.rewrite(descriptor, f"{os.getpid()}\n".encode())
+                files.rewrite(descriptor, f"{os.getpid()}\n".encode())
         except OSError as error:
             self.release()
             raise WorkDirError(
                 f"lock cannot be written: {(error.strerror or '').lower()}",
                 path=error.filename,
-                hint=limits.REMEDIES.get(error.errno or 0, "check owner and mode of the work directory"),
+                hint=host_limits.REMEDIES.get(error.errno or 0, "check owner and mode of the work directory"),
             ) from error
         except ArchiverError:
             self.release()

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from rra_state import limits
-from rra_state.errors import WorkDirError
+from rra_state.base import host_limits
+from rra_state.base.errors import WorkDirError
 from rra_state.sections import App
 
 MAX_BYTES = 500 * 2**20
@@ -32,7 +32,7 @@ class AgingFileHandler(RotatingFileHandler):
             super().handleError(record)
         elif not self._told:
             self._told = True
-            print(f"{self.baseFilename}: log file cannot be written: {limits.reason(error)}", file=sys.stderr)  # noqa: T201 - it is the log that fails
+            print(f"{self.baseFilename}: log file cannot be written: {host_limits.reason(error)}", file=sys.stderr)  # noqa: T201 - it is the log that fails
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 - the base class's name
         """Whether this record belongs into a new file."""

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import orjson
 
-from rra_state.errors import UsageError
+from rra_state.base.errors import UsageError
 
 _NAME = re.compile(r"[1-9][0-9]{0,17}")
 _RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rra_state import steps
+from rra_state.base import steps
 
 LONGEST_NAME = 255
 """Bytes of a file's name on every Linux file system."""

@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 
 import tenacity
 
-from rra_state.errors import ArchiverError
+from rra_state.base.errors import ArchiverError
 
 T = TypeVar("T")
 

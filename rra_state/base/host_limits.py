@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import re
 
-from rra_state.errors import HostLimit
+from rra_state.base.errors import HostLimit
 
 _FILES = "raise the limit of open files: ulimit -n 1024, or LimitNOFILE= of the systemd unit"
 _MEMORY = "free memory, raise ulimit -v or MemoryMax= of the systemd unit, or lower app.parallel_workers"

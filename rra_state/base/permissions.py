@@ -10,7 +10,7 @@ import stat
 from itertools import pairwise
 from pathlib import Path
 
-from rra_state.errors import WorkDirError
+from rra_state.base.errors import WorkDirError
 
 
 def check_tree(work_dir: Path) -> None:

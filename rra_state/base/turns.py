@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rra_state.errors import WorkDirError
+from rra_state.base.errors import WorkDirError
 
 _LOOK_AGAIN_SECONDS = 0.01
 
