@@ -13,7 +13,7 @@ from rra_state.config import Settings
 from rra_state.markers import Tree
 from rra_state.outcome import STAGES
 from rra_state.records import blob, convert, source
-from rra_state.records.facts import printable
+from rra_state.records.metadata import printable
 from rra_state.stores import artdaqdb
 from rra_state.stores.ucondb import UconDB
 

@@ -25,7 +25,7 @@ from rra_state.config import Settings
 from rra_state.markers import Tree
 from rra_state.outcome import Facts, Marker, Stage
 from rra_state.pool import ProcessPool
-from rra_state.records.facts import printable
+from rra_state.records.metadata import printable
 from rra_state.stores import artdaqdb
 from rra_state.verify_stage import Finding, verify_runs
 

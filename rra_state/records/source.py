@@ -19,7 +19,7 @@ from typing import Protocol
 
 from rra_state.base import host_limits, run_numbers
 from rra_state.base.errors import RecordChanged, RecordError, RecordOpen, SourceUnreadable
-from rra_state.records import facts
+from rra_state.records import metadata
 from rra_state.records.model import Record, Skipped, SourceFile
 
 TEXTS = ("boot", "known_boardreaders_list", "setup", "environment", "metadata", "settings", "ranks")
@@ -176,10 +176,10 @@ def _read(directory: Path, run: int, max_file_bytes: int, max_record_bytes: int)
             raise place.changed(changed[0])
         if not files:
             raise place.fault("the record holds no file to archive", "was it copied to the end, or emptied?")
-        if facts.NAME not in before:
-            reason = next((entry.reason for entry in skipped if entry.name == facts.NAME), "is missing")
-            raise place.fault(f"{facts.NAME} {reason}", "put the file back")
-    known = facts.read(next(file.data for file in files if file.name == facts.NAME))
+        if metadata.NAME not in before:
+            reason = next((entry.reason for entry in skipped if entry.name == metadata.NAME), "is missing")
+            raise place.fault(f"{metadata.NAME} {reason}", "put the file back")
+    known = metadata.read(next(file.data for file in files if file.name == metadata.NAME))
     record = Record(run, files, skipped, fingerprint(files), _text(known.start_time), _text(known.stop_time))
     return record, inventory.newest
 
@@ -264,7 +264,7 @@ class _Place:
         return RecordChanged("changed while it was read", run=self.run, path=self._path(name), hint=hint)
 
     def _path(self, name: str | None) -> Path:
-        return self.directory / facts.readable(name) if name else self.directory
+        return self.directory / metadata.readable(name) if name else self.directory
 
 
 @contextmanager
@@ -336,7 +336,7 @@ def _inventory(place: _Place) -> _Inventory:
                 newest = max(newest, changed_at(status))
                 reason = _why_not_archived(entry.name, status.st_mode)
                 if reason:
-                    skipped.append(Skipped(facts.readable(entry.name), reason))
+                    skipped.append(Skipped(metadata.readable(entry.name), reason))
                 else:
                     wanted[entry.name] = _signature(status)
     except FileNotFoundError as error:
@@ -405,7 +405,7 @@ def _read_file(place: _Place, name: str, limit: int) -> bytes:
 
 def _stop_time(place: _Place) -> str | None:
     try:
-        return facts.read(_read_file(place, facts.NAME, MAX_FILE_BYTES)).stop_time
+        return metadata.read(_read_file(place, metadata.NAME, MAX_FILE_BYTES)).stop_time
     except RecordChanged:
         return None
 
@@ -423,7 +423,7 @@ def changed_at(status: os.stat_result) -> float:
 
 
 def _text(time: str | None) -> str | None:
-    return None if time is None else facts.readable(time)
+    return None if time is None else metadata.readable(time)
 
 
 def _plain(error: OSError) -> str:

@@ -15,7 +15,7 @@ import atheris
 
 with atheris.instrument_imports(include=["rra_state.records"]):
     from rra_state.base.errors import ArchiverError, FhiclError
-    from rra_state.records import blob, convert, facts, fhicl
+    from rra_state.records import blob, convert, fhicl, metadata
     from rra_state.records.fhicl import from_snippet
     from rra_state.records.model import Record, SourceFile
 
@@ -45,7 +45,7 @@ def record_text(data: bytes) -> None:
     """Every text becomes FHiCL, whatever is in it."""
     name = f"{TEXTS[data[0] % len(TEXTS)]}.txt" if data else "boot.txt"
     files = {"metadata.txt": SourceFile("metadata.txt", b"a: 1\n")} | {name: SourceFile(name, data[1:])}
-    known = facts.read(files["metadata.txt"].data)
+    known = metadata.read(files["metadata.txt"].data)
     converted = convert.convert(Record(1, tuple(files.values()), (), "", known.start_time, known.stop_time))
     for document in converted.documents:
         assert document.text.isascii()

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from rra_state.base.errors import ConfigError, FhiclError, RecordError
-from rra_state.records import facts, fhicl
+from rra_state.records import fhicl
+from rra_state.records import metadata as facts
 from rra_state.records.convert import boardreaders, boot, environment, history, metadata, ranks, settings, setup
 from rra_state.records.model import Document, Record, RunDocuments, Skipped, SourceFile
 

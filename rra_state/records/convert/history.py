@@ -9,7 +9,7 @@ import re
 
 from rra_state.records import fhicl
 from rra_state.records.convert.entries import Entries
-from rra_state.records.facts import Facts
+from rra_state.records.metadata import Facts
 
 NO_NAME = "standard"
 _LONGEST_NAME = 150
