@@ -16,7 +16,7 @@ from rra_state import history, metrics, news, notify
 from rra_state.base import host_limits
 from rra_state.base.deadline import within
 from rra_state.base.errors import ArchiverError
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
 from rra_state.history import Ended, History
 from rra_state.markers import Tree
 from rra_state.outcome import STAGES

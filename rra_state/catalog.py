@@ -16,7 +16,7 @@ from typing import Any
 from rra_state import shelf
 from rra_state.base import run_numbers
 from rra_state.base.errors import WorkDirError
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
 from rra_state.markers import Tree
 from rra_state.outcome import STAGES, Failure, Stage
 from rra_state.shelf import Shelf

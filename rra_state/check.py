@@ -16,8 +16,8 @@ from rra_state.base.errors import (
     VerificationError,
     WorkDirError,
 )
-from rra_state.cautions import cautions
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
+from rra_state.config.warnings import cautions
 from rra_state.records import blob, source
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB

@@ -23,9 +23,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, Protocol
 
-from rra_state import config, pool, telling
+from rra_state import pool, telling
 from rra_state.base import bounds, lock
 from rra_state.base.errors import ArchiverError
+from rra_state.config import loading
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -158,7 +159,7 @@ def main(arguments: Sequence[str]) -> int:
     bounds.collect_rarely()
     mine = [int(os.environ[name]) for name in (lock.VARIABLE, telling.VARIABLE) if name in os.environ]
     try:
-        pool.prepare(config.load(path), int(runs), not_theirs=mine)
+        pool.prepare(loading.load(path), int(runs), not_theirs=mine)
     except ArchiverError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the command line reads it
         return 1

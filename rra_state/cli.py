@@ -14,11 +14,12 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 
-from rra_state import commands, config
+from rra_state import commands
 from rra_state.base import bounds, host_limits, log, run_numbers
 from rra_state.base.errors import ArchiverError, Interrupted, UsageError
-from rra_state.cautions import cautions
-from rra_state.config import Settings
+from rra_state.config import loading
+from rra_state.config.loading import Settings
+from rra_state.config.warnings import cautions
 from rra_state.options import changes_something, level, moment, parser, refuse_nonsense, selected
 from rra_state.outcome import PLACES, Stage
 from rra_state.plan import Planner, Selection
@@ -39,7 +40,7 @@ def _run(options: argparse.Namespace) -> int:
         signal.signal(number, signal.default_int_handler)
     try:
         refuse_nonsense(options)
-        settings = config.load(options.config)
+        settings = loading.load(options.config)
         log.setup(settings.app, level=level(options), to_file=changes_something(options))
         return _act(options, settings)
     except Interrupted as error:

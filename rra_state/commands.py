@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rra_state import config
 from rra_state.base.errors import ArchiverError, BlobError, UsageError
+from rra_state.config import loading
 from rra_state.options import run_number
 from rra_state.records import blob
 
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
         else:
             from rra_state import show  # noqa: PLC0415 - it loads all that talks to the stores
 
-            for line in show.lines(config.load(options.config), options.run):
+            for line in show.lines(loading.load(options.config), options.run):
                 print(line)
     except ArchiverError as error:
         print(error, file=sys.stderr)

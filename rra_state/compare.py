@@ -12,7 +12,7 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 
 from rra_state.base import run_numbers
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
 from rra_state.outcome import PLACES, Stage
 from rra_state.plan import Planner
 from rra_state.state import Derived, Keeper, Known, Ledger, derive, raised

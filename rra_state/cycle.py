@@ -22,7 +22,7 @@ from rra_state.base import host_limits, lock
 from rra_state.base.errors import ArchiverError, Interrupted, LockHeld, WorkDirError
 from rra_state.base.lock import Lock
 from rra_state.child import Errand, Process
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
 from rra_state.display import Display
 from rra_state.history import Ended
 from rra_state.markers import Tree

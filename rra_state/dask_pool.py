@@ -20,9 +20,9 @@ from typing import Any
 import distributed
 from distributed.scheduler import KilledWorker
 
-from rra_state import config
 from rra_state.base.errors import ArchiverError, WorkersUnusable
-from rra_state.config import Settings
+from rra_state.config import loading
+from rra_state.config.loading import Settings
 from rra_state.outcome import Outcome
 from rra_state.worker import Bench
 
@@ -175,7 +175,7 @@ def _call(config_path: Path, stop: str, function: Callable[..., Any], *arguments
         try:
             bench = _benches.get((config_path, stop))
             if bench is None:
-                bench = Bench(config.load(config_path), _Stop(stop))
+                bench = Bench(loading.load(config_path), _Stop(stop))
                 _benches.clear()
                 _benches[config_path, stop] = bench
             outcomes = function(arguments[0], bench, *arguments[1:], **options)

@@ -11,7 +11,7 @@ from typing import TextIO
 from rich.progress import TaskID
 
 from rra_state import running
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
 from rra_state.display import bars, describe, rate
 from rra_state.markers import Tree
 from rra_state.outcome import PLACES, STAGES, Stage

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 
 from rra_state.base.errors import ArchiverError
-from rra_state.sections import AppFuzz
+from rra_state.config.models import AppFuzz
 
 
 class SkippedOnPurpose(ArchiverError):

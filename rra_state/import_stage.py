@@ -13,7 +13,7 @@ from rra_state import fuzz
 from rra_state.base.bounds import within_memory, within_seconds
 from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge
 from rra_state.base.retry import attempt
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
 from rra_state.outcome import Facts, Outcome
 from rra_state.records import convert, source
 from rra_state.records.model import RunDocuments

@@ -13,9 +13,9 @@ from typing import Literal
 
 from rra_state import __version__
 from rra_state.base import files
+from rra_state.config.models import Carbon
 from rra_state.history import Ended, History
 from rra_state.outcome import STAGES, Stage
-from rra_state.sections import Carbon
 from rra_state.summary import StageSummary, Summary
 
 CARBON_SECONDS = 5.0

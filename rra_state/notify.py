@@ -20,12 +20,12 @@ from urllib.parse import quote, unquote
 from rra_state import news
 from rra_state.base.deadline import within
 from rra_state.base.errors import NotSent, UsageError, WorkDirError
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
+from rra_state.config.models import Email, Slack
 from rra_state.markers import Tree
 from rra_state.memory import Memory
 from rra_state.news import Condition, Message, News
 from rra_state.outcome import Failure, Stage
-from rra_state.sections import Email, Slack
 from rra_state.summary import DAMAGED, Summary
 from rra_state.watch import Refresh
 

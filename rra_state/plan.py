@@ -16,7 +16,7 @@ from typing import Any, Literal
 from rra_state import watch
 from rra_state.base import run_numbers
 from rra_state.base.errors import ConfigError
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
 from rra_state.markers import Tree
 from rra_state.outcome import STAGES, Stage
 from rra_state.records import source

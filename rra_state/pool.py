@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from rra_state import worker
 from rra_state.base import host_limits
 from rra_state.base.errors import ConfigError, WorkersUnusable
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
 
 START_SECONDS = 60
 """Longest wait for worker processes to come up."""

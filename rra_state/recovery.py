@@ -18,7 +18,7 @@ from typing import Any
 from rra_state.base import files, run_numbers
 from rra_state.base.errors import ArchiverError, StateFileError, WorkDirError
 from rra_state.base.lock import Lock
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
 from rra_state.markers import Tree
 from rra_state.outcome import PLACES, STAGES, Facts, Marker, Stage
 from rra_state.plan import Planner

@@ -12,12 +12,13 @@ import zlib
 from dataclasses import replace
 from typing import Any
 
-from rra_state import config, telling
+from rra_state import telling
 from rra_state.base import bounds, log
 from rra_state.base.bounds import within_memory
 from rra_state.base.errors import ArchiverError, Conflict, RecordChanged, WorkDirError
 from rra_state.base.retry import attempt
-from rra_state.config import Settings
+from rra_state.config import loading
+from rra_state.config.loading import Settings
 from rra_state.import_stage import facts_of, read
 from rra_state.markers import Tree
 from rra_state.outcome import Failure, Marker, Outcome
@@ -93,7 +94,7 @@ def run_job(snakemake: Any) -> None:
     """Do what the job of a Snakemake rule asks for; end with exit status 1 if it failed."""
     wanted = Refresh(int(snakemake.wildcards.run), snakemake.wildcards.fingerprint)
     try:
-        settings: Settings = config.load(snakemake.params.config)
+        settings: Settings = loading.load(snakemake.params.config)
         log.setup(settings.app)
         tree = Tree(settings.app.work_dir)
         tree.prepare()

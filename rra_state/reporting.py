@@ -10,7 +10,7 @@ from typing import Literal, TextIO
 from rra_state import compare, status
 from rra_state.catalog import Catalog
 from rra_state.compare import Comparison
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
 from rra_state.outcome import Stage
 from rra_state.status import Status
 

@@ -18,12 +18,13 @@ from typing import Any
 
 import yaml
 
-from rra_state import aftermath, config, plan, telling
+from rra_state import aftermath, plan, telling
 from rra_state.base import files, log
 from rra_state.base.errors import ArchiverError, ConfigError, Interrupted, UsageError
 from rra_state.base.lock import Lock
-from rra_state.cautions import cautions
-from rra_state.config import Settings
+from rra_state.config import loading
+from rra_state.config.loading import Settings
+from rra_state.config.warnings import cautions
 from rra_state.history import Ended
 from rra_state.outcome import STAGES
 from rra_state.plan import Planner, Window
@@ -152,7 +153,7 @@ def update_state(planner: Planner, *, attempted: bool = False, explicit: bool = 
 def _settings(mapping: Mapping[str, Any], files: Sequence[str | Path]) -> Settings:
     if len(files) != 1:
         raise ConfigError("the workflow needs exactly one configuration", hint="snakemake --configfile CONFIG.yaml")
-    settings = config.load(files[0])
+    settings = loading.load(files[0])
     written = yaml.safe_load(Path(files[0]).read_text(encoding="utf-8"))
     changed = [key for key in mapping if key not in _OWN_KEYS and mapping[key] != written.get(key)]
     if changed:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rra_state.base.errors import ArchiverError, UsageError
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
 from rra_state.markers import Tree
 from rra_state.outcome import STAGES
 from rra_state.records import blob, convert, source

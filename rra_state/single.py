@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rra_state import config, telling
+from rra_state import telling
 from rra_state.base import bounds, log
 from rra_state.base.errors import ArchiverError
+from rra_state.config import loading
 from rra_state.markers import Tree
 from rra_state.outcome import Outcome, Stage
 from rra_state.settle import Settler
@@ -24,7 +25,7 @@ def run_job(stage: Stage, function: Callable[..., list[Outcome]], snakemake: Any
     """Do the workers' and the driver's part for the run of this job; end with exit status 1 if it failed."""
     run = int(snakemake.wildcards.run)
     try:
-        settings = config.load(snakemake.params.config)
+        settings = loading.load(snakemake.params.config)
         log.setup(settings.app, level=logging.WARNING)
         outcome = _one(run, stage, function, settings)
     except ArchiverError as error:
@@ -36,7 +37,7 @@ def run_job(stage: Stage, function: Callable[..., list[Outcome]], snakemake: Any
     sys.exit(0 if outcome.archived else 1)
 
 
-def _one(run: int, stage: Stage, function: Callable[..., list[Outcome]], settings: config.Settings) -> Outcome:
+def _one(run: int, stage: Stage, function: Callable[..., list[Outcome]], settings: loading.Settings) -> Outcome:
     tree = Tree(settings.app.work_dir)
     tree.prepare()
     bench = Bench(settings)

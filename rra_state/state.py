@@ -18,7 +18,7 @@ import pydantic.dataclasses
 
 from rra_state.base import files, host_limits, run_numbers
 from rra_state.base.errors import StateFileError
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
 from rra_state.markers import Tree
 from rra_state.outcome import Stage
 

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from rra_state import catalog, config
+from rra_state import catalog
 from rra_state.base.errors import ArchiverError
 from rra_state.catalog import Catalog
-from rra_state.config import Settings
+from rra_state.config import loading
+from rra_state.config.loading import Settings
 from rra_state.outcome import PLACES, STAGES, Failure, Stage
 from rra_state.records import blob
 from rra_state.state import State
@@ -124,7 +125,7 @@ Source = str | os.PathLike[str] | Settings | Catalog
 
 def take(source: str | os.PathLike[str] | Settings) -> Catalog:
     """Look at the tree once. Raises ConfigError, StateFileError, WorkDirError."""
-    return catalog.take(source if isinstance(source, Settings) else config.load(source))
+    return catalog.take(source if isinstance(source, Settings) else loading.load(source))
 
 
 def runs(source: Source) -> pd.DataFrame:

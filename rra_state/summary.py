@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from rra_state.base.errors import ArchiverError
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
 from rra_state.outcome import STAGES, Failure, Stage
 from rra_state.plan import Planner
 from rra_state.state import Derived, Keeper, Known, State, derive

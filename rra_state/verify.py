@@ -21,7 +21,7 @@ from rra_state import display
 from rra_state.base import run_numbers
 from rra_state.base.errors import LockHeld, UsageError, WorkersUnusable
 from rra_state.base.lock import Lock
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
 from rra_state.markers import Tree
 from rra_state.outcome import Facts, Marker, Stage
 from rra_state.pool import ProcessPool

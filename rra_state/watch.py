@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rra_state.base.errors import ArchiverError, UsageError
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
 from rra_state.markers import Tree
 from rra_state.records import source
 

@@ -17,9 +17,9 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Protocol
 
-from rra_state import config
 from rra_state.base import bounds
 from rra_state.base.turns import Turns
+from rra_state.config import loading
 from rra_state.records import blob
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.base import ArtdaqDB
@@ -39,7 +39,7 @@ class Flag(Protocol):
 class Bench:
     """What one process works with: settings, the two stores, and whether it shall stop."""
 
-    def __init__(self, settings: config.Settings, stop: Flag | None = None) -> None:
+    def __init__(self, settings: loading.Settings, stop: Flag | None = None) -> None:
         self.settings = settings
         self._stop: Flag = stop or threading.Event()
 
@@ -87,7 +87,7 @@ def start(config_path: Path, stop: Flag, not_mine: Sequence[int] = ()) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
-    _bench = Bench(config.load(config_path), stop)
+    _bench = Bench(loading.load(config_path), stop)
     bounds.bound_memory(_bench.settings.app.worker_memory_bytes)
 
 

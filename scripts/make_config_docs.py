@@ -1,4 +1,4 @@
-"""Write config/config.schema.json and the key tables of config/README.md from the models in rra_state/config.py.
+"""Write config/config.schema.json and the key tables of config/README.md from the models of the configuration.
 
 `--check` changes nothing and ends with status 1 if one of them is out of date.
 """
@@ -16,8 +16,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from rra_state.base import files
-from rra_state.config import Settings
-from rra_state.sections import Section
+from rra_state.config.loading import Settings
+from rra_state.config.models import Section
 from scripts.generated import renewed
 
 DIRECTORY = Path(__file__).resolve().parent.parent / "config"

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from rra_state import config, reporting
-from rra_state.config import Settings
+from rra_state import reporting
+from rra_state.config import loading
+from rra_state.config.loading import Settings
 from rra_state.page import file
 
 
@@ -15,6 +16,6 @@ def write_page(settings: Settings) -> Path:
 
 
 if "snakemake" in globals():
-    given = config.load(snakemake.params.config)  # type: ignore[name-defined]  # noqa: F821 - Snakemake's own
+    given = loading.load(snakemake.params.config)  # type: ignore[name-defined]  # noqa: F821 - Snakemake's own
     reporting.show(given, reporting.Request())
     print(f"page: {write_page(given)}")

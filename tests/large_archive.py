@@ -20,8 +20,9 @@ from pathlib import Path
 
 import psycopg
 
-from rra_state import config, history, import_stage, lost, markers
-from rra_state.config import Settings
+from rra_state import history, import_stage, lost, markers
+from rra_state.config import loading
+from rra_state.config.loading import Settings
 from rra_state.history import Ended
 from rra_state.markers import Tree
 from rra_state.outcome import STAGES, Facts, Marker, Stage
@@ -61,7 +62,7 @@ class Shape:
 
 def grow(config_file: Path, folder: Folder, count: int) -> None:
     """Make the site of this configuration one where runs 1 to `count` are archived in both stores."""
-    settings = config.load(config_file)
+    settings = loading.load(config_file)
     tree = Tree(settings.app.work_dir)
     tree.prepare()
     make_listing(settings.source_files.run_records_dir, count)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rra_state.config import Settings, load
+from rra_state.config.loading import Settings, load
 from rra_state.records import blob
 from rra_state.stores.ucondb import UconDB
 from scripts.make_run_records import make_records

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rra_state.base import host_limits
 from rra_state.base.errors import WorkDirError
-from rra_state.sections import App
+from rra_state.config.models import App
 
 MAX_BYTES = 500 * 2**20
 MAX_AGE_SECONDS = 14 * 86400

@@ -14,7 +14,7 @@ from pathlib import Path
 from rra_state import __version__
 from rra_state.base import files
 from rra_state.base.errors import ArchiverError
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
 from rra_state.history import Ended
 from rra_state.markers import Tree
 from rra_state.outcome import PLACES, STAGES

@@ -25,7 +25,7 @@ from rra_state import __version__, compare
 from rra_state import catalog as catalogs
 from rra_state.base import run_numbers
 from rra_state.catalog import Catalog
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
 from rra_state.outcome import STAGES
 from rra_state.page import data, plots, words
 from rra_state.page.data import Reason

@@ -11,8 +11,9 @@ from concurrent.futures import BrokenExecutor
 
 import pytest
 
-from rra_state import config, dask_pool
+from rra_state import dask_pool
 from rra_state.base.errors import WorkersUnusable
+from rra_state.config import loading
 from tests.acceptance.site import Site
 from tests.dask_cluster import Cluster
 from tests.servers import temporary_directory
@@ -105,7 +106,7 @@ def test_one_signal_stops_a_cycle_on_a_dask_cluster_too(site: Site, cluster: Clu
 
 def test_a_dask_cluster_that_is_not_there_is_one_line(site: Site) -> None:
     site.configure(app={"workers": "dask://127.0.0.1:9"})
-    settings = config.load(site.config)
+    settings = loading.load(site.config)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dask_pool, "START_SECONDS", 2)
@@ -116,7 +117,7 @@ def test_a_dask_cluster_that_is_not_there_is_one_line(site: Site) -> None:
 def test_a_client_that_has_given_its_scheduler_up_can_still_be_stopped(site: Site, cluster: Cluster) -> None:
     """After a long cut the client closes itself; the cycle then ends with its own error, not with Dask's."""
     cluster.start_worker()
-    pool = dask_pool.DaskPool(config.load(site.config))
+    pool = dask_pool.DaskPool(loading.load(site.config))
     pool._client.close()
 
     with pytest.raises(BrokenExecutor, match="is gone"):

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from rra_state import config
+from rra_state.config import loading
 from rra_state.outcome import STAGES
 from tests.acceptance.site import Site
 from tests.large_archive import SHAPES, grow, shapes
@@ -119,7 +119,7 @@ def _shape_of_index(site: Site) -> list[tuple[str, int, list[str]]]:
 
 
 def _uri(site: Site) -> str:
-    return config.load(site.config).artdaq_db.database_uri
+    return loading.load(site.config).artdaq_db.database_uri
 
 
 def _rows(site: Site) -> list[tuple[Any, ...]]:

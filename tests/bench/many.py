@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import requests
 
-from rra_state import config
+from rra_state.config import loading
 from rra_state.recovery import NEEDED_DOCUMENTS
 from rra_state.stores.artdaqdb.postgres_session import queries
 from rra_state.stores.artdaqdb.search import RUNS_AT_ONCE
@@ -65,7 +65,7 @@ def _recovery(hall: Hall, site: BenchSite, stage: str) -> Iterator[Measured]:
 
 def _list_runs(site: BenchSite) -> None:
     """What the two servers take to tell which runs they hold; nothing is made of it."""
-    with psycopg.connect(config.load(site.config).artdaq_db.database_uri) as connection:
+    with psycopg.connect(loading.load(site.config).artdaq_db.database_uri) as connection:
         connection.execute(queries()["runs"])
     _list_ucondb(site)
 
@@ -73,7 +73,7 @@ def _list_runs(site: BenchSite) -> None:
 def _outline(site: BenchSite) -> None:
     """What PostgreSQL takes to tell of all runs, asked as the archiver asks."""
     named = queries()
-    with psycopg.connect(config.load(site.config).artdaq_db.database_uri) as connection:
+    with psycopg.connect(loading.load(site.config).artdaq_db.database_uri) as connection:
         runs = sorted(run for (run,) in connection.execute(named["runs"]))
         for first in range(0, len(runs), RUNS_AT_ONCE):
             some = {"runs": runs[first : first + RUNS_AT_ONCE], "needed": sorted(NEEDED_DOCUMENTS)}

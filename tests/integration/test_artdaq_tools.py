@@ -18,8 +18,8 @@ from rra_state.base.errors import (
     VerificationError,
 )
 from rra_state.base.turns import Turns
+from rra_state.config.models import ArtdaqDBSection
 from rra_state.records import fhicl
-from rra_state.sections import ArtdaqDBSection
 from rra_state.stores.artdaqdb import open_store
 from rra_state.stores.artdaqdb.base import ArtdaqDB, Staged
 from tests.artdaq_tools import Tools

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rra_state.base.errors import IndexDamaged, StoreError, StoreUnavailable, VerificationError
-from rra_state.sections import ArtdaqDBSection
+from rra_state.config.models import ArtdaqDBSection
 from rra_state.stores.artdaqdb import open_store
 from rra_state.stores.artdaqdb.base import ArtdaqDB
 from tests import ssh_server

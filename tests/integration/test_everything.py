@@ -20,7 +20,7 @@ import pytest
 import rra_state
 from rra_state import aftermath, catalog, frames, reporting, show, status
 from rra_state.base.errors import StoreUnavailable
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
 from rra_state.history import Ended
 from rra_state.outcome import STAGES
 from rra_state.page import data, file, render

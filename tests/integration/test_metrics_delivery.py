@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from rra_state import aftermath, metrics
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
+from rra_state.config.models import Carbon, Metrics
 from rra_state.history import Ended
 from rra_state.metrics import Sample
-from rra_state.sections import Carbon, Metrics
 from tests.programs import needed
 from tests.unit.archive_site import Site
 

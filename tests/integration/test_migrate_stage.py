@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from rra_state import config, migrate_stage
+from rra_state import migrate_stage
 from rra_state.base.errors import Interrupted, RecordTooLarge, StoreUnavailable
+from rra_state.config import loading
 from rra_state.import_stage import import_runs
 from rra_state.migrate_stage import migrate_runs
 from rra_state.outcome import Outcome
@@ -32,7 +33,7 @@ def bench(tmp_path: Path, ucondb: Folder) -> Bench:
         f"ucon_db: {{server_url: '{ucondb.url}', folder_name: {ucondb.folder}, writer_user: {ucondb.user},"
         " writer_password: '${PASSWORD}'}\n"
     )
-    bench = Bench(config.load(file, {"PASSWORD": ucondb.password}))
+    bench = Bench(loading.load(file, {"PASSWORD": ucondb.password}))
     outcomes = import_runs(list(RUNS), bench, {})
     bench.artdaqdb.publish([outcome.staged for outcome in outcomes if outcome.staged])
     return bench

@@ -17,12 +17,12 @@ from pydantic import SecretStr
 
 from rra_state import aftermath, notify
 from rra_state.base.errors import Conflict, NotSent, StoreUnavailable
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
+from rra_state.config.models import Email, Reporting, Slack
 from rra_state.history import Ended
 from rra_state.news import Message
 from rra_state.notify import Channel
 from rra_state.outcome import Failure, Outcome, Stage
-from rra_state.sections import Email, Reporting, Slack
 from tests import mailbox
 from tests.mailbox import PASSWORD, USER
 from tests.unit.archive_site import Site

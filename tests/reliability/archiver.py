@@ -20,7 +20,7 @@ from unittest import mock
 from rra_state import cycle, driver, recovery, session
 from rra_state.base.errors import ArchiverError, Interrupted
 from rra_state.base.lock import Lock
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
 from rra_state.display import Display
 from rra_state.driver import Driver
 from rra_state.markers import Tree

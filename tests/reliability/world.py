@@ -14,8 +14,8 @@ from typing import Any
 import psycopg
 import yaml
 
-from rra_state import config
-from rra_state.config import Settings
+from rra_state.config import loading
+from rra_state.config.loading import Settings
 from rra_state.outcome import Stage
 from rra_state.records import blob
 from rra_state.stores import artdaqdb
@@ -82,7 +82,7 @@ class World:
         }
         file = self.root / "config.yaml"
         file.write_text(yaml.safe_dump(sections))
-        self.settings: Settings = config.load(file, {})
+        self.settings: Settings = loading.load(file, {})
         self.archive = artdaqdb.open_store(self.settings.artdaq_db)
 
     def limited(self, window: int, batch: int | None) -> Settings:

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from rra_state import config
 from rra_state.base.errors import RecordError
-from rra_state.config import Settings
+from rra_state.config import loading
+from rra_state.config.loading import Settings
 from rra_state.markers import Tree
 from rra_state.outcome import Facts, Failure, Marker, Outcome, Stage
 from rra_state.state import Keeper, Known
@@ -41,7 +41,7 @@ class Site:
                 }
             )
         )
-        self.settings: Settings = config.load(file, {})
+        self.settings: Settings = loading.load(file, {})
         self.tree = Tree(self.settings.app.work_dir)
         self.tree.prepare()
 

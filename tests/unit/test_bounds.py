@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from rra_state import config, import_stage
+from rra_state import import_stage
 from rra_state.base import bounds
 from rra_state.base.errors import ArchiverError, RecordTooLarge, RecordTooSlow
+from rra_state.config import loading
 from rra_state.import_stage import import_runs
 from rra_state.stores.artdaqdb.base import Staged
 from rra_state.worker import Bench
@@ -80,7 +81,7 @@ def bench(tmp_path: Path) -> Bench:
         f"artdaq_db: {{database_uri: 'filesystemdb://{tmp_path}/artdaqdb'}}\n"
         "ucon_db: {server_url: 'http://127.0.0.1:9/x', folder_name: f}\n"
     )
-    return Bench(config.load(file, {}))
+    return Bench(loading.load(file, {}))
 
 
 def _short_of_memory_once_it_holds(bench: Bench, number: int, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from rra_state import config
-from rra_state.cautions import cautions
+from rra_state.config import loading
+from rra_state.config.warnings import cautions
 
 
 def _cautions(directory: Path, mode: int = 0o644, **changes: dict[str, Any]) -> list[str]:
@@ -24,7 +24,7 @@ def _cautions(directory: Path, mode: int = 0o644, **changes: dict[str, Any]) -> 
     file = directory / "config.yaml"
     file.write_text(yaml.safe_dump(sections))
     file.chmod(mode)
-    return list(cautions(config.load(file, {"WORD": "from-the-environment"})))
+    return list(cautions(loading.load(file, {"WORD": "from-the-environment"})))
 
 
 def test_an_ordinary_configuration_needs_no_word(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_secret_that_others_can_read_is_told_without_it(
 def test_a_secret_that_is_kept_elsewhere_needs_no_word(
     tmp_path: Path, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(config, "_first_line", lambda *_: "from-a-file")
+    monkeypatch.setattr(loading, "_first_line", lambda *_: "from-a-file")
 
     assert _cautions(tmp_path, ucon_db=values) == []
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rra_state import config
 from rra_state.base.errors import ConfigError
-from rra_state.config import Settings
+from rra_state.config import loading
+from rra_state.config.loading import Settings
 
 SHIPPED = Path(__file__).resolve().parents[2] / "config" / "config.yaml"
 
@@ -93,7 +93,7 @@ carbon:
 def load(tmp_path: Path, text: str = SMALL, environ: dict[str, str] | None = None) -> Settings:
     file = tmp_path / "config.yaml"
     file.write_text(text, encoding="utf-8")
-    return config.load(file, environ or {})
+    return loading.load(file, environ or {})
 
 
 def complaint(tmp_path: Path, text: str) -> str:
@@ -103,7 +103,7 @@ def complaint(tmp_path: Path, text: str) -> str:
 
 
 def test_the_shipped_file_loads_as_it_is() -> None:
-    settings = config.load(SHIPPED, {"UCONDB_PASSWORD": "secret"})
+    settings = loading.load(SHIPPED, {"UCONDB_PASSWORD": "secret"})
 
     assert settings.app.work_dir == Path("/var/lib/run_record_archiver")
     assert settings.app.log_file == settings.app.work_dir / "run_record_archiver.log"
@@ -113,7 +113,7 @@ def test_the_shipped_file_loads_as_it_is() -> None:
 def test_the_shipped_file_takes_its_places_from_the_environment(tmp_path: Path) -> None:
     environ = {"RRA_WORK_DIR": str(tmp_path), "RRA_RUN_RECORDS_DIR": "/r", "RRA_ARTDAQDB_DIR": "/a"}
 
-    settings = config.load(SHIPPED, environ)
+    settings = loading.load(SHIPPED, environ)
 
     assert settings.app.import_state_file == tmp_path / "importer_state.json"
     assert settings.source_files.run_records_dir == Path("/r")
@@ -149,7 +149,7 @@ def test_relative_paths_count_from_the_file_and_not_from_the_current_folder(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "etc" / "config.yaml").write_text(SMALL)
 
-    settings = config.load("etc/config.yaml", {})
+    settings = loading.load("etc/config.yaml", {})
 
     assert settings.app.work_dir == tmp_path / "etc" / "work"
     assert settings.source_files.run_records_dir == tmp_path / "etc" / "records"
@@ -211,12 +211,12 @@ def test_bytes_that_are_no_text_are_an_error_and_no_traceback(tmp_path: Path, da
     (tmp_path / "config.yaml").write_bytes(data)
 
     with pytest.raises(ConfigError, match=r"not UTF-8|not YAML"):
-        config.load(tmp_path / "config.yaml", {})
+        loading.load(tmp_path / "config.yaml", {})
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml: the configuration cannot be read: No such file"):
-        config.load(tmp_path / "none.yaml", {})
+        loading.load(tmp_path / "none.yaml", {})
 
 
 def test_a_key_without_a_value_counts_as_left_out(tmp_path: Path) -> None:

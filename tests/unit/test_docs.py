@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from rra_state import config
+from rra_state.config import loading
 from rra_state.options import parser
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -101,7 +101,7 @@ def test_every_key_of_the_configuration_is_in_its_manual() -> None:
 
     missing = [
         f"{section}: {key}"
-        for section, key in _keys(config.Settings)
+        for section, key in _keys(loading.Settings)
         if f"| `{key}` |" not in sections.get(section, "")
     ]
 

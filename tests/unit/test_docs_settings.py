@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rra_state import config
-from rra_state.config import Settings
+from rra_state.config import loading
+from rra_state.config.loading import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -42,7 +42,7 @@ def test_a_configuration_in_a_page_is_accepted(page: str, piece: dict[str, dict[
     file.write_text(yaml.safe_dump(merged))
     names = dict.fromkeys(re.findall(r"\$\{([A-Z_]+)", file.read_text()), "json://localhost")
 
-    config.load(file, names)
+    loading.load(file, names)
 
 
 def test_the_pages_have_such_pieces() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rra_state.base.errors import ConfigError
-from rra_state.expansion import expand
+from rra_state.config.references import expand
 
 FILE = Path("/etc/rra.yaml")
 

@@ -9,8 +9,8 @@ import pytest
 
 from rra_state import fuzz
 from rra_state.base.errors import ArchiverError
+from rra_state.config.models import AppFuzz
 from rra_state.fuzz import FailedOnPurpose, SkippedOnPurpose
-from rra_state.sections import AppFuzz
 
 
 def outcomes(**keys: Any) -> list[ArchiverError | None]:

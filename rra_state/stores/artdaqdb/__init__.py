@@ -15,7 +15,7 @@ from rra_state.stores.artdaqdb.rebuild import Rebuilt, rebuild
 from rra_state.stores.artdaqdb.tools import ToolsDB
 
 if TYPE_CHECKING:
-    from rra_state.sections import ArtdaqDBSection
+    from rra_state.config.models import ArtdaqDBSection
 
 _FILESYSTEM = "filesystemdb"
 

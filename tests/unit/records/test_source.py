@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from rra_state.base.errors import RecordChanged, RecordError, RecordOpen, SourceUnreadable
+from rra_state.config.models import SourceFiles
 from rra_state.records import source
 from rra_state.records.model import Skipped
-from rra_state.sections import SourceFiles
 from tests.waiting import wait_until
 
 METADATA = b"Config name: demo\nComponent #0: a\n\nDAQInterface start time: Wed Oct 16 18:50:42 UTC 2024\n"

@@ -11,8 +11,8 @@ import jsonschema
 import pytest
 import yaml
 
-from rra_state import config
-from rra_state.expansion import expand
+from rra_state.config import loading
+from rra_state.config.references import expand
 from scripts import make_config_docs as maker
 
 
@@ -93,4 +93,4 @@ def test_the_schema_refuses_an_unknown_key() -> None:
 
 def test_the_secrets_have_no_value_in_what_is_generated() -> None:
     assert "**********" not in json.dumps(maker.schema()) + maker.tables()
-    assert config.PASSWORD_VARIABLE in (maker.DIRECTORY / "README.md").read_text()
+    assert loading.PASSWORD_VARIABLE in (maker.DIRECTORY / "README.md").read_text()

@@ -11,7 +11,7 @@ import pytest
 from bson import ObjectId
 
 from rra_state.base.errors import ConfigError, RecordError, StoreUnavailable
-from rra_state.sections import ArtdaqDBSection
+from rra_state.config.models import ArtdaqDBSection
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import mongo

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from rra_state.base.errors import ConfigError, RecordError, StoreUnavailable
-from rra_state.sections import ArtdaqDBSection
+from rra_state.config.models import ArtdaqDBSection
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb import postgres_session
 from rra_state.stores.artdaqdb.base import Staged

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from rra_state.base import permissions
-from rra_state.config import Settings
+from rra_state.config.loading import Settings
 
 _SECRET = re.compile("password|token")
 _NO_SECRET = re.compile("_file$")

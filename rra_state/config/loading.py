@@ -17,10 +17,7 @@ from pydantic import SecretStr
 
 from rra_state.base import permissions
 from rra_state.base.errors import ConfigError
-from rra_state.config_errors import explain, refuse_repeated_keys
-from rra_state.expansion import expand
-from rra_state.records import convert
-from rra_state.sections import (
+from rra_state.config.models import (
     App,
     AppFuzz,
     ArtdaqDBSection,
@@ -32,6 +29,9 @@ from rra_state.sections import (
     UconDBSection,
     Validation,
 )
+from rra_state.config.problems import explain, refuse_repeated_keys
+from rra_state.config.references import expand
+from rra_state.records import convert
 
 PASSWORD_VARIABLE = "UCONDB_PASSWORD"  # noqa: S105 - the variable's name
 PASSWORD_CREDENTIAL = "ucondb_password"  # noqa: S105 - the credential's name
