@@ -21,7 +21,7 @@ from rra_state.config.warnings import cautions
 from rra_state.records import blob, source
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
-from rra_state.stores.ucondb import UconDB
+from rra_state.stores.ucondb.client import UconDB
 
 LARGE_DIRECTORY_ARCHIVE = 20_000
 CONNECT_SECONDS = 5.0

@@ -26,7 +26,7 @@ from rra_state.records import blob
 from rra_state.state import Derived, Keeper, Known, Ledger
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.base import Outline
-from rra_state.stores.ucondb import UconDB, Version
+from rra_state.stores.ucondb.client import UconDB, Version
 
 log = logging.getLogger("rra")
 Say = Callable[[str], None]

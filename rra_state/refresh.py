@@ -24,7 +24,7 @@ from rra_state.markers import Tree
 from rra_state.outcome import Failure, Marker, Outcome
 from rra_state.records import blob
 from rra_state.stores.artdaqdb.base import Location, Staged
-from rra_state.stores.ucondb import Version
+from rra_state.stores.ucondb.client import Version
 from rra_state.watch import Refresh, newest_marker
 from rra_state.worker import Bench
 

@@ -15,7 +15,7 @@ from rra_state.outcome import STAGES
 from rra_state.records import blob, convert, source
 from rra_state.records.metadata import printable
 from rra_state.stores import artdaqdb
-from rra_state.stores.ucondb import UconDB
+from rra_state.stores.ucondb.client import UconDB
 
 _ABSENT = "-"
 _WIDTH = 24

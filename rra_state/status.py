@@ -24,7 +24,7 @@ from rra_state.outcome import PLACES, STAGES, Failure, Stage
 from rra_state.records import blob
 from rra_state.state import State
 from rra_state.stores import artdaqdb
-from rra_state.stores.ucondb import UconDB
+from rra_state.stores.ucondb.client import UconDB
 from rra_state.summary import Summary, summary
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from rra_state.outcome import STAGES, Facts, Stage
 from rra_state.records import blob
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb.base import Export, Location
-from rra_state.stores.ucondb import Version
+from rra_state.stores.ucondb.client import Version
 from rra_state.watch import Refresh, newest_marker
 from rra_state.worker import Bench
 

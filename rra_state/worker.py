@@ -23,7 +23,7 @@ from rra_state.config import loading
 from rra_state.records import blob
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.base import ArtdaqDB
-from rra_state.stores.ucondb import UconDB
+from rra_state.stores.ucondb.client import UconDB
 
 
 class Flag(Protocol):

@@ -32,7 +32,7 @@ from rra_state.records.model import RunDocuments
 from rra_state.state import Keeper, Ledger
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb import index as indexes
-from rra_state.stores.artdaqdb import staging
+from rra_state.stores.artdaqdb import versions
 from rra_state.stores.artdaqdb.document import RUN_HISTORY, object_id, timestamp
 from scripts.make_run_records import make_records
 from tests.servers import Folder
@@ -232,7 +232,7 @@ def shapes() -> Sequence[Shape]:
 
 def _shape(record: RunDocuments) -> Shape:
     """What import and migration find out of a record."""
-    staged = staging.plan(record, None, timestamp(), None).staged
+    staged = versions.plan(record, None, timestamp(), None).staged
     imported = import_stage.facts_of(record, staged)
     content = blob.pack(record.run, {document.name: document.text for document in record.documents})
     migrated = replace(

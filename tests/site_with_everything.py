@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rra_state.config.loading import Settings, load
 from rra_state.records import blob
-from rra_state.stores.ucondb import UconDB
+from rra_state.stores.ucondb.client import UconDB
 from scripts.make_run_records import make_records
 from tests.acceptance.site import Site
 from tests.servers import Folder

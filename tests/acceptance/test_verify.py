@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rra_state.records import blob as blobs
-from rra_state.stores.ucondb import UconDB
+from rra_state.stores.ucondb.client import UconDB
 from tests.acceptance.site import REPOSITORY, Site, environment
 
 RUNS = range(1, 7)

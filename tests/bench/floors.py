@@ -14,8 +14,8 @@ from rra_state import markers
 from rra_state.base import files
 from rra_state.outcome import Facts, Marker
 from rra_state.records.model import RunDocuments
-from rra_state.stores.artdaqdb import document, staging
-from rra_state.stores.ucondb_digest import Digest
+from rra_state.stores.artdaqdb import document, versions
+from rra_state.stores.ucondb.digest import Digest
 from tests.bench.measure import Usage, cpu, timed
 from tests.servers import Folder
 
@@ -28,7 +28,7 @@ _Stored = list[tuple[str, bytes]]
 def stored(records: Sequence[RunDocuments]) -> list[_Stored]:
     """What artdaqDB is given for each run: object ids and documents."""
     now = document.timestamp()
-    plans = (staging.plan(record, None, now, None) for record in records)
+    plans = (versions.plan(record, None, now, None) for record in records)
     return [[(tree["_id"]["$oid"], document.encode(tree)) for tree in plan.trees()] for plan in plans]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from pydantic import SecretStr
 
-from rra_state.stores.ucondb import UconDB
+from rra_state.stores.ucondb.client import UconDB
 from tests.servers import DevServer, Folder, temporary_directory
 
 REPEATS = 3

@@ -10,8 +10,8 @@ import requests
 
 from rra_state.config import loading
 from rra_state.recovery import NEEDED_DOCUMENTS
+from rra_state.stores.artdaqdb.lookup import RUNS_AT_ONCE
 from rra_state.stores.artdaqdb.postgres_session import queries
-from rra_state.stores.artdaqdb.search import RUNS_AT_ONCE
 from tests.bench import floors
 from tests.bench.measure import Usage, listing, memory_of_listing, of_commands, of_memory, repeated, timed
 from tests.bench.rows import Measured

@@ -18,7 +18,7 @@ from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.artdaqdb.index import Additions, Index
 from rra_state.stores.artdaqdb.mongo import MongoDB
 from rra_state.stores.artdaqdb.postgres import PostgresDB
-from rra_state.stores.artdaqdb.programs import Local
+from rra_state.stores.artdaqdb.tool_runner import Local
 from rra_state.stores.artdaqdb.tools import ToolsDB
 from tests.artdaq_tools import Tools
 

@@ -11,7 +11,7 @@ import requests
 from pydantic import SecretStr
 
 from rra_state.base.errors import ArchiverError, Conflict, StoreUnavailable, VerificationError
-from rra_state.stores.ucondb import UconDB
+from rra_state.stores.ucondb.client import UconDB
 from tests.servers import Folder, Line
 
 BLOB = b"Start of Record\nRun Number: 7\nPacked on Oct 17 10:08 UTC\n" + b"a: 1\n" * 4000

@@ -19,7 +19,7 @@ import pytest
 import requests
 from requests.auth import HTTPDigestAuth
 
-from rra_state.stores.ucondb_digest import Digest
+from rra_state.stores.ucondb.digest import Digest
 from tests.servers import PASSWORD, USER, DevServer, Folder, temporary_directory
 
 

@@ -17,7 +17,7 @@ import pytest
 from pydantic import SecretStr
 
 from rra_state.base.errors import AccessDenied, ArchiverError, StoreUnavailable
-from rra_state.stores.ucondb import UconDB
+from rra_state.stores.ucondb.client import UconDB
 from tests.servers import DevServer, Folder, temporary_directory
 
 BLOB = b"Start of Record\nRun Number: 7\nPacked on Oct 17 10:08 UTC\n" + b"a: 1\n" * 4000
@@ -171,7 +171,7 @@ def test_two_servers_on_one_database_store_every_run_once(ucondb: Folder, store:
 def test_a_forked_worker_uses_a_connection_of_its_own(ucondb: Folder) -> None:
     code = (
         "import os, sys; from types import SimpleNamespace; from pydantic import SecretStr\n"
-        "from rra_state.stores.ucondb import UconDB\n"
+        "from rra_state.stores.ucondb.client import UconDB\n"
         "store = UconDB(SimpleNamespace(server_url=sys.argv[1], folder_name=sys.argv[2], object_name='o', "
         "timeout_seconds=9, writer_user='archiver', writer_password=SecretStr(sys.stdin.read()), "
         "verify_tls=True, ca_bundle=None, database_uri=None))\n"

@@ -14,7 +14,7 @@ import requests
 from pydantic import SecretStr
 
 from rra_state.base.errors import AccessDenied, ArchiverError, Conflict, StoreUnavailable
-from rra_state.stores.ucondb import UconDB
+from rra_state.stores.ucondb.client import UconDB
 from tests import front_end
 from tests.servers import DevServer, Folder
 

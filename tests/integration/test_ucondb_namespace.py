@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from requests.auth import HTTPDigestAuth
 
 from rra_state.base.errors import AccessDenied, ConfigError
-from rra_state.stores.ucondb import UconDB
+from rra_state.stores.ucondb.client import UconDB
 from tests.servers import PASSWORD, USER, Folder
 
 BLOB = b"Start of Record\nRun Number: 7\nPacked on Oct 17 10:08 UTC\n" + b"a: 1\n" * 4000

@@ -12,8 +12,8 @@ import pytest
 from pydantic import SecretStr
 
 from rra_state.base.errors import AccessDenied, ArchiverError, ConfigError, StoreUnavailable, VerificationError
-from rra_state.stores.ucondb import UconDB
-from rra_state.stores.ucondb_sql import Tables
+from rra_state.stores.ucondb.client import UconDB
+from rra_state.stores.ucondb.sql import Tables
 from tests.servers import Folder
 
 BLOB = b"Start of Record\nRun Number: 7\nPacked on Oct 17 10:08 UTC\n" + b"a: 1\n" * 4000
@@ -175,7 +175,7 @@ def test_a_slow_database_is_given_up_after_the_configured_time(ucondb: Folder) -
 def test_a_missing_driver_names_the_extra_that_brings_it(ucondb: Folder) -> None:
     code = (
         "import sys; sys.modules['psycopg'] = None\n"
-        "from rra_state.stores.ucondb_sql import Tables\n"
+        "from rra_state.stores.ucondb.sql import Tables\n"
         "try:\n    Tables('postgresql://x', 'f', 'o', 5)\nexcept Exception as error:\n    print(error)\n"
     )
 

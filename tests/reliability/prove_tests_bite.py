@@ -53,7 +53,7 @@ BREAKAGES = (
     ),
     Breakage(
         "comparison with what is read back removed",
-        "rra_state/stores/ucondb.py",
+        "rra_state/stores/ucondb/client.py",
         "        if content != blob or version.id != identity:\n",
         "        if False:\n",
         ("tests/reliability/test_read_back.py",),

@@ -17,7 +17,7 @@ from rra_state.base.lock import Lock
 from rra_state.recovery import Places, recover
 from rra_state.state import Known
 from rra_state.stores.artdaqdb.base import Outline
-from rra_state.stores.ucondb import Version
+from rra_state.stores.ucondb.client import Version
 from tests.unit.archive_site import Site
 
 RUNS = st.sets(st.integers(1, 40))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from rra_state.base.errors import ConfigError
 from rra_state.stores.artdaqdb.base import ArtdaqDB
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
-from rra_state.stores.artdaqdb.mirror import Mirror
-from rra_state.stores.artdaqdb.programs import Local, Remote
 from rra_state.stores.artdaqdb.rebuild import Rebuilt, rebuild
+from rra_state.stores.artdaqdb.ssh_reader import Mirror
+from rra_state.stores.artdaqdb.tool_runner import Local, Remote
 from rra_state.stores.artdaqdb.tools import ToolsDB
 
 if TYPE_CHECKING:

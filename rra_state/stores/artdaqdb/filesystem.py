@@ -14,9 +14,10 @@ from pathlib import Path
 from rra_state.base import files
 from rra_state.base.errors import ArchiverError, IndexDamaged, StoreError, VerificationError
 from rra_state.records.model import RunDocuments
+from rra_state.stores.artdaqdb import directory as place
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import index as indexes
-from rra_state.stores.artdaqdb import place, search, staging
+from rra_state.stores.artdaqdb import lookup, versions
 from rra_state.stores.artdaqdb.base import Capabilities, Export, Item, Location, Outline, Staged
 from rra_state.stores.artdaqdb.document import RUN_HISTORY, SYSTEM_LAYOUT
 from rra_state.stores.artdaqdb.index import Index, Stamp
@@ -35,7 +36,7 @@ class FilesystemDB:
     def __init__(self, path: Path, *, schema: bytes | None = None) -> None:
         """path: as in filesystemdb://PATH. schema: schema.fcl, stored with each run in SystemLayout."""
         self.path = path
-        self._schema = None if schema is None else staging.Schema(schema)
+        self._schema = None if schema is None else versions.Schema(schema)
         self._cache: dict[str, tuple[Index, Stamp]] = {}
         self._prepared = False
 
@@ -79,11 +80,11 @@ class FilesystemDB:
 
     def locate(self, runs: Iterable[int]) -> dict[int, Location]:
         """The newest content of each visible run; see `search.locate` for the choice."""
-        return search.locate(self.read_indexes(), runs)
+        return lookup.locate(self.read_indexes(), runs)
 
     def outlines(self, runs: Iterable[int], needed: Collection[str]) -> Iterator[Outline]:
         """The same versions, each with whether it has these entities."""
-        return search.outlines(self.locate, runs, needed)
+        return lookup.outlines(self.locate, runs, needed)
 
     def read_indexes(self) -> dict[str, Index]:
         """Every collection's index, as it is on the disk now."""
@@ -139,14 +140,14 @@ class FilesystemDB:
             else:
                 outcomes.append(staged)
 
-    def _planned(self, record: RunDocuments, known: Location | None, now: str) -> tuple[Staged, staging.Plan | None]:
+    def _planned(self, record: RunDocuments, known: Location | None, now: str) -> tuple[Staged, versions.Plan | None]:
         """One run's outcome and plan; no plan if a visible version holds the same. Raises ArchiverError."""
-        plan = staging.plan(record, known, now, self._schema)
+        plan = versions.plan(record, known, now, self._schema)
         if any(self._document_path(item.collection, item.oid).exists() for item in plan.items):
             # Left by a try that was never published, or another archiver was faster: only the index can tell.
             known = self.locate([record.run]).get(record.run)
-            plan = staging.plan(record, known, now, self._schema)
-        if known is not None and staging.holds(self.export(known), record):
+            plan = versions.plan(record, known, now, self._schema)
+        if known is not None and versions.holds(self.export(known), record):
             return Staged(known, changed=False, assigned=now), None
         return plan.staged, plan
 
@@ -218,7 +219,7 @@ class FilesystemDB:
 
     def export(self, location: Location) -> Export:
         """Read a version back by object ids, without the index; every document is checked."""
-        return staging.export(location, self._read, lambda item: str(self._document_path(item.collection, item.oid)))
+        return versions.export(location, self._read, lambda item: str(self._document_path(item.collection, item.oid)))
 
     def _read(self, item: Item) -> documents.Tree:
         path = f"{self.path}/{item.collection}/{item.oid}.json"  # no Path: it would take a fifth of the time

@@ -34,7 +34,7 @@ from rra_state.base.errors import (
 )
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document as documents
-from rra_state.stores.artdaqdb import search, staging
+from rra_state.stores.artdaqdb import lookup, versions
 from rra_state.stores.artdaqdb.base import Capabilities, Export, Item, Location, Outline, Staged
 from rra_state.stores.artdaqdb.document import RUN_HISTORY, SYSTEM_LAYOUT
 from rra_state.stores.artdaqdb.index import ENTITY, RUN, Additions, Index
@@ -81,7 +81,7 @@ class MongoDB:
         )
         hosts = uri.partition("://")[2].partition("/")[0].rpartition("@")[2]
         self._name = f"MongoDB at {hosts}, database {name}"
-        self._schema = None if schema is None else staging.Schema(schema)
+        self._schema = None if schema is None else versions.Schema(schema)
         self._prepared = False
 
     def describe(self) -> str:
@@ -129,11 +129,11 @@ class MongoDB:
         indexes = {name: Index.empty() for name in _COLLECTIONS}
         for name, additions in listed.items():
             indexes[name].add(additions)
-        return search.locate(indexes, wanted)
+        return lookup.locate(indexes, wanted)
 
     def outlines(self, runs: Iterable[int], needed: Collection[str]) -> Iterator[Outline]:
         """The same versions, each with whether it has these entities."""
-        return search.outlines(self.locate, runs, needed)
+        return lookup.outlines(self.locate, runs, needed)
 
     def _list_ours(self, runs: Sequence[int], listed: Mapping[str, Additions]) -> None:
         for version in self._database[_VERSIONS].find({"run": {"$in": list(runs)}, "visible": True}):
@@ -158,12 +158,12 @@ class MongoDB:
         self._prepare()
         now = documents.timestamp()
         known = self.locate(record.run for record in records)
-        return staging.each_by_itself(records, lambda record: self._stage(record, known.get(record.run), now))
+        return versions.each_by_itself(records, lambda record: self._stage(record, known.get(record.run), now))
 
     def _stage(self, record: RunDocuments, known: Location | None, now: str) -> Staged:
-        if known is not None and staging.holds(self.export(known), record):
+        if known is not None and versions.holds(self.export(known), record):
             return Staged(known, changed=False, assigned=now)
-        plan = staging.plan(record, known, now, self._schema)
+        plan = versions.plan(record, known, now, self._schema)
         try:
             trees = [_stored(tree) for tree in plan.trees()]
         except InvalidDocument as error:
@@ -242,7 +242,7 @@ class MongoDB:
                 raise VerificationError(f"document {item.entity} is missing")
             return found[item.oid] | {"_id": {"$oid": item.oid}}
 
-        return staging.export(location, read, lambda item: f"{item.collection}/{item.oid}")
+        return versions.export(location, read, lambda item: f"{item.collection}/{item.oid}")
 
     @contextmanager
     def _faults(self) -> Iterator[None]:

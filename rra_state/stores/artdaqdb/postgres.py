@@ -16,7 +16,7 @@ from rra_state.base import steps
 from rra_state.base.errors import AccessDenied, ArchiverError, RecordError, StoreUnavailable, VerificationError
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document as documents
-from rra_state.stores.artdaqdb import search, staging
+from rra_state.stores.artdaqdb import lookup, versions
 from rra_state.stores.artdaqdb.base import Capabilities, Export, Item, Location, Outline, Staged
 from rra_state.stores.artdaqdb.postgres_session import OF_CONTENT, Connection, Session, migrate, queries
 
@@ -31,7 +31,7 @@ class PostgresDB:
     def __init__(self, uri: str, *, schema: bytes | None = None) -> None:
         """uri: `postgresql://user@host/database`. schema: schema.fcl, stored with each run. Raises ConfigError."""
         self._session = Session(uri)
-        self._schema = None if schema is None else staging.Schema(schema)
+        self._schema = None if schema is None else versions.Schema(schema)
         self._prepared = False
 
     def describe(self) -> str:
@@ -82,8 +82,8 @@ class PostgresDB:
     def outlines(self, runs: Iterable[int], needed: Collection[str]) -> Iterator[Outline]:
         """The same versions, each with whether it has these entities: the server counts, not we."""
         wanted = sorted(set(runs))
-        for first in range(0, len(wanted) if self._exists() else 0, search.RUNS_AT_ONCE):
-            some = {"runs": wanted[first : first + search.RUNS_AT_ONCE], "needed": sorted(set(needed))}
+        for first in range(0, len(wanted) if self._exists() else 0, lookup.RUNS_AT_ONCE):
+            some = {"runs": wanted[first : first + lookup.RUNS_AT_ONCE], "needed": sorted(set(needed))}
             yield from starmap(Outline, self._rows("outlines", some))
 
     def _exists(self) -> bool:
@@ -99,16 +99,16 @@ class PostgresDB:
         self._prepare()
         now = documents.timestamp()
         known = self.locate(record.run for record in records)
-        plans: dict[int, staging.Plan] = {}
+        plans: dict[int, versions.Plan] = {}
 
         def planned(record: RunDocuments) -> Staged:
             location = known.get(record.run)
-            if location is not None and staging.holds(self.export(location), record):
+            if location is not None and versions.holds(self.export(location), record):
                 return Staged(location, changed=False, assigned=now)
-            plans[record.run] = staging.plan(record, location, now, self._schema)
+            plans[record.run] = versions.plan(record, location, now, self._schema)
             return plans[record.run].staged
 
-        outcomes = staging.each_by_itself(records, planned)
+        outcomes = versions.each_by_itself(records, planned)
         faults = self._store(list(plans.values()))
         return [faults.get(record.run, outcome) for record, outcome in zip(records, outcomes, strict=True)]
 
@@ -117,7 +117,7 @@ class PostgresDB:
             self._session.do(migrate)
             self._prepared = True
 
-    def _store(self, plans: Sequence[staging.Plan]) -> dict[int, ArchiverError]:
+    def _store(self, plans: Sequence[versions.Plan]) -> dict[int, ArchiverError]:
         """Stage these versions; the faults of single runs. What the server takes from all goes in one pipeline."""
         try:
             return self._session.do(partial(_pipelined, plans=plans))
@@ -155,10 +155,10 @@ class PostgresDB:
             tree: documents.Tree = found[item.collection, item.oid]
             return tree
 
-        return staging.export(location, read, lambda item: f"{item.collection}/{item.oid}")
+        return versions.export(location, read, lambda item: f"{item.collection}/{item.oid}")
 
 
-def _pipelined(connection: Connection, plans: Sequence[staging.Plan]) -> dict[int, ArchiverError]:
+def _pipelined(connection: Connection, plans: Sequence[versions.Plan]) -> dict[int, ArchiverError]:
     """Stage each of these in a transaction; give the faults of those whose documents cannot be made."""
     faults: dict[int, ArchiverError] = {}
     with connection.pipeline(), connection.cursor() as cursor:
@@ -174,7 +174,7 @@ def _pipelined(connection: Connection, plans: Sequence[staging.Plan]) -> dict[in
     return faults
 
 
-def _document_rows(plan: staging.Plan) -> Iterator[dict[str, Any]]:
+def _document_rows(plan: versions.Plan) -> Iterator[dict[str, Any]]:
     for tree, entity in ((tree, tree["entities"][0]["name"]) for tree in plan.trees()):
         yield {
             "collection": tree["collection"],
@@ -186,12 +186,12 @@ def _document_rows(plan: staging.Plan) -> Iterator[dict[str, Any]]:
         }
 
 
-def _stage(cursor: psycopg.Cursor[Row], plan: staging.Plan, rows: Sequence[Mapping[str, Any]]) -> None:
+def _stage(cursor: psycopg.Cursor[Row], plan: versions.Plan, rows: Sequence[Mapping[str, Any]]) -> None:
     named, version = queries(), plan.version
     arguments = {
         "configuration": version.configuration,
         "version": version.version,
-        "number": search.version_number(version.configuration, version.version),
+        "number": lookup.version_number(version.configuration, version.version),
         "run": version.run,
         "assigned": version.assigned,
     }

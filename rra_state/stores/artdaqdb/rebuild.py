@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rra_state.base import files
 from rra_state.base.errors import VerificationError
+from rra_state.stores.artdaqdb import directory
 from rra_state.stores.artdaqdb import document as documents
-from rra_state.stores.artdaqdb import place
 from rra_state.stores.artdaqdb.document import RUN_HISTORY
 from rra_state.stores.artdaqdb.index import ALIAS, ENTITY, NAME, RUN, Additions, Index
 
@@ -46,7 +46,7 @@ def rebuild(path: Path) -> Rebuilt:
     listed, shown = 0, 0
     skipped: list[tuple[str, str]] = []
     whole: set[tuple[str, str, int]] = set()
-    with place.faults(path), place.locked(path):
+    with directory.faults(path), directory.locked(path):
         for collection in _collections(path):
             entries = list(_entries(collection, skipped))
             if collection.name == RUN_HISTORY:
@@ -73,7 +73,7 @@ def _collections(path: Path) -> list[Path]:
 
 
 def _entries(collection: Path, skipped: list[tuple[str, str]]) -> Iterator[Entry]:
-    for name in sorted(place.documents(collection)):
+    for name in sorted(directory.documents(collection)):
         try:
             yield entry(name.removesuffix(".json"), documents.decode((collection / name).read_bytes()))
         except VerificationError as error:

@@ -29,11 +29,11 @@ from rra_state.base.turns import Turns
 from rra_state.records import fhicl
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document as documents
-from rra_state.stores.artdaqdb import search, staging
+from rra_state.stores.artdaqdb import lookup, versions
 from rra_state.stores.artdaqdb.base import Capabilities, Export, Location, Outline, Staged
 from rra_state.stores.artdaqdb.document import RUN_HISTORY
 from rra_state.stores.artdaqdb.index import CONFIGURATION, ENTITY, Index
-from rra_state.stores.artdaqdb.programs import DOWNLOADER, Programs
+from rra_state.stores.artdaqdb.tool_runner import DOWNLOADER, Programs
 
 _SCHEMA_FILE = "schema.fcl"
 _RETRY = "what is in artdaqDB of this try stays unseen; --retry-failed-import loads it anew under the next name"
@@ -66,7 +66,7 @@ class ToolsDB:
     def __init__(self, reader: Reader, programs: Programs, state: Path, *, schema: bytes | None = None) -> None:
         """state: directory where loads in progress are noted; it must outlive this process."""
         self._reader, self._programs, self._state = reader, programs, state
-        self._schema = None if schema is None else staging.Schema(schema)
+        self._schema = None if schema is None else versions.Schema(schema)
         self._turns = Turns(state, "loading", 1)
 
     def describe(self) -> str:
@@ -91,7 +91,7 @@ class ToolsDB:
         indexes = self._indexes()
         found = indexes[RUN_HISTORY].runs()
         doubtful = found & {run for name in self._unfinished() if (run := number(name.partition("/")[0])) is not None}
-        return found - (doubtful - set(search.locate(indexes, doubtful, self._unfinished())))
+        return found - (doubtful - set(lookup.locate(indexes, doubtful, self._unfinished())))
 
     def lost(self, expected: Iterable[int]) -> set[int]:
         """Runs that ought to be visible and are not."""
@@ -99,11 +99,11 @@ class ToolsDB:
 
     def locate(self, runs: Iterable[int]) -> dict[int, Location]:
         """The configuration assigned last of each of these runs, of those whose loading came to its end."""
-        return search.locate(self._indexes(), runs, self._unfinished())
+        return lookup.locate(self._indexes(), runs, self._unfinished())
 
     def outlines(self, runs: Iterable[int], needed: Collection[str]) -> Iterator[Outline]:
         """The same versions, each with whether it has these entities."""
-        return search.outlines(self.locate, runs, needed)
+        return lookup.outlines(self.locate, runs, needed)
 
     def _indexes(self) -> dict[str, Index]:
         """The tools rewrite an index in place: one that looks damaged is looked at again while nothing is loaded."""
@@ -130,14 +130,14 @@ class ToolsDB:
             with self._turns.taken() as turn:
                 return self._stage(record, known.get(record.run), turn)
 
-        return staging.each_by_itself(records, stage)
+        return versions.each_by_itself(records, stage)
 
     def _stage(self, record: RunDocuments, known: Location | None, turn: int) -> Staged:
         documents.check_names(record)
         meaning = _meaning_of(record)
         now = documents.timestamp()
         if known is None:
-            known = search.locate(self._reader.read_indexes(), [record.run], self._unfinished()).get(record.run)
+            known = lookup.locate(self._reader.read_indexes(), [record.run], self._unfinished()).get(record.run)
         if known is not None and _same(self._reader.export(known).files, meaning):
             return Staged(known, changed=False, assigned=now)
         config = self._free_name(record)
@@ -180,7 +180,7 @@ class ToolsDB:
                 hint=_RETRY,
             )
         hidden = self._unfinished() - {configuration}
-        location = search.locate(self._reader.read_indexes(), [record.run], hidden).get(record.run)
+        location = lookup.locate(self._reader.read_indexes(), [record.run], hidden).get(record.run)
         if location is None or location.configuration != configuration:
             raise VerificationError(
                 f"artdaqDB shows another configuration than {configuration}", run=record.run, hint=_RETRY

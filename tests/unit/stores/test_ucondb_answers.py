@@ -8,7 +8,7 @@ import zlib
 import pytest
 
 from rra_state.base.errors import ArchiverError, StoreError, StoreUnavailable, VerificationError
-from rra_state.stores.ucondb import UconDB
+from rra_state.stores.ucondb.client import UconDB
 from tests.servers import canned
 from tests.unit.stores.ucondb_helpers import CHALLENGE, response, settings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rra_state.stores.ucondb_digest import Digest, UnsupportedChallenge
+from rra_state.stores.ucondb.digest import Digest, UnsupportedChallenge
 
 PASSWORD = "unguessable-4711"
 RFC2617 = (

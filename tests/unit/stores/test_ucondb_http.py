@@ -18,8 +18,8 @@ import pytest
 import requests
 
 from rra_state.base.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
-from rra_state.stores.ucondb import UconDB
-from rra_state.stores.ucondb_http import Transport, said_by
+from rra_state.stores.ucondb.client import UconDB
+from rra_state.stores.ucondb.http import Transport, said_by
 from tests.servers import canned
 from tests.unit.stores.ucondb_helpers import CHALLENGE, PASSWORD, response, settings
 

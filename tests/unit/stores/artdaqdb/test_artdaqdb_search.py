@@ -7,7 +7,7 @@ from artdaqdb_helpers import Artdaq, record, store
 
 from rra_state.stores.artdaqdb.base import Location
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
-from rra_state.stores.artdaqdb.search import version_name, version_number
+from rra_state.stores.artdaqdb.lookup import version_name, version_number
 
 
 def located(path: Path, run: int) -> Location:

@@ -11,8 +11,8 @@ from artdaqdb_helpers import Artdaq, record, stage, store
 
 from rra_state.base import files
 from rra_state.base.errors import IndexDamaged, StoreError
+from rra_state.stores.artdaqdb import directory
 from rra_state.stores.artdaqdb import index as indexes
-from rra_state.stores.artdaqdb import place
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.artdaqdb.index import Index
 
@@ -163,14 +163,14 @@ def test_an_index_is_read_only_when_another_program_changed_it(path: Path) -> No
 
 
 def test_an_archive_that_comes_into_being_while_we_look_is_not_called_damaged(path: Path) -> None:
-    looked, once = place.has_documents, iter([301])
+    looked, once = directory.has_documents, iter([301])
 
     def interfere(directory: Path) -> bool:
         for run in once:
             store(FilesystemDB(path), record(run))
         return looked(directory)
 
-    with mock.patch.object(place, "has_documents", interfere):
+    with mock.patch.object(directory, "has_documents", interfere):
         found = FilesystemDB(path).runs()
 
     assert found == {301}

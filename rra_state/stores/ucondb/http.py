@@ -25,7 +25,7 @@ from requests.auth import AuthBase
 from rra_state.base import host_limits, steps
 from rra_state.base.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
 from rra_state.base.turns import Turns
-from rra_state.stores.ucondb_digest import Digest, DigestAuth, Unsigned, UnsupportedChallenge
+from rra_state.stores.ucondb.digest import Digest, DigestAuth, Unsigned, UnsupportedChallenge
 
 _HEADING = re.compile(r"<h3>(.*?)</h3>", re.DOTALL | re.IGNORECASE)
 _TAGS = re.compile(r"<[^>]*>")

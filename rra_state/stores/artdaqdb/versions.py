@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rra_state.base.errors import ArchiverError, FhiclError, RecordError, StoreError, VerificationError
 from rra_state.records.model import Document, RunDocuments
 from rra_state.stores.artdaqdb import document as documents
-from rra_state.stores.artdaqdb import search
+from rra_state.stores.artdaqdb import lookup
 from rra_state.stores.artdaqdb.base import Export, Item, Location, Staged
 from rra_state.stores.artdaqdb.document import RUN_HISTORY, SCHEMA, SYSTEM_LAYOUT, Stored, Tree, Version
 
@@ -86,7 +86,7 @@ def plan(record: RunDocuments, known: Location | None, now: str, schema: Schema 
     configuration = version = record.configuration
     if known is not None:
         configuration = known.configuration
-        version = search.version_name(configuration, (search.version_number(configuration, known.version) or 0) + 1)
+        version = lookup.version_name(configuration, (lookup.version_number(configuration, known.version) or 0) + 1)
     number = len(record.documents)
     return Plan(record, Version(record.run, configuration, version, now, number, documents.digest_of(record)), schema)
 

@@ -20,8 +20,8 @@ import requests
 from rra_state.base import run_numbers
 from rra_state.base.errors import AccessDenied, ArchiverError, Conflict, StoreError, StoreUnavailable, VerificationError
 from rra_state.base.turns import Turns
-from rra_state.stores.ucondb_http import Settings, Transport, said_by
-from rra_state.stores.ucondb_sql import Tables
+from rra_state.stores.ucondb.http import Settings, Transport, said_by
+from rra_state.stores.ucondb.sql import Tables
 
 __all__ = ["Settings", "Stored", "UconDB", "Version"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from rra_state.base.errors import IndexDamaged, VerificationError
 from rra_state.stores.artdaqdb import document as documents
-from rra_state.stores.artdaqdb import staging
+from rra_state.stores.artdaqdb import versions
 from rra_state.stores.artdaqdb.base import Export, Item, Location
 from rra_state.stores.artdaqdb.document import RUN_HISTORY, SYSTEM_LAYOUT
 from rra_state.stores.artdaqdb.index import NAME, Index
-from rra_state.stores.artdaqdb.programs import Remote
+from rra_state.stores.artdaqdb.tool_runner import Remote
 
 _HINT = "on that host: rebuild_database_index -u URI"
 
@@ -64,7 +64,7 @@ class Mirror:
                 raise VerificationError(f"document {item.entity} is missing")
             return documents.decode(found[_name(item)])
 
-        return staging.export(location, read, lambda item: f"{self._host}:{self._path}/{_name(item)}")
+        return versions.export(location, read, lambda item: f"{self._host}:{self._path}/{_name(item)}")
 
 
 def _name(item: Item) -> str:

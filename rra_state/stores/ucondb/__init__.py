@@ -1,0 +1,1 @@
+"""UconDB, the permanent store: its REST client, and what it needs."""
