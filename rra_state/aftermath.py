@@ -18,10 +18,10 @@ from rra_state.base.deadline import within
 from rra_state.base.errors import ArchiverError
 from rra_state.config.loading import Settings
 from rra_state.history import Ended, History
-from rra_state.markers import Tree
-from rra_state.outcome import STAGES
-from rra_state.plan import Planner
-from rra_state.summary import Census, Summary, counted
+from rra_state.state.counts import Census, Summary, counted
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import STAGES
+from rra_state.state.planner import Planner
 
 log = logging.getLogger("rra")
 

@@ -17,12 +17,22 @@ from rra_state import shelf
 from rra_state.base import run_numbers
 from rra_state.base.errors import WorkDirError
 from rra_state.config.loading import Settings
-from rra_state.markers import Tree
-from rra_state.outcome import STAGES, Failure, Stage
 from rra_state.shelf import Shelf
-from rra_state.state import Derived
-from rra_state.summary import DAMAGED, LISTED, NOT_ATTEMPTED, Census, RunState, Summary, derived, seconds, summarize
-from rra_state.watch import Refresh
+from rra_state.state.changed_records import Refresh
+from rra_state.state.counts import (
+    DAMAGED,
+    LISTED,
+    NOT_ATTEMPTED,
+    Census,
+    RunState,
+    Summary,
+    derived,
+    seconds,
+    summarize,
+)
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import STAGES, Failure, Stage
+from rra_state.state.state_files import Derived
 
 UNREADABLE = "its failure record cannot be read"
 

@@ -21,8 +21,8 @@ from rra_state.config import loading
 from rra_state.config.loading import Settings
 from rra_state.config.warnings import cautions
 from rra_state.options import changes_something, level, moment, parser, refuse_nonsense, selected
-from rra_state.outcome import PLACES, Stage
-from rra_state.plan import Planner, Selection
+from rra_state.state.outcome import PLACES, Stage
+from rra_state.state.planner import Planner, Selection
 
 _log = logging.getLogger("rra")
 
@@ -170,7 +170,7 @@ def _follow(settings: Settings, _options: argparse.Namespace) -> int:
 
 
 def _recover(settings: Settings, options: argparse.Namespace) -> int:
-    from rra_state import recovery  # noqa: PLC0415 - not needed by a cycle
+    from rra_state.state import recovery  # noqa: PLC0415 - not needed by a cycle
 
     bounds.collect_rarely()
     chosen: tuple[tuple[Stage, bool], ...] = (

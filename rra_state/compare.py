@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 from rra_state.base import run_numbers
 from rra_state.config.loading import Settings
-from rra_state.outcome import PLACES, Stage
-from rra_state.plan import Planner
-from rra_state.state import Derived, Keeper, Known, Ledger, derive, raised
+from rra_state.state.outcome import PLACES, Stage
+from rra_state.state.planner import Planner
+from rra_state.state.state_files import Derived, Keeper, Known, Ledger, derive, raised
 from rra_state.status import Status
 
 _RULE = "=" * 70

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from rra_state import aftermath, child, lost, paths, running, session, telling
+from rra_state import aftermath, child, paths, running, session, telling
 from rra_state.base import host_limits, lock
 from rra_state.base.errors import ArchiverError, Interrupted, LockHeld, WorkDirError
 from rra_state.base.lock import Lock
@@ -25,12 +25,13 @@ from rra_state.child import Errand, Process
 from rra_state.config.loading import Settings
 from rra_state.display import Display
 from rra_state.history import Ended
-from rra_state.markers import Tree
-from rra_state.outcome import Stage
-from rra_state.plan import WINDOW_KEY, Planner, Selection, Window
+from rra_state.state import index_losses
+from rra_state.state.changed_records import Refresh
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import Stage
+from rra_state.state.planner import WINDOW_KEY, Planner, Selection, Window
+from rra_state.state.tally import Tally
 from rra_state.stores import artdaqdb
-from rra_state.tally import Tally
-from rra_state.watch import Refresh
 
 log = logging.getLogger("rra")
 
@@ -101,7 +102,7 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
     tree = Tree(settings.app.work_dir)
     tree.prepare()
     planner = Planner(settings)
-    lost.reclaim(tree, artdaqdb.open_store(settings.artdaq_db), planner.listing.runs)
+    index_losses.reclaim(tree, artdaqdb.open_store(settings.artdaq_db), planner.listing.runs)
     session.update_state(planner)
     for name, reason in planner.ignored():
         log.debug("%s: %s is ignored: %s", settings.source_files.run_records_dir, name, reason)

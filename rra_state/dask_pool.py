@@ -23,7 +23,7 @@ from distributed.scheduler import KilledWorker
 from rra_state.base.errors import ArchiverError, WorkersUnusable
 from rra_state.config import loading
 from rra_state.config.loading import Settings
-from rra_state.outcome import Outcome
+from rra_state.state.outcome import Outcome
 from rra_state.worker import Bench
 
 SCHEME = "dask://"

@@ -13,9 +13,9 @@ from rich.progress import TaskID
 from rra_state import running
 from rra_state.config.loading import Settings
 from rra_state.display import bars, describe, rate
-from rra_state.markers import Tree
-from rra_state.outcome import PLACES, STAGES, Stage
 from rra_state.running import Plan
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import PLACES, STAGES, Stage
 
 LOOK_SECONDS = 0.5
 """Between two looks at the tree."""

@@ -15,9 +15,9 @@ import pandas as pd
 from rra_state import catalog as catalogs
 from rra_state.base import run_numbers as run_sets
 from rra_state.catalog import Catalog
-from rra_state.outcome import STAGES
 from rra_state.records import dates
-from rra_state.summary import RUN_STATES, Oldest, seconds
+from rra_state.state.counts import RUN_STATES, Oldest, seconds
+from rra_state.state.outcome import STAGES
 
 TIME = "datetime64[s, UTC]"
 

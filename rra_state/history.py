@@ -10,9 +10,9 @@ from typing import Any
 import pydantic
 
 from rra_state.base.errors import Interrupted
-from rra_state.markers import Tree
-from rra_state.outcome import STAGES, Stage
-from rra_state.tally import Tally
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import STAGES, Stage
+from rra_state.state.tally import Tally
 
 NOTE = "cycles"
 

@@ -14,9 +14,9 @@ from rra_state.base.bounds import within_memory, within_seconds
 from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge
 from rra_state.base.retry import attempt
 from rra_state.config.loading import Settings
-from rra_state.outcome import Facts, Outcome
 from rra_state.records import convert, source
 from rra_state.records.model import RunDocuments
+from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Location, Staged
 from rra_state.worker import Bench
 

@@ -18,9 +18,9 @@ import pydantic
 
 from rra_state.base import files, run_numbers
 from rra_state.base.errors import UsageError, WorkDirError
-from rra_state.markers import Tree
 from rra_state.news import WHERE, Fault, Told
-from rra_state.outcome import Stage
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import Stage
 
 NOTE = "told"
 SPARE_DIRECTORY = Path("/dev/shm")  # noqa: S108 - of a file there only an own one is believed

@@ -15,8 +15,8 @@ from rra_state import __version__
 from rra_state.base import files
 from rra_state.config.models import Carbon
 from rra_state.history import Ended, History
-from rra_state.outcome import STAGES, Stage
-from rra_state.summary import StageSummary, Summary
+from rra_state.state.counts import StageSummary, Summary
+from rra_state.state.outcome import STAGES, Stage
 
 CARBON_SECONDS = 5.0
 """Longest wait for Carbon."""

@@ -17,8 +17,8 @@ from rra_state import fuzz
 from rra_state.base.bounds import within_memory
 from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge, VerificationError
 from rra_state.base.retry import attempt
-from rra_state.outcome import Facts, Outcome
 from rra_state.records import blob
+from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Location
 from rra_state.worker import Bench
 

@@ -22,12 +22,12 @@ from rra_state.base.deadline import within
 from rra_state.base.errors import NotSent, UsageError, WorkDirError
 from rra_state.config.loading import Settings
 from rra_state.config.models import Email, Slack
-from rra_state.markers import Tree
 from rra_state.memory import Memory
 from rra_state.news import Condition, Message, News
-from rra_state.outcome import Failure, Stage
-from rra_state.summary import DAMAGED, Summary
-from rra_state.watch import Refresh
+from rra_state.state.changed_records import Refresh
+from rra_state.state.counts import DAMAGED, Summary
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import Failure, Stage
 
 LIMIT_SECONDS = 30.0
 """Longest time for all messages of a cycle together."""

@@ -11,8 +11,8 @@ from itertools import combinations
 from rra_state import __version__
 from rra_state.base import run_numbers
 from rra_state.base.errors import UsageError
-from rra_state.outcome import STAGES, Stage
-from rra_state.plan import Mode, Selection
+from rra_state.state.outcome import STAGES, Stage
+from rra_state.state.planner import Mode, Selection
 
 FORMATS = ("text", "json", "csv", "html")
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from rra_state.base import run_numbers
-from rra_state.outcome import Stage
+from rra_state.state.outcome import Stage
 
 _REMEDIES = {
     "RecordError": "Mend the record as the reason says, then retry.",

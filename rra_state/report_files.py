@@ -11,8 +11,8 @@ from rra_state import __version__, frames
 from rra_state.base import run_numbers
 from rra_state.catalog import Catalog, utc
 from rra_state.compare import Comparison
-from rra_state.outcome import PLACES
 from rra_state.report import Part
+from rra_state.state.outcome import PLACES
 from rra_state.status import Place, Status
 from rra_state.verdict import steps, verdict
 

@@ -11,7 +11,7 @@ from rra_state import compare, status
 from rra_state.catalog import Catalog
 from rra_state.compare import Comparison
 from rra_state.config.loading import Settings
-from rra_state.outcome import Stage
+from rra_state.state.outcome import Stage
 from rra_state.status import Status
 
 Format = Literal["text", "json", "csv", "html"]

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from rra_state.base import run_numbers
 from rra_state.base.errors import UsageError
-from rra_state.markers import Tree
-from rra_state.outcome import STAGES, Stage
-from rra_state.plan import Window
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import STAGES, Stage
+from rra_state.state.planner import Window
 
 NOTE = "running"
 _LOCKS = Path("/proc/locks")

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from rra_state import aftermath, plan, telling
+from rra_state import aftermath, telling
 from rra_state.base import files, log
 from rra_state.base.errors import ArchiverError, ConfigError, Interrupted, UsageError
 from rra_state.base.lock import Lock
@@ -26,14 +26,15 @@ from rra_state.config import loading
 from rra_state.config.loading import Settings
 from rra_state.config.warnings import cautions
 from rra_state.history import Ended
-from rra_state.outcome import STAGES
-from rra_state.plan import Planner, Window
-from rra_state.state import Keeper
-from rra_state.tally import Tally
+from rra_state.state import planner
+from rra_state.state.outcome import STAGES
+from rra_state.state.planner import Planner, Window
+from rra_state.state.state_files import Keeper
+from rra_state.state.tally import Tally
 
 VALIDATE_KEY = "rra_validate"
 """Key of Snakemake's `--config` that asks for the check of the metadata keys."""
-_OWN_KEYS = {plan.WINDOW_KEY, VALIDATE_KEY}
+_OWN_KEYS = {planner.WINDOW_KEY, VALIDATE_KEY}
 
 KEPT_LOGS = 50
 """Snakemake's own logs in `.snakemake/log` of the work directory: so many of the last processes."""
@@ -101,7 +102,7 @@ def begin(mapping: dict[str, Any], files: Sequence[str | Path], arguments: Seque
         if held is not None and telling.VARIABLE not in os.environ:
             for caution in cautions(settings):
                 logging.getLogger("rra").warning("%s", caution)
-        window = plan.current(settings, mapping)
+        window = planner.current(settings, mapping)
         named = _named_runs(arguments)
         if named:
             window = replace(window, explicit=True)

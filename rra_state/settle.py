@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rra_state.base.errors import ArchiverError, WorkDirError
-from rra_state.markers import Tree
-from rra_state.outcome import Facts, Failure, Marker, Outcome, Stage
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import Facts, Failure, Marker, Outcome, Stage
 from rra_state.stores.artdaqdb.base import ArtdaqDB
 
 log = logging.getLogger("rra")

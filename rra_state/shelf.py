@@ -21,9 +21,9 @@ from typing import Any
 
 from rra_state.base import files, run_numbers
 from rra_state.base.errors import WorkDirError
-from rra_state.markers import Tree
-from rra_state.outcome import Stage
-from rra_state.summary import seconds
+from rra_state.state.counts import seconds
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import Stage
 
 Column = list[Any]
 

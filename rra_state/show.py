@@ -10,10 +10,10 @@ from typing import Any
 
 from rra_state.base.errors import ArchiverError, UsageError
 from rra_state.config.loading import Settings
-from rra_state.markers import Tree
-from rra_state.outcome import STAGES
 from rra_state.records import blob, convert, source
 from rra_state.records.metadata import printable
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import STAGES
 from rra_state.stores import artdaqdb
 from rra_state.stores.ucondb.client import UconDB
 

@@ -20,12 +20,12 @@ from rra_state.base.errors import ArchiverError
 from rra_state.catalog import Catalog
 from rra_state.config import loading
 from rra_state.config.loading import Settings
-from rra_state.outcome import PLACES, STAGES, Failure, Stage
 from rra_state.records import blob
-from rra_state.state import State
+from rra_state.state.counts import Summary, summary
+from rra_state.state.outcome import PLACES, STAGES, Failure, Stage
+from rra_state.state.state_files import State
 from rra_state.stores import artdaqdb
 from rra_state.stores.ucondb.client import UconDB
-from rra_state.summary import Summary, summary
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,9 +14,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from rra_state import tally
 from rra_state.base.errors import ArchiverError, Interrupted
-from rra_state.outcome import PLACES, Outcome, Stage
+from rra_state.state import tally
+from rra_state.state.outcome import PLACES, Outcome, Stage
 
 VARIABLE = "RRA_EVENTS_FD"
 """Environment variable with the descriptor that events go to."""

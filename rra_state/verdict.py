@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rra_state.base import run_numbers
-from rra_state.outcome import PLACES
+from rra_state.state.outcome import PLACES
 from rra_state.status import Status
 
 Level = Literal["safe", "unsafe", "unsure", "unknown", "empty"]

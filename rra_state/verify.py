@@ -22,10 +22,10 @@ from rra_state.base import run_numbers
 from rra_state.base.errors import LockHeld, UsageError, WorkersUnusable
 from rra_state.base.lock import Lock
 from rra_state.config.loading import Settings
-from rra_state.markers import Tree
-from rra_state.outcome import Facts, Marker, Stage
 from rra_state.pool import ProcessPool
 from rra_state.records.metadata import printable
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import Facts, Marker, Stage
 from rra_state.stores import artdaqdb
 from rra_state.verify_stage import Finding, verify_runs
 

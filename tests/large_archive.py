@@ -20,16 +20,17 @@ from pathlib import Path
 
 import psycopg
 
-from rra_state import history, import_stage, lost, markers
+from rra_state import history, import_stage
 from rra_state.config import loading
 from rra_state.config.loading import Settings
 from rra_state.history import Ended
-from rra_state.markers import Tree
-from rra_state.outcome import STAGES, Facts, Marker, Stage
-from rra_state.plan import Planner
 from rra_state.records import blob, convert, source
 from rra_state.records.model import RunDocuments
-from rra_state.state import Keeper, Ledger
+from rra_state.state import index_losses, markers
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import STAGES, Facts, Marker, Stage
+from rra_state.state.planner import Planner
+from rra_state.state.state_files import Keeper, Ledger
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb import index as indexes
 from rra_state.stores.artdaqdb import versions
@@ -210,7 +211,7 @@ def make_state(settings: Settings, tree: Tree) -> None:
     for stage in STAGES:
         known = planner.known(stage)
         Keeper(settings, stage).write(known, Ledger(attempted=max(known.archived, default=0)))
-    tree.write_note(lost.NOTE, {"stamp": artdaqdb.open_store(settings.artdaq_db).stamp()})
+    tree.write_note(index_losses.NOTE, {"stamp": artdaqdb.open_store(settings.artdaq_db).stamp()})
     history.record(tree, Ended(STAGES, 1.0))
 
 

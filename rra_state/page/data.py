@@ -14,8 +14,8 @@ from rra_state import catalog as catalogs
 from rra_state import remedies
 from rra_state.base import run_numbers
 from rra_state.catalog import Catalog
-from rra_state.outcome import STAGES, Stage
-from rra_state.summary import DAMAGED, LISTED, NOT_ATTEMPTED, seconds
+from rra_state.state.counts import DAMAGED, LISTED, NOT_ATTEMPTED, seconds
+from rra_state.state.outcome import STAGES, Stage
 
 CODES = {"archived": 0, "waiting": 1, "failed": 2, "open": 3, "gap": 4}
 """How the page writes states."""

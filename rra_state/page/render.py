@@ -26,9 +26,9 @@ from rra_state import catalog as catalogs
 from rra_state.base import run_numbers
 from rra_state.catalog import Catalog
 from rra_state.config.loading import Settings
-from rra_state.outcome import STAGES
 from rra_state.page import data, plots, words
 from rra_state.page.data import Reason
+from rra_state.state.outcome import STAGES
 from rra_state.status import Status
 from rra_state.verdict import Verdict, count, some, steps, verdict
 

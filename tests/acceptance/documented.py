@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rra_state.outcome import STAGES
+from rra_state.state.outcome import STAGES
 from tests.acceptance.site import REPOSITORY, TIMEOUT, Site, environment
 
 README = REPOSITORY / "README.md"

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from rra_state.outcome import Stage
+from rra_state.state.outcome import Stage
 from scripts.make_run_records import write_record
 from tests.acceptance.site import Site
 

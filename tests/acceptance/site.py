@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from rra_state.outcome import STAGES, Stage
 from rra_state.records import blob
+from rra_state.state.outcome import STAGES, Stage
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from scripts.make_run_records import make_records, remove_record
 from tests.servers import Folder

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from rra_state.config import loading
-from rra_state.outcome import STAGES
+from rra_state.state.outcome import STAGES
 from tests.acceptance.site import Site
 from tests.large_archive import SHAPES, grow, shapes
 from tests.servers import Folder

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rra_state.outcome import STAGES
 from rra_state.records import blob
+from rra_state.state.outcome import STAGES
 from tests.acceptance.site import REPOSITORY, Site
 from tests.waiting import wait_until
 

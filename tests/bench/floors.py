@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from rra_state import markers
 from rra_state.base import files
-from rra_state.outcome import Facts, Marker
 from rra_state.records.model import RunDocuments
+from rra_state.state import markers
+from rra_state.state.outcome import Facts, Marker
 from rra_state.stores.artdaqdb import document, versions
 from rra_state.stores.ucondb.digest import Digest
 from tests.bench.measure import Usage, cpu, timed

@@ -9,7 +9,7 @@ import psycopg
 import requests
 
 from rra_state.config import loading
-from rra_state.recovery import NEEDED_DOCUMENTS
+from rra_state.state.recovery import NEEDED_DOCUMENTS
 from rra_state.stores.artdaqdb.lookup import RUNS_AT_ONCE
 from rra_state.stores.artdaqdb.postgres_session import queries
 from tests.bench import floors

@@ -13,8 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rra_state import catalog, status
-from rra_state.outcome import STAGES, Facts, Failure, Marker
 from rra_state.page import render
+from rra_state.state.outcome import STAGES, Facts, Failure, Marker
 from tests.unit.archive_site import Site
 
 QUESTIONS = ("runs", "stages", "gaps", "failures", "throughput")

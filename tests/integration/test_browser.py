@@ -13,8 +13,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from rra_state import catalog, status
-from rra_state.outcome import Failure
 from rra_state.page import render
+from rra_state.state.outcome import Failure
 from tests import browser as browsers
 from tests.browser import Browser
 from tests.unit.archive_site import Site

@@ -22,9 +22,9 @@ from rra_state import aftermath, catalog, frames, reporting, show, status
 from rra_state.base.errors import StoreUnavailable
 from rra_state.config.loading import Settings
 from rra_state.history import Ended
-from rra_state.outcome import STAGES
 from rra_state.page import data, file, render
 from rra_state.reporting import Format, Request
+from rra_state.state.outcome import STAGES
 from tests import mailbox
 from tests import site_with_everything as everything
 from tests.mailbox import Mailbox

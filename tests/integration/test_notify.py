@@ -22,7 +22,7 @@ from rra_state.config.models import Email, Reporting, Slack
 from rra_state.history import Ended
 from rra_state.news import Message
 from rra_state.notify import Channel
-from rra_state.outcome import Failure, Outcome, Stage
+from rra_state.state.outcome import Failure, Outcome, Stage
 from tests import mailbox
 from tests.mailbox import PASSWORD, USER
 from tests.unit.archive_site import Site

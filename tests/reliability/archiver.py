@@ -17,17 +17,18 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
-from rra_state import cycle, driver, recovery, session
+from rra_state import cycle, driver, session
 from rra_state.base.errors import ArchiverError, Interrupted
 from rra_state.base.lock import Lock
 from rra_state.config.loading import Settings
 from rra_state.display import Display
 from rra_state.driver import Driver
-from rra_state.markers import Tree
-from rra_state.outcome import STAGES, Outcome, Stage
-from rra_state.plan import Planner, Selection, Window
 from rra_state.pool import BrokenExecutor
 from rra_state.settle import Settler
+from rra_state.state import recovery
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import STAGES, Outcome, Stage
+from rra_state.state.planner import Planner, Selection, Window
 from rra_state.stores import artdaqdb
 from rra_state.telling import Sender
 from rra_state.worker import Bench

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rra_state import recovery
 from rra_state.base.errors import ArchiverError
-from rra_state.outcome import STAGES
-from rra_state.plan import Selection
+from rra_state.state import recovery
+from rra_state.state.outcome import STAGES
+from rra_state.state.planner import Selection
 from rra_state.stores import artdaqdb
 from rra_state.verify_stage import verify_runs
 from rra_state.worker import Bench

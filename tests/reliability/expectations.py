@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rra_state.outcome import STAGES, Stage
-from rra_state.plan import Selection
+from rra_state.state.outcome import STAGES, Stage
+from rra_state.state.planner import Selection
 from tests.reliability.archiver import Report
 from tests.reliability.faults import Fault
 from tests.reliability.knowledge import Facts, Memory

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rra_state.outcome import STAGES
-from rra_state.plan import Selection
+from rra_state.state.outcome import STAGES
+from rra_state.state.planner import Selection
 from tests.reliability import archiver
 from tests.reliability.faults import Course
 from tests.reliability.mortal import life

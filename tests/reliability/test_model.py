@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from rra_state.base.errors import SourceUnreadable
-from rra_state.outcome import STAGES, Stage
-from rra_state.plan import Selection
+from rra_state.state.outcome import STAGES, Stage
+from rra_state.state.planner import Selection
 from tests.reliability import archiver
 from tests.reliability.archiver import Report
 from tests.reliability.conftest import reliability_settings

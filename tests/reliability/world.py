@@ -16,8 +16,8 @@ import yaml
 
 from rra_state.config import loading
 from rra_state.config.loading import Settings
-from rra_state.outcome import Stage
 from rra_state.records import blob
+from rra_state.state.outcome import Stage
 from rra_state.stores import artdaqdb
 from tests.servers import Folder
 

@@ -13,9 +13,9 @@ import yaml
 from rra_state.base.errors import RecordError
 from rra_state.config import loading
 from rra_state.config.loading import Settings
-from rra_state.markers import Tree
-from rra_state.outcome import Facts, Failure, Marker, Outcome, Stage
-from rra_state.state import Keeper, Known
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import Facts, Failure, Marker, Outcome, Stage
+from rra_state.state.state_files import Keeper, Known
 
 METADATA = "Config name: standard\nComponent #0: component01\n"
 STOP = "\nDAQInterface stop time: Thu Oct 17 10:08:25 UTC 2024\n"

@@ -16,7 +16,7 @@ from rra_state.base.errors import (
 )
 from rra_state.driver import Driver
 from rra_state.import_stage import import_runs
-from rra_state.outcome import Facts, Outcome, Stage
+from rra_state.state.outcome import Facts, Outcome, Stage
 
 PATIENCE = 10.0
 Result = list[Outcome] | BaseException

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rra_state.compare import Books, Comparison, Finding, examine, tell
-from rra_state.state import Known, Ledger, State
+from rra_state.state.state_files import Known, Ledger, State
 
 
 def books(source: Iterable[int], archived: Iterable[int], **changes: Any) -> Books:

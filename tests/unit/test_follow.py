@@ -13,7 +13,7 @@ import pytest
 
 from rra_state import follow, running
 from rra_state.base.lock import Lock
-from rra_state.plan import Window
+from rra_state.state.planner import Window
 from tests.unit.archive_site import Site
 
 

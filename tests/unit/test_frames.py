@@ -11,7 +11,7 @@ import pytest
 
 from rra_state import status
 from rra_state.frames import COLUMNS
-from rra_state.outcome import Facts, Failure, Marker
+from rra_state.state.outcome import Facts, Failure, Marker
 from tests.bench.report import make_tree
 from tests.unit.archive_site import Site
 

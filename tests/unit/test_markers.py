@@ -9,8 +9,8 @@ import pytest
 
 from rra_state.base import files
 from rra_state.base.errors import RecordError, WorkDirError
-from rra_state.markers import Tree
-from rra_state.outcome import Facts, Failure, Marker, Outcome
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import Facts, Failure, Marker, Outcome
 from tests.unit.archive_site import Site
 
 

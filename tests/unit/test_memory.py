@@ -9,9 +9,9 @@ import pytest
 
 from rra_state import memory
 from rra_state.base.errors import WorkDirError
-from rra_state.markers import Tree
 from rra_state.memory import Memory
 from rra_state.news import NO_RUNS, Fault, Told
+from rra_state.state.markers import Tree
 from tests.unit.archive_site import Site
 
 TOLD = Told(

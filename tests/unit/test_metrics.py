@@ -11,9 +11,9 @@ from rra_state import metrics
 from rra_state.base.errors import StoreUnavailable
 from rra_state.history import Ended, History, after, record
 from rra_state.metrics import FAMILIES, Sample
-from rra_state.outcome import Facts, Outcome
-from rra_state.summary import summary
-from rra_state.tally import Tally
+from rra_state.state.counts import summary
+from rra_state.state.outcome import Facts, Outcome
+from rra_state.state.tally import Tally
 from tests.unit.archive_site import Site
 
 NOW = datetime(2026, 11, 23, 20, 20, 41, tzinfo=UTC).timestamp()

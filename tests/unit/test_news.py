@@ -11,8 +11,8 @@ from rra_state import news
 from rra_state.base.errors import AccessDenied, Interrupted, StoreUnavailable
 from rra_state.history import Ended, History
 from rra_state.news import Condition, Fault, Told
-from rra_state.outcome import Stage
-from rra_state.summary import summary
+from rra_state.state.counts import summary
+from rra_state.state.outcome import Stage
 from tests.unit.archive_site import Site
 
 NOW = datetime(2026, 11, 23, 20, 20, 41, tzinfo=UTC).timestamp()

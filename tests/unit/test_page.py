@@ -15,8 +15,8 @@ import pytest
 from rra_state import aftermath, catalog, status
 from rra_state.base.errors import StoreUnavailable
 from rra_state.history import Ended
-from rra_state.outcome import Facts, Failure, Marker
 from rra_state.page import data, file, plots, render
+from rra_state.state.outcome import Facts, Failure, Marker
 from tests.unit.archive_site import Site, edit_state
 
 TIME = "2026-11-20T00:00:00Z"

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from rra_state import plan
 from rra_state.base.errors import ConfigError, SourceUnreadable, UsageError
-from rra_state.plan import WINDOW_KEY, Planner, Selection, Window
-from rra_state.watch import Refresh
+from rra_state.state import planner
+from rra_state.state.changed_records import Refresh
+from rra_state.state.planner import WINDOW_KEY, Planner, Selection, Window
 from tests.unit.archive_site import Site
 
 FULL, INCREMENTAL, RETRY = Selection(), Selection(mode="incremental"), Selection(mode="retry")
@@ -247,13 +247,13 @@ def test_only_records_about_to_be_planned_are_opened(site: Site, monkeypatch: py
     site.archive("migrate", *range(1, 19))
     cycle(site)
     opened = []
-    readiness = plan.source.readiness
+    readiness = planner.source.readiness
 
     def spy(files: Any, run: int, now: float) -> object:
         opened.append(run)
         return readiness(files, run, now)
 
-    monkeypatch.setattr(plan.source, "readiness", spy)
+    monkeypatch.setattr(planner.source, "readiness", spy)
     taken(site, INCREMENTAL)
 
     assert sorted(opened) == [19, 20]
@@ -307,21 +307,23 @@ def test_a_plain_snakemake_does_the_first_window_of_a_full_cycle(make_site: Call
     site = make_site(window_size=2)
     site.record(1, 2, 3)
 
-    assert plan.current(site.settings, {}).imports == {1, 2}
+    assert planner.current(site.settings, {}).imports == {1, 2}
 
 
 def test_the_command_lines_window_is_taken_as_it_is(site: Site) -> None:
     window = Window(frozenset({7}), frozenset({7, 8}))
 
-    assert plan.current(site.settings, {WINDOW_KEY: window.mapping()}) == window
+    assert planner.current(site.settings, {WINDOW_KEY: window.mapping()}) == window
 
 
 @pytest.mark.parametrize("given", ["1-3", {}, {"import": "1"}, 5])
 def test_a_window_written_by_hand_is_refused(site: Site, given: object) -> None:
     with pytest.raises(ConfigError, match="command line's own use"):
-        plan.current(site.settings, {WINDOW_KEY: given})
+        planner.current(site.settings, {WINDOW_KEY: given})
 
 
 def test_a_window_of_something_else_than_runs_is_refused(site: Site) -> None:
     with pytest.raises(UsageError, match='"x" is no run'):
-        plan.current(site.settings, {WINDOW_KEY: {"import": "x", "migrate": "", "order": "oldest", "explicit": False}})
+        planner.current(
+            site.settings, {WINDOW_KEY: {"import": "x", "migrate": "", "order": "oldest", "explicit": False}}
+        )

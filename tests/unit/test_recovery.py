@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rra_state import recovery
 from rra_state.base.errors import LockHeld, StoreUnavailable
 from rra_state.base.lock import Lock
-from rra_state.recovery import Places, recover
-from rra_state.state import Known
+from rra_state.state import recovery
+from rra_state.state.recovery import Places, recover
+from rra_state.state.state_files import Known
 from rra_state.stores.artdaqdb.base import Outline
 from rra_state.stores.ucondb.client import Version
 from tests.unit.archive_site import Site

@@ -8,8 +8,8 @@ import pytest
 
 from rra_state import report
 from rra_state.base.errors import AccessDenied, StoreUnavailable
-from rra_state.outcome import STAGES, Failure
-from rra_state.state import State
+from rra_state.state.outcome import STAGES, Failure
+from rra_state.state.state_files import State
 from rra_state.status import Place, Progress, Status
 from tests.unit.archive_site import Site
 

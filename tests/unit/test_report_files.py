@@ -17,8 +17,8 @@ from rra_state import compare, options, report, report_files, reporting, status
 from rra_state.base.errors import UsageError
 from rra_state.frames import COLUMNS
 from rra_state.options import moment
-from rra_state.outcome import Failure
 from rra_state.report import Part
+from rra_state.state.outcome import Failure
 from tests.unit.archive_site import Site
 
 SCHEMA = json.loads((Path(rra_state.__file__).parent / "schemas" / "status.schema.json").read_text())

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rra_state.state import Derived, Known, Ledger, State, derive, raised
+from rra_state.state.state_files import Derived, Known, Ledger, State, derive, raised
 from tests.unit.archive_site import Site, edit_state, known, written
 
 # ---- the examples of the State Management Guide -------------------------------------------------------------------

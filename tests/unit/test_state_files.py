@@ -11,7 +11,7 @@ import pytest
 
 from rra_state.base import files
 from rra_state.base.errors import StateFileError
-from rra_state.state import Keeper, State
+from rra_state.state.state_files import Keeper, State
 from tests.unit.archive_site import Site, edit_state, known, written
 
 FILES = ("importer_state.json", "import_failures.log", "state/import.json")

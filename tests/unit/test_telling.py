@@ -13,7 +13,7 @@ import pytest
 
 from rra_state import telling
 from rra_state.base.errors import Interrupted, RecordChanged, RecordError, StoreUnavailable
-from rra_state.outcome import Facts, Outcome
+from rra_state.state.outcome import Facts, Outcome
 from rra_state.telling import VARIABLE, Logger, Sender, lines, teller, when_nobody_listens
 
 

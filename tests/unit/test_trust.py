@@ -9,7 +9,7 @@ import pytest
 
 from rra_state.base import permissions
 from rra_state.base.errors import WorkDirError
-from rra_state.markers import Tree
+from rra_state.state.markers import Tree
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="not here: only root gives files away")
 

@@ -9,10 +9,10 @@ from unittest import mock
 import pytest
 
 from rra_state.base.errors import Conflict
-from rra_state.outcome import Facts, Failure, Marker, Outcome
-from rra_state.plan import Planner, Selection
 from rra_state.records import source
-from rra_state.watch import NOTE, Look, Refresh, look_at
+from rra_state.state.changed_records import NOTE, Look, Refresh, look_at
+from rra_state.state.outcome import Facts, Failure, Marker, Outcome
+from rra_state.state.planner import Planner, Selection
 from tests.unit.archive_site import STOP, Site
 
 LATER = "\nTotal events: 7\n"

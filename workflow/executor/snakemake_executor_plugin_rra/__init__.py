@@ -19,14 +19,15 @@ from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 from snakemake_interface_executor_plugins.settings import CommonSettings, ExecMode
 
-from rra_state import lost, session, telling
+from rra_state import session, telling
 from rra_state.base import lock
 from rra_state.base.errors import ArchiverError, Interrupted
 from rra_state.driver import Driver
-from rra_state.markers import Tree
-from rra_state.outcome import Outcome, Stage
 from rra_state.pool import open_pool
 from rra_state.settle import Settler
+from rra_state.state import index_losses
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import Outcome, Stage
 from rra_state.stores import artdaqdb
 
 common_settings = CommonSettings(
@@ -77,7 +78,7 @@ class Executor(RealExecutor):
         if self._driver is not None:
             self._driver.close()
             if session.current().fault is None:
-                lost.remember(self._tree, self._store)
+                index_losses.remember(self._tree, self._store)
 
     def cancel(self) -> None:
         """Snakemake gives up at once."""

@@ -17,10 +17,10 @@ from typing import Literal
 
 from rra_state.base.errors import ArchiverError
 from rra_state.config.loading import Settings
-from rra_state.outcome import STAGES, Failure, Stage
-from rra_state.plan import Planner
-from rra_state.state import Derived, Keeper, Known, State, derive
-from rra_state.watch import Refresh
+from rra_state.state.changed_records import Refresh
+from rra_state.state.outcome import STAGES, Failure, Stage
+from rra_state.state.planner import Planner
+from rra_state.state.state_files import Derived, Keeper, Known, State, derive
 
 RunState = Literal["archived", "waiting", "failed", "open"]
 RUN_STATES: tuple[RunState, ...] = ("archived", "waiting", "failed", "open")

@@ -19,11 +19,11 @@ from rra_state.base import files, run_numbers
 from rra_state.base.errors import ArchiverError, StateFileError, WorkDirError
 from rra_state.base.lock import Lock
 from rra_state.config.loading import Settings
-from rra_state.markers import Tree
-from rra_state.outcome import PLACES, STAGES, Facts, Marker, Stage
-from rra_state.plan import Planner
 from rra_state.records import blob
-from rra_state.state import Derived, Keeper, Known, Ledger
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import PLACES, STAGES, Facts, Marker, Stage
+from rra_state.state.planner import Planner
+from rra_state.state.state_files import Derived, Keeper, Known, Ledger
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.base import Outline
 from rra_state.stores.ucondb.client import UconDB, Version

@@ -14,8 +14,8 @@ from typing import Any
 
 from rra_state.base.errors import ArchiverError, UsageError
 from rra_state.config.loading import Settings
-from rra_state.markers import Tree
 from rra_state.records import source
+from rra_state.state.markers import Tree
 
 NOTE = "watch"
 """Name of the note with what the last look saw: `state/watch.json`, a signature per run."""

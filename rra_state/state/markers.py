@@ -16,11 +16,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rra_state import bulk
 from rra_state.base import files as fsio
 from rra_state.base import host_limits, permissions, run_numbers
 from rra_state.base.errors import WorkDirError
-from rra_state.outcome import STAGES, Failure, Marker, Stage
+from rra_state.state import bulk
+from rra_state.state.outcome import STAGES, Failure, Marker, Stage
 
 _SUFFIX = ".json"
 

@@ -19,8 +19,8 @@ import pydantic.dataclasses
 from rra_state.base import files, host_limits, run_numbers
 from rra_state.base.errors import StateFileError
 from rra_state.config.loading import Settings
-from rra_state.markers import Tree
-from rra_state.outcome import Stage
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import Stage
 
 
 @dataclass(frozen=True, slots=True)

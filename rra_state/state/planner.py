@@ -13,15 +13,15 @@ from functools import cached_property
 from itertools import islice
 from typing import Any, Literal
 
-from rra_state import watch
 from rra_state.base import run_numbers
 from rra_state.base.errors import ConfigError
 from rra_state.config.loading import Settings
-from rra_state.markers import Tree
-from rra_state.outcome import STAGES, Stage
 from rra_state.records import source
-from rra_state.state import Keeper, Known, derive
-from rra_state.watch import Look, NamedRuns, Refresh
+from rra_state.state import changed_records
+from rra_state.state.changed_records import Look, NamedRuns, Refresh
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import STAGES, Stage
+from rra_state.state.state_files import Keeper, Known, derive
 
 Mode = Literal["full", "incremental", "retry", "refresh"]
 Order = Literal["oldest", "newest"]
@@ -164,14 +164,14 @@ class Planner:
     @cached_property
     def watch(self) -> Look:
         """The archived runs whose record may have changed. Raises SourceUnreadable."""
-        return watch.look(self.settings, self.tree, self.is_ready)
+        return changed_records.look(self.settings, self.tree, self.is_ready)
 
     def named(self, selection: Selection) -> NamedRuns:
         """What --refresh can do for the runs it names; nothing for any other selection. Raises SourceUnreadable."""
         if selection.mode != "refresh":
             return NamedRuns()
         if self._named is None:
-            self._named = watch.look_at(self.settings, self.tree, selection.only or ())
+            self._named = changed_records.look_at(self.settings, self.tree, selection.only or ())
         return self._named
 
     def _refreshes(self, selection: Selection) -> tuple[Refresh, ...]:

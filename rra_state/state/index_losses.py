@@ -10,8 +10,8 @@ from collections.abc import Set
 
 from rra_state.base import run_numbers
 from rra_state.base.errors import ArchiverError
-from rra_state.markers import Tree
-from rra_state.outcome import Failure, Outcome
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import Failure, Outcome
 from rra_state.stores.artdaqdb.base import ArtdaqDB
 
 NOTE = "artdaqdb"

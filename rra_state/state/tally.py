@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rra_state.outcome import STAGES, Outcome, Stage
+from rra_state.state.outcome import STAGES, Outcome, Stage
 
 
 def _none_yet() -> dict[Stage, int]:
