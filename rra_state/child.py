@@ -153,7 +153,7 @@ def main(arguments: Sequence[str]) -> int:
 
     arguments: the configuration, the number of runs, and what Snakemake is to be called with.
     """
-    from rra_state import import_stage, migrate_stage  # noqa: F401, PLC0415 - the workers find them loaded
+    from rra_state.stages import import_stage, migrate_stage  # noqa: F401, PLC0415 - the workers find them loaded
 
     path, runs, *rest = arguments
     bounds.collect_rarely()

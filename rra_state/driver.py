@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from rra_state.base.errors import ArchiverError, Interrupted, WorkerLost, WorkersUnusable
-from rra_state.import_stage import import_runs
-from rra_state.migrate_stage import migrate_runs
 from rra_state.pool import BrokenExecutor, Pool
 from rra_state.settle import Settler
+from rra_state.stages.import_stage import import_runs
+from rra_state.stages.migrate_stage import migrate_runs
 from rra_state.state.outcome import STAGES, Outcome, Stage
 from rra_state.stores.artdaqdb.base import ArtdaqDB, Location
 

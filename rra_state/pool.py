@@ -15,10 +15,10 @@ from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 from typing import Any, Protocol
 
-from rra_state import worker
 from rra_state.base import host_limits
 from rra_state.base.errors import ConfigError, WorkersUnusable
 from rra_state.config.loading import Settings
+from rra_state.stages import worker
 
 START_SECONDS = 60
 """Longest wait for worker processes to come up."""
@@ -166,7 +166,7 @@ def _starting() -> Iterator[None]:
 def _fork_server() -> BaseContext:
     """Workers from a small process that has no thread: for whoever has threads, or may have."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["rra_state.import_stage", "rra_state.migrate_stage"])
+    context.set_forkserver_preload(["rra_state.stages.import_stage", "rra_state.stages.migrate_stage"])
     with _signals_blocked(), _starting():
         # The fork server would otherwise die of a SIGTERM sent to the process group, and every worker with it.
         forkserver.ensure_running()

@@ -16,9 +16,9 @@ from rra_state.base import bounds, log
 from rra_state.base.errors import ArchiverError
 from rra_state.config import loading
 from rra_state.settle import Settler
+from rra_state.stages.worker import Bench
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Outcome, Stage
-from rra_state.worker import Bench
 
 
 def run_job(stage: Stage, function: Callable[..., list[Outcome]], snakemake: Any) -> None:

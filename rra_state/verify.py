@@ -24,10 +24,10 @@ from rra_state.base.lock import Lock
 from rra_state.config.loading import Settings
 from rra_state.pool import ProcessPool
 from rra_state.records.metadata import printable
+from rra_state.stages.verify_stage import Finding, verify_runs
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Facts, Marker, Stage
 from rra_state.stores import artdaqdb
-from rra_state.verify_stage import Finding, verify_runs
 
 CHUNK = 20
 """Runs at a worker at once."""

@@ -1,7 +1,7 @@
 """Import stage as a Snakemake script: one run, when the workflow runs without its executor."""
 
-from rra_state.import_stage import import_runs
 from rra_state.single import run_job
+from rra_state.stages.import_stage import import_runs
 
 if "snakemake" in globals():
     run_job("import", import_runs, snakemake)  # type: ignore[name-defined]  # noqa: F821 - Snakemake's own

@@ -20,12 +20,13 @@ from pathlib import Path
 
 import psycopg
 
-from rra_state import history, import_stage
+from rra_state import history
 from rra_state.config import loading
 from rra_state.config.loading import Settings
 from rra_state.history import Ended
 from rra_state.records import blob, convert, source
 from rra_state.records.model import RunDocuments
+from rra_state.stages import import_stage
 from rra_state.state import index_losses, markers
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, Facts, Marker, Stage

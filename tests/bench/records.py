@@ -22,7 +22,7 @@ _MEMORY = """
 import re, sys
 from pathlib import Path
 from rra_state import config, import_stage
-from rra_state.worker import Bench
+from rra_state.stages.worker import Bench
 
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])

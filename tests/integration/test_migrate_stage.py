@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from rra_state import migrate_stage
 from rra_state.base.errors import Interrupted, RecordTooLarge, StoreUnavailable
 from rra_state.config import loading
-from rra_state.import_stage import import_runs
-from rra_state.migrate_stage import migrate_runs
+from rra_state.stages import migrate_stage
+from rra_state.stages.import_stage import import_runs
+from rra_state.stages.migrate_stage import migrate_runs
+from rra_state.stages.worker import Bench
 from rra_state.state.outcome import Outcome
-from rra_state.worker import Bench
 from scripts.make_run_records import make_records
 from tests.servers import Folder
 

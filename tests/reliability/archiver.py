@@ -25,13 +25,13 @@ from rra_state.display import Display
 from rra_state.driver import Driver
 from rra_state.pool import BrokenExecutor
 from rra_state.settle import Settler
+from rra_state.stages.worker import Bench
 from rra_state.state import recovery
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, Outcome, Stage
 from rra_state.state.planner import Planner, Selection, Window
 from rra_state.stores import artdaqdb
 from rra_state.telling import Sender
-from rra_state.worker import Bench
 from tests.reliability.faults import Course, Killed, Signal, Unreliable
 
 CHUNK = 3

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from rra_state.base.errors import ArchiverError
 from rra_state.records import blob
-from rra_state.refresh import refresh_run
+from rra_state.stages.refresh_stage import refresh_run
+from rra_state.stages.worker import Bench
 from rra_state.state.markers import Tree
 from rra_state.state.planner import Planner
-from rra_state.worker import Bench
 from tests.reliability.mortal import life
 from tests.reliability.scenarios import cycle
 from tests.reliability.world import METADATA, World

@@ -15,7 +15,7 @@ from rra_state.base.errors import (
     WorkersUnusable,
 )
 from rra_state.driver import Driver
-from rra_state.import_stage import import_runs
+from rra_state.stages.import_stage import import_runs
 from rra_state.state.outcome import Facts, Outcome, Stage
 
 PATIENCE = 10.0

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from rra_state import import_stage
 from rra_state.base import bounds
 from rra_state.base.errors import ArchiverError, RecordTooLarge, RecordTooSlow
 from rra_state.config import loading
-from rra_state.import_stage import import_runs
+from rra_state.stages import import_stage
+from rra_state.stages.import_stage import import_runs
+from rra_state.stages.worker import Bench
 from rra_state.stores.artdaqdb.base import Staged
-from rra_state.worker import Bench
 from scripts.make_run_records import make_records
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from rra_state import fuzz
 from rra_state.base.errors import ArchiverError
 from rra_state.config.models import AppFuzz
-from rra_state.fuzz import FailedOnPurpose, SkippedOnPurpose
+from rra_state.stages import injected_faults
+from rra_state.stages.injected_faults import FailedOnPurpose, SkippedOnPurpose
 
 
 def outcomes(**keys: Any) -> list[ArchiverError | None]:
@@ -19,7 +19,7 @@ def outcomes(**keys: Any) -> list[ArchiverError | None]:
     found: list[ArchiverError | None] = []
     for run in range(1000):
         try:
-            fuzz.strike(section, run, chance)
+            injected_faults.strike(section, run, chance)
             found.append(None)
         except ArchiverError as error:
             found.append(error)

@@ -13,14 +13,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from rra_state import fuzz
 from rra_state.base.bounds import within_memory
 from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge, VerificationError
 from rra_state.base.retry import attempt
 from rra_state.records import blob
+from rra_state.stages import injected_faults
+from rra_state.stages.worker import Bench
 from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Location
-from rra_state.worker import Bench
 
 SMALL = 2**20
 """Bytes. While a larger blob is stored nothing else is read: such a record has its worker's memory to itself."""
@@ -120,7 +120,7 @@ def _pack(run: int, bench: Bench, location: Location | None, *, validate: bool) 
             run=run,
             hint="put it right with --recover-import-state, then --retry-failed-import",
         )
-    attempt(lambda: fuzz.strike(bench.settings.app_fuzz, run), **bench.retrying)
+    attempt(lambda: injected_faults.strike(bench.settings.app_fuzz, run), **bench.retrying)
     export, _ = attempt(lambda: bench.artdaqdb.export(location), **bench.retrying)
     content = blob.pack(run, export.files)
     facts = Facts(

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rra_state import fuzz
 from rra_state.base.bounds import within_memory, within_seconds
 from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge
 from rra_state.base.retry import attempt
 from rra_state.config.loading import Settings
 from rra_state.records import convert, source
 from rra_state.records.model import RunDocuments
+from rra_state.stages import injected_faults
+from rra_state.stages.worker import Bench
 from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Location, Staged
-from rra_state.worker import Bench
 
 Read = tuple[RunDocuments, int]
 """A converted record, and how many tries it took."""
@@ -69,7 +69,7 @@ def _taken(run: int, bench: Bench) -> Read | ArchiverError:
     """The converted record of a run, or why there is none."""
 
     def try_it() -> RunDocuments:
-        fuzz.strike(bench.settings.app_fuzz, run)
+        injected_faults.strike(bench.settings.app_fuzz, run)
         return read(run, bench.settings)
 
     try:

@@ -19,14 +19,14 @@ from rra_state.base.errors import ArchiverError, Conflict, RecordChanged, WorkDi
 from rra_state.base.retry import attempt
 from rra_state.config import loading
 from rra_state.config.loading import Settings
-from rra_state.import_stage import facts_of, read
 from rra_state.records import blob
+from rra_state.stages.import_stage import facts_of, read
+from rra_state.stages.worker import Bench
 from rra_state.state.changed_records import Refresh, newest_marker
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Failure, Marker, Outcome
 from rra_state.stores.artdaqdb.base import Location, Staged
 from rra_state.stores.ucondb.client import Version
-from rra_state.worker import Bench
 
 
 def refresh_run(wanted: Refresh, bench: Bench, tree: Tree) -> Outcome:

@@ -13,15 +13,15 @@ from typing import Any
 
 from rra_state.base.bounds import within_memory
 from rra_state.base.errors import ArchiverError, Interrupted, RecordError, RecordTooLarge, VerificationError
-from rra_state.import_stage import read, source_facts
 from rra_state.records import blob
 from rra_state.records.model import RunDocuments
+from rra_state.stages.import_stage import read, source_facts
+from rra_state.stages.worker import Bench
 from rra_state.state.changed_records import Refresh, newest_marker
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, Facts, Stage
 from rra_state.stores.artdaqdb.base import Export, Location
 from rra_state.stores.ucondb.client import Version
-from rra_state.worker import Bench
 
 _BLOB_FACTS = ("size", "adler32", "sha256", "ucondb_id", "version")
 """What the marker of a verified migration must tell."""
