@@ -23,10 +23,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, Protocol
 
-from rra_state import pool, telling
 from rra_state.base import bounds, lock
 from rra_state.base.errors import ArchiverError
 from rra_state.config import loading
+from rra_state.execution import events, pool
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -157,7 +157,7 @@ def main(arguments: Sequence[str]) -> int:
 
     path, runs, *rest = arguments
     bounds.collect_rarely()
-    mine = [int(os.environ[name]) for name in (lock.VARIABLE, telling.VARIABLE) if name in os.environ]
+    mine = [int(os.environ[name]) for name in (lock.VARIABLE, events.VARIABLE) if name in os.environ]
     try:
         pool.prepare(loading.load(path), int(runs), not_theirs=mine)
     except ArchiverError as error:

@@ -17,13 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from rra_state import aftermath, child, paths, running, session, telling
+from rra_state import aftermath, child, paths, running, session
 from rra_state.base import host_limits, lock
 from rra_state.base.errors import ArchiverError, Interrupted, LockHeld, WorkDirError
 from rra_state.base.lock import Lock
 from rra_state.child import Errand, Process
 from rra_state.config.loading import Settings
 from rra_state.display import Display
+from rra_state.execution import events as telling
 from rra_state.history import Ended
 from rra_state.state import index_losses
 from rra_state.state.changed_records import Refresh

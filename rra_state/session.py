@@ -18,13 +18,14 @@ from typing import Any
 
 import yaml
 
-from rra_state import aftermath, telling
+from rra_state import aftermath
 from rra_state.base import files, log
 from rra_state.base.errors import ArchiverError, ConfigError, Interrupted, UsageError
 from rra_state.base.lock import Lock
 from rra_state.config import loading
 from rra_state.config.loading import Settings
 from rra_state.config.warnings import cautions
+from rra_state.execution import events
 from rra_state.history import Ended
 from rra_state.state import planner
 from rra_state.state.outcome import STAGES
@@ -98,8 +99,8 @@ def begin(mapping: dict[str, Any], files: Sequence[str | Path], arguments: Seque
             if not held.inherit(os.environ):
                 held.acquire()
             _tidy_after_snakemake(settings.app.work_dir)
-        log.setup(settings.app, to_console=telling.VARIABLE not in os.environ)
-        if held is not None and telling.VARIABLE not in os.environ:
+        log.setup(settings.app, to_console=events.VARIABLE not in os.environ)
+        if held is not None and events.VARIABLE not in os.environ:
             for caution in cautions(settings):
                 logging.getLogger("rra").warning("%s", caution)
         window = planner.current(settings, mapping)
@@ -122,7 +123,7 @@ def finish() -> None:
     The command line does it for the Snakemake that it started.
     """
     session = current()
-    if telling.VARIABLE not in os.environ:
+    if events.VARIABLE not in os.environ:
         error = _state_written(session)
         seconds = time.monotonic() - session.began
         aftermath.follow(session.settings, Ended(session.tally.stages, seconds, session.tally, error or session.fault))

@@ -22,7 +22,7 @@ from rra_state.base import run_numbers
 from rra_state.base.errors import LockHeld, UsageError, WorkersUnusable
 from rra_state.base.lock import Lock
 from rra_state.config.loading import Settings
-from rra_state.pool import ProcessPool
+from rra_state.execution.pool import ProcessPool
 from rra_state.records.metadata import printable
 from rra_state.stages.verify_stage import Finding, verify_runs
 from rra_state.state.markers import Tree

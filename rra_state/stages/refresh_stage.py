@@ -12,13 +12,13 @@ import zlib
 from dataclasses import replace
 from typing import Any
 
-from rra_state import telling
 from rra_state.base import bounds, log
 from rra_state.base.bounds import within_memory
 from rra_state.base.errors import ArchiverError, Conflict, RecordChanged, WorkDirError
 from rra_state.base.retry import attempt
 from rra_state.config import loading
 from rra_state.config.loading import Settings
+from rra_state.execution import events
 from rra_state.records import blob
 from rra_state.stages.import_stage import facts_of, read
 from rra_state.stages.worker import Bench
@@ -102,8 +102,8 @@ def run_job(snakemake: Any) -> None:
         outcome = refresh_run(wanted, Bench(settings), tree)
     except ArchiverError as error:
         sys.exit(str(error))
-    for level, text in telling.lines("refresh", outcome):
-        telling.log.log(level, "%s", text)
+    for level, text in events.lines("refresh", outcome):
+        events.log.log(level, "%s", text)
     if outcome.untried:
         sys.exit(str(outcome.error))
     sys.exit(0 if outcome.archived else 1)

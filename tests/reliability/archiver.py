@@ -17,21 +17,22 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
-from rra_state import cycle, driver, session
+from rra_state import cycle, session
 from rra_state.base.errors import ArchiverError, Interrupted
 from rra_state.base.lock import Lock
 from rra_state.config.loading import Settings
 from rra_state.display import Display
-from rra_state.driver import Driver
-from rra_state.pool import BrokenExecutor
-from rra_state.settle import Settler
+from rra_state.execution import driver
+from rra_state.execution.commit import Settler
+from rra_state.execution.driver import Driver
+from rra_state.execution.events import Sender
+from rra_state.execution.pool import BrokenExecutor
 from rra_state.stages.worker import Bench
 from rra_state.state import recovery
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, Outcome, Stage
 from rra_state.state.planner import Planner, Selection, Window
 from rra_state.stores import artdaqdb
-from rra_state.telling import Sender
 from tests.reliability.faults import Course, Killed, Signal, Unreliable
 
 CHUNK = 3

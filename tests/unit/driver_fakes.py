@@ -14,7 +14,7 @@ from rra_state.base.errors import (
     ArchiverError,
     WorkersUnusable,
 )
-from rra_state.driver import Driver
+from rra_state.execution.driver import Driver
 from rra_state.stages.import_stage import import_runs
 from rra_state.state.outcome import Facts, Outcome, Stage
 

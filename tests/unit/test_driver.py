@@ -14,8 +14,8 @@ from rra_state.base.errors import (
     WorkDirError,
     WorkersUnusable,
 )
-from rra_state.driver import CHUNK
-from rra_state.pool import BrokenExecutor
+from rra_state.execution.driver import CHUNK
+from rra_state.execution.pool import BrokenExecutor
 from rra_state.state.outcome import Outcome
 from rra_state.stores.artdaqdb.base import Location, Staged
 from tests.unit.driver_fakes import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rra_state.base.errors import Interrupted
-from rra_state.driver import SHORT_SECONDS
+from rra_state.execution.driver import SHORT_SECONDS
 from tests.unit.driver_fakes import FakePool, SlowSettler, driving, good
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from rra_state.base import files
 from rra_state.base.errors import ArchiverError, IndexDamaged, RecordChanged, RecordError, StoreUnavailable
-from rra_state.settle import Settler
+from rra_state.execution.commit import Settler
 from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Location, Staged
 from tests.unit.archive_site import Site

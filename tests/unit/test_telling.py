@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from rra_state import telling
 from rra_state.base.errors import Interrupted, RecordChanged, RecordError, StoreUnavailable
+from rra_state.execution import events as telling
+from rra_state.execution.events import VARIABLE, Logger, Sender, lines, teller, when_nobody_listens
 from rra_state.state.outcome import Facts, Outcome
-from rra_state.telling import VARIABLE, Logger, Sender, lines, teller, when_nobody_listens
 
 
 @pytest.fixture

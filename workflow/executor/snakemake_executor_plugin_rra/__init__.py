@@ -19,12 +19,13 @@ from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 from snakemake_interface_executor_plugins.settings import CommonSettings, ExecMode
 
-from rra_state import session, telling
+from rra_state import session
 from rra_state.base import lock
 from rra_state.base.errors import ArchiverError, Interrupted
-from rra_state.driver import Driver
-from rra_state.pool import open_pool
-from rra_state.settle import Settler
+from rra_state.execution import events
+from rra_state.execution.commit import Settler
+from rra_state.execution.driver import Driver
+from rra_state.execution.pool import open_pool
 from rra_state.state import index_losses
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Outcome, Stage
@@ -137,7 +138,7 @@ class Executor(RealExecutor):
         current.tried = False
         settings = current.settings
         window = current.window
-        self._teller = telling.teller(os.environ, {"import": len(window.imports), "migrate": len(window.migrations)})
+        self._teller = events.teller(os.environ, {"import": len(window.imports), "migrate": len(window.migrations)})
         self._tree = Tree(settings.app.work_dir)
         self._tree.prepare()
         self._store = artdaqdb.open_store(settings.artdaq_db)
@@ -145,7 +146,7 @@ class Executor(RealExecutor):
         self._driver = Driver(open_pool(settings), self._store, settler, self, validate=current.validate)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
-        telling.when_nobody_listens(os.environ, self._end_now)
+        events.when_nobody_listens(os.environ, self._end_now)
         return self._driver
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:

@@ -70,7 +70,7 @@ def open_pool(settings: Settings) -> Pool:
     if settings.app.workers is None:
         return ProcessPool(settings)
     try:
-        from rra_state.dask_pool import DaskPool  # noqa: PLC0415 - only clusters need Dask
+        from rra_state.execution.dask_pool import DaskPool  # noqa: PLC0415 - only clusters need Dask
     except ImportError as error:
         raise ConfigError(
             "app.workers: Dask is not installed ([dask])", hint="pip install 'run-record-archiver[dask]'"

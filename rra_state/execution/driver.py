@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from rra_state.base.errors import ArchiverError, Interrupted, WorkerLost, WorkersUnusable
-from rra_state.pool import BrokenExecutor, Pool
-from rra_state.settle import Settler
+from rra_state.execution.commit import Settler
+from rra_state.execution.pool import BrokenExecutor, Pool
 from rra_state.stages.import_stage import import_runs
 from rra_state.stages.migrate_stage import migrate_runs
 from rra_state.state.outcome import STAGES, Outcome, Stage

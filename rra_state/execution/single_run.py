@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rra_state import telling
 from rra_state.base import bounds, log
 from rra_state.base.errors import ArchiverError
 from rra_state.config import loading
-from rra_state.settle import Settler
+from rra_state.execution import events
+from rra_state.execution.commit import Settler
 from rra_state.stages.worker import Bench
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Outcome, Stage
@@ -30,8 +30,8 @@ def run_job(stage: Stage, function: Callable[..., list[Outcome]], snakemake: Any
         outcome = _one(run, stage, function, settings)
     except ArchiverError as error:
         sys.exit(str(error))
-    for level, text in telling.lines(stage, outcome):
-        telling.log.log(level, "%s", text)
+    for level, text in events.lines(stage, outcome):
+        events.log.log(level, "%s", text)
     if outcome.untried:
         sys.exit(str(outcome.error))
     sys.exit(0 if outcome.archived else 1)
