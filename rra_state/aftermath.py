@@ -63,7 +63,7 @@ def _safely(step: Callable[[], None]) -> None:
 
 
 def _page(settings: Settings, path: Path, ended: Ended) -> None:
-    from rra_state.page import file  # noqa: PLC0415 - the template engine is for those who want a page
+    from rra_state.reporting.page import file  # noqa: PLC0415 - the template engine is for those who want a page
 
     try:
         file.write(settings, path, ended)

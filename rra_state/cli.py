@@ -149,7 +149,7 @@ def _dry_run(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _report(settings: Settings, options: argparse.Namespace) -> int:
-    from rra_state import reporting  # noqa: PLC0415 - not needed by a cycle
+    from rra_state.reporting import request as reporting  # noqa: PLC0415 - not needed by a cycle
 
     bounds.collect_rarely()
     request = reporting.Request(
@@ -194,7 +194,7 @@ def _verify(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _show(settings: Settings, options: argparse.Namespace) -> int:
-    from rra_state import show  # noqa: PLC0415 - not needed by a cycle
+    from rra_state.reporting import show  # noqa: PLC0415 - not needed by a cycle
 
     return _told((True, line) for line in show.lines(settings, options.show))
 

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
         if options.command == "unpack":
             print(_unpack(options.blob, options.directory))
         else:
-            from rra_state import show  # noqa: PLC0415 - it loads all that talks to the stores
+            from rra_state.reporting import show  # noqa: PLC0415 - it loads all that talks to the stores
 
             for line in show.lines(loading.load(options.config), options.run):
                 print(line)

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from rra_state import reporting
 from rra_state.config import loading
 from rra_state.config.loading import Settings
-from rra_state.page import file
+from rra_state.reporting import request
+from rra_state.reporting.page import file
 
 
 def write_page(settings: Settings) -> Path:
@@ -17,5 +17,5 @@ def write_page(settings: Settings) -> Path:
 
 if "snakemake" in globals():
     given = loading.load(snakemake.params.config)  # type: ignore[name-defined]  # noqa: F821 - Snakemake's own
-    reporting.show(given, reporting.Request())
+    request.show(given, request.Request())
     print(f"page: {write_page(given)}")

@@ -13,7 +13,7 @@ import rra_state
 from tests.acceptance.guide import forget, snapshot, take
 from tests.acceptance.site import Site
 
-SCHEMA = json.loads((Path(rra_state.__file__).parent / "schemas" / "status.schema.json").read_text())
+SCHEMA = json.loads((Path(rra_state.__file__).parent / "reporting" / "schemas" / "status.schema.json").read_text())
 
 
 def test_every_format_tells_the_same_archive_and_changes_nothing(site: Site) -> None:

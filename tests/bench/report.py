@@ -12,8 +12,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rra_state import catalog, status
-from rra_state.page import render
+from rra_state.reporting import catalog, status
+from rra_state.reporting.page import render
 from rra_state.state.outcome import STAGES, Facts, Failure, Marker
 from tests.unit.archive_site import Site
 

@@ -12,8 +12,8 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from rra_state import catalog, status
-from rra_state.page import render
+from rra_state.reporting import catalog, status
+from rra_state.reporting.page import render
 from rra_state.state.outcome import Failure
 from tests import browser as browsers
 from tests.browser import Browser

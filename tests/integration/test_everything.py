@@ -18,12 +18,13 @@ import jsonschema
 import pytest
 
 import rra_state
-from rra_state import aftermath, catalog, frames, reporting, show, status
+from rra_state import aftermath
 from rra_state.base.errors import StoreUnavailable
 from rra_state.config.loading import Settings
 from rra_state.history import Ended
-from rra_state.page import data, file, render
-from rra_state.reporting import Format, Request
+from rra_state.reporting import catalog, request, show, status, tables
+from rra_state.reporting.page import data, file, render
+from rra_state.reporting.request import Format, Request
 from rra_state.state.outcome import STAGES
 from tests import mailbox
 from tests import site_with_everything as everything
@@ -32,7 +33,7 @@ from tests.servers import DevServer, Folder
 from tests.site_with_everything import BuiltSite
 
 FORMATS: tuple[Format, ...] = ("text", "json", "csv", "html")
-SCHEMA = json.loads((Path(rra_state.__file__).parent / "schemas" / "status.schema.json").read_text())
+SCHEMA = json.loads((Path(rra_state.__file__).parent / "reporting" / "schemas" / "status.schema.json").read_text())
 SENTENCES = {
     everything.KEPT: f"run {everything.KEPT}: {everything.KEPT_FILE} line",
     everything.SKIPPED: f"run {everything.SKIPPED}: {everything.SKIPPED_LINK} is a link",
@@ -83,7 +84,7 @@ def site(request: pytest.FixtureRequest) -> Told:
 def shown(settings: Settings, form: Format, **part: Any) -> str:
     """What `--report-status` prints."""
     out = io.StringIO()
-    reporting.show(settings, Request(format=form, comparison=form == "json", **part), out)
+    request.show(settings, Request(format=form, comparison=form == "json", **part), out)
     return out.getvalue()
 
 
@@ -257,8 +258,8 @@ def test_parts_of_everything_and_nothing_can_be_shown(site: Told, form: Format, 
 def test_every_frame_takes_everything_and_nothing(site: Told) -> None:
     found = catalog.take(site.settings)
 
-    for name in frames.COLUMNS:
-        assert list(getattr(status, name)(found).columns) == [column.name for column in frames.COLUMNS[name]]
+    for name in tables.COLUMNS:
+        assert list(getattr(status, name)(found).columns) == [column.name for column in tables.COLUMNS[name]]
 
 
 def test_a_fault_after_everything_or_nothing_is_told(site: Told, tmp_path: Path) -> None:

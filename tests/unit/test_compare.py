@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rra_state.compare import Books, Comparison, Finding, examine, tell
+from rra_state.reporting.compare import Books, Comparison, Finding, examine, tell
 from rra_state.state.state_files import Known, Ledger, State
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rra_state import status
-from rra_state.frames import COLUMNS
+from rra_state.reporting import status
+from rra_state.reporting.tables import COLUMNS
 from rra_state.state.outcome import Facts, Failure, Marker
 from tests.bench.report import make_tree
 from tests.unit.archive_site import Site

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from rra_state import aftermath, catalog, status
+from rra_state import aftermath
 from rra_state.base.errors import StoreUnavailable
 from rra_state.history import Ended
-from rra_state.page import data, file, plots, render
+from rra_state.reporting import catalog, status
+from rra_state.reporting.page import data, file, plots, render
 from rra_state.state.outcome import Facts, Failure, Marker
 from tests.unit.archive_site import Site, edit_state
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from rra_state import report
 from rra_state.base.errors import AccessDenied, StoreUnavailable
+from rra_state.reporting import text as report
+from rra_state.reporting.status import Place, Progress, Status
 from rra_state.state.outcome import STAGES, Failure
 from rra_state.state.state_files import State
-from rra_state.status import Place, Progress, Status
 from tests.unit.archive_site import Site
 
 TIME = "2026-11-23T20:20:41Z"

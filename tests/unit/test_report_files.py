@@ -13,15 +13,17 @@ import jsonschema
 import pytest
 
 import rra_state
-from rra_state import compare, options, report, report_files, reporting, status
+from rra_state import options
 from rra_state.base.errors import UsageError
-from rra_state.frames import COLUMNS
 from rra_state.options import moment
-from rra_state.report import Part
+from rra_state.reporting import compare, export, request, status
+from rra_state.reporting import text as report
+from rra_state.reporting.tables import COLUMNS
+from rra_state.reporting.text import Part
 from rra_state.state.outcome import Failure
 from tests.unit.archive_site import Site
 
-SCHEMA = json.loads((Path(rra_state.__file__).parent / "schemas" / "status.schema.json").read_text())
+SCHEMA = json.loads((Path(rra_state.__file__).parent / "reporting" / "schemas" / "status.schema.json").read_text())
 OLD, NEW = "2026-01-01T00:00:00Z", "2026-11-21T12:00:00Z"
 BETWEEN = moment("2026-06-01", 0)
 
@@ -45,7 +47,7 @@ def as_json(site: Site, part: Part = report.WHOLE, *, compared: bool = False) ->
     found = status.take(site.settings)
     shown = status.of_tree(found)
     comparison = compare.compare(shown) if compared else None
-    values: dict[str, Any] = json.loads(report_files.json_text(found, shown, part, comparison))
+    values: dict[str, Any] = json.loads(export.json_text(found, shown, part, comparison))
     jsonschema.validate(values, SCHEMA, jsonschema.Draft202012Validator)
     return values
 
@@ -90,7 +92,7 @@ def test_json_tells_the_verdict_the_runs_and_their_times(busy: Site) -> None:
 
 
 def test_csv_has_one_line_per_run(busy: Site) -> None:
-    text = report_files.csv_text(status.take(busy.settings), report.WHOLE)
+    text = export.csv_text(status.take(busy.settings), report.WHOLE)
 
     rows = list(csv.DictReader(io.StringIO(text)))
     assert list(rows[0]) == [column.name for column in COLUMNS["runs"]]
@@ -147,7 +149,7 @@ def test_what_no_terminal_can_show_is_shown_by_its_bytes(busy: Site, capsys: pyt
     busy.tree.write_failures([Failure(5, "import", "RecordError", "run 5: bad\udcff name", 1, NEW, NEW)])
 
     for form in ("text", "json", "csv", "html"):
-        reporting.show(busy.settings, reporting.Request(format=form))  # type: ignore[arg-type]
+        request.show(busy.settings, request.Request(format=form))  # type: ignore[arg-type]
         assert "bad" in capsys.readouterr().out.encode("utf-8", "backslashreplace").decode()
 
 
@@ -160,10 +162,10 @@ def test_colour_is_for_terminals_only(busy: Site, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("TERM", "xterm-256color")
     plain, terminal, without = io.StringIO(), Terminal(), Terminal()
 
-    reporting.show(busy.settings, reporting.Request(), plain)
-    reporting.show(busy.settings, reporting.Request(), terminal)
+    request.show(busy.settings, request.Request(), plain)
+    request.show(busy.settings, request.Request(), terminal)
     monkeypatch.setenv("NO_COLOR", "1")
-    reporting.show(busy.settings, reporting.Request(), without)
+    request.show(busy.settings, request.Request(), without)
 
     coloured = re.compile(r"\x1b\[[0-9;]*m")
     assert "\x1b" not in plain.getvalue()

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from rra_state import shelf
-from rra_state.shelf import Shelf
+from rra_state.reporting import shelf
+from rra_state.reporting.shelf import Shelf
 from rra_state.state.markers import Tree
 from tests.unit.archive_site import Site
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from rra_state import status
+from rra_state.reporting import status
 from rra_state.state.counts import NOT_ATTEMPTED, Oldest
 from rra_state.state.outcome import Failure
 from tests.unit.archive_site import Site, edit_state
@@ -122,7 +122,7 @@ def test_numbers_an_operator_wrote_are_shown(site: Site) -> None:
     assert (state.last_contiguous_run, state.last_attempted_run) == (100, 120)
 
 
-@pytest.mark.parametrize("module", ["rra_state.state.counts", "rra_state.status"])
+@pytest.mark.parametrize("module", ["rra_state.state.counts", "rra_state.reporting.status"])
 def test_a_cycle_that_counts_does_not_load_pandas(module: str) -> None:
     code = f"import sys, {module}; sys.exit('pandas' in sys.modules)"
 

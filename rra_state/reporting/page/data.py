@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rra_state import catalog as catalogs
-from rra_state import remedies
 from rra_state.base import run_numbers
-from rra_state.catalog import Catalog
+from rra_state.reporting import catalog as catalogs
+from rra_state.reporting import remedies
+from rra_state.reporting.catalog import Catalog
 from rra_state.state.counts import DAMAGED, LISTED, NOT_ATTEMPTED, seconds
 from rra_state.state.outcome import STAGES, Stage
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rra_state import catalog as catalogs
 from rra_state.base import run_numbers as run_sets
-from rra_state.catalog import Catalog
 from rra_state.records import dates
+from rra_state.reporting import catalog as catalogs
+from rra_state.reporting.catalog import Catalog
 from rra_state.state.counts import RUN_STATES, Oldest, seconds
 from rra_state.state.outcome import STAGES
 

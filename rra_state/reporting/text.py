@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.text import Text
 
 from rra_state.base import run_numbers
-from rra_state.catalog import UNREADABLE, Catalog, days, utc
+from rra_state.reporting.catalog import UNREADABLE, Catalog, days, utc
+from rra_state.reporting.status import Progress, Status
+from rra_state.reporting.verdict import SHOWN, count, some, steps, verdict
 from rra_state.state.counts import seconds
 from rra_state.state.outcome import PLACES, Stage
-from rra_state.status import Progress, Status
-from rra_state.verdict import SHOWN, count, some, steps, verdict
 
 WIDTH = 80
 WEEK = 7 * 86400

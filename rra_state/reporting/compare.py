@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 from rra_state.base import run_numbers
 from rra_state.config.loading import Settings
+from rra_state.reporting.status import Status
 from rra_state.state.outcome import PLACES, Stage
 from rra_state.state.planner import Planner
 from rra_state.state.state_files import Derived, Keeper, Known, Ledger, derive, raised
-from rra_state.status import Status
 
 _RULE = "=" * 70
 _SOURCES: dict[Stage, str] = {"import": "on disk", "migrate": "in artdaqDB"}

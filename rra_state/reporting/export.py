@@ -7,14 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from rra_state import __version__, frames
+from rra_state import __version__
 from rra_state.base import run_numbers
-from rra_state.catalog import Catalog, utc
-from rra_state.compare import Comparison
-from rra_state.report import Part
+from rra_state.reporting import tables as frames
+from rra_state.reporting.catalog import Catalog, utc
+from rra_state.reporting.compare import Comparison
+from rra_state.reporting.status import Place, Status
+from rra_state.reporting.text import Part
+from rra_state.reporting.verdict import steps, verdict
 from rra_state.state.outcome import PLACES
-from rra_state.status import Place, Status
-from rra_state.verdict import steps, verdict
 
 VERSION = 1
 """Of the schema. It rises when a field changes its meaning or goes away; a new field alone does not raise it."""

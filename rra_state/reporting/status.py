@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from rra_state import catalog
 from rra_state.base.errors import ArchiverError
-from rra_state.catalog import Catalog
 from rra_state.config import loading
 from rra_state.config.loading import Settings
 from rra_state.records import blob
+from rra_state.reporting import catalog
+from rra_state.reporting.catalog import Catalog
 from rra_state.state.counts import Summary, summary
 from rra_state.state.outcome import PLACES, STAGES, Failure, Stage
 from rra_state.state.state_files import State
@@ -130,37 +130,37 @@ def take(source: str | os.PathLike[str] | Settings) -> Catalog:
 
 def runs(source: Source) -> pd.DataFrame:
     """One row per run that is on disk or was archived, ascending. Raises ConfigError, StateFileError, WorkDirError."""
-    from rra_state import frames  # noqa: PLC0415 - pandas takes half a second to load, and an idle cycle needs none
+    from rra_state.reporting import tables  # noqa: PLC0415 - pandas takes half a second to load, and an idle cycle needs none
 
-    return frames.runs(_taken(source))
+    return tables.runs(_taken(source))
 
 
 def stages(source: Source) -> pd.DataFrame:
     """One row per stage: how many runs are archived, waiting, failed. Raises as `runs`."""
-    from rra_state import frames  # noqa: PLC0415 - see runs
+    from rra_state.reporting import tables  # noqa: PLC0415 - see runs
 
-    return frames.stages(_taken(source))
+    return tables.stages(_taken(source))
 
 
 def gaps(source: Source) -> pd.DataFrame:
     """One row per range of missing runs, with its age. Raises as `runs`."""
-    from rra_state import frames  # noqa: PLC0415 - see runs
+    from rra_state.reporting import tables  # noqa: PLC0415 - see runs
 
-    return frames.gaps(_taken(source))
+    return tables.gaps(_taken(source))
 
 
 def failures(source: Source) -> pd.DataFrame:
     """One row per stage and class of failure. Raises as `runs`."""
-    from rra_state import frames  # noqa: PLC0415 - see runs
+    from rra_state.reporting import tables  # noqa: PLC0415 - see runs
 
-    return frames.failures(_taken(source))
+    return tables.failures(_taken(source))
 
 
 def throughput(source: Source) -> pd.DataFrame:
     """One row per day: runs and bytes archived. Raises as `runs`."""
-    from rra_state import frames  # noqa: PLC0415 - see runs
+    from rra_state.reporting import tables  # noqa: PLC0415 - see runs
 
-    return frames.throughput(_taken(source))
+    return tables.throughput(_taken(source))
 
 
 def _taken(source: Source) -> Catalog:

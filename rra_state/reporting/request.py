@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from io import TextIOWrapper
 from typing import Literal, TextIO
 
-from rra_state import compare, status
-from rra_state.catalog import Catalog
-from rra_state.compare import Comparison
 from rra_state.config.loading import Settings
+from rra_state.reporting import compare, status
+from rra_state.reporting.catalog import Catalog
+from rra_state.reporting.compare import Comparison
+from rra_state.reporting.status import Status
 from rra_state.state.outcome import Stage
-from rra_state.status import Status
 
 Format = Literal["text", "json", "csv", "html"]
 
@@ -53,11 +53,11 @@ def _standard_output(form: Format) -> TextIO:
 
 
 def _report(found: Catalog, looked: Status, compared: Comparison | None, request: Request, out: TextIO) -> None:
-    from rra_state import report  # noqa: PLC0415 - pandas takes half a second to load, and a comparison needs none
+    from rra_state.reporting import text as report  # noqa: PLC0415 - pandas takes half a second to load, and a comparison needs none
 
     part = report.Part(request.since, request.stage)
     if request.format == "html":
-        from rra_state.page import render  # noqa: PLC0415 - the template engine is for those who want a page
+        from rra_state.reporting.page import render  # noqa: PLC0415 - the template engine is for those who want a page
 
         out.write(render.html(found, looked))
     elif request.format == "text":
@@ -67,9 +67,7 @@ def _report(found: Catalog, looked: Status, compared: Comparison | None, request
         else:
             out.write(text)
     else:
-        from rra_state import report_files  # noqa: PLC0415 - see above
+        from rra_state.reporting import export  # noqa: PLC0415 - see above
 
         as_json = request.format == "json"
-        out.write(
-            report_files.json_text(found, looked, part, compared) if as_json else report_files.csv_text(found, part)
-        )
+        out.write(export.json_text(found, looked, part, compared) if as_json else export.csv_text(found, part))

@@ -16,7 +16,7 @@ from rra_state.base import files
 from rra_state.base.errors import ArchiverError
 from rra_state.config.loading import Settings
 from rra_state.history import Ended
-from rra_state.page import words
+from rra_state.reporting.page import words
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import PLACES, STAGES
 
@@ -46,8 +46,8 @@ def make(settings: Settings, ended: Ended | None = None, tree: str | None = None
 
     tree: its fingerprint, if the page may be kept.
     """
-    from rra_state import catalog, status  # noqa: PLC0415 - a cycle that changes nothing does without
-    from rra_state.page import render  # noqa: PLC0415 - the same
+    from rra_state.reporting import catalog, status  # noqa: PLC0415 - a cycle that changes nothing does without
+    from rra_state.reporting.page import render  # noqa: PLC0415 - the same
 
     cycle = None if ended is None else render.Cycle(told(ended), ended.fault is None)
     try:

@@ -21,16 +21,17 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from rra_state import __version__, compare
-from rra_state import catalog as catalogs
+from rra_state import __version__
 from rra_state.base import run_numbers
-from rra_state.catalog import Catalog
 from rra_state.config.loading import Settings
-from rra_state.page import data, plots, words
-from rra_state.page.data import Reason
+from rra_state.reporting import catalog as catalogs
+from rra_state.reporting import compare
+from rra_state.reporting.catalog import Catalog
+from rra_state.reporting.page import data, plots, words
+from rra_state.reporting.page.data import Reason
+from rra_state.reporting.status import Status
+from rra_state.reporting.verdict import Verdict, count, some, steps, verdict
 from rra_state.state.outcome import STAGES
-from rra_state.status import Status
-from rra_state.verdict import Verdict, count, some, steps, verdict
 
 _HERE = Path(__file__).parent
 MOST_ROWS = 400

@@ -13,11 +13,11 @@ from datetime import UTC, date, datetime, timedelta
 from operator import itemgetter
 from typing import Any
 
-from rra_state import shelf
 from rra_state.base import run_numbers
 from rra_state.base.errors import WorkDirError
 from rra_state.config.loading import Settings
-from rra_state.shelf import Shelf
+from rra_state.reporting import shelf
+from rra_state.reporting.shelf import Shelf
 from rra_state.state.changed_records import Refresh
 from rra_state.state.counts import (
     DAMAGED,

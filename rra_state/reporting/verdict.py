@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rra_state.base import run_numbers
+from rra_state.reporting.status import Status
 from rra_state.state.outcome import PLACES
-from rra_state.status import Status
 
 Level = Literal["safe", "unsafe", "unsure", "unknown", "empty"]
 SHOWN = 10

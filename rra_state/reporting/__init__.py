@@ -1,0 +1,1 @@
+"""What is where, for people and machines: the assessment, and the forms in which it is shown."""
