@@ -232,9 +232,9 @@ def _check(settings: Settings, _options: argparse.Namespace) -> int:
 
 
 def _test_message(settings: Settings, _options: argparse.Namespace) -> int:
-    from rra_state import notify  # noqa: PLC0415 - not needed by a report
+    from rra_state.monitoring import channels  # noqa: PLC0415 - not needed by a report
 
-    return _told(notify.test(settings))
+    return _told(channels.test(settings))
 
 
 def _told(lines: Iterable[tuple[bool, str]]) -> int:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from rra_state import aftermath, child, paths, running, session
+from rra_state import child, paths, running, session
 from rra_state.base import host_limits, lock
 from rra_state.base.errors import ArchiverError, Interrupted, LockHeld, WorkDirError
 from rra_state.base.lock import Lock
@@ -25,7 +25,8 @@ from rra_state.child import Errand, Process
 from rra_state.config.loading import Settings
 from rra_state.display import Display
 from rra_state.execution import events as telling
-from rra_state.history import Ended
+from rra_state.monitoring import after_cycle
+from rra_state.monitoring.cycle_history import Ended
 from rra_state.state import index_losses
 from rra_state.state.changed_records import Refresh
 from rra_state.state.markers import Tree
@@ -83,7 +84,7 @@ def run(settings: Settings, selection: Selection, options: Options) -> Result:
         _archive_or_stop(settings, selection, options, held, result)
         result.seconds = time.monotonic() - began
         ended = Ended(selection.stages, result.seconds, result.tally, result.stopped)
-        aftermath.follow(settings, ended, result.planner)
+        after_cycle.follow(settings, ended, result.planner)
     finally:
         held.release()
     return result

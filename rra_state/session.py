@@ -18,7 +18,6 @@ from typing import Any
 
 import yaml
 
-from rra_state import aftermath
 from rra_state.base import files, log
 from rra_state.base.errors import ArchiverError, ConfigError, Interrupted, UsageError
 from rra_state.base.lock import Lock
@@ -26,7 +25,8 @@ from rra_state.config import loading
 from rra_state.config.loading import Settings
 from rra_state.config.warnings import cautions
 from rra_state.execution import events
-from rra_state.history import Ended
+from rra_state.monitoring import after_cycle
+from rra_state.monitoring.cycle_history import Ended
 from rra_state.state import planner
 from rra_state.state.outcome import STAGES
 from rra_state.state.planner import Planner, Window
@@ -126,7 +126,9 @@ def finish() -> None:
     if events.VARIABLE not in os.environ:
         error = _state_written(session)
         seconds = time.monotonic() - session.began
-        aftermath.follow(session.settings, Ended(session.tally.stages, seconds, session.tally, error or session.fault))
+        after_cycle.follow(
+            session.settings, Ended(session.tally.stages, seconds, session.tally, error or session.fault)
+        )
         if error is not None:
             print(error, file=sys.stderr)  # noqa: T201 - the last word of a process that ends
             sys.exit(1)

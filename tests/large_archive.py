@@ -20,10 +20,10 @@ from pathlib import Path
 
 import psycopg
 
-from rra_state import history
 from rra_state.config import loading
 from rra_state.config.loading import Settings
-from rra_state.history import Ended
+from rra_state.monitoring import cycle_history
+from rra_state.monitoring.cycle_history import Ended
 from rra_state.records import blob, convert, source
 from rra_state.records.model import RunDocuments
 from rra_state.stages import import_stage
@@ -213,7 +213,7 @@ def make_state(settings: Settings, tree: Tree) -> None:
         known = planner.known(stage)
         Keeper(settings, stage).write(known, Ledger(attempted=max(known.archived, default=0)))
     tree.write_note(index_losses.NOTE, {"stamp": artdaqdb.open_store(settings.artdaq_db).stamp()})
-    history.record(tree, Ended(STAGES, 1.0))
+    cycle_history.record(tree, Ended(STAGES, 1.0))
 
 
 # ---- shapes --------------------------------------------------------------------------------------------------------

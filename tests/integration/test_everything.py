@@ -18,10 +18,10 @@ import jsonschema
 import pytest
 
 import rra_state
-from rra_state import aftermath
 from rra_state.base.errors import StoreUnavailable
 from rra_state.config.loading import Settings
-from rra_state.history import Ended
+from rra_state.monitoring import after_cycle
+from rra_state.monitoring.cycle_history import Ended
 from rra_state.reporting import catalog, request, show, status, tables
 from rra_state.reporting.page import data, file, render
 from rra_state.reporting.request import Format, Request
@@ -270,7 +270,7 @@ def test_a_fault_after_everything_or_nothing_is_told(site: Told, tmp_path: Path)
     }
     before = len(site.mail.texts)
 
-    aftermath.follow(
+    after_cycle.follow(
         settings.model_copy(update=changes), Ended(STAGES, 1.0, fault=StoreUnavailable("UconDB did not answer"))
     )
 

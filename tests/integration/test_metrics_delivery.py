@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from rra_state import aftermath, metrics
 from rra_state.config.loading import Settings
 from rra_state.config.models import Carbon, Metrics
-from rra_state.history import Ended
-from rra_state.metrics import Sample
+from rra_state.monitoring import after_cycle, metrics
+from rra_state.monitoring.cycle_history import Ended
+from rra_state.monitoring.metrics import Sample
 from tests.programs import needed
 from tests.unit.archive_site import Site
 
@@ -58,7 +58,7 @@ def with_carbon(site: Site, port: int) -> Settings:
 def test_carbon_gets_a_line_per_number(site: Site, listener: tuple[int, list[str]]) -> None:
     port, lines = listener
 
-    aftermath.follow(with_carbon(site, port), ENDED)
+    after_cycle.follow(with_carbon(site, port), ENDED)
 
     _until(lambda: len(lines) > 20)
     assert f"sbnd.archiver.stage_runs.import.archived 1 {int(ENDED.at)}" in lines
@@ -70,7 +70,7 @@ def test_a_carbon_that_is_down_costs_a_line_in_the_log(site: Site, caplog: pytes
         port = closed.getsockname()[1]
 
     with caplog.at_level(logging.WARNING, "rra"):
-        aftermath.follow(with_carbon(site, port), ENDED)
+        after_cycle.follow(with_carbon(site, port), ENDED)
 
     assert f"metrics: Carbon at 127.0.0.1:{port} cannot be used: " in caplog.text
 
@@ -83,7 +83,7 @@ def test_a_carbon_that_does_not_read_is_given_up_in_time(
 
     with socket.create_server(("127.0.0.1", 0)) as deaf, caplog.at_level(logging.WARNING, "rra"):
         began = time.monotonic()
-        aftermath.follow(with_carbon(site, deaf.getsockname()[1]), ENDED)
+        after_cycle.follow(with_carbon(site, deaf.getsockname()[1]), ENDED)
         assert time.monotonic() - began < 5
 
     assert "cannot be used: " in caplog.text
@@ -103,14 +103,14 @@ def test_the_real_carbon_stores_what_it_is_sent(tmp_path: Path) -> None:
 def test_the_text_file_is_written_whole_or_not_at_all(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     path = site.root / "rra.prom"
     settings = site.settings.model_copy(update={"metrics": Metrics(prometheus_file=path)})
-    aftermath.follow(settings, ENDED)
+    after_cycle.follow(settings, ENDED)
     before = path.read_text()
     assert 'rra_stage_runs{stage="import",state="archived"} 1\n' in before
     assert path.stat().st_mode & 0o444 == 0o444, "node_exporter is another user"
 
     (site.root / ".rra.prom.tmp").mkdir()
     with caplog.at_level(logging.WARNING, "rra"):
-        aftermath.follow(settings, ENDED)
+        after_cycle.follow(settings, ENDED)
 
     assert f"metrics: {path} cannot be written: " in caplog.text
     assert path.read_text() == before

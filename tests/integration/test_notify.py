@@ -15,13 +15,13 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
-from rra_state import aftermath, notify
 from rra_state.base.errors import Conflict, NotSent, StoreUnavailable
 from rra_state.config.loading import Settings
 from rra_state.config.models import Email, Reporting, Slack
-from rra_state.history import Ended
-from rra_state.news import Message
-from rra_state.notify import Channel
+from rra_state.monitoring import after_cycle, channels
+from rra_state.monitoring.changes import Message
+from rra_state.monitoring.channels import Channel
+from rra_state.monitoring.cycle_history import Ended
 from rra_state.state.outcome import Failure, Outcome, Stage
 from tests import mailbox
 from tests.mailbox import PASSWORD, USER
@@ -68,13 +68,13 @@ def reporting(site: Site, **changes: object) -> Settings:
 
 
 def only(settings: Settings) -> Channel:
-    [way] = notify.channels(settings)
+    [way] = channels.channels(settings)
     return way
 
 
 def send_all(settings: Settings, words: Message) -> None:
-    for way in notify.channels(settings):
-        notify.send(way, words)
+    for way in channels.channels(settings):
+        channels.send(way, words)
 
 
 # ---- mail ----------------------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def test_mail_goes_with_and_without_starttls_and_login(
 ) -> None:
     secrets = {"smtp_user": USER, "smtp_password": PASSWORD} if login else {}
     with mailbox.mail_server(authority=authority if tls else None, login=login) as box:
-        notify.send(only(reporting(site, email=mail(box.port, smtp_use_tls=tls, **secrets))), BAD)
+        channels.send(only(reporting(site, email=mail(box.port, smtp_use_tls=tls, **secrets))), BAD)
 
     assert box.encrypted == [tls]
     assert box.logins == ([USER] if login else [])
@@ -117,10 +117,10 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_unless_told_otherwise(
 ) -> None:
     with mailbox.mail_server(authority=authority) as box:
         with pytest.raises(NotSent, match=r"(?i)certificate"):
-            notify.send(only(reporting(site, email=mail(box.port, smtp_use_tls=True))), BAD)
+            channels.send(only(reporting(site, email=mail(box.port, smtp_use_tls=True))), BAD)
         assert box.mails == []
 
-        notify.send(only(reporting(site, email=mail(box.port, smtp_use_tls=True, verify_tls=False))), BAD)
+        channels.send(only(reporting(site, email=mail(box.port, smtp_use_tls=True, verify_tls=False))), BAD)
 
     assert box.encrypted == [True]
 
@@ -129,7 +129,7 @@ def test_a_wrong_password_is_told_without_it(site: Site) -> None:
     with mailbox.mail_server(login=True) as box:
         way = only(reporting(site, email=mail(box.port, smtp_user=USER, smtp_password="wrong-secret")))
         with pytest.raises(NotSent, match="535") as refused:
-            notify.send(way, BAD)
+            channels.send(way, BAD)
 
     assert "wrong-secret" not in str(refused.value)
 
@@ -138,7 +138,7 @@ def test_a_password_that_smtp_cannot_carry_is_named_as_the_reason(site: Site) ->
     with mailbox.mail_server(login=True) as box:
         way = only(reporting(site, email=mail(box.port, smtp_user=USER, smtp_password="é")))
         with pytest.raises(NotSent, match="ASCII only"):
-            notify.send(way, BAD)
+            channels.send(way, BAD)
 
 
 def test_an_address_that_is_none_costs_the_others_nothing(site: Site, caplog: pytest.LogCaptureFixture) -> None:
@@ -146,8 +146,8 @@ def test_an_address_that_is_none_costs_the_others_nothing(site: Site, caplog: py
     site.fail("import", 1)
     with mailbox.mail_server() as box, caplog.at_level(logging.WARNING, "rra"):
         settings = reporting(site, email=mail(box.port, recipient_email=["nobody", "b@example.org"]))
-        aftermath.follow(settings, Ended(BOTH, 1))
-        aftermath.follow(settings, Ended(BOTH, 1))
+        after_cycle.follow(settings, Ended(BOTH, 1))
+        after_cycle.follow(settings, Ended(BOTH, 1))
 
     assert box.recipients == [["b@example.org"]], "told once, though the other is tried again and again"
     assert "mail to nobody: the message was not sent: Dropped invalid To email (nobody) specified." in caplog.text
@@ -166,8 +166,8 @@ def test_slack_gets_the_message_with_its_mentions(
     way = only(reporting(site, slack=section))
     with mailbox.slack(authority) as slack:
         monkeypatch.setenv("HTTPS_PROXY", slack.proxy)
-        notify.send(way, BAD)
-        notify.send(way, GOOD)
+        channels.send(way, BAD)
+        channels.send(way, GOOD)
 
     line, authorization, body = slack.requests[0]
     assert line == "POST /api/chat.postMessage HTTP/1.1"
@@ -186,7 +186,7 @@ def test_slack_that_refuses_says_why(site: Site, authority: trustme.CA, monkeypa
         monkeypatch.setenv("HTTPS_PROXY", slack.proxy)
         slack.answer = {"ok": False, "error": "not_in_channel"}
         with pytest.raises(NotSent, match="not_in_channel"):
-            notify.send(only(reporting(site, slack=section)), BAD)
+            channels.send(only(reporting(site, slack=section)), BAD)
 
     assert slack.requests[0][2]["channel"] == "C0123456789"
 
@@ -223,14 +223,14 @@ def hook() -> Iterator[tuple[int, list[dict[str, str]]]]:
 def test_any_address_of_apprise_is_told(site: Site, hook: tuple[int, list[dict[str, str]]]) -> None:
     port, got = hook
 
-    notify.send(only(reporting(site, urls=[f"json://user:secret@127.0.0.1:{port}/a"])), BAD)
+    channels.send(only(reporting(site, urls=[f"json://user:secret@127.0.0.1:{port}/a"])), BAD)
 
     assert (got[0]["title"], got[0]["message"].strip(), got[0]["type"]) == (BAD.title, BAD.text.strip(), "failure")
 
 
 def test_an_address_that_is_none_is_told_without_its_secrets(site: Site) -> None:
     with pytest.raises(NotSent) as refused:
-        notify.send(only(reporting(site, urls=["nosuch://secret-token-1234@host"])), BAD)
+        channels.send(only(reporting(site, urls=["nosuch://secret-token-1234@host"])), BAD)
 
     assert "secret-token" not in str(refused.value)
 
@@ -243,7 +243,7 @@ def test_a_refusal_and_a_dead_host_are_told_without_the_secrets(
 
     for port, path in ((hook[0], "refuse/secret-token-1234"), (closed, "secret%2Dtoken-1234")):
         with pytest.raises(NotSent) as refused:
-            notify.send(only(reporting(site, urls=[f"json://127.0.0.1:{port}/{path}"])), BAD)
+            channels.send(only(reporting(site, urls=[f"json://127.0.0.1:{port}/{path}"])), BAD)
 
         assert str(refused.value) != NotSent.__doc__
         assert "token" not in str(refused.value)
@@ -260,11 +260,11 @@ def test_one_message_a_cycle_and_only_if_something_changed(site: Site) -> None:
     site.fail("import", 4, message="is worse")
     with mailbox.mail_server() as box:
         settings = reporting(site, email=mail(box.port))
-        aftermath.follow(settings, Ended(BOTH, 1))
-        aftermath.follow(settings, Ended(BOTH, 1))
+        after_cycle.follow(settings, Ended(BOTH, 1))
+        after_cycle.follow(settings, Ended(BOTH, 1))
         assert len(box.mails) == 1
         site.archive("import", 2, 3, 4)
-        aftermath.follow(settings, Ended(BOTH, 1, fault=StoreUnavailable("UconDB did not answer")))
+        after_cycle.follow(settings, Ended(BOTH, 1, fault=StoreUnavailable("UconDB did not answer")))
 
     first, second = box.texts
     assert "3 runs failed (import): 2-4" in first
@@ -282,7 +282,7 @@ def test_a_changed_record_that_cannot_be_archived_again_is_told(site: Site) -> N
     outcome = Outcome(1, error=Conflict("UconDB holds another blob", run=1))
     site.tree.write_failed_refresh(Failure.of("refresh", outcome, None), "1-1f2e3d4c")
     with mailbox.mail_server() as box:
-        aftermath.follow(reporting(site, email=mail(box.port)), Ended(BOTH, 1))
+        after_cycle.follow(reporting(site, email=mail(box.port)), Ended(BOTH, 1))
 
     assert "1 run failed (refresh): 1\n    run 1: UconDB holds another blob [Conflict]" in box.texts[0]
 
@@ -298,14 +298,14 @@ def test_a_channel_that_fails_is_tried_again_and_the_other_is_not_told_twice(
     settings = reporting(site, **changes)
 
     with caplog.at_level(logging.WARNING, "rra"):
-        aftermath.follow(settings, Ended(BOTH, 1))
+        after_cycle.follow(settings, Ended(BOTH, 1))
     assert "mail to shift@example.org: the message was not sent: " in caplog.text
     assert len(hook[1]) == 1
 
     with mailbox.mail_server() as box:
         settings = reporting(site, **changes | {"email": mail(box.port)})
-        aftermath.follow(settings, Ended(BOTH, 1))
-        aftermath.follow(settings, Ended(BOTH, 1))
+        after_cycle.follow(settings, Ended(BOTH, 1))
+        after_cycle.follow(settings, Ended(BOTH, 1))
 
     assert len(box.mails) == len(hook[1]) == 1
 
@@ -313,13 +313,13 @@ def test_a_channel_that_fails_is_tried_again_and_the_other_is_not_told_twice(
 def test_a_mail_server_that_never_answers_does_not_hold_the_cycle(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(notify, "LIMIT_SECONDS", 0.3)
+    monkeypatch.setattr(channels, "LIMIT_SECONDS", 0.3)
     site.record(1)
     site.fail("import", 1)
 
     with socket.create_server(("127.0.0.1", 0)) as deaf, caplog.at_level(logging.WARNING, "rra"):
         began = time.monotonic()
-        aftermath.follow(reporting(site, email=mail(deaf.getsockname()[1], smtp_host="127.0.0.1")), Ended(BOTH, 1))
+        after_cycle.follow(reporting(site, email=mail(deaf.getsockname()[1], smtp_host="127.0.0.1")), Ended(BOTH, 1))
         assert time.monotonic() - began < 5
 
     assert (

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from rra_state import memory
 from rra_state.base.errors import WorkDirError
-from rra_state.memory import Memory
-from rra_state.news import NO_RUNS, Fault, Told
+from rra_state.monitoring import delivered
+from rra_state.monitoring.changes import NO_RUNS, Fault, Told
+from rra_state.monitoring.delivered import Memory
 from rra_state.state.markers import Tree
 from tests.unit.archive_site import Site
 
@@ -25,7 +25,7 @@ TOLD = Told(
 @pytest.fixture(autouse=True)
 def spare(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = tmp_path_factory.mktemp("spare")
-    monkeypatch.setattr(memory, "SPARE_DIRECTORY", directory)
+    monkeypatch.setattr(delivered, "SPARE_DIRECTORY", directory)
     return directory
 
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from rra_state import metrics
 from rra_state.base.errors import StoreUnavailable
-from rra_state.history import Ended, History, after, record
-from rra_state.metrics import FAMILIES, Sample
+from rra_state.monitoring import metrics
+from rra_state.monitoring.cycle_history import Ended, History, after, record
+from rra_state.monitoring.metrics import FAMILIES, Sample
 from rra_state.state.counts import summary
 from rra_state.state.outcome import Facts, Outcome
 from rra_state.state.tally import Tally

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rra_state.metrics import FAMILIES
+from rra_state.monitoring.metrics import FAMILIES
 from tests.programs import needed
 
 REPOSITORY = Path(__file__).resolve().parents[2]

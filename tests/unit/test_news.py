@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from rra_state import news
 from rra_state.base.errors import AccessDenied, Interrupted, StoreUnavailable
-from rra_state.history import Ended, History
-from rra_state.news import Condition, Fault, Told
+from rra_state.monitoring import changes
+from rra_state.monitoring.changes import Condition, Fault, Told
+from rra_state.monitoring.cycle_history import Ended, History
 from rra_state.state.counts import summary
 from rra_state.state.outcome import Stage
 from tests.unit.archive_site import Site
@@ -26,21 +26,21 @@ def failed(
     return {"import": frozenset(imports), "migrate": frozenset(migrations), "refresh": frozenset(refreshes)}
 
 
-def words(found: news.News, **reasons: list[str]) -> news.Message:
-    return news.message(found, reasons, None, "daq01", "./run_archiver.sh c.yaml")  # type: ignore[arg-type]
+def words(found: changes.News, **reasons: list[str]) -> changes.Message:
+    return changes.message(found, reasons, None, "daq01", "./run_archiver.sh c.yaml")  # type: ignore[arg-type]
 
 
 def test_nothing_new_is_no_news() -> None:
     now = Condition(failed({3}))
 
-    assert news.since(Told(), now)
-    assert not news.since(Told().after(now), now)
+    assert changes.since(Told(), now)
+    assert not changes.since(Told().after(now), now)
 
 
 def test_a_new_failure_is_told_with_ranges_reason_and_the_command() -> None:
     told = Told(failed({7}))
 
-    found = news.since(told, Condition(failed({7, 101, 102, 103}, {9})))
+    found = changes.since(told, Condition(failed({7, 101, 102, 103}, {9})))
 
     said = words(found, **{"import": ["run 101: metadata.txt is missing [RecordError, 3 runs]"]})
     assert said.title == "run record archiver on daq01: 4 runs failed"
@@ -51,14 +51,14 @@ def test_a_new_failure_is_told_with_ranges_reason_and_the_command() -> None:
 
 
 def test_a_refresh_that_failed_is_told_with_the_command_that_tries_it_again() -> None:
-    found = news.since(Told(failed({7})), Condition(failed({7}, refreshes={5})))
+    found = changes.since(Told(failed({7})), Condition(failed({7}, refreshes={5})))
 
     assert "1 run failed (refresh): 5" in words(found).text
     assert "Once that is mended: ./run_archiver.sh c.yaml\n" in words(found).text
 
 
 def test_a_recovered_run_is_good_news() -> None:
-    found = news.since(Told(failed({7, 8})), Condition(failed({8})))
+    found = changes.since(Told(failed({7, 8})), Condition(failed({8})))
 
     said = words(found)
     assert said.title == "run record archiver on daq01: 1 run recovered"
@@ -67,29 +67,29 @@ def test_a_recovered_run_is_good_news() -> None:
 
 
 def test_a_fault_is_told_once_and_its_end_too() -> None:
-    broken = news.condition(
+    broken = changes.condition(
         Ended(BOTH, 1, fault=StoreUnavailable("no answer"), at=NOW), History(NOW), failed(), None, 24
     )
 
-    first = news.since(Told(), broken)
+    first = changes.since(Told(), broken)
     told = Told().after(broken)
-    again = news.since(told, broken)
-    end = news.since(told, Condition(failed()))
+    again = changes.since(told, broken)
+    end = changes.since(told, Condition(failed()))
 
     assert "no answer" in words(first).text
     assert "--check" in words(first).text
     assert not again
     assert "Cycles go well again; before: no answer" in words(end).text
-    assert not news.since(told.after(Condition(failed())), Condition(failed()))
+    assert not changes.since(told.after(Condition(failed())), Condition(failed()))
 
 
 def test_another_fault_is_told_though_one_is_known() -> None:
     told = Told(fault=Fault("StoreUnavailable", BOTH, "no answer"))
-    denied = news.condition(
+    denied = changes.condition(
         Ended(BOTH, 1, fault=AccessDenied("wrong password"), at=NOW), History(NOW), failed(), None, 24
     )
 
-    found = news.since(told, denied)
+    found = changes.since(told, denied)
 
     assert "wrong password" in words(found).text
     assert found.over is None
@@ -99,30 +99,30 @@ def test_a_cycle_of_one_stage_does_not_end_the_fault_of_the_other() -> None:
     told = Told(fault=Fault("StoreUnavailable", ("migrate",)))
     imported = Condition(failed(), judged=("import",))
 
-    assert not news.since(told, imported)
-    assert news.since(told.after(imported), Condition(failed())).over == told.fault
+    assert not changes.since(told, imported)
+    assert changes.since(told.after(imported), Condition(failed())).over == told.fault
 
 
 def test_an_unexpected_error_is_told_too() -> None:
-    found = news.since(
-        Told(), news.condition(Ended(BOTH, 1, fault=KeyError("x"), at=NOW), History(NOW), failed(), None, 24)
+    found = changes.since(
+        Told(), changes.condition(Ended(BOTH, 1, fault=KeyError("x"), at=NOW), History(NOW), failed(), None, 24)
     )
 
     assert "unexpected error: KeyError('x')" in words(found).text
 
 
 def test_an_interrupted_cycle_is_nobodys_news() -> None:
-    now = news.condition(Ended(BOTH, 1, fault=Interrupted(), at=NOW), History(NOW), failed(), None, 24)
+    now = changes.condition(Ended(BOTH, 1, fault=Interrupted(), at=NOW), History(NOW), failed(), None, 24)
 
-    assert not news.since(Told(), now)
-    assert not news.since(Told(fault=Fault("StoreUnavailable", BOTH)), now), "nor does it end a fault"
+    assert not changes.since(Told(), now)
+    assert not changes.since(Told(fault=Fault("StoreUnavailable", BOTH)), now), "nor does it end a fault"
 
 
 def test_runs_that_cannot_be_counted_are_neither_failed_nor_recovered() -> None:
     told = Told(failed({7}), frozenset({"import"}))
-    now = news.condition(Ended(BOTH, 1, at=NOW), History(NOW), None, None, 24)
+    now = changes.condition(Ended(BOTH, 1, at=NOW), History(NOW), None, None, 24)
 
-    assert not news.since(told, now)
+    assert not changes.since(told, now)
     assert told.after(now) == told
 
 
@@ -135,33 +135,33 @@ def test_a_run_that_waits_too_long_is_stuck_counted_from_when_the_archiver_began
     ended = Ended(BOTH, 1, at=late + 25 * HOUR)
     history = History(late + began - NOW + 25 * HOUR, dict.fromkeys(BOTH, ended.at))
 
-    now = news.condition(ended, history, failed(), summary(site.settings, ended.at), 24)
+    now = changes.condition(ended, history, failed(), summary(site.settings, ended.at), 24)
 
-    found = news.since(Told(), now)
+    found = changes.since(Told(), now)
     assert bool(found) is stuck
     if stuck:
         assert "Run 1 has been waiting since " in words(found).text
         assert "--report-status" in words(found).text
-        assert not news.since(Told().after(now), now)
+        assert not changes.since(Told().after(now), now)
         site.archive("import", 1)
         site.archive("migrate", 1)
-        end = news.since(Told().after(now), news.condition(ended, history, failed(), summary(site.settings), 24))
+        end = changes.since(Told().after(now), changes.condition(ended, history, failed(), summary(site.settings), 24))
         assert "No run waits too long any more (import)." in words(end).text
 
 
 def test_cycles_that_do_not_go_well_for_long_are_told_once_more() -> None:
     history = History(NOW - 100 * HOUR, {"import": NOW - 30 * HOUR, "migrate": NOW - 30 * HOUR})
-    broken = news.condition(Ended(BOTH, 1, fault=StoreUnavailable(), at=NOW), history, failed(), None, 24)
+    broken = changes.condition(Ended(BOTH, 1, fault=StoreUnavailable(), at=NOW), history, failed(), None, 24)
     told = Told(fault=broken.fault)
 
-    found = news.since(told, broken)
+    found = changes.since(told, broken)
 
     assert "No migrate cycle has gone well since 2026-11-22 14:20 UTC." in words(found).text
-    assert not news.since(told.after(broken), broken)
+    assert not changes.since(told.after(broken), broken)
 
 
 def test_many_runs_make_a_short_message() -> None:
-    found = news.since(Told(), Condition(failed(range(1, 100_000, 2))))
+    found = changes.since(Told(), Condition(failed(range(1, 100_000, 2))))
 
     said = words(found)
     assert len(said.text) < 500

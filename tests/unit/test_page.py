@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from rra_state import aftermath
 from rra_state.base.errors import StoreUnavailable
-from rra_state.history import Ended
+from rra_state.monitoring import after_cycle
+from rra_state.monitoring.cycle_history import Ended
 from rra_state.reporting import catalog, status
 from rra_state.reporting.page import data, file, plots, render
 from rra_state.state.outcome import Facts, Failure, Marker
@@ -216,19 +216,19 @@ def ended(fault: Exception | None = None) -> Ended:
 def test_every_cycle_leaves_the_page_behind(site: Site, target: Path) -> None:
     site.record(1)
 
-    aftermath.follow(site.settings, ended())
+    after_cycle.follow(site.settings, ended())
 
     assert "1 run on disk not in UconDB." in words(target.read_text())
 
 
 def test_a_cycle_without_change_only_moves_the_time(site: Site, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site.record(1)
-    aftermath.follow(site.settings, ended())
+    after_cycle.follow(site.settings, ended())
     old = re.sub(r'(As of <time datetime=")[^"]*', r"\g<1>2026-01-01T00:00:00Z", target.read_text())
     target.write_text(old)
     monkeypatch.setattr(file, "make", lambda *_: pytest.fail("made anew"))
 
-    aftermath.follow(site.settings, ended())
+    after_cycle.follow(site.settings, ended())
 
     new = target.read_text()
     assert new != old
@@ -290,7 +290,7 @@ def test_a_page_that_cannot_be_written_is_told_and_fails_nothing(
     target.parent.write_text("a file in the way")
     caplog.set_level("WARNING", logger="rra")
 
-    aftermath.follow(site.settings, ended())
+    after_cycle.follow(site.settings, ended())
 
     assert f"status page: {target} cannot be written: " in caplog.text
 
@@ -306,7 +306,7 @@ def test_the_old_page_stays_whole_until_the_new_one_is(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    aftermath.follow(site.settings, ended())
+    after_cycle.follow(site.settings, ended())
 
     assert target.read_text() == before
     assert [each.name for each in target.parent.iterdir()] == [target.name]

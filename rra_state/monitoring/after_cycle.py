@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from rra_state import history, metrics, news, notify
 from rra_state.base import host_limits
 from rra_state.base.deadline import within
 from rra_state.base.errors import ArchiverError
 from rra_state.config.loading import Settings
-from rra_state.history import Ended, History
+from rra_state.monitoring import changes, channels, cycle_history, metrics
+from rra_state.monitoring.cycle_history import Ended, History
 from rra_state.state.counts import Census, Summary, counted
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES
@@ -34,7 +34,7 @@ def follow(settings: Settings, ended: Ended, planner: Planner | None = None) -> 
     planner: one that has listed runs and tree since the cycle's last change.
     """
     known = _history(Tree(settings.app.work_dir), ended)
-    ways = notify.channels(settings)
+    ways = channels.channels(settings)
     measured = settings.carbon.enabled or settings.metrics.prometheus_file is not None
     census = _counted(partial(Census.take, settings, ended.at, planner), ended) if ways or measured else None
     summary = None if census is None else _counted(partial(counted, census), ended)
@@ -43,11 +43,11 @@ def follow(settings: Settings, ended: Ended, planner: Planner | None = None) -> 
     if settings.reporting.html_file is not None:
         _safely(partial(_page, settings, settings.reporting.html_file, ended))
     if ways:
-        now = news.condition(ended, known, _failed(census), summary, settings.reporting.alert_after_hours)
-        _safely(partial(notify.tell, settings, ways, now, summary))
+        now = changes.condition(ended, known, _failed(census), summary, settings.reporting.alert_after_hours)
+        _safely(partial(channels.tell, settings, ways, now, summary))
 
 
-def _failed(census: Census | None) -> news.Runs | None:
+def _failed(census: Census | None) -> changes.Runs | None:
     if census is None:
         return None
     return {stage: frozenset(census.failed[stage]) for stage in STAGES} | {"refresh": census.outdated}
@@ -73,10 +73,10 @@ def _page(settings: Settings, path: Path, ended: Ended) -> None:
 
 def _history(tree: Tree, ended: Ended) -> History:
     try:
-        return history.record(tree, ended)
+        return cycle_history.record(tree, ended)
     except ArchiverError as error:
         log.debug("the history of cycles is not remembered: %s", error)
-        return history.after(tree, ended)
+        return cycle_history.after(tree, ended)
 
 
 def _counted(count: Callable[[], T], ended: Ended) -> T | None:

@@ -17,13 +17,13 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote, unquote
 
-from rra_state import news
 from rra_state.base.deadline import within
 from rra_state.base.errors import NotSent, UsageError, WorkDirError
 from rra_state.config.loading import Settings
 from rra_state.config.models import Email, Slack
-from rra_state.memory import Memory
-from rra_state.news import Condition, Message, News
+from rra_state.monitoring import changes
+from rra_state.monitoring.changes import Condition, Message, News
+from rra_state.monitoring.delivered import Memory
 from rra_state.state.changed_records import Refresh
 from rra_state.state.counts import DAMAGED, Summary
 from rra_state.state.markers import Tree
@@ -70,12 +70,12 @@ def tell(settings: Settings, ways: Iterable[Channel], now: Condition, summary: S
     tree = Tree(settings.app.work_dir)
     memory = Memory(tree)
     known = {way.key: memory.of(way.key) for way in ways}
-    wanted = {way: found for way in ways if (found := news.since(known[way.key], now))}
+    wanted = {way: found for way in ways if (found := changes.since(known[way.key], now))}
     if not wanted:
         return
     reasons = {
         stage: list(_reasons(tree, stage, frozenset().union(*(found.failed[stage] for found in wanted.values()))))
-        for stage in news.WHERE
+        for stage in changes.WHERE
     }
     words = {way: _message(settings, found, reasons, summary) for way, found in wanted.items()}
     results = within(LIMIT_SECONDS, {way.name: partial(send, way, text) for way, text in words.items()})
@@ -182,7 +182,7 @@ def _tokens(url: str) -> Iterator[str]:
 
 
 def _message(settings: Settings, found: News, reasons: Mapping[Stage, list[str]], summary: Summary | None) -> Message:
-    return news.message(found, reasons, summary, socket.gethostname(), f"./run_archiver.sh {settings.path}")
+    return changes.message(found, reasons, summary, socket.gethostname(), f"./run_archiver.sh {settings.path}")
 
 
 def _reasons(tree: Tree, stage: Stage, failed: frozenset[int]) -> Iterator[str]:

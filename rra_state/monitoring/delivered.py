@@ -18,7 +18,7 @@ import pydantic
 
 from rra_state.base import files, run_numbers
 from rra_state.base.errors import UsageError, WorkDirError
-from rra_state.news import WHERE, Fault, Told
+from rra_state.monitoring.changes import WHERE, Fault, Told
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Stage
 

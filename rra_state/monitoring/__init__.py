@@ -1,0 +1,1 @@
+"""What follows a cycle: metrics, and messages about what changed."""
