@@ -90,7 +90,7 @@ def _act(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _cycle(settings: Settings, options: argparse.Namespace) -> int:
-    from rra_state import cycle  # noqa: PLC0415 - a report needs none of it
+    from rra_state.cycle import cycle  # noqa: PLC0415 - a report needs none of it
 
     selection = selected(options)
     for caution in cautions(settings):
@@ -163,7 +163,7 @@ def _report(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _follow(settings: Settings, _options: argparse.Namespace) -> int:
-    from rra_state import follow  # noqa: PLC0415 - not needed by a cycle
+    from rra_state.cycle import follow  # noqa: PLC0415 - not needed by a cycle
 
     follow.follow(settings)
     return 0

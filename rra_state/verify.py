@@ -17,11 +17,11 @@ from typing import Any
 
 from rich.progress import Progress
 
-from rra_state import display
 from rra_state.base import run_numbers
 from rra_state.base.errors import LockHeld, UsageError, WorkersUnusable
 from rra_state.base.lock import Lock
 from rra_state.config.loading import Settings
+from rra_state.cycle import display
 from rra_state.execution.pool import ProcessPool
 from rra_state.records.metadata import printable
 from rra_state.stages.verify_stage import Finding, verify_runs

@@ -17,11 +17,11 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
-from rra_state import cycle, session
 from rra_state.base.errors import ArchiverError, Interrupted
 from rra_state.base.lock import Lock
 from rra_state.config.loading import Settings
-from rra_state.display import Display
+from rra_state.cycle import cycle, snakemake_session
+from rra_state.cycle.display import Display
 from rra_state.execution import driver
 from rra_state.execution.commit import Settler
 from rra_state.execution.driver import Driver
@@ -66,10 +66,10 @@ def run(settings: Settings, selection: Selection, course: Course, updated: Calla
         real_update(chosen, attempted=attempted, explicit=explicit)
         updated(report)
 
-    real_update = session.update_state
+    real_update = snakemake_session.update_state
     with (
         mock.patch.object(cycle, "_Child", partial(_Child, report, course)),
-        mock.patch.object(session, "update_state", update_state),
+        mock.patch.object(snakemake_session, "update_state", update_state),
         mock.patch.object(driver, "CHUNK", CHUNK),
         _process(cycle, course),
     ):

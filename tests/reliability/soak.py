@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from rra_state import session
+from rra_state.cycle import snakemake_session
 from rra_state.stores.artdaqdb.base import ArtdaqDB
 from rra_state.stores.artdaqdb.postgres import PostgresDB
 from scripts.ucondb_dev.postgres import Postgres
@@ -165,7 +165,7 @@ class Soak:
         _flat("markers and their copy, bytes per run", self.each)
         _flat("work directory beside them, bytes", self.beside, spare=LEFT)
         assert slope <= allowed
-        assert len(list((self.site.work / LOGS).iterdir())) <= session.KEPT_LOGS
+        assert len(list((self.site.work / LOGS).iterdir())) <= snakemake_session.KEPT_LOGS
 
 
 def _flat(what: str, values: list[int] | list[float], spare: int = 0) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rra_state import follow, running
 from rra_state.base.lock import Lock
+from rra_state.cycle import current_cycle, follow
 from rra_state.state.planner import Window
 from tests.unit.archive_site import Site
 
@@ -27,7 +27,9 @@ def cycle(site: Site) -> Iterator[Lock]:
     """A cycle that has taken on runs 1 to 4, and has archived run 1; run 9 is archived since long."""
     site.archive("import", 9)
     lock = Lock(site.settings.app.work_dir, site.settings.app.lock_file).acquire()
-    running.announce(site.tree, [Window(frozenset({1, 2}), frozenset({1})), Window(frozenset({3, 4}), frozenset({2}))])
+    current_cycle.announce(
+        site.tree, [Window(frozenset({1, 2}), frozenset({1})), Window(frozenset({3, 4}), frozenset({2}))]
+    )
     site.archive("import", 1)
     yield lock
     lock.release()
@@ -70,7 +72,7 @@ def test_it_says_when_no_cycle_is_at_work(site: Site) -> None:
 def test_a_lock_file_that_nobody_holds_is_no_cycle(site: Site, cycle: Lock) -> None:
     cycle.release()
 
-    assert running.at_work(site.tree) is False
+    assert current_cycle.at_work(site.tree) is False
 
 
 def test_without_a_terminal_it_tells_in_lines_until_the_cycle_ends(site: Site, cycle: Lock) -> None:
@@ -114,9 +116,9 @@ def test_failures_of_earlier_cycles_are_not_this_ones(site: Site) -> None:
     with_lock = Lock(site.settings.app.work_dir, site.settings.app.lock_file)
     time.sleep(0.05)
     with_lock.acquire()
-    running.announce(site.tree, [Window(frozenset({1, 2}))])
+    current_cycle.announce(site.tree, [Window(frozenset({1, 2}))])
 
-    plan = running.plan(site.tree)
+    plan = current_cycle.plan(site.tree)
 
     assert plan is not None
     assert plan.done(site.tree, "import") == (0, 0)
@@ -142,15 +144,15 @@ def test_the_plan_of_an_earlier_cycle_is_not_this_ones(site: Site, cycle: Lock) 
 def test_a_damaged_plan_counts_as_none(site: Site, cycle: Lock, text: str) -> None:
     (site.settings.app.work_dir / "state" / "running.json").write_text(text)
 
-    assert running.plan(site.tree) is None
+    assert current_cycle.plan(site.tree) is None
 
 
 @pytest.mark.parametrize(("holder", "expected"), [("own", True), ("4194304", False), ("", False)])
 def test_without_the_kernels_list_the_process_in_the_lock_counts(
     site: Site, cycle: Lock, monkeypatch: pytest.MonkeyPatch, holder: str, expected: bool
 ) -> None:
-    monkeypatch.setattr(running, "_LOCKS", site.root / "none")
+    monkeypatch.setattr(current_cycle, "_LOCKS", site.root / "none")
     if holder != "own":
         (site.settings.app.work_dir / "markers" / ".lock").write_text(holder)
 
-    assert running.at_work(site.tree) is expected
+    assert current_cycle.at_work(site.tree) is expected

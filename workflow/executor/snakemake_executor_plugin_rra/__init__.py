@@ -19,9 +19,9 @@ from snakemake_interface_executor_plugins.executors.real import RealExecutor
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 from snakemake_interface_executor_plugins.settings import CommonSettings, ExecMode
 
-from rra_state import session
 from rra_state.base import lock
 from rra_state.base.errors import ArchiverError, Interrupted
+from rra_state.cycle import snakemake_session
 from rra_state.execution import events
 from rra_state.execution.commit import Settler
 from rra_state.execution.driver import Driver
@@ -68,7 +68,7 @@ class Executor(RealExecutor):
             # Not registered as incomplete: markers are renamed into place, so there are no incomplete ones.
             self.report_job_submission(SubmittedJobInfo(job=job), register_job=False)
         for stage, numbers in by_stage.items():
-            driver.add(stage, session.current().window.sorted(numbers))
+            driver.add(stage, snakemake_session.current().window.sorted(numbers))
 
     def run_job(self, job: JobExecutorInterface) -> None:
         """See run_jobs."""
@@ -78,7 +78,7 @@ class Executor(RealExecutor):
         """All is done, or all that still can be."""
         if self._driver is not None:
             self._driver.close()
-            if session.current().fault is None:
+            if snakemake_session.current().fault is None:
                 index_losses.remember(self._tree, self._store)
 
     def cancel(self) -> None:
@@ -103,8 +103,8 @@ class Executor(RealExecutor):
     def settled(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
         """Report a whole chunk in one go: the scheduler then looks at its queue once, not once per run."""
         self._teller.settled(stage, outcomes)
-        session.current().tally.add(stage, outcomes)
-        session.current().tried |= not all(outcome.untried for outcome in outcomes)
+        snakemake_session.current().tally.add(stage, outcomes)
+        snakemake_session.current().tried |= not all(outcome.untried for outcome in outcomes)
         for outcome in outcomes:
             job = self._take(stage, outcome.run)
             if outcome.archived:
@@ -119,7 +119,7 @@ class Executor(RealExecutor):
 
     def stopped(self, error: ArchiverError) -> None:
         """The window ends here."""
-        session.current().fault = error
+        snakemake_session.current().fault = error
         self._teller.stopped(error)
         self.workflow.scheduler.exit_gracefully()
 
@@ -132,7 +132,7 @@ class Executor(RealExecutor):
     # ---- private ----
 
     def _start(self) -> Driver:
-        current = session.current()
+        current = snakemake_session.current()
         if not current.lock_held:
             raise WorkflowError(f"the archive's lock ({lock.VARIABLE}) is not held; use workflow/Snakefile as it is")
         current.tried = False

@@ -17,13 +17,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from rra_state import child, paths, running, session
 from rra_state.base import host_limits, lock
 from rra_state.base.errors import ArchiverError, Interrupted, LockHeld, WorkDirError
 from rra_state.base.lock import Lock
-from rra_state.child import Errand, Process
 from rra_state.config.loading import Settings
-from rra_state.display import Display
+from rra_state.cycle import current_cycle, paths, snakemake_session, window_process
+from rra_state.cycle.display import Display
+from rra_state.cycle.window_process import Errand, Process
 from rra_state.execution import events as telling
 from rra_state.monitoring import after_cycle
 from rra_state.monitoring.cycle_history import Ended
@@ -105,7 +105,7 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
     tree.prepare()
     planner = Planner(settings)
     index_losses.reclaim(tree, artdaqdb.open_store(settings.artdaq_db), planner.listing.runs)
-    session.update_state(planner)
+    snakemake_session.update_state(planner)
     for name, reason in planner.ignored():
         log.debug("%s: %s is ignored: %s", settings.source_files.run_records_dir, name, reason)
     planner.watch.remember(tree)
@@ -117,7 +117,7 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
     if not windows:
         result.planner = planner
         return
-    running.announce(tree, windows)
+    current_cycle.announce(tree, windows)
     _windows(planner, windows, held, options, result)
 
 
@@ -133,7 +133,7 @@ def _windows(planner: Planner, windows: list[Window], held: Lock, options: Optio
             before = display.begin_window()
             error = process.run(settings, window, held, display, options)
             result.planner = planner = planner.again()
-            session.update_state(planner, attempted=display.tried > before, explicit=window.explicit)
+            snakemake_session.update_state(planner, attempted=display.tried > before, explicit=window.explicit)
             _tell_refreshes(Tree(settings.app.work_dir), window, result)
             if error is not None:
                 result.stopped = error
@@ -192,7 +192,7 @@ class _Child:
             environ["XDG_CACHE_HOME"] = str(settings.app.work_dir / ".snakemake" / "cache")
             handed, arguments = (held.inheritable, writer), _arguments(settings, window, options)
             errand = Errand(settings.path, len(window), arguments, settings.app.work_dir, environ, handed)
-            self._process = child.start(errand, close=(reader,))
+            self._process = window_process.start(errand, close=(reader,))
             os.close(writer)
             if self._interrupted:
                 self._process.terminate()  # the signal came while the process was being made
@@ -230,7 +230,7 @@ def _arguments(settings: Settings, window: Window, options: Options) -> list[str
     """What Snakemake is called with."""
     config = [f"{WINDOW_KEY}={json.dumps(window.mapping())}"]
     if options.validate:
-        config.append(f"{session.VALIDATE_KEY}=true")
+        config.append(f"{snakemake_session.VALIDATE_KEY}=true")
     return [
         "all",
         *("--snakefile", str(paths.SNAKEFILE)),

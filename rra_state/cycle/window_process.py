@@ -66,7 +66,14 @@ def start(errand: Errand, close: Sequence[int]) -> Process:
     """Start the process, in a process group of its own. close: descriptors of this process that it must not have."""
     if threading.active_count() == 1:
         return _Copy(errand, close)
-    command = [sys.executable, "-m", "rra_state.child", str(errand.config), str(errand.runs), *errand.arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "rra_state.cycle.window_process",
+        str(errand.config),
+        str(errand.runs),
+        *errand.arguments,
+    ]
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

@@ -10,10 +10,10 @@ from typing import TextIO
 
 from rich.progress import TaskID
 
-from rra_state import running
 from rra_state.config.loading import Settings
-from rra_state.display import bars, describe, rate
-from rra_state.running import Plan
+from rra_state.cycle import current_cycle
+from rra_state.cycle.current_cycle import Plan
+from rra_state.cycle.display import bars, describe, rate
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import PLACES, STAGES, Stage
 
@@ -47,7 +47,7 @@ def follow(settings: Settings, out: TextIO | None = None) -> bool:
     """Show the cycle at work until it ends; False if there is none. Raises WorkDirError."""
     out = sys.stdout if out is None else out
     tree = Tree(settings.app.work_dir)
-    if not running.at_work(tree):
+    if not current_cycle.at_work(tree):
         print(f"no cycle is at work in {tree.root}", file=out)
         return False
     last = _watch_bars(tree, out) if out.isatty() else _watch_lines(tree, out)
@@ -59,8 +59,8 @@ def looks(tree: Tree) -> Iterator[Look]:
     """One look after the other until the cycle has ended, and one after that. Raises WorkDirError."""
     plan: Plan | None = None
     while True:
-        going_on = running.at_work(tree)
-        plan = running.plan(tree) or plan
+        going_on = current_cycle.at_work(tree)
+        plan = current_cycle.plan(tree) or plan
         began = time.monotonic()
         yield Look(plan, {stage: plan.done(tree, stage) for stage in STAGES} if plan else {})
         if not going_on:
