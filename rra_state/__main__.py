@@ -11,7 +11,7 @@ for _number in (signal.SIGINT, signal.SIGTERM):
 
 gc.disable()  # what is loaded stays: there is nothing to look for
 try:
-    from rra_state.cli import main
+    from rra_state.cli.main import main
 except (MemoryError, OSError, ImportError) as _error:
     from rra_state.base import host_limits
 

@@ -183,7 +183,7 @@ def test_an_idle_cycle_with_nothing_to_tell_loads_neither_apprise_nor_pandas(sit
     site.make(1)
     site.archive_runs()
     program = (
-        "import sys; from rra_state.cli import main;"
+        "import sys; from rra_state.cli.main import main;"
         f" assert main([{str(site.config)!r}, '--incremental']) == 0; print({{'apprise', 'pandas'}} & set(sys.modules))"
     )
 

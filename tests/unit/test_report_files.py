@@ -13,9 +13,9 @@ import jsonschema
 import pytest
 
 import rra_state
-from rra_state import options
 from rra_state.base.errors import UsageError
-from rra_state.options import moment
+from rra_state.cli import options
+from rra_state.cli.options import moment
 from rra_state.reporting import compare, export, request, status
 from rra_state.reporting import text as report
 from rra_state.reporting.tables import COLUMNS

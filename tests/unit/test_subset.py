@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import pytest
 
 from rra_state.base.errors import UsageError
-from rra_state.verify import Subset
+from rra_state.cli.verify import Subset
 
 
 def test_weekly_turns_get_round_in_as_many_weeks_as_there_are_parts_over_the_end_of_a_year() -> None:

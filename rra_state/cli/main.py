@@ -14,13 +14,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 
-from rra_state import commands
 from rra_state.base import bounds, host_limits, log, run_numbers
 from rra_state.base.errors import ArchiverError, Interrupted, UsageError
+from rra_state.cli import commands
+from rra_state.cli.options import changes_something, level, moment, parser, refuse_nonsense, selected
 from rra_state.config import loading
 from rra_state.config.loading import Settings
 from rra_state.config.warnings import cautions
-from rra_state.options import changes_something, level, moment, parser, refuse_nonsense, selected
 from rra_state.state.outcome import PLACES, Stage
 from rra_state.state.planner import Planner, Selection
 
@@ -182,7 +182,7 @@ def _recover(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _verify(settings: Settings, options: argparse.Namespace) -> int:
-    from rra_state import verify  # noqa: PLC0415 - not needed by a cycle
+    from rra_state.cli import verify  # noqa: PLC0415 - not needed by a cycle
 
     part = verify.Subset.parse(options.subset or "1/1")
     named = None if options.runs is None else frozenset(run_numbers.parse(options.runs))
@@ -226,7 +226,7 @@ def _say(line: str) -> None:
 
 
 def _check(settings: Settings, _options: argparse.Namespace) -> int:
-    from rra_state import check  # noqa: PLC0415 - not needed by a cycle
+    from rra_state.cli import check  # noqa: PLC0415 - not needed by a cycle
 
     return _told(check.lines(settings))
 

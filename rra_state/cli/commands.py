@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rra_state.base.errors import ArchiverError, BlobError, UsageError
+from rra_state.cli.options import run_number
 from rra_state.config import loading
-from rra_state.options import run_number
 from rra_state.records import blob
 
 NAMES = ("unpack", "show")
