@@ -1,6 +1,6 @@
 """What is where. Only reads.
 
-    from rra_state import status
+    from rra_state.reporting import status
     status.runs("config.yaml")
 
 `runs`, `stages`, `gaps`, `failures` and `throughput` answer one question each with a pandas frame, from the marker tree

@@ -21,7 +21,8 @@ LARGE = 7027
 _MEMORY = """
 import re, sys
 from pathlib import Path
-from rra_state import config, import_stage
+from rra_state.config import loading
+from rra_state.stages import import_stage
 from rra_state.stages.worker import Bench
 
 def peak():
@@ -29,7 +30,7 @@ def peak():
 
 Path("/proc/self/clear_refs").write_text("5")
 before = peak()
-[outcome] = import_stage.import_runs([int(sys.argv[2])], Bench(config.load(sys.argv[1])), {})
+[outcome] = import_stage.import_runs([int(sys.argv[2])], Bench(loading.load(sys.argv[1])), {})
 assert outcome.archived, outcome.error
 print(1024 * (peak() - before))
 """

@@ -68,7 +68,7 @@ def _measure(name: str, site: Site, how: str) -> None:
     code = (
         "import resource, time\n"
         "began = time.time()\n"
-        "from rra_state import status\n"
+        "from rra_state.reporting import status\n"
         f"status.{name}({str(site.root / 'config.yaml')!r})\n"
         "used = resource.getrusage(resource.RUSAGE_SELF)\n"
         "print(used.ru_utime + used.ru_stime, time.time() - began, used.ru_maxrss / 1024)"

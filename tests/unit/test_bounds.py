@@ -31,7 +31,7 @@ def test_a_lack_of_memory_is_the_runs_failure_and_names_the_remedy() -> None:
 
 
 def test_a_process_has_no_more_memory_than_it_was_given() -> None:
-    code = "from rra_state import bounds; bounds.bound_memory(512 * 2**20); bytearray(600 * 2**20)"
+    code = "from rra_state.base import bounds; bounds.bound_memory(512 * 2**20); bytearray(600 * 2**20)"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
