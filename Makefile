@@ -5,10 +5,11 @@ RECORDS ?=
 SOAK_SECONDS ?= 1800
 FUZZ_SECONDS ?= 120
 BENCH ?=
-PYTHON := $(VENV)/bin/python
+# -I: neither this directory nor the environment decides what is imported; the project itself is installed.
+PYTHON := "$(VENV)/bin/python" -I
 PYTEST := $(PYTHON) -m pytest -n 2 --dist worksteal
 
-.PHONY: help setup debian demo demo-start demo-stop test test-long test-deploy wheelhouse soak fuzz lint audit docs bench bench-long bench-stores clean
+.PHONY: help setup debian demo demo-start demo-stop test test-long test-deploy wheelhouse soak fuzz lint lint-ansible audit docs bench bench-long bench-stores clean
 
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -17,21 +18,21 @@ setup: $(VENV)/.ready   ## Make the environment in .venv
 
 $(VENV)/.ready: pyproject.toml
 	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
-	test -x $(PYTHON) || python3 -m venv $(VENV)
+	test -x "$(VENV)/bin/python" || python3 -m venv "$(VENV)"
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	touch $@
+	touch "$@"
 
 debian:         ## Install the programs that tests need and pip does not have, if root and apt-get are there
 	@scripts/install_debian_packages.sh
 
 demo: setup     ## Archive 60 made-up runs (or those in RECORDS=DIR) end to end, and show what went where
-	@$(PYTHON) -m scripts.demo --directory $(DEMO) run $(if $(RECORDS),--records $(RECORDS))
+	@$(PYTHON) -m scripts.demo --directory "$(DEMO)" run $(if $(RECORDS),--records "$(RECORDS)")
 
 demo-start: setup   ## Bring the demo's servers back on the same data
-	@$(PYTHON) -m scripts.demo --directory $(DEMO) start
+	@$(PYTHON) -m scripts.demo --directory "$(DEMO)" start
 
 demo-stop: setup    ## Stop the demo's servers
-	@$(PYTHON) -m scripts.demo --directory $(DEMO) stop
+	@$(PYTHON) -m scripts.demo --directory "$(DEMO)" stop
 
 test: setup debian  ## Run all tests
 	$(PYTEST)
@@ -54,19 +55,21 @@ fuzz: setup     ## Look for inputs that break FHiCL, converters or blobs for FUZ
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check atheris
 	$(PYTHON) -m tests.reliability.fuzz $(FUZZ_SECONDS)
 
-lint: setup     ## Check style, types, security and generated files
+lint: setup lint-ansible ## Check style, types, security and generated files
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	$(PYTHON) -m bandit --quiet --configfile pyproject.toml --recursive rra_state workflow scripts
 	$(PYTHON) -m scripts.make_config_docs --check
 	$(PYTHON) -m scripts.make_deploy_docs --check
-	cd ansible && PATH=$(abspath $(VENV))/bin:$$PATH ansible-lint -q
+
+lint-ansible: setup
+	PATH="$$(cd "$(VENV)/bin" && pwd):$$PATH" && cd ansible && ansible-lint -q
 
 audit: setup    ## Look for known holes in what the environment holds (asks pypi.org)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check pip-audit
-	$(PYTHON) -m pip freeze --exclude-editable > $(VENV)/installed.txt
-	$(PYTHON) -m pip_audit --strict --no-deps --disable-pip --requirement $(VENV)/installed.txt --progress-spinner off
+	$(PYTHON) -m pip freeze --exclude-editable > "$(VENV)/installed.txt"
+	$(PYTHON) -m pip_audit --strict --no-deps --disable-pip --requirement "$(VENV)/installed.txt" --progress-spinner off
 
 docs: setup     ## Build the documentation as a site in build/docs
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict
@@ -81,4 +84,4 @@ bench-stores: setup ## Measure each kind of artdaqDB by itself
 	$(PYTHON) -m tests.bench.stores
 
 clean:          ## Remove what make made (stop the demo first)
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf "$(VENV)" .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -3,7 +3,7 @@
 here=$(dirname "$(readlink -f "$0")")
 for python in "${RRA_PYTHON:-}" "$here/.venv/bin/python" "$here/venv/bin/python"; do
     if [ -x "$python" ]; then
-        exec "$python" -m rra_state "$@"
+        exec "$python" -I -m rra_state "$@"
     fi
 done
 echo "run_archiver.sh: no environment in $here/.venv (make one with: make setup)" >&2

@@ -1,6 +1,5 @@
 """`python -m rra_state CONFIG ...`."""
 
-import gc
 import os
 import signal
 import sys
@@ -9,7 +8,6 @@ for _number in (signal.SIGINT, signal.SIGTERM):
     # While the modules load there is nothing to finish; the command line sets its own handlers.
     signal.signal(_number, lambda *_: os._exit(130))
 
-gc.disable()  # what is loaded stays: there is nothing to look for
 try:
     from rra_state.cli.main import main
 except (MemoryError, OSError, ImportError) as _error:
@@ -19,8 +17,6 @@ except (MemoryError, OSError, ImportError) as _error:
     if _refused is None:
         raise
     sys.exit(str(_refused))
-gc.freeze()
-gc.enable()
 
 if __name__ == "__main__":
     raise SystemExit(main())

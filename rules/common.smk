@@ -9,5 +9,4 @@ localrules:
     all,
     import_all,
     migrate_all,
-    refresh_run,
     report,

@@ -3,6 +3,6 @@ rule import_run:
     output:
         marker="markers/import/{run}.json",
     params:
-        config=cycle.settings.path,
-    script:
-        "../scripts/import_runs.py"
+        command=cycle.command("import_runs.py"),
+    shell:
+        "{params.command:q} {wildcards.run}"

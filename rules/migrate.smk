@@ -5,6 +5,6 @@ rule migrate_run:
     output:
         marker="markers/migrate/{run}.json",
     params:
-        config=cycle.settings.path,
-    script:
-        "../scripts/migrate_runs.py"
+        command=cycle.command("migrate_runs.py"),
+    shell:
+        "{params.command:q} {wildcards.run}"

@@ -3,6 +3,6 @@ rule refresh_run:
     output:
         marker="markers/refresh/{run}-{fingerprint}.json",
     params:
-        config=cycle.settings.path,
-    script:
-        "../scripts/refresh_run.py"
+        command=cycle.command("refresh_run.py"),
+    shell:
+        "{params.command:q} {wildcards.run} {wildcards.fingerprint}"

@@ -75,7 +75,7 @@ class Demo:
 
     def _server(self, *options: str) -> None:
         script = REPOSITORY / "scripts" / "ucondb_dev_server.py"
-        command = [sys.executable, str(script), "--data", str(self.server_data)]
+        command = [sys.executable, "-I", str(script), "--data", str(self.server_data)]
         if "--stop" not in options:
             command += ["--user", USER, "--password-file", str(self.password_file)]
         subprocess.run([*command, *options], check=True)
@@ -204,7 +204,7 @@ def _look_around(config: Path) -> None:
         f"  ./run_archiver.sh {config} --report-status   what is where\n"
         f"  {config.with_name('status.html')}   the same as a page, for a browser\n"
         f"  ./run_archiver.sh {config} --dry-run         what the next cycle would do\n"
-        f"  .venv/bin/snakemake --configfile {config}    the same as a plain Snakemake workflow\n"
+        f"  .venv/bin/python -I -m snakemake --configfile {config}    the same as a plain Snakemake workflow\n"
         f"  ls {config.parent / 'work' / 'markers'}   one marker per run and stage\n"
         "  make demo-stop    stop UconDB and PostgreSQL (make demo-start brings them back)",
         soft_wrap=True,

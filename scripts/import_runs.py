@@ -1,7 +1,9 @@
-"""Import stage as a Snakemake script: one run, when the workflow runs without its executor."""
+"""Import stage of one run, when the workflow runs without its executor: import_runs.py CONFIG RUN."""
+
+import sys
 
 from rra_state.execution.single_run import run_job
 from rra_state.stages.import_stage import import_runs
 
-if "snakemake" in globals():
-    run_job("import", import_runs, snakemake)  # type: ignore[name-defined]  # noqa: F821 - Snakemake's own
+if __name__ == "__main__":
+    run_job("import", import_runs, sys.argv[1:])

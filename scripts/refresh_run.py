@@ -1,6 +1,8 @@
-"""Refresh of one run as a Snakemake script: rare enough for a process of its own."""
+"""Refresh of one run, when the workflow runs without its executor: refresh_run.py CONFIG RUN FINGERPRINT."""
 
-from rra_state.stages.refresh_stage import run_job
+import sys
 
-if "snakemake" in globals():
-    run_job(snakemake)  # type: ignore[name-defined]  # noqa: F821 - Snakemake's own
+from rra_state.execution.single_run import run_refresh_job
+
+if __name__ == "__main__":
+    run_refresh_job(sys.argv[1:])

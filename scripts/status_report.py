@@ -1,5 +1,6 @@
-"""Status report as a Snakemake script: what the places say as text, and the page from the marker tree."""
+"""Status report: what the places say as text, and the page from the marker tree: status_report.py CONFIG."""
 
+import sys
 from pathlib import Path
 
 from rra_state.config import loading
@@ -15,7 +16,7 @@ def write_page(settings: Settings) -> Path:
     return path
 
 
-if "snakemake" in globals():
-    given = loading.load(snakemake.params.config)  # type: ignore[name-defined]  # noqa: F821 - Snakemake's own
+if __name__ == "__main__":
+    given = loading.load(sys.argv[1])
     request.show(given, request.Request())
     print(f"page: {write_page(given)}")

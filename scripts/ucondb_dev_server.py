@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import TextIO
 
 import psycopg
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # an isolated Python does not look beside the program
 from ucondb_dev import app, http
 from ucondb_dev.postgres import Postgres, PostgresError
 from ucondb_dev.storage import Storage
@@ -111,7 +113,7 @@ def detach(directory: Path, arguments: list[str]) -> int:
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / "server.log"
     with log.open("wb") as output:
-        command = [sys.executable, str(Path(__file__).resolve()), *arguments]
+        command = [sys.executable, "-I", str(Path(__file__).resolve()), *arguments]
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )

@@ -20,16 +20,6 @@ from rra_state.base.errors import RecordTooLarge, RecordTooSlow
 T = TypeVar("T")
 
 
-def collect_rarely() -> None:
-    """Have Python look for circles in memory now and then instead of 700 objects apart: a tenth of an import's CPU, a
-    fifth of a report's on 100,000 runs.
-
-    What is loaded by now is left alone for good, so that copies of this process go on sharing it.
-    """
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
-
-
 def bound_memory(size: int) -> None:
     """Let this process have so many bytes of address space; beyond that Python raises MemoryError."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)

@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 
-from rra_state.base import bounds, host_limits, log, run_numbers
+from rra_state.base import host_limits, log, run_numbers
 from rra_state.base.errors import ArchiverError, Interrupted, UsageError
 from rra_state.cli import commands
 from rra_state.cli.options import changes_something, level, moment, parser, refuse_nonsense, selected
@@ -151,7 +151,6 @@ def _dry_run(settings: Settings, options: argparse.Namespace) -> int:
 def _report(settings: Settings, options: argparse.Namespace) -> int:
     from rra_state.reporting import request as reporting  # noqa: PLC0415 - not needed by a cycle
 
-    bounds.collect_rarely()
     request = reporting.Request(
         report=options.report_status,
         comparison=options.compare_state,
@@ -172,7 +171,6 @@ def _follow(settings: Settings, _options: argparse.Namespace) -> int:
 def _recover(settings: Settings, options: argparse.Namespace) -> int:
     from rra_state.state import recovery  # noqa: PLC0415 - not needed by a cycle
 
-    bounds.collect_rarely()
     chosen: tuple[tuple[Stage, bool], ...] = (
         ("import", options.recover_import_state),
         ("migrate", options.recover_migrate_state),

@@ -9,26 +9,24 @@ import json
 import logging
 import os
 import signal
-import threading
+import subprocess
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
 from rra_state.base import host_limits, lock
-from rra_state.base.errors import ArchiverError, Interrupted, LockHeld, WorkDirError
+from rra_state.base.errors import ArchiverError, Interrupted, LockHeld
 from rra_state.base.lock import Lock
 from rra_state.config.loading import Settings
 from rra_state.cycle import current_cycle, paths, snakemake_session, window_process
 from rra_state.cycle.display import Display
-from rra_state.cycle.window_process import Errand, Process
+from rra_state.cycle.window_process import Tail, WindowCommand
 from rra_state.execution import events as telling
 from rra_state.monitoring import after_cycle
 from rra_state.monitoring.cycle_history import Ended
 from rra_state.state import index_losses
-from rra_state.state.changed_records import Refresh
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Stage
 from rra_state.state.planner import WINDOW_KEY, Planner, Selection, Window
@@ -36,9 +34,6 @@ from rra_state.state.tally import Tally
 from rra_state.stores import artdaqdb
 
 log = logging.getLogger("rra")
-
-LONGEST_REASON = 400
-"""Characters of a line of Snakemake's that are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,40 +129,18 @@ def _windows(planner: Planner, windows: list[Window], held: Lock, options: Optio
             error = process.run(settings, window, held, display, options)
             result.planner = planner = planner.again()
             snakemake_session.update_state(planner, attempted=display.tried > before, explicit=window.explicit)
-            _tell_refreshes(Tree(settings.app.work_dir), window, result)
             if error is not None:
                 result.stopped = error
                 break
         result.problems += display.problems
-
-
-def _tell_refreshes(tree: Tree, window: Window, result: Result) -> None:
-    """Tell what became of changed records: their jobs are processes of their own, which nobody listens to."""
-    refreshed = tree.refreshed()
-    for each in window.refreshes:
-        if each.fingerprint in refreshed.get(each.run, ()):
-            result.refreshed += 1
-            log.info("run %d: its record has changed; both stores hold it as it is now", each.run)
-            continue
-        result.problems += 1
-        log.error("%s", _why_not_refreshed(tree, each))
-
-
-def _why_not_refreshed(tree: Tree, wanted: Refresh) -> str:
-    try:
-        failure = tree.failed_refresh(str(wanted))
-    except WorkDirError as error:
-        return f"run {wanted.run}: {error}"
-    if failure is not None:
-        return failure.message
-    return f"run {wanted.run}: its record has changed and could not be archived again; the next cycle tries"
+        result.refreshed = display.refreshed
 
 
 class _Child:
     """The Snakemake process of the window in hand. Signals to this process are handed on to it."""
 
     def __init__(self) -> None:
-        self._process: Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._interrupted = False
 
     def __enter__(self) -> _Child:
@@ -191,32 +164,32 @@ class _Child:
             environ.setdefault("LOGNAME", environ.get("USER", str(os.geteuid())))
             environ["XDG_CACHE_HOME"] = str(settings.app.work_dir / ".snakemake" / "cache")
             handed, arguments = (held.inheritable, writer), _arguments(settings, window, options)
-            errand = Errand(settings.path, len(window), arguments, settings.app.work_dir, environ, handed)
-            self._process = window_process.start(errand, close=(reader,))
+            command = WindowCommand(arguments, settings.app.work_dir, environ, handed)
+            self._process = window_process.start(command)
             os.close(writer)
             if self._interrupted:
                 self._process.terminate()  # the signal came while the process was being made
-            tail = _Tail(self._process, echo=options.verbose)
+            tail = Tail(self._process, echo=options.verbose)
             with os.fdopen(os.dup(reader), "rb") as events:
                 for line in events:
                     display.show(json.loads(line))
             status = self._process.wait()
         return self._verdict(status, window, display, tail)
 
-    def _verdict(self, status: int, window: Window, display: Display, tail: _Tail) -> ArchiverError | None:
+    def _verdict(self, status: int, window: Window, display: Display, tail: Tail) -> ArchiverError | None:
         if self._interrupted:
             return Interrupted(display.stopped or "interrupted")
         if display.stopped:
             return ArchiverError(display.stopped)
-        # What became of refreshes is told by the tree, see `_tell_refreshes`.
-        explained = any(display.tally.failed.values()) or display.postponed or window.refreshes
+        explained = any(display.tally.failed.values()) or display.postponed or display.unrefreshed
         if status != 0 and not explained:
             log.debug("%s", tail.text())
             said, remedy = tail.reason()
             return ArchiverError(
                 f"the workflow ended with status {status}: {said}", hint=None if remedy in said else remedy
             )
-        if status == 0 and any(display.window[stage] < len(runs) for stage, runs in window.stages()):
+        asked = {stage: len(runs) for stage, runs in window.stages()} | {"refresh": len(window.refreshes)}
+        if status == 0 and any(display.window[stage] < number for stage, number in asked.items()):
             return ArchiverError("the workflow ended without having tried all runs", hint="-v shows what it printed")
         return None
 
@@ -249,34 +222,3 @@ def _pipe() -> Iterator[tuple[int, int]]:
         yield reader, writer
     finally:
         os.close(reader)
-
-
-class _Tail:
-    """Keeps the last lines a process prints, for the case that it ends unexpectedly."""
-
-    def __init__(self, process: Process, *, echo: bool) -> None:
-        self._lines: deque[str] = deque(maxlen=400)
-        self._echo = echo
-        self._thread = threading.Thread(target=self._read, args=(process,), daemon=True)
-        self._thread.start()
-
-    def text(self) -> str:
-        """The last lines."""
-        self._thread.join(timeout=5)
-        return "\n".join(self._lines)
-
-    def reason(self) -> tuple[str, str]:
-        """The last line that tells of a limit of the host's, else the last that says anything; and what helps."""
-        # Snakemake's own logger shows some exceptions with everything in one line.
-        text = self.text().replace("\\n", "\n")
-        lines = [line.strip()[:LONGEST_REASON] for line in reversed(text.splitlines()) if line.strip()]
-        limited = ((line, remedy) for line in lines if (remedy := host_limits.remedy(line)))
-        return next(limited, (lines[0] if lines else "no word from it", "-v shows all that it printed"))
-
-    def _read(self, process: Process) -> None:
-        assert process.stdout is not None  # noqa: S101 - it was asked for
-        for line in process.stdout:
-            text = line.decode("utf-8", "replace").rstrip()
-            self._lines.append(text)
-            if self._echo:
-                log.debug("snakemake: %s", text)

@@ -20,7 +20,9 @@ class Display:
 
     def __init__(self, totals: Mapping[Stage, int], *, quiet: bool) -> None:
         self.tally = Tally()
-        self.window: dict[Stage, int] = dict.fromkeys(STAGES, 0)
+        self.window: dict[Stage, int] = _nothing()
+        self.refreshed = 0
+        self.unrefreshed = 0
         self.postponed = 0
         self.problems = 0
         self.stopped: str | None = None
@@ -36,7 +38,7 @@ class Display:
 
     def begin_window(self) -> int:
         """Count this window's runs from here; give the number of runs tried before."""
-        self.window = dict.fromkeys(STAGES, 0)
+        self.window = _nothing()
         return self.tried
 
     def __enter__(self) -> Self:
@@ -68,16 +70,21 @@ class Display:
             self.stopped = str(event["stopped"])
             return
         stage: Stage = event["stage"]
-        self.window[stage] += len(event["archived"]) + len(event["failed"]) + event["postponed"]
-        self.tally.archived[stage] += len(event["archived"])
-        self.tally.failed[stage] += len(event["failed"])
-        self.tally.retries[stage] += event["retries"]
-        self.tally.stored += event["stored"]
+        archived, failed = len(event["archived"]), len(event["failed"])
+        self.window[stage] += archived + failed + event["postponed"]
         self.postponed += event["postponed"]
         for level, text in event["lines"]:
             self.problems += level >= logging.ERROR
             log.log(level, "%s", text)
-        self._advance(stage, len(event["archived"]) + len(event["failed"]))
+        if stage == "refresh":
+            self.refreshed += archived
+            self.unrefreshed += failed
+            return
+        self.tally.archived[stage] += archived
+        self.tally.failed[stage] += failed
+        self.tally.retries[stage] += event["retries"]
+        self.tally.stored += event["stored"]
+        self._advance(stage, archived + failed)
 
     def _advance(self, stage: Stage, number: int) -> None:
         if self._progress is None:
@@ -87,6 +94,10 @@ class Display:
             return
         bar = self._bars[stage]
         self._progress.update(bar, advance=number, rate=rate(self._progress, bar))
+
+
+def _nothing() -> dict[Stage, int]:
+    return dict.fromkeys((*STAGES, "refresh"), 0)
 
 
 def bars(stream: TextIO) -> Progress:

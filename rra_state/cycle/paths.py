@@ -7,6 +7,7 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parents[1]
 ROOT = _PACKAGE / "_files" if (_PACKAGE / "_files").is_dir() else _PACKAGE.parent
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
+SCRIPTS = ROOT / "scripts"
 PROFILES = ROOT / "workflow" / "profiles"
 PROFILE = PROFILES / "default"
 CLUSTER_PROFILE = PROFILES / "dask"

@@ -24,6 +24,7 @@ from rra_state.base.lock import Lock
 from rra_state.config import loading
 from rra_state.config.loading import Settings
 from rra_state.config.warnings import cautions
+from rra_state.cycle import paths
 from rra_state.execution import events
 from rra_state.monitoring import after_cycle
 from rra_state.monitoring.cycle_history import Ended
@@ -73,6 +74,12 @@ class Session:
         """True if this process, or the command line that started it, holds the archive's lock."""
         return self.lock is not None
 
+    def command(self, script: str) -> list[str]:
+        """How a job runs a script in an isolated process of its own. Snakemake's `script:` would not be isolated, and
+        does not quote the interpreter's path.
+        """
+        return [sys.executable, "-I", str(paths.SCRIPTS / script), str(self.settings.path)]
+
 
 _session: Session | None = None
 
@@ -113,7 +120,7 @@ def begin(mapping: dict[str, Any], files: Sequence[str | Path], arguments: Seque
         sys.exit(1)
     tried = bool(window.imports or window.migrations)
     _session = Session(settings, window, held, bool(mapping.get(VALIDATE_KEY)), tried=tried)
-    mapping.clear()  # Snakemake would copy it, passwords included, into the preamble of every script
+    mapping.clear()  # jobs read the file: Snakemake has no use for its passwords
     return _session
 
 

@@ -6,10 +6,11 @@ Runs in one process at a time. Order matters: documents are durable before the i
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from rra_state.base.errors import ArchiverError, WorkDirError
+from rra_state.state.changed_records import Refresh
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Facts, Failure, Marker, Outcome, Stage
 from rra_state.stores.artdaqdb.base import ArtdaqDB
@@ -21,7 +22,7 @@ class Settler:
     """Turns what workers found out into what the archive and the marker tree say."""
 
     def __init__(self, tree: Tree, artdaqdb: ArtdaqDB) -> None:
-        self._tree = tree
+        self.tree = tree
         self._artdaqdb = artdaqdb
 
     def settle(self, stage: Stage, outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -39,35 +40,58 @@ class Settler:
             final |= _untried([outcome for outcome in outcomes if outcome.archived], error)
         failed = [outcome for outcome in outcomes if not outcome.archived and not outcome.untried]
         try:
-            self._tree.write_failures(
-                Failure.of(stage, outcome, self._before(stage, outcome.run)) for outcome in failed
+            self.tree.write_failures(
+                Failure.of(stage, outcome, _earlier(lambda run=outcome.run: self.tree.failure(stage, run)))  # type: ignore[misc]
+                for outcome in failed
             )
         except ArchiverError as error:
             final |= _untried(failed, error)
         return list(final.values())
 
+    def publish_refreshes(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Make the new versions of changed records visible; a fault of the store leaves them untried."""
+        try:
+            self._artdaqdb.publish([each.staged for each in outcomes if each.staged and each.staged.changed])
+        except ArchiverError as error:
+            return list(_untried(outcomes, error).values())
+        return list(outcomes)
+
+    def settle_refresh(self, wanted: Refresh, outcome: Outcome) -> Outcome:
+        """Record durably what became of a refresh; give it back as it finally is."""
+        name = str(wanted)
+        try:
+            if outcome.facts is not None and outcome.archived:
+                self.tree.write_refresh(Marker.of("refresh", outcome.run, outcome.facts), name)
+            elif not outcome.untried:
+                before = _earlier(lambda: self.tree.failed_refresh(name))
+                self.tree.write_failed_refresh(Failure.of("refresh", outcome, before), name)
+        except ArchiverError as error:
+            return _untried([outcome], error)[outcome.run]
+        return outcome
+
     def _mark(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
         archived = [(o.run, self._complete(stage, o.run, o.facts)) for o in outcomes if o.facts]
-        self._tree.write_markers(
+        self.tree.write_markers(
             (Marker.of(stage, run, facts) for run, facts in archived),
             watch=[run for run, facts in archived if stage == "import" and facts.verified and not facts.stop_time],
         )
-
-    def _before(self, stage: Stage, run: int) -> Failure | None:
-        """The earlier failure record. A damaged one counts as none: it is about to be replaced."""
-        try:
-            return self._tree.failure(stage, run)
-        except WorkDirError as error:
-            log.warning("%s; it is written anew", error.message)
-            return None
 
     def _complete(self, stage: Stage, run: int, facts: Facts) -> Facts:
         """Give a migration's marker what only the import knew of the record."""
         if stage == "import":
             return facts
-        imported = self._tree.marker("import", run) or {}
+        imported = self.tree.marker("import", run) or {}
         names = ("config_name", "fingerprint", "start_time", "stop_time", "kept")
         return replace(facts, **{name: imported[name] for name in names if imported.get(name)})
+
+
+def _earlier(read: Callable[[], Failure | None]) -> Failure | None:
+    """The earlier failure record. A damaged one counts as none: it is about to be replaced."""
+    try:
+        return read()
+    except WorkDirError as error:
+        log.warning("%s; it is written anew", error.message)
+        return None
 
 
 def _untried(outcomes: Sequence[Outcome], error: ArchiverError) -> dict[int, Outcome]:

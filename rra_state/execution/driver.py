@@ -1,5 +1,7 @@
 """The driver: groups ready runs into chunks, keeps the workers busy, settles what comes back.
 
+A refresh goes to a worker twice: before its new version is published in artdaqDB, and after it for its blob.
+
 Knows nothing of Snakemake: a Listener is told what became of each run. One thread does everything; whoever calls
 `add` or `stop` only leaves it a message.
 """
@@ -20,8 +22,11 @@ from rra_state.execution.commit import Settler
 from rra_state.execution.pool import BrokenExecutor, Pool
 from rra_state.stages.import_stage import import_runs
 from rra_state.stages.migrate_stage import migrate_runs
-from rra_state.state.outcome import STAGES, Outcome, Stage
+from rra_state.stages.refresh_stage import replace_blobs, stage_changed, version_to_replace
+from rra_state.state.changed_records import Refresh
+from rra_state.state.outcome import STAGES, Facts, Outcome, Stage
 from rra_state.stores.artdaqdb.base import ArtdaqDB, Location
+from rra_state.stores.ucondb.client import Version
 
 CHUNK = 25
 """Runs handed to a worker at once: enough to share an fsync and an index, few enough to stop within seconds."""
@@ -37,6 +42,9 @@ SHORT_SECONDS = 0.05
 """What is published faster than this is published chunk by chunk."""
 BARREN_GENERATIONS = 5
 """So many pools in a row without a finished chunk, and it is not the runs that kill the workers."""
+
+
+_STAGES: tuple[Stage, ...] = (*STAGES, "refresh")
 
 
 class Listener(Protocol):
@@ -67,14 +75,17 @@ class _Chunk:
 
 @dataclass
 class _Staged:
-    """Imported runs that are not visible yet, and when they may become so at the earliest (monotonic seconds)."""
+    """Imported and changed runs that are not visible yet, and when they may become so at the earliest (monotonic
+    seconds).
+    """
 
-    outcomes: list[Outcome] = field(default_factory=list)
+    imports: list[Outcome] = field(default_factory=list)
+    refreshes: list[Outcome] = field(default_factory=list)
     due: float = 0.0
 
     def wait(self) -> float | None:
         """Seconds until they may be published; None if there are none."""
-        return max(0.0, self.due - time.monotonic()) if self.outcomes else None
+        return max(0.0, self.due - time.monotonic()) if self.imports or self.refreshes else None
 
     def published(self, began: float) -> None:
         """They are, which took from `began` to now."""
@@ -83,10 +94,19 @@ class _Staged:
 
 
 @dataclass
+class _Refreshing:
+    """A refresh and how far it is. replaced: the blob to replace. facts: of the new version, once that is published."""
+
+    wanted: Refresh
+    replaced: Version | None = None
+    facts: Facts | None = None
+
+
+@dataclass
 class _Work:
     """What waits: per stage the ready runs, and apart those whose worker died."""
 
-    ready: dict[Stage, deque[int]] = field(default_factory=lambda: {stage: deque() for stage in STAGES})
+    ready: dict[Stage, deque[int]] = field(default_factory=lambda: {stage: deque() for stage in _STAGES})
     suspects: deque[tuple[Stage, int]] = field(default_factory=deque)
 
 
@@ -105,6 +125,7 @@ class Driver:
         self._in_hand: dict[Future[list[Outcome]], _Chunk] = {}
         self._staged = _Staged()
         self._published: dict[int, Location] = {}
+        self._refreshing: dict[int, _Refreshing] = {}
         self._generation = 0
         self._barren = 0
         self._fault: ArchiverError | None = None
@@ -114,9 +135,11 @@ class Driver:
 
     def add(self, stage: Stage, numbers: Sequence[int]) -> None:
         """Take these runs on, in this order."""
-        if self._thread.ident is None:  # one that has ended told `broken` why, and takes nothing on any more
-            self._thread.start()
-        self._messages.put(lambda: self._work.ready[stage].extend(numbers))
+        self._leave(lambda: self._work.ready[stage].extend(numbers))
+
+    def add_refreshes(self, wanted: Sequence[Refresh]) -> None:
+        """Take these changed records on, each of another run."""
+        self._leave(lambda: self._take_refreshes(wanted))
 
     def stop(self, error: ArchiverError) -> None:
         """Let chunks in hand finish, drop the rest. Safe in a signal handler."""
@@ -128,6 +151,21 @@ class Driver:
         self._pool.close()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(CLOSE_SECONDS)
+
+    def _leave(self, message: Callable[[], None]) -> None:
+        if self._thread.ident is None:  # one that has ended told `broken` why, and takes nothing on any more
+            self._thread.start()
+        self._messages.put(message)
+
+    def _take_refreshes(self, wanted: Sequence[Refresh]) -> None:
+        for each in wanted:
+            refreshing = self._refreshing[each.run] = _Refreshing(each)
+            try:
+                refreshing.replaced = version_to_replace(self._settler.tree, each.run)
+            except ArchiverError as error:
+                self._settle("refresh", [Outcome(each.run, error=error)])
+            else:
+                self._work.ready["refresh"].append(each.run)
 
     def _serve(self) -> None:
         try:
@@ -170,13 +208,14 @@ class Driver:
             return _Chunk(stage, (run,), self._generation, alone=True)
         if len(self._in_hand) >= CHUNKS_PER_WORKER * self._pool.size:
             return None
-        waiting = [stage for stage in STAGES if work.ready[stage]]
+        waiting = [stage for stage in _STAGES if work.ready[stage]]
         if not waiting:
             return None
         busy = [chunk.stage for chunk in self._in_hand.values()]
         stage = min(waiting, key=busy.count)
         ready = work.ready[stage]
-        numbers = tuple(ready.popleft() for _ in range(self._chunk_size(len(ready))))
+        size = 1 if stage == "refresh" else self._chunk_size(len(ready))
+        numbers = tuple(ready.popleft() for _ in range(size))
         return _Chunk(stage, numbers, self._generation)
 
     def _chunk_size(self, waiting: int) -> int:
@@ -186,10 +225,7 @@ class Driver:
 
     def _submit(self, chunk: _Chunk) -> None:
         located = self._located(chunk)
-        options: dict[str, Any] = {}
-        function: Callable[..., list[Outcome]] = import_runs
-        if chunk.stage == "migrate":
-            function, options = migrate_runs, {"validate": self._validate}
+        function, options = self._call(chunk)
         try:
             future = self._pool.submit(function, chunk.numbers, located, **options)
         except BrokenExecutor:
@@ -198,10 +234,22 @@ class Driver:
         self._in_hand[future] = chunk
         future.add_done_callback(lambda done: self._messages.put(lambda: self._done(done)))
 
+    def _call(self, chunk: _Chunk) -> tuple[Callable[..., list[Outcome]], dict[str, Any]]:
+        """What a worker is to do with a chunk: a function, and its named arguments."""
+        if chunk.stage == "import":
+            return import_runs, {}
+        if chunk.stage == "migrate":
+            return migrate_runs, {"validate": self._validate}
+        [run] = chunk.numbers
+        refreshing = self._refreshing[run]
+        if refreshing.facts is None:
+            return stage_changed, {"fingerprints": {run: refreshing.wanted.fingerprint}}
+        return replace_blobs, {"facts": {run: refreshing.facts}, "replaced": {run: refreshing.replaced}}
+
     def _located(self, chunk: _Chunk) -> dict[int, Location]:
         """Where artdaqDB holds the runs of a chunk; in a large archive it takes long to find that out."""
         known = {}
-        if chunk.stage == "migrate":
+        if chunk.stage != "import":
             known = {run: self._published.pop(run) for run in chunk.numbers if run in self._published}
         rest = [run for run in chunk.numbers if run not in known]
         return known | self._artdaqdb.locate(rest) if rest else known
@@ -217,23 +265,40 @@ class Driver:
             return
         self._barren = 0
         if chunk.stage == "import":
-            self._staged.outcomes += outcomes
+            self._staged.imports += outcomes
             self._heed(outcomes)
+        elif chunk.stage == "refresh" and outcomes[0].staged is not None:
+            self._staged.refreshes += outcomes
         else:
             self._settle(chunk.stage, outcomes)
 
     def _publish(self) -> None:
         """Make visible what is staged."""
-        if not self._staged.outcomes:
+        began, staged = time.monotonic(), self._staged
+        if staged.wait() is None:
             return
-        began, outcomes = time.monotonic(), self._staged.outcomes
-        self._staged.outcomes = []
-        self._settle("import", outcomes)
+        self._staged = _Staged()
+        if staged.imports:
+            self._settle("import", staged.imports)
+        if staged.refreshes:
+            self._publish_refreshes(staged.refreshes)
         self._staged.published(began)
         self._hand_out()
 
+    def _publish_refreshes(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in self._settler.publish_refreshes(outcomes):
+            if outcome.staged is None:
+                self._settle("refresh", [outcome])
+                continue
+            self._published[outcome.run] = outcome.staged.location
+            self._refreshing[outcome.run].facts = outcome.facts
+            self._work.ready["refresh"].append(outcome.run)
+
     def _settle(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
-        final = self._settler.settle(stage, outcomes)
+        if stage == "refresh":
+            final = [self._settler.settle_refresh(self._refreshing[each.run].wanted, each) for each in outcomes]
+        else:
+            final = self._settler.settle(stage, outcomes)
         for outcome in final if stage == "import" else ():
             if outcome.archived and outcome.staged is not None:
                 self._published[outcome.run] = outcome.staged.location
@@ -257,7 +322,7 @@ class Driver:
                 return
         if chunk.alone:
             lost = [Outcome(run, error=WorkerLost(run=run), tries=2) for run in chunk.numbers]
-            self._listener.settled(chunk.stage, self._settler.settle(chunk.stage, lost))
+            self._settle(chunk.stage, lost)
         else:
             self._work.suspects.extend((chunk.stage, run) for run in chunk.numbers)
 
@@ -285,7 +350,7 @@ class Driver:
         while self._work.suspects:
             stage, run = self._work.suspects.popleft()
             self._listener.dropped(stage, [run])
-        at_work = self._in_hand or self._staged.outcomes
+        at_work = self._in_hand or self._staged.wait() is not None
         if not at_work and self._fault is not None and not self._told:
             self._told = True
             self._listener.stopped(self._fault)

@@ -75,6 +75,8 @@ class Logger:
         for outcome in outcomes:
             for level, text in lines(stage, outcome):
                 log.log(level, "%s", text)
+        if stage == "refresh":
+            return
         self._done[stage] += sum(outcome.archived for outcome in outcomes)
         self._failed[stage] += sum(not outcome.archived and not outcome.untried for outcome in outcomes)
         failed = f", {self._failed[stage]} failed" if self._failed[stage] else ""
@@ -113,8 +115,15 @@ def lines(stage: Stage, outcome: Outcome) -> Iterator[tuple[int, str]]:
         return
     if outcome.error is not None:
         text = str(outcome.error)
-        yield logging.ERROR, text if outcome.error.run is not None else f"run {outcome.run}: {text}"
+        if stage == "refresh":
+            reason = f"{type(outcome.error).__name__}: {text.removeprefix(f'run {outcome.run}: ')}"
+            text = f"run {outcome.run}: its record has changed and could not be archived again: {reason}"
+        elif outcome.error.run is None:
+            text = f"run {outcome.run}: {text}"
+        yield logging.ERROR, text
         return
+    if stage == "refresh":
+        yield logging.INFO, f"run {outcome.run}: its record has changed; both stores hold it as it is now"
     if outcome.note:
         yield logging.INFO, outcome.note
     if outcome.facts is None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import time
-import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import forkserver
@@ -44,31 +42,13 @@ class Pool(Protocol):
         """End the workers; those still busy are killed."""
 
 
-_prepared: list[ProcessPool] = []
+def open_pool(settings: Settings, *, most: int | None = None) -> Pool:
+    """The workers that the configuration asks for. most: processes that there is work for.
 
-
-def prepare(settings: Settings, runs: int, not_theirs: Sequence[int]) -> None:
-    """Start what `open_pool` will give, for so many runs, while this process has no thread. Raises WorkersUnusable.
-
-    Copies of this process, which take 10 ms each; a fork server would load the stages first, 0.3 s of a core.
-    not_theirs: descriptors, the lock's for one, that workers must not keep open.
+    Raises ConfigError, WorkersUnusable.
     """
     if settings.app.workers is None:
-        _prepared.append(ProcessPool(settings, most=runs, copies_without=not_theirs))
-
-
-def end_prepared() -> None:
-    """End those workers, if nobody did: this process would wait for them."""
-    while _prepared:
-        _prepared.pop().close()
-
-
-def open_pool(settings: Settings) -> Pool:
-    """The workers that the configuration asks for. Raises ConfigError, WorkersUnusable."""
-    if _prepared:
-        return _prepared[0]
-    if settings.app.workers is None:
-        return ProcessPool(settings)
+        return ProcessPool(settings, most=most)
     try:
         from rra_state.execution.dask_pool import DaskPool  # noqa: PLC0415 - only clusters need Dask
     except ImportError as error:
@@ -79,23 +59,15 @@ def open_pool(settings: Settings) -> Pool:
 
 
 class ProcessPool:
-    """Worker processes on this machine."""
+    """Worker processes on this machine, as isolated (`python -I`) as this one: multiprocessing hands that on."""
 
-    def __init__(
-        self, settings: Settings, *, most: int | None = None, copies_without: Sequence[int] | None = None
-    ) -> None:
-        """most: workers that there is work for.
-
-        copies_without: make them by fork, without these descriptors; only for a process that has no thread.
-        """
+    def __init__(self, settings: Settings, *, most: int | None = None) -> None:
+        """most: workers that there is work for."""
         size = settings.app.parallel_workers or len(os.sched_getaffinity(0))
         self.size = size if most is None else max(1, min(size, most))
         self._config_path = settings.path
         self._handed_out: list[Future[Any]] = []
-        if copies_without is None:
-            self._start(_fork_server())
-        else:
-            self._start(multiprocessing.get_context("fork"), copies_without)
+        self._start()
 
     def submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future[Any]:
         """See Pool."""
@@ -107,7 +79,7 @@ class ProcessPool:
         """See Pool."""
         self._kill()
         stopping = self._stop.is_set()
-        self._start(_fork_server())
+        self._start()
         if stopping:
             self._stop.set()
 
@@ -132,25 +104,26 @@ class ProcessPool:
             process.kill()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def _start(self, context: BaseContext, not_theirs: Sequence[int] = ()) -> None:
+    def _start(self) -> None:
+        context = _fork_server()
         with _starting():
             self._stop = context.Event()
-            self._executor = self._started(context, (self._config_path, self._stop, not_theirs))
+            self._executor = self._started(context)
         self._processes = list(self._executor._processes.values())
 
-    def _started(self, context: BaseContext, arguments: tuple[Any, ...]) -> ProcessPoolExecutor:
-        executor = ProcessPoolExecutor(self.size, mp_context=context, initializer=worker.start, initargs=arguments)
-        with _main_hidden():
-            # A worker would otherwise import Snakemake's main module again: 0.7 s of a core for each.
-            try:
-                pending = [executor.submit(os.getpid) for _ in range(self.size)]
-                for future in pending:
-                    future.result(timeout=START_SECONDS)
-            except BaseException:
-                for process in executor._processes.values():
-                    process.kill()  # nobody else ends those that came up, and this process would wait for them
-                executor.shutdown(wait=False, cancel_futures=True)
-                raise
+    def _started(self, context: BaseContext) -> ProcessPoolExecutor:
+        executor = ProcessPoolExecutor(
+            self.size, mp_context=context, initializer=worker.start, initargs=(self._config_path, self._stop)
+        )
+        try:
+            pending = [executor.submit(os.getpid) for _ in range(self.size)]
+            for future in pending:
+                future.result(timeout=START_SECONDS)
+        except BaseException:
+            for process in executor._processes.values():
+                process.kill()  # nobody else ends those that came up, and this process would wait for them
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
         return executor
 
 
@@ -164,7 +137,7 @@ def _starting() -> Iterator[None]:
 
 
 def _fork_server() -> BaseContext:
-    """Workers from a small process that has no thread: for whoever has threads, or may have."""
+    """Workers are forked by a small process that has no thread; this one has some."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["rra_state.stages.import_stage", "rra_state.stages.migrate_stage"])
     with _signals_blocked(), _starting():
@@ -181,17 +154,6 @@ def _signals_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _main_hidden() -> Iterator[None]:
-    """Show multiprocessing an empty main module while it starts processes."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 __all__ = ["BrokenExecutor", "Pool", "ProcessPool", "open_pool"]

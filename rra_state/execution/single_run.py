@@ -1,4 +1,4 @@
-"""One run in a process of its own: what a Snakemake `script:` does when the workflow runs without its executor."""
+"""One run in a process of its own: what a job of Snakemake's does when the workflow runs without its executor."""
 
 from __future__ import annotations
 
@@ -6,28 +6,63 @@ import fcntl
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from rra_state.base import bounds, log
 from rra_state.base.errors import ArchiverError
 from rra_state.config import loading
 from rra_state.execution import events
 from rra_state.execution.commit import Settler
+from rra_state.stages.refresh_stage import replace_blobs, stage_changed, version_to_replace
 from rra_state.stages.worker import Bench
+from rra_state.state.changed_records import Refresh
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Outcome, Stage
 
 
-def run_job(stage: Stage, function: Callable[..., list[Outcome]], snakemake: Any) -> None:
-    """Do the workers' and the driver's part for the run of this job; end with exit status 1 if it failed."""
-    run = int(snakemake.wildcards.run)
+def run_job(stage: Stage, function: Callable[..., list[Outcome]], arguments: Sequence[str]) -> None:
+    """Do the workers' and the driver's part for one run; end with exit status 1 if it failed.
+
+    arguments: configuration and run.
+    """
+    path, run = arguments
+    _do_job(stage, path, lambda bench, settler: _one(int(run), stage, function, bench, settler))
+
+
+def run_refresh_job(arguments: Sequence[str]) -> None:
+    """The same for a record that changed. arguments: configuration, run and fingerprint."""
+    path, run, fingerprint = arguments
+    wanted = Refresh(int(run), fingerprint)
+    _do_job("refresh", path, lambda bench, settler: refresh_run(wanted, bench, settler))
+
+
+def refresh_run(wanted: Refresh, bench: Bench, settler: Settler) -> Outcome:
+    """Archive a changed record, and write its marker last. What was done of it before a crash is found done."""
+    run, store = wanted.run, bench.artdaqdb
     try:
-        settings = loading.load(snakemake.params.config)
-        log.setup(settings.app, level=logging.WARNING)
-        outcome = _one(run, stage, function, settings)
+        replaced = version_to_replace(settler.tree, run)
+        [outcome] = stage_changed([run], bench, store.locate([run]), fingerprints={run: wanted.fingerprint})
+        if outcome.archived:
+            [outcome] = settler.publish_refreshes([outcome])
+        if outcome.archived and outcome.facts is not None:
+            facts = {run: outcome.facts}
+            [outcome] = replace_blobs([run], bench, store.locate([run]), facts=facts, replaced={run: replaced})
+    except ArchiverError as error:
+        outcome = Outcome(run, error=error, tries=error.tries)
+    return settler.settle_refresh(wanted, outcome)
+
+
+def _do_job(stage: Stage, path: str, action: Callable[[Bench, Settler], Outcome]) -> None:
+    try:
+        settings = loading.load(path)
+        log.setup(settings.app, level=logging.INFO if stage == "refresh" else logging.WARNING)
+        tree = Tree(settings.app.work_dir)
+        tree.prepare()
+        bench = Bench(settings)
+        bounds.bound_memory(settings.app.worker_memory_bytes)
+        outcome = action(bench, Settler(tree, bench.artdaqdb))
     except ArchiverError as error:
         sys.exit(str(error))
     for level, text in events.lines(stage, outcome):
@@ -37,14 +72,10 @@ def run_job(stage: Stage, function: Callable[..., list[Outcome]], snakemake: Any
     sys.exit(0 if outcome.archived else 1)
 
 
-def _one(run: int, stage: Stage, function: Callable[..., list[Outcome]], settings: loading.Settings) -> Outcome:
-    tree = Tree(settings.app.work_dir)
-    tree.prepare()
-    bench = Bench(settings)
-    bounds.bound_memory(settings.app.worker_memory_bytes)
+def _one(run: int, stage: Stage, function: Callable[..., list[Outcome]], bench: Bench, settler: Settler) -> Outcome:
     outcomes = function([run], bench, bench.artdaqdb.locate([run]))
-    with _settling(settings.app.work_dir):
-        return Settler(tree, bench.artdaqdb).settle(stage, outcomes)[0]
+    with _settling(bench.settings.app.work_dir):
+        return settler.settle(stage, outcomes)[0]
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from multiprocessing.connection import wait
@@ -75,15 +75,12 @@ class Bench:
 _bench: Bench | None = None
 
 
-def start(config_path: Path, stop: Flag, not_mine: Sequence[int] = ()) -> None:
-    """Initialise a worker process: called once by the pool in each. not_mine: descriptors that only its parent has."""
+def start(config_path: Path, stop: Flag) -> None:
+    """Initialise a worker process: called once by the pool in each."""
     global _bench  # noqa: PLW0603 - a process pool has no other place for what its tasks share
-    bounds.collect_rarely()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))  # for its own children
-    for descriptor in not_mine:
-        os.close(descriptor)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()

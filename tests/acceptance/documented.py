@@ -166,7 +166,7 @@ _LOOKS = Example(done=_nothing_done)
 _IMPORTS = Example(done=_imported_only)
 _REBUILDS = Example(_without_index, lambda site: site.archive.runs() == {RUN})
 _ARCHIVER = "./run_archiver.sh CONFIG"
-_SNAKEMAKE = ".venv/bin/snakemake"
+_SNAKEMAKE = ".venv/bin/python -I -m snakemake"
 
 EXAMPLES = {
     _ARCHIVER: _ARCHIVES,

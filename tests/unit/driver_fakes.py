@@ -16,9 +16,19 @@ from rra_state.base.errors import (
 )
 from rra_state.execution.driver import Driver
 from rra_state.stages.import_stage import import_runs
+from rra_state.stages.migrate_stage import migrate_runs
+from rra_state.stages.refresh_stage import replace_blobs, stage_changed
+from rra_state.state.changed_records import Refresh
+from rra_state.state.markers import Tree
 from rra_state.state.outcome import Facts, Outcome, Stage
 
 PATIENCE = 10.0
+_STAGES: dict[Callable[..., Any], Stage] = {
+    import_runs: "import",
+    migrate_runs: "migrate",
+    stage_changed: "refresh",
+    replace_blobs: "refresh",
+}
 Result = list[Outcome] | BaseException
 
 
@@ -60,7 +70,7 @@ class FakePool:
         if self.refuse is not None:
             error, self.refuse = self.refuse, None
             raise error
-        stage: Stage = "import" if function is import_runs else "migrate"
+        stage = _STAGES[function]
         task = Task(stage, runs, options, Future())
         with self._arrived:
             self.tasks.append(task)
@@ -147,8 +157,19 @@ class NoStore:
 class FakeSettler:
     """Settles everything as it is, unless told otherwise."""
 
-    def __init__(self) -> None:
+    def __init__(self, tree: Tree | None = None) -> None:
         self.error: BaseException | None = None
+        self.tree = tree
+        self.refreshed: dict[str, Outcome] = {}
+
+    def publish_refreshes(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        if isinstance(self.error, ArchiverError):
+            return [Outcome(each.run, error=self.error) for each in outcomes]
+        return list(outcomes)
+
+    def settle_refresh(self, wanted: Refresh, outcome: Outcome) -> Outcome:
+        self.refreshed[str(wanted)] = outcome
+        return outcome
 
     def settle(self, stage: Stage, outcomes: Sequence[Outcome]) -> list[Outcome]:
         if self.error is not None:

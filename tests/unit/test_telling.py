@@ -163,3 +163,10 @@ def test_a_record_that_kept_changing_is_told_with_what_happens_next() -> None:
 
     assert level == logging.WARNING
     assert text == "run 7: the run record changed while it was read; the next cycle takes it"
+
+
+def test_a_refresh_that_failed_says_why() -> None:
+    told = list(lines("refresh", Outcome(2, error=RecordError("metadata.txt is missing", run=2))))
+
+    reason = "RecordError: metadata.txt is missing"
+    assert told == [(logging.ERROR, f"run 2: its record has changed and could not be archived again: {reason}")]

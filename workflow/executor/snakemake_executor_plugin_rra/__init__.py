@@ -1,6 +1,6 @@
 """Snakemake executor that hands chunks of runs to worker processes instead of starting a process per run.
 
-Translates between Snakemake's jobs and the driver's runs, nothing else. Source: DESIGN section 4.
+Translates between Snakemake's jobs and the driver's runs, nothing else.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from rra_state.execution.commit import Settler
 from rra_state.execution.driver import Driver
 from rra_state.execution.pool import open_pool
 from rra_state.state import index_losses
+from rra_state.state.changed_records import Refresh
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Outcome, Stage
 from rra_state.stores import artdaqdb
@@ -41,7 +42,7 @@ common_settings = CommonSettings(
 
 IMPATIENT_SIGNALS = 3
 IMPATIENT_SECONDS = 2.0
-_STAGES: dict[str, Stage] = {"import_run": "import", "migrate_run": "migrate"}
+_STAGES: dict[str, Stage] = {"import_run": "import", "migrate_run": "migrate", "refresh_run": "refresh"}
 
 
 class Executor(RealExecutor):
@@ -57,18 +58,30 @@ class Executor(RealExecutor):
 
     def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
         """Take all these ready jobs on at once, in the window's order."""
-        driver = self._driver or self._start()
+        try:
+            driver = self._driver or self._start()
+        except ArchiverError as error:
+            self._refused(jobs, error)
+            return
         by_stage: dict[Stage, list[int]] = {}
+        refreshes: list[Refresh] = []
         with self._jobs_lock:
             for job in jobs:
                 stage, run = _STAGES[job.rule.name], int(job.wildcards_dict["run"])
+                if (stage, run) in self._jobs:
+                    raise WorkflowError(f"run {run}: two refreshes at once; name one of them")
                 self._jobs[stage, run] = job
-                by_stage.setdefault(stage, []).append(run)
+                if stage == "refresh":
+                    refreshes.append(Refresh(run, job.wildcards_dict["fingerprint"]))
+                else:
+                    by_stage.setdefault(stage, []).append(run)
         for job in jobs:
             # Not registered as incomplete: markers are renamed into place, so there are no incomplete ones.
             self.report_job_submission(SubmittedJobInfo(job=job), register_job=False)
         for stage, numbers in by_stage.items():
             driver.add(stage, snakemake_session.current().window.sorted(numbers))
+        if refreshes:
+            driver.add_refreshes(refreshes)
 
     def run_job(self, job: JobExecutorInterface) -> None:
         """See run_jobs."""
@@ -103,8 +116,9 @@ class Executor(RealExecutor):
     def settled(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
         """Report a whole chunk in one go: the scheduler then looks at its queue once, not once per run."""
         self._teller.settled(stage, outcomes)
-        snakemake_session.current().tally.add(stage, outcomes)
-        snakemake_session.current().tried |= not all(outcome.untried for outcome in outcomes)
+        if stage != "refresh":
+            snakemake_session.current().tally.add(stage, outcomes)
+            snakemake_session.current().tried |= not all(outcome.untried for outcome in outcomes)
         for outcome in outcomes:
             job = self._take(stage, outcome.run)
             if outcome.archived:
@@ -131,6 +145,12 @@ class Executor(RealExecutor):
 
     # ---- private ----
 
+    def _refused(self, jobs: list[JobExecutorInterface], error: ArchiverError) -> None:
+        """No worker or no store can be had: nothing is begun."""
+        self.stopped(error)
+        for job in jobs:
+            self.workflow.scheduler.error_callback(job)
+
     def _start(self) -> Driver:
         current = snakemake_session.current()
         if not current.lock_held:
@@ -143,7 +163,8 @@ class Executor(RealExecutor):
         self._tree.prepare()
         self._store = artdaqdb.open_store(settings.artdaq_db)
         settler = Settler(self._tree, self._store)
-        self._driver = Driver(open_pool(settings), self._store, settler, self, validate=current.validate)
+        pool = open_pool(settings, most=len(window))
+        self._driver = Driver(pool, self._store, settler, self, validate=current.validate)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         events.when_nobody_listens(os.environ, self._end_now)
