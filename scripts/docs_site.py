@@ -6,6 +6,7 @@ into the site.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from pathlib import Path, PurePosixPath
 
@@ -35,7 +36,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
     """Lead every link to where its target is in the site."""
-    return _LINK.sub(lambda found: _in_site(_in_repository(page.file.src_uri, found[1])), markdown)
+    origin = page.file.src_uri
+    return _LINK.sub(lambda found: _from(origin, _in_site(_in_repository(origin, found[1]))), markdown)
 
 
 def _in_repository(page: str, target: str) -> str:
@@ -51,5 +53,14 @@ def _in_repository(page: str, target: str) -> str:
 
 
 def _in_site(path: str) -> str:
-    """Where a file of the repository is in the site; all its pages lie side by side."""
+    """Where a file of the repository is in the site: pages of docs/ as they lie there, other files below files/."""
     return OUTSIDE.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else f"files/{path}")
+
+
+def _from(page: str, target: str) -> str:
+    """A path in the site as a link from a page of it.
+
+    >>> _from("design/state.md", "design/fhicl.md"), _from("design/state.md", "stores.md"), _from("index.md", "keys.md")
+    ('fhicl.md', '../stores.md', 'keys.md')
+    """
+    return posixpath.relpath(target, posixpath.dirname(page) or ".")

@@ -10,13 +10,12 @@ from pathlib import Path
 
 from rra_state.records import fhicl
 from scripts.make_run_records import record_files, write_record
+from tests import samples
 from tests.acceptance.site import REPOSITORY
 from tests.bench.measure import cpu, repeated, snakemake
 from tests.bench.rows import Measured
 from tests.bench.sites import Hall
 
-SAMPLES = REPOSITORY / "../shared/data/run_records"
-"""Records of real detectors, which are not part of the project."""
 LARGE = 7027
 _MEMORY = """
 import re, sys
@@ -45,7 +44,7 @@ def measure(hall: Hall) -> Iterator[Measured]:
         if name.endswith(".fcl")
     ]
     yield _rate("fhicl", made)
-    record = SAMPLES / str(LARGE)
+    record = samples.RECORDS / str(LARGE)
     if not record.is_dir():
         return
     files = {path.name: path.read_bytes() for path in record.iterdir()}

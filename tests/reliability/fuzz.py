@@ -13,13 +13,14 @@ from pathlib import Path
 
 import atheris
 
+from tests import samples
+
 with atheris.instrument_imports(include=["rra_state.records"]):
     from rra_state.base.errors import ArchiverError, FhiclError
     from rra_state.records import blob, convert, fhicl, metadata
     from rra_state.records.fhicl import from_snippet
     from rra_state.records.model import Record, SourceFile
 
-SAMPLES = Path(__file__).resolve().parents[2] / "../shared/data/run_records"
 LARGEST = 20_000
 SLOWEST = 10
 """Seconds that no input of LARGEST bytes may take."""
@@ -75,7 +76,7 @@ def one(data: bytes) -> None:
 
 def _seeds(directory: Path) -> None:
     """Beginnings of real files for each target, where there are any."""
-    found = sorted(SAMPLES.glob("*/*")) if SAMPLES.is_dir() else []
+    found = sorted(samples.RECORDS.glob("*/*"))
     for number, file in enumerate(found):
         text = file.read_bytes()[:LARGEST]
         stem = file.stem if file.suffix == ".txt" else None

@@ -21,8 +21,8 @@ from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from scripts.make_run_records import make_records
 from tests.reliability.counts import count
 from tests.reliability.spoil import WAYS
+from tests.samples import RECORDS as RECORDS_OF_DAQ
 
-SAMPLES = Path(__file__).resolve().parents[2] / "../shared/data/run_records"
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 RECORDS = 20_000 if LONG else 400
 CHUNK = 25
@@ -37,7 +37,7 @@ LARGEST = 150_000
 def samples(tmp_path: Path) -> list[dict[str, bytes]]:
     """Whole records: real ones, where they are, and made ones."""
     make_records(3, tmp_path / "made", first_run=1)
-    directories = [*(tmp_path / "made").iterdir(), *(SAMPLES.iterdir() if SAMPLES.is_dir() else ())]
+    directories = [*(tmp_path / "made").iterdir(), *(RECORDS_OF_DAQ.iterdir() if RECORDS_OF_DAQ.is_dir() else ())]
     found = [{file.name: file.read_bytes() for file in sorted(each.iterdir())} for each in sorted(directories)]
     return [record for record in found if sum(map(len, record.values())) < LARGEST]
 

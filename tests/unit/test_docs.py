@@ -18,6 +18,7 @@ from rra_state.config import loading
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
+ALL_PAGES = sorted((REPOSITORY / "docs").rglob("*.md"))
 README = REPOSITORY / "README.md"
 KEYS = REPOSITORY / "config" / "README.md"
 OTHERS_OPTIONS = {"--config", "--configfile", "--directory", "--digest", "--user"}
@@ -108,7 +109,7 @@ def test_every_key_of_the_configuration_is_in_its_manual() -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("page", [README, KEYS, *PAGES], ids=lambda page: str(page.relative_to(REPOSITORY)))
+@pytest.mark.parametrize("page", [README, KEYS, *ALL_PAGES], ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_every_link_leads_somewhere(page: Path) -> None:
     broken = []
     for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", page.read_text()):

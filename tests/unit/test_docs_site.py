@@ -84,4 +84,5 @@ def test_every_page_can_be_reached_from_the_menu() -> None:
 
     menu = pages(yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text())["nav"])
 
-    assert menu == {path.name for path in (REPOSITORY / "docs").glob("*.md")} | GENERATED
+    docs = REPOSITORY / "docs"
+    assert menu == {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")} | GENERATED

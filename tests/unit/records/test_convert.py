@@ -13,9 +13,9 @@ from rra_state.records import blob, convert, fhicl, source
 from rra_state.records.model import Document, Record, RunDocuments, SourceFile
 from rra_state.stores.artdaqdb.base import Staged
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
+from tests.samples import RECORDS, with_real_records
 
-SAMPLES = Path(__file__).parents[4] / "shared" / "data" / "run_records"
-RUNS = sorted(path.name for path in SAMPLES.iterdir()) if SAMPLES.is_dir() else ["absent"]
+RUNS = sorted(path.name for path in RECORDS.iterdir()) if RECORDS.is_dir() else ["absent"]
 METADATA = b"Config name: demo\nComponent #0: a\n\nDAQInterface stop time: Thu Oct 17 10:08:25 UTC 2024\n"
 WORDS = [
     b"Config name: ",
@@ -112,10 +112,10 @@ def test_the_setup_script_can_be_had_back_from_its_document(data: bytes) -> None
     assert fhicl.unescape(script) == data
 
 
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason=f"not here: {SAMPLES}")
+@with_real_records
 @pytest.mark.parametrize("run", RUNS)
 def test_sample_records_convert_and_come_back_from_a_blob(run: str) -> None:
-    read = source.read(SAMPLES / run, int(run))
+    read = source.read(RECORDS / run, int(run))
 
     converted = convert.convert(read)
 

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rra_state.base.errors import FhiclError
 from rra_state.records import fhicl
+from tests.samples import RECORDS, VECTORS, with_real_records
 
-DATA = Path(__file__).resolve().parents[4] / "../shared/data"
-VECTORS_FILE = DATA / "fhicl_vectors.json"
-RECORDS = DATA / "run_records"
-
-VECTORS: list[dict[str, Any]] = json.loads(VECTORS_FILE.read_text()) if VECTORS_FILE.exists() else []
-without_data = pytest.mark.skipif(not VECTORS, reason=f"not here: {DATA}")
+JUDGED: list[dict[str, Any]] = json.loads(VECTORS.read_text())
 
 # The real library names no line, names the end of the file, or names the line of the first definition.
 OTHER_LINE = {"protect_error"}
@@ -26,8 +21,7 @@ OTHER_LINE = {"protect_error"}
 NOT_READ_BACK = {"begin_prolog_name_later"}
 
 
-@without_data
-@pytest.mark.parametrize("vector", VECTORS, ids=[vector["name"] for vector in VECTORS])
+@pytest.mark.parametrize("vector", JUDGED, ids=[vector["name"] for vector in JUDGED])
 def test_vectors_are_judged_and_printed_as_the_real_parser_does(vector: dict[str, Any]) -> None:
     if vector["valid"]:
         assert fhicl.dump(vector["text"]) == vector["dump"]
@@ -45,7 +39,7 @@ def test_vectors_are_judged_and_printed_as_the_real_parser_does(vector: dict[str
         assert caught.value.line == int(theirs[1])
 
 
-@without_data
+@with_real_records
 def test_of_the_largest_record_exactly_one_file_is_not_fhicl() -> None:
     faults = {path.name: fhicl.examine(path.read_bytes()).fault for path in (RECORDS / "7027").glob("*.fcl")}
 
@@ -56,7 +50,7 @@ def test_of_the_largest_record_exactly_one_file_is_not_fhicl() -> None:
     assert '"FEMBs" is not a sequence' in refused["wibtest.fcl"].message
 
 
-@without_data
+@with_real_records
 @pytest.mark.parametrize("run", ["7001", "7026", "7042", "7056"])
 def test_a_record_means_the_same_after_a_round_through_the_snippet(run: str) -> None:
     for path in (RECORDS / run).glob("*.fcl"):
