@@ -19,9 +19,9 @@ from pathlib import Path
 from rra_state.base.errors import FhiclError
 from rra_state.records import fhicl
 from rra_state.stores.artdaqdb.document import timestamp
+from tests.paths import REPOSITORY
 from tests.unit.stores.artdaqdb.artdaqdb_helpers import Artdaq
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 PROGRAMS = ("bulkloader", "bulkdownloader")
 
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from tests.acceptance.site import REPOSITORY, environment
+from tests.acceptance.site import environment
+from tests.paths import REPOSITORY
 from tests.waiting import wait_until
 
 

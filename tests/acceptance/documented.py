@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rra_state.state.outcome import STAGES
-from tests.acceptance.site import REPOSITORY, TIMEOUT, Site, environment
+from tests.acceptance.site import TIMEOUT, Site, environment
+from tests.paths import REPOSITORY
 
 README = REPOSITORY / "README.md"
 _PAGES = ("install", "configure", "operate", "report", "recover", "troubleshoot", "stores")

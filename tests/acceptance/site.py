@@ -17,9 +17,9 @@ from rra_state.records import blob
 from rra_state.state.outcome import STAGES, Stage
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from scripts.make_run_records import make_records, remove_record
+from tests.paths import REPOSITORY
 from tests.servers import Folder
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 TIMEOUT = 100
 
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.unit.monitoring.test_metrics import Numbers, read
 
 from scripts.make_run_records import make_records
 from tests import mailbox
 from tests.acceptance.guide import without_root_powers
 from tests.acceptance.site import Site
-from tests.unit.test_metrics import Numbers, read
 from tests.waiting import wait_until
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from scripts.make_run_records import remove_record
-from tests.acceptance.site import REPOSITORY, Site, environment
+from tests.acceptance.site import Site, environment
 from tests.acceptance.test_refresh import refresh_markers, stop, versions, without_stop_time
+from tests.paths import REPOSITORY
 from tests.servers import Folder
 
 _LEFT_OUT = shutil.ignore_patterns(".*", "build", "demo", "dist", "__pycache__")

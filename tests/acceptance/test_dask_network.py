@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests import namespaces
-from tests.acceptance.site import REPOSITORY, Site, environment
+from tests.acceptance.site import Site, environment
 from tests.dask_cluster import Cluster
 from tests.namespaces import HOME, Network
+from tests.paths import REPOSITORY
 from tests.servers import temporary_directory
 from tests.waiting import wait_until
 

@@ -11,7 +11,8 @@ from requests.auth import HTTPDigestAuth
 
 from tests.acceptance import documented
 from tests.acceptance.guide import LOGS, STATE_FILES, forget, take
-from tests.acceptance.site import REPOSITORY, Site
+from tests.acceptance.site import Site
+from tests.paths import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "migrate-from-existing.md"
 OLD_STATE = '{"last_contiguous_run": 0, "last_attempted_run": 7006}'

@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 from tests.acceptance.guide import numbers, take
-from tests.acceptance.site import REPOSITORY, TIMEOUT, Site, environment
+from tests.acceptance.site import TIMEOUT, Site, environment
+from tests.paths import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "state.md"
 

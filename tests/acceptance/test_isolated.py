@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.site import REPOSITORY, TIMEOUT, Site, environment
+from tests.acceptance.site import TIMEOUT, Site, environment
 from tests.acceptance.test_refresh import stop, without_stop_time
+from tests.paths import REPOSITORY
 
 NAMES = ("json", "requests", "secrets", "select", "sitecustomize", "snakemake", "usercustomize", "yaml")
 

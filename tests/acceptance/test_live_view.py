@@ -9,7 +9,8 @@ import subprocess
 import time
 from contextlib import suppress
 
-from tests.acceptance.site import REPOSITORY, Site, environment
+from tests.acceptance.site import Site, environment
+from tests.paths import REPOSITORY
 
 
 def screen(command: list[str]) -> tuple[int, str]:

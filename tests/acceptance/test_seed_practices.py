@@ -10,7 +10,8 @@ import subprocess
 import pytest
 
 from tests.acceptance.guide import STATE_FILES, log_file, numbers, state_file, take, without_root_powers, write_state
-from tests.acceptance.site import REPOSITORY, TIMEOUT, Site, environment
+from tests.acceptance.site import TIMEOUT, Site, environment
+from tests.paths import REPOSITORY
 
 
 def test_seed_practice_1_incremental_mode_processes_only_new_runs(site: Site) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from rra_state.records import blob
 from rra_state.state.outcome import STAGES
-from tests.acceptance.site import REPOSITORY, Site
+from tests.acceptance.site import Site
+from tests.paths import REPOSITORY
 from tests.waiting import wait_until
 
 SNAKEMAKE_LOGS = REPOSITORY / ".snakemake"

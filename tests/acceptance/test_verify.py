@@ -13,7 +13,8 @@ import pytest
 
 from rra_state.records import blob as blobs
 from rra_state.stores.ucondb.client import UconDB
-from tests.acceptance.site import REPOSITORY, Site, environment
+from tests.acceptance.site import Site, environment
+from tests.paths import REPOSITORY
 
 RUNS = range(1, 7)
 Spoil = Callable[[Site, int], None]

@@ -16,10 +16,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.acceptance.site import REPOSITORY
 from tests.bench import cycles, many, rates, records, sites, table
 from tests.bench.rows import EVERY, LONG_PARTS, PARTS, Measured
 from tests.bench.table import Part, Taken
+from tests.paths import REPOSITORY
 
 MEASURES: dict[str, Callable[[sites.Hall], Iterator[Measured]]] = {
     "fhicl": records.measure,

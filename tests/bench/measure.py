@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from tests.acceptance.site import REPOSITORY, environment
+from tests.acceptance.site import environment
 from tests.bench.rows import Measured
+from tests.paths import REPOSITORY
 
 AT_LEAST = 5
 LONG_ENOUGH = 25.0

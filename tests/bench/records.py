@@ -11,10 +11,10 @@ from pathlib import Path
 from rra_state.records import fhicl
 from scripts.make_run_records import record_files, write_record
 from tests import samples
-from tests.acceptance.site import REPOSITORY
 from tests.bench.measure import cpu, repeated, snakemake
 from tests.bench.rows import Measured
 from tests.bench.sites import Hall
+from tests.paths import REPOSITORY
 
 LARGE = 7027
 _MEMORY = """

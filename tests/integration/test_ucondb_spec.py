@@ -10,9 +10,9 @@ import pytest
 TESTS = Path(__file__).parents[1]
 
 CLIENT, FAULTS = "integration/test_ucondb.py", "integration/test_ucondb_faults.py"
-HTTP, SQL = "unit/stores/test_ucondb_http.py", "integration/test_ucondb_sql.py"
-ANSWERS = "unit/stores/test_ucondb_answers.py"
-DIGEST, SERVER = "unit/stores/test_ucondb_digest.py", "integration/test_ucondb_dev_server.py"
+HTTP, SQL = "unit/stores/ucondb/test_http.py", "integration/test_ucondb_sql.py"
+ANSWERS = "unit/stores/ucondb/test_answers.py"
+DIGEST, SERVER = "unit/stores/ucondb/test_digest.py", "integration/test_ucondb_dev_server.py"
 NAMESPACE = "integration/test_ucondb_namespace.py"
 GUNICORN, SITE = "integration/test_ucondb_front_end.py", "acceptance/test_ucondb_site.py"
 

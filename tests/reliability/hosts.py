@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.acceptance.site import REPOSITORY
+from tests.paths import REPOSITORY
 from tests.rights import as_root, privileged
 from tests.waiting import wait_until
 

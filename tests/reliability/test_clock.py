@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.acceptance.site import REPOSITORY, Site, environment
+from tests.acceptance.site import Site, environment
+from tests.paths import REPOSITORY
 from tests.programs import needed
 
 

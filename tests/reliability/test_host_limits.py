@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.site import REPOSITORY, Site, environment
+from tests.acceptance.site import Site, environment
+from tests.paths import REPOSITORY
 from tests.reliability.hosts import STRANGER, as_stranger, failing_disk, mounted
 from tests.servers import Folder, temporary_directory
 from tests.waiting import wait_until

@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.acceptance.site import REPOSITORY, Site, environment
+from tests.acceptance.site import Site, environment
+from tests.paths import REPOSITORY
 from tests.reliability.counts import count
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"

@@ -14,7 +14,8 @@ import pytest
 
 from rra_state.base.errors import RecordChanged, RecordError
 from rra_state.records import blob, source
-from tests.acceptance.site import REPOSITORY, Site
+from tests.acceptance.site import Site
+from tests.paths import REPOSITORY
 from tests.reliability import restless
 from tests.reliability.counts import count
 

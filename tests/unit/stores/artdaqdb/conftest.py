@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from artdaqdb_helpers import SCHEMA, Artdaq
 
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
+from tests.unit.stores.artdaqdb.artdaqdb_helpers import SCHEMA, Artdaq
 
 
 @pytest.fixture

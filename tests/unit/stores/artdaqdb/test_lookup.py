@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from artdaqdb_helpers import Artdaq, record, store
 
 from rra_state.stores.artdaqdb.base import Location
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.artdaqdb.lookup import version_name, version_number
+from tests.unit.stores.artdaqdb.artdaqdb_helpers import Artdaq, record, store
 
 
 def located(path: Path, run: int) -> Location:

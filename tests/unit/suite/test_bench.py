@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.site import REPOSITORY
 from tests.bench import table
 from tests.bench.__main__ import BLOCKS, MEASURES
 from tests.bench.rows import EVERY, LONG_PARTS, PARTS, Measured, Row, at_least, at_most
 from tests.bench.table import NOT_TAKEN, Part, Taken
+from tests.paths import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "performance.md"
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"

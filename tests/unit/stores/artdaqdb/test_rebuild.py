@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from artdaqdb_helpers import SCHEMA, Artdaq, files_of, record, stage, store
 
 from rra_state.base.errors import StoreError
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.artdaqdb.rebuild import rebuild
+from tests.unit.stores.artdaqdb.artdaqdb_helpers import SCHEMA, Artdaq, files_of, record, stage, store
 
 COLLECTIONS = ("RunHistory", "SystemLayout")
 

@@ -21,7 +21,7 @@ from rra_state.base.errors import AccessDenied, ArchiverError, RecordError, Stor
 from rra_state.stores.ucondb.client import UconDB
 from rra_state.stores.ucondb.http import Transport, said_by
 from tests.servers import canned
-from tests.unit.stores.ucondb_helpers import CHALLENGE, PASSWORD, response, settings
+from tests.unit.stores.ucondb.ucondb_helpers import CHALLENGE, PASSWORD, response, settings
 
 # ---- what goes over the line -----------------------------------------------------------------------------------------
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from artdaqdb_helpers import SCHEMA, Artdaq, files_of, record, stage, store
 
 from rra_state.base import files
 from rra_state.base.errors import IndexDamaged, StoreError, StoreUnavailable, VerificationError
 from rra_state.records import fhicl
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
+from tests.unit.stores.artdaqdb.artdaqdb_helpers import SCHEMA, Artdaq, files_of, record, stage, store
 
 
 def exported(path: Path, run: int) -> dict[str, bytes]:

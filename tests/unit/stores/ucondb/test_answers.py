@@ -10,7 +10,7 @@ import pytest
 from rra_state.base.errors import ArchiverError, StoreError, StoreUnavailable, VerificationError
 from rra_state.stores.ucondb.client import UconDB
 from tests.servers import canned
-from tests.unit.stores.ucondb_helpers import CHALLENGE, response, settings
+from tests.unit.stores.ucondb.ucondb_helpers import CHALLENGE, response, settings
 
 
 @pytest.mark.parametrize(

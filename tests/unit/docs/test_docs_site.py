@@ -12,7 +12,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.paths import REPOSITORY
+
 GENERATED = {"index.md", "keys.md"}
 """Pages of the site that are README.md and config/README.md."""
 

@@ -9,8 +9,9 @@ import pytest
 from rra_state.base.errors import ConfigError
 from rra_state.config import loading
 from rra_state.config.loading import Settings
+from tests.paths import REPOSITORY
 
-SHIPPED = Path(__file__).resolve().parents[2] / "config" / "config.yaml"
+SHIPPED = REPOSITORY / "config" / "config.yaml"
 
 SMALL = """\
 app:

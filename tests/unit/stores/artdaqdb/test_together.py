@@ -7,7 +7,6 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from artdaqdb_helpers import Artdaq, record, stage, store
 
 from rra_state.base import files
 from rra_state.base.errors import IndexDamaged, StoreError
@@ -15,6 +14,7 @@ from rra_state.stores.artdaqdb import directory
 from rra_state.stores.artdaqdb import index as indexes
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.artdaqdb.index import Index
+from tests.unit.stores.artdaqdb.artdaqdb_helpers import Artdaq, record, stage, store
 
 _spawn = multiprocessing.get_context("spawn")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rra_state.base.errors import Interrupted
 from rra_state.execution.driver import SHORT_SECONDS
-from tests.unit.driver_fakes import FakePool, SlowSettler, driving, good
+from tests.unit.execution.driver_fakes import FakePool, SlowSettler, driving, good
 
 
 def test_what_is_staged_while_publishing_takes_long_is_published_together() -> None:

@@ -11,8 +11,8 @@ import yaml
 
 from rra_state.config import loading
 from rra_state.config.loading import Settings
+from tests.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 SMALLEST = {
     "app": {"work_dir": "/var/lib/rra"},

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.paths import REPOSITORY
+
 CODE = ("rra_state", "workflow", "rules", "scripts")
 KINDS = (".py", ".smk", ".sql", ".md", "Snakefile")
 

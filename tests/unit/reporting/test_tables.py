@@ -13,9 +13,9 @@ from rra_state.reporting import status
 from rra_state.reporting.tables import COLUMNS
 from rra_state.state.outcome import Facts, Failure, Marker
 from tests.bench.report import make_tree
+from tests.paths import REPOSITORY
 from tests.unit.archive_site import Site
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = REPOSITORY / "docs" / "report.md"
 FIRST, LAST = "2026-11-20T00:00:00Z", "2026-11-21T12:00:00Z"
 FRAMES = {name: getattr(status, name) for name in COLUMNS}

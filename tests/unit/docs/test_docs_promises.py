@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.paths import REPOSITORY
+
 PAGES = ("security.md", "reliability.md")
 
 _NAME = re.compile(r"`(test_\w+)`")

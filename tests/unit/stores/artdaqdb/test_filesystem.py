@@ -8,13 +8,13 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from artdaqdb_helpers import SCHEMA, files_of, record, stage, store
 
 from rra_state.base import files
 from rra_state.base.errors import FhiclError, RecordError, StoreError
 from rra_state.records.model import Document, RunDocuments
 from rra_state.stores.artdaqdb.base import ArtdaqDB, Staged
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
+from tests.unit.stores.artdaqdb.artdaqdb_helpers import SCHEMA, files_of, record, stage, store
 
 
 def exported(path: Path, run: int) -> dict[str, bytes]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 import yaml
 
 from rra_state.monitoring.metrics import FAMILIES
+from tests.paths import REPOSITORY
 from tests.programs import needed
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 ALERTS = REPOSITORY / "monitoring" / "alerts.yml"
 ALERTS_TEST = REPOSITORY / "monitoring" / "alerts_test.yml"
 DASHBOARD = REPOSITORY / "monitoring" / "dashboard.json"

@@ -14,7 +14,7 @@ from rra_state.state.changed_records import Refresh
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Facts, Marker, Outcome
 from rra_state.stores.artdaqdb.base import Location, Staged
-from tests.unit.driver_fakes import FakePool, FakeSettler, Result, Task, driving
+from tests.unit.execution.driver_fakes import FakePool, FakeSettler, Result, Task, driving
 
 WANTED = Refresh(7, "1f2e3d4c")
 STAGED = Staged(Location(7, "7/standard", "7/standardv1", ()), changed=True, assigned="now")

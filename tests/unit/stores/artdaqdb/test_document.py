@@ -6,12 +6,12 @@ import re
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from artdaqdb_helpers import record
 
 from rra_state.base.errors import FhiclError, RecordError, VerificationError
 from rra_state.records.model import Document, SourceFile
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb.base import Item, Location
+from tests.unit.stores.artdaqdb.artdaqdb_helpers import record
 
 NOW = "2026-11-23T20:20:41.006+0000"
 VERSION = documents.Version(300, "300/standard", "300/standardv1", NOW, 1, "digest")

@@ -18,7 +18,7 @@ from rra_state.execution.driver import CHUNK
 from rra_state.execution.pool import BrokenExecutor
 from rra_state.state.outcome import Outcome
 from rra_state.stores.artdaqdb.base import Location, Staged
-from tests.unit.driver_fakes import (
+from tests.unit.execution.driver_fakes import (
     PATIENCE,
     FakePool,
     FakeSettler,

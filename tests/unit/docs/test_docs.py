@@ -15,8 +15,8 @@ from pydantic import BaseModel
 
 from rra_state.cli.options import parser
 from rra_state.config import loading
+from tests.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
 ALL_PAGES = sorted((REPOSITORY / "docs").rglob("*.md"))
 README = REPOSITORY / "README.md"
