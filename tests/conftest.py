@@ -12,6 +12,7 @@ from scripts.ucondb_dev.postgres import PostgresError
 from tests import servers
 from tests.reliability.counts import pytest_terminal_summary
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport
+from tests.waiting import scaled
 
 __all__ = [
     "mongodb",
@@ -34,6 +35,15 @@ settings.register_profile(
     derandomize=os.environ.get("CI") == "true",
 )
 settings.load_profile("project")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let the limit of each test scale with the speed of the machine."""
+    usual = float(config.getini("timeout"))
+    for item in items:
+        marker = item.get_closest_marker("timeout")
+        seconds = float(marker.args[0]) if marker else usual
+        item.add_marker(pytest.mark.timeout(scaled(seconds)), append=False)
 
 
 @pytest.fixture(scope="session")

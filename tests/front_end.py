@@ -16,6 +16,7 @@ from pathlib import Path
 from wsgiref.types import WSGIApplication
 
 from tests.servers import PASSWORD, USER
+from tests.waiting import scaled
 
 _START_SECONDS = 30
 KEEP_ALIVE_SECONDS = 1
@@ -49,7 +50,7 @@ def gunicorn(pg_uri: str, processes: int = 2) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/ucondb"
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=scaled(30))
 
 
 def _wait_for(port: int, process: subprocess.Popen[str]) -> None:

@@ -19,8 +19,9 @@ from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from scripts.make_run_records import make_records, remove_record
 from tests.paths import REPOSITORY
 from tests.servers import Folder
+from tests.waiting import scaled
 
-TIMEOUT = 100
+TIMEOUT = scaled(100)
 
 
 @dataclass

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.monitoring.test_metrics import Numbers, read
 
 from scripts.make_run_records import make_records
 from tests import mailbox
 from tests.acceptance.guide import without_root_powers
 from tests.acceptance.site import Site
-from tests.waiting import wait_until
+from tests.unit.monitoring.test_metrics import Numbers, read
+from tests.waiting import scaled, wait_until
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_an_interrupted_cycle_ends_with_its_metrics(site: Site, numbers: Callabl
     wait_until(lambda: len(site.markers("import")) >= 20)
 
     os.kill(cycle.pid, signal.SIGTERM)
-    cycle.communicate(timeout=30)
+    cycle.communicate(timeout=scaled(30))
 
     found = numbers()
     assert cycle.returncode == 130
@@ -145,7 +145,7 @@ def test_a_work_directory_that_cannot_be_written_is_told_once(site: Site, box: m
     site.work.chmod(0o555)
     for _ in range(2):
         done = site.start(without_root_powers(site.command("--incremental")))
-        output, _ = done.communicate(timeout=30)
+        output, _ = done.communicate(timeout=scaled(30))
         assert done.returncode == 1, output
     (site.work / "state").chmod(0o755)
     site.work.chmod(0o755)
@@ -187,7 +187,9 @@ def test_an_idle_cycle_with_nothing_to_tell_loads_neither_apprise_nor_pandas(sit
         f" assert main([{str(site.config)!r}, '--incremental']) == 0; print({{'apprise', 'pandas'}} & set(sys.modules))"
     )
 
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=scaled(60), check=True
+    )
 
     assert done.stdout == "set()\n"
     assert box.mails == []

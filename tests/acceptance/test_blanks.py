@@ -18,6 +18,7 @@ from tests.acceptance.site import Site, environment
 from tests.acceptance.test_refresh import refresh_markers, stop, versions, without_stop_time
 from tests.paths import REPOSITORY
 from tests.servers import Folder
+from tests.waiting import scaled
 
 _LEFT_OUT = shutil.ignore_patterns(".*", "build", "demo", "dist", "__pycache__")
 
@@ -45,7 +46,7 @@ class Checkout:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=200,
+            timeout=scaled(200),
             check=False,
         )
         assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}"

@@ -17,7 +17,7 @@ from rra_state.execution import dask_pool
 from tests.acceptance.site import Site
 from tests.dask_cluster import Cluster
 from tests.servers import temporary_directory
-from tests.waiting import wait_until
+from tests.waiting import scaled, wait_until
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_dask_worker_killed_in_the_middle_costs_no_run(site: Site, cluster: Cl
     wait_until(lambda: len(site.markers("import")) >= 25)
 
     os.killpg(cluster.workers[0].pid, signal.SIGKILL)
-    output, _ = cycle.communicate(timeout=100)
+    output, _ = cycle.communicate(timeout=scaled(100))
 
     assert cycle.returncode == 0, output
     site.assert_archived_once(range(1, 121))
@@ -64,7 +64,7 @@ def test_a_dask_scheduler_restarted_in_the_middle_costs_no_run(site: Site, clust
     cluster.stop()
     cluster.start_scheduler()
     cluster.start_worker()
-    cycle.communicate(timeout=100)
+    cycle.communicate(timeout=scaled(100))
 
     assert not list(site.work.glob("failures/*/*.json"))
     site.archive_runs("--incremental")
@@ -97,7 +97,7 @@ def test_one_signal_stops_a_cycle_on_a_dask_cluster_too(site: Site, cluster: Clu
     wait_until(lambda: len(site.markers("import")) >= 25)
 
     os.kill(cycle.pid, signal.SIGINT)
-    output, _ = cycle.communicate(timeout=60)
+    output, _ = cycle.communicate(timeout=scaled(60))
 
     assert cycle.returncode == 130, output
     assert len(site.markers("import")) < 200

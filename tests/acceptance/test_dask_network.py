@@ -18,7 +18,7 @@ from tests.dask_cluster import Cluster
 from tests.namespaces import HOME, Network
 from tests.paths import REPOSITORY
 from tests.servers import temporary_directory
-from tests.waiting import wait_until
+from tests.waiting import scaled, wait_until
 
 SOON = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "11s"}
 """After how long Dask takes a silent connection for a broken one: 30 s unless set, and it starts with no less."""
@@ -99,7 +99,7 @@ def test_dask_over_a_network_costs_no_run_when_a_workers_link_is_cut(farm: Farm)
     farm.in_the_middle()
 
     farm.network.cut("worker1")
-    output, _ = cycle.communicate(timeout=100)
+    output, _ = cycle.communicate(timeout=scaled(100))
 
     assert cycle.returncode == 0, output
     farm.site.assert_archived_once(RUNS)
@@ -113,7 +113,7 @@ def test_dask_over_a_network_goes_on_after_the_schedulers_link_was_cut_shortly(f
     farm.network.cut("scheduler")
     wait_until(lambda: farm.sent_again() >= before + 4)  # the workers felt it
     farm.network.mend("scheduler")
-    output, _ = cycle.communicate(timeout=100)
+    output, _ = cycle.communicate(timeout=scaled(100))
 
     assert cycle.returncode == 0, output
     farm.site.assert_archived_once(RUNS)
@@ -128,11 +128,11 @@ def test_dask_over_a_network_costs_no_run_when_the_schedulers_link_is_cut_for_lo
     wait_until(lambda: all(worker.poll() is not None for worker in farm.cluster.workers), 90)
     farm.network.mend("scheduler")
     farm.start_workers()
-    output, _ = cycle.communicate(timeout=100)
+    output, _ = cycle.communicate(timeout=scaled(100))
 
     assert not list(farm.site.work.glob("failures/*/*.json")), output
     rest = farm.start_cycle("--incremental")
-    output, _ = rest.communicate(timeout=100)
+    output, _ = rest.communicate(timeout=scaled(100))
     assert rest.returncode == 0, output
     farm.site.assert_archived_once(RUNS)
 
@@ -144,7 +144,7 @@ def test_dask_over_a_network_whose_scheduler_never_comes_back_ends_the_cycle_wit
     farm.in_the_middle()
 
     farm.network.cut("scheduler")
-    output, _ = cycle.communicate(timeout=300)
+    output, _ = cycle.communicate(timeout=scaled(300))
 
     assert cycle.returncode == 1, output
     assert "no Dask worker can be had at" in output.splitlines()[-1]

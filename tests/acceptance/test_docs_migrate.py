@@ -13,6 +13,7 @@ from tests.acceptance import documented
 from tests.acceptance.guide import LOGS, STATE_FILES, forget, take
 from tests.acceptance.site import Site
 from tests.paths import REPOSITORY
+from tests.waiting import scaled
 
 PAGE = REPOSITORY / "docs" / "migrate-from-existing.md"
 OLD_STATE = '{"last_contiguous_run": 0, "last_attempted_run": 7006}'
@@ -43,7 +44,7 @@ def _replace_blob(site: Site, run: int) -> None:
         params={"key": str(run), "tag": str(run), "override": "yes", "full_meta": "yes"},
         data=text,
         auth=HTTPDigestAuth(site.ucondb.user, site.ucondb.password),
-        timeout=30,
+        timeout=scaled(30),
     )
     answer.raise_for_status()
 

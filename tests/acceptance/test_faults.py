@@ -12,7 +12,7 @@ import pytest
 
 from scripts.make_run_records import make_records
 from tests.acceptance.site import Site
-from tests.waiting import wait_until
+from tests.waiting import scaled, wait_until
 
 
 def test_a_bad_record_fails_alone_and_names_run_file_and_remedy(site: Site) -> None:
@@ -131,7 +131,7 @@ def test_ucondb_stopped_in_the_middle_of_a_cycle_costs_no_run(site: Site) -> Non
     cycle = site.start(site.command())
     wait_until(lambda: len(site.markers("migrate")) >= 30)
     site.ucondb.stop()
-    output, _ = cycle.communicate(timeout=60)
+    output, _ = cycle.communicate(timeout=scaled(60))
     assert cycle.returncode == 1, output
     assert 30 <= len(site.markers("migrate")) < 300
     assert not list(site.work.glob("failures/migrate/*.json"))
@@ -150,7 +150,7 @@ def test_one_signal_lets_runs_in_hand_finish_and_writes_the_state(site: Site, nu
     wait_until(lambda: len(site.markers("import")) >= 20)
 
     os.kill(cycle.pid, number)
-    output, _ = cycle.communicate(timeout=30)
+    output, _ = cycle.communicate(timeout=scaled(30))
 
     assert cycle.returncode == 130, output
     done = site.markers("import")
@@ -171,7 +171,7 @@ def test_three_signals_end_at_once_and_the_next_cycle_completes(site: Site) -> N
         os.kill(cycle.pid, signal.SIGINT)
         wait_until(lambda: True)
     began = time.monotonic()
-    cycle.communicate(timeout=30)
+    cycle.communicate(timeout=scaled(30))
 
     assert cycle.returncode == 130
     assert time.monotonic() - began < 10
@@ -185,7 +185,7 @@ def test_a_killed_cycle_needs_no_manual_step(site: Site) -> None:
     wait_until(lambda: len(site.markers("import")) >= 20)
 
     os.killpg(cycle.pid, signal.SIGKILL)
-    cycle.communicate(timeout=30)
+    cycle.communicate(timeout=scaled(30))
 
     site.archive_runs("--incremental")
     site.assert_archived_once(range(1, 201))
@@ -199,7 +199,7 @@ def test_a_killed_worker_costs_no_run(site: Site) -> None:
     wait_until(lambda: len(site.markers("import")) >= 20)
 
     os.kill(_a_worker_of(cycle.pid), signal.SIGKILL)
-    output, _ = cycle.communicate(timeout=90)
+    output, _ = cycle.communicate(timeout=scaled(90))
 
     assert cycle.returncode == 0, output
     site.assert_archived_once(range(1, 201))
@@ -217,7 +217,7 @@ def test_two_instances_at_once_do_not_disturb_each_other(site: Site) -> None:
     for refused in (second.stderr, third.stderr):
         assert f"process {first.pid}" in refused
         assert "Traceback" not in refused
-    output, _ = first.communicate(timeout=90)
+    output, _ = first.communicate(timeout=scaled(90))
     assert first.returncode == 0, output
     site.assert_archived_once(range(1, 151))
 

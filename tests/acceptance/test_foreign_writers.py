@@ -12,6 +12,7 @@ from rra_state.records import blob
 from rra_state.stores.artdaqdb.index import EMPTY
 from tests.acceptance.site import Site
 from tests.unit.stores.artdaqdb.artdaqdb_helpers import Artdaq, files_of
+from tests.waiting import scaled
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def test_an_index_that_the_tools_cut_while_we_write_ends_the_cycle_and_costs_no_
     while not any_marker(first):
         time.sleep(0.005)
     (artdaq.path / "RunHistory" / "index.json").write_bytes(left)  # in place, as they do
-    said = cycle.communicate(timeout=100)[0]
+    said = cycle.communicate(timeout=scaled(100))[0]
 
     if cycle.returncode == 0:  # all was published by then
         said = site.archive_runs(status=1).stderr

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from tests.acceptance.site import Site, environment
 from tests.paths import REPOSITORY
+from tests.waiting import scaled
 
 
 def screen(command: list[str]) -> tuple[int, str]:
@@ -24,7 +25,7 @@ def screen(command: list[str]) -> tuple[int, str]:
         while part := os.read(master, 65536):
             printed += part
     os.close(master)
-    return process.wait(timeout=60), printed.decode()
+    return process.wait(timeout=scaled(60)), printed.decode()
 
 
 def plain(printed: str) -> list[str]:
@@ -53,7 +54,7 @@ def test_another_terminal_can_follow_the_cycle_to_its_end(site: Site) -> None:
 
     followed = site.archive_runs("--follow")
 
-    told, _ = cycle.communicate(timeout=60)
+    told, _ = cycle.communicate(timeout=scaled(60))
     assert cycle.returncode == 0, told
     lines = followed.stdout.splitlines()
     assert re.fullmatch(r"\d+ of 60 runs into artdaqDB, \d+ of 60 runs into UconDB", lines[0])

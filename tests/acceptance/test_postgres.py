@@ -16,7 +16,7 @@ from scripts.ucondb_dev.postgres import Postgres, PostgresError
 from tests.acceptance.site import Site
 from tests.rights import privileged
 from tests.servers import Folder, temporary_directory
-from tests.waiting import wait_until
+from tests.waiting import scaled, wait_until
 
 
 class PostgresSite(Site):
@@ -78,7 +78,7 @@ def test_a_server_that_is_restarted_twice_costs_no_run(site: PostgresSite) -> No
     for done in (40, 150):
         wait_until(lambda done=done: len(site.markers("import")) >= done)  # type: ignore[misc]
         site.restart()
-    output, _ = cycle.communicate(timeout=100)
+    output, _ = cycle.communicate(timeout=scaled(100))
 
     assert cycle.returncode == 0, output
     assert not list(site.work.glob("failures/*/*.json"))

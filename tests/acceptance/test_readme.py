@@ -13,6 +13,7 @@ from scripts.make_run_records import make_records, remove_record
 from tests.acceptance import documented
 from tests.acceptance.site import Site, environment
 from tests.paths import REPOSITORY
+from tests.waiting import scaled
 
 COMMANDS = documented.commands(documented.README)
 
@@ -110,7 +111,7 @@ def _output(*command: str, status: int = 0) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=scaled(120),
         check=False,
         env=environment() | {"RRA_PYTHON": sys.executable, "MAKEFLAGS": "", "COLUMNS": "200"},
     )

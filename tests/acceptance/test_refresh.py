@@ -17,7 +17,7 @@ from rra_state.records import blob
 from rra_state.stores.ucondb.client import UconDB
 from scripts.make_run_records import make_records
 from tests.acceptance.site import Site
-from tests.waiting import wait_until
+from tests.waiting import scaled, wait_until
 
 STOP = b"\nDAQInterface stop time: Thu Oct 17 18:50:25 UTC 2024\n"
 
@@ -183,7 +183,7 @@ def test_a_stop_time_appended_while_the_import_reads_is_not_missed(site: Site) -
 
     for run in range(1, 121):
         stop(site, run)
-    output, _ = cycle.communicate(timeout=90)
+    output, _ = cycle.communicate(timeout=scaled(90))
 
     assert cycle.returncode in (0, 1), output
     site.archive_runs("--incremental", status=None)
@@ -269,7 +269,7 @@ def test_a_refresh_that_is_killed_is_completed_without_a_third_version(watched: 
             cycle.wait(pause)
         except subprocess.TimeoutExpired:
             os.killpg(cycle.pid, signal.SIGKILL)
-        cycle.communicate(timeout=30)
+        cycle.communicate(timeout=scaled(30))
 
     watched.archive_runs("--incremental", status=None)
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.acceptance.guide import log_file, numbers, state_file, take, write_state
 from tests.acceptance.site import Site
+from tests.waiting import scaled
 
 
 def test_seed_inspecting_state_files(site: Site) -> None:
@@ -128,4 +129,4 @@ def test_seed_recovery_is_not_hindered_by_a_damaged_ledger_or_failure_record(sit
 
 
 def shell(command: str) -> str:
-    return subprocess.run(command, shell=True, check=True, capture_output=True, text=True, timeout=20).stdout
+    return subprocess.run(command, shell=True, check=True, capture_output=True, text=True, timeout=scaled(20)).stdout

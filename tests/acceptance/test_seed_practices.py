@@ -12,6 +12,7 @@ import pytest
 from tests.acceptance.guide import STATE_FILES, log_file, numbers, state_file, take, without_root_powers, write_state
 from tests.acceptance.site import TIMEOUT, Site, environment
 from tests.paths import REPOSITORY
+from tests.waiting import scaled
 
 
 def test_seed_practice_1_incremental_mode_processes_only_new_runs(site: Site) -> None:
@@ -212,4 +213,4 @@ def run_with_file_modes(site: Site, *options: str) -> subprocess.CompletedProces
 
 
 def shell(command: str) -> str:
-    return subprocess.run(command, shell=True, check=True, capture_output=True, text=True, timeout=20).stdout
+    return subprocess.run(command, shell=True, check=True, capture_output=True, text=True, timeout=scaled(20)).stdout

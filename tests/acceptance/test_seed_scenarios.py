@@ -7,7 +7,7 @@ import signal
 
 from tests.acceptance.guide import forget, log_file, numbers, state_file, take
 from tests.acceptance.site import Site
-from tests.waiting import wait_until
+from tests.waiting import scaled, wait_until
 
 
 def test_seed_scenario_1_fresh_deployment(site: Site) -> None:
@@ -91,7 +91,7 @@ def test_seed_scenario_5_processing_interrupted(site: Site) -> None:
     wait_until(lambda: len(site.markers("import")) >= 20)
 
     os.killpg(cycle.pid, signal.SIGKILL)
-    cycle.communicate(timeout=30)
+    cycle.communicate(timeout=scaled(30))
     (site.work / ".archiver.lock").unlink()
     site.archive_runs("--incremental", status=None)  # 1 unless run 105 had failed before
     take(site, [105])

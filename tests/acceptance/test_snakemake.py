@@ -13,7 +13,7 @@ from rra_state.records import blob
 from rra_state.state.outcome import STAGES
 from tests.acceptance.site import Site
 from tests.paths import REPOSITORY
-from tests.waiting import wait_until
+from tests.waiting import scaled, wait_until
 
 SNAKEMAKE_LOGS = REPOSITORY / ".snakemake"
 
@@ -107,11 +107,11 @@ def test_two_plain_calls_at_once_are_one_call_and_one_line(site: Site) -> None:
     others = [site.start(command) for command in (site.snakemake_command(), site.command())]
 
     for refused in others:
-        said, _ = refused.communicate(timeout=90)
+        said, _ = refused.communicate(timeout=scaled(90))
         assert refused.returncode == 1, said
         assert sum("already running" in line for line in said.splitlines()) == 1
         assert "Traceback" not in said
-    output, _ = first.communicate(timeout=90)
+    output, _ = first.communicate(timeout=scaled(90))
     assert first.returncode == 0, output
     site.assert_archived_once(range(1, 121))
 
@@ -125,7 +125,7 @@ def test_a_plain_call_that_is_interrupted_finishes_what_is_in_hand_and_writes_th
     wait_until(lambda: len(site.markers("import")) >= 20)
 
     os.kill(plain.pid, number)
-    output, _ = plain.communicate(timeout=30)
+    output, _ = plain.communicate(timeout=scaled(30))
 
     assert plain.returncode == 130, output
     assert "Traceback" not in output
@@ -145,7 +145,7 @@ def test_a_plain_call_that_was_killed_leaves_no_lock_for_the_command_line(site: 
     refused = site.archive_runs(status=1)
 
     os.killpg(plain.pid, signal.SIGKILL)
-    plain.communicate(timeout=30)
+    plain.communicate(timeout=scaled(30))
 
     assert f"process {plain.pid}" in refused.stderr
     site.archive_runs("--incremental")
@@ -180,7 +180,12 @@ def test_what_would_split_the_archive_is_refused_in_one_line(
     site.make(1)
 
     done = subprocess.run(
-        [*site.snakemake_command(), *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60
+        [*site.snakemake_command(), *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=scaled(60),
     )
 
     assert done.returncode == 1

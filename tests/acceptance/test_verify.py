@@ -15,6 +15,7 @@ from rra_state.records import blob as blobs
 from rra_state.stores.ucondb.client import UconDB
 from tests.acceptance.site import Site, environment
 from tests.paths import REPOSITORY
+from tests.waiting import scaled
 
 RUNS = range(1, 7)
 Spoil = Callable[[Site, int], None]
@@ -268,7 +269,7 @@ def _tool(*arguments: object) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=scaled(60),
         env=environment(),
     )
 

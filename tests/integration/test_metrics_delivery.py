@@ -21,6 +21,7 @@ from rra_state.monitoring.cycle_history import Ended
 from rra_state.monitoring.metrics import Sample
 from tests.programs import needed
 from tests.unit.archive_site import Site
+from tests.waiting import scaled
 
 ENDED = Ended(("import", "migrate"), 1.5)
 
@@ -150,7 +151,7 @@ def _last_value(stored: Path) -> float:
     """Debian's whisper library reads the file; it belongs to the system's Python."""
     program = "import sys, whisper; print([v for v in whisper.fetch(sys.argv[1], 0)[1] if v is not None][-1])"
     done = subprocess.run(
-        ["/usr/bin/python3", "-c", program, str(stored)], capture_output=True, text=True, timeout=20, check=True
+        ["/usr/bin/python3", "-c", program, str(stored)], capture_output=True, text=True, timeout=scaled(20), check=True
     )
     return float(done.stdout)
 

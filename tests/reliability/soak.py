@@ -27,6 +27,7 @@ from tests.acceptance.site import Site
 from tests.reliability import vitals
 from tests.reliability.vitals import Vitals, Watch
 from tests.servers import DevServer, Folder, running_postgres, temporary_directory
+from tests.waiting import scaled
 
 FUZZ = {"random_skip_percent": 3, "random_skip_retry": True, "random_error_percent": 3, "random_error_retry": True}
 GROWTH = 1.3
@@ -124,7 +125,7 @@ class Soak:
 
     def _end(self, cycle: subprocess.Popen[str]) -> bool:
         """Wait for it; whether it went its way to the end."""
-        said = cycle.communicate(timeout=300)[0]
+        said = cycle.communicate(timeout=scaled(300))[0]
         self.done["cycles"] += 1
         assert "Traceback" not in said, said
         assert cycle.returncode in (0, 1, -signal.SIGKILL), said

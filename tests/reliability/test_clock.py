@@ -7,6 +7,7 @@ import subprocess
 from tests.acceptance.site import Site, environment
 from tests.paths import REPOSITORY
 from tests.programs import needed
+from tests.waiting import scaled
 
 
 def _at(offset: str, command: list[str]) -> list[str]:
@@ -16,7 +17,13 @@ def _at(offset: str, command: list[str]) -> list[str]:
 
 def _archive(command: list[str], **variables: str) -> None:
     done = subprocess.run(
-        command, cwd=REPOSITORY, capture_output=True, text=True, timeout=100, check=False, env=environment() | variables
+        command,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=scaled(100),
+        check=False,
+        env=environment() | variables,
     )
     assert done.returncode == 0, done.stderr
 

@@ -14,7 +14,7 @@ from tests.acceptance.site import Site, environment
 from tests.paths import REPOSITORY
 from tests.reliability.hosts import STRANGER, as_stranger, failing_disk, mounted
 from tests.servers import Folder, temporary_directory
-from tests.waiting import wait_until
+from tests.waiting import scaled, wait_until
 
 READ_ONLY = "read-only file system (the file system is mounted read only: see dmesg for why"
 
@@ -42,7 +42,7 @@ def test_a_disk_that_turns_read_only_costs_no_run(site: Site, tmp_path: Path, br
 
         disk.fail()
 
-        said, _ = cycle.communicate(timeout=60)
+        said, _ = cycle.communicate(timeout=scaled(60))
         assert cycle.returncode == 1, said
         assert any(text in said.lower() for text in (READ_ONLY, "input/output error (is the disk well?")), said
         assert "Traceback" not in said
@@ -156,7 +156,7 @@ def _archive(site: Site, *options: str) -> subprocess.CompletedProcess[str]:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=scaled(100),
         check=False,
         env=environment() | {"HOME": "/nonexistent"},
     )

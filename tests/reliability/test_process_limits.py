@@ -10,6 +10,7 @@ import pytest
 from tests.acceptance.site import Site, environment
 from tests.paths import REPOSITORY
 from tests.reliability.counts import count
+from tests.waiting import scaled
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 RUNS = 30
@@ -57,7 +58,7 @@ def _limited(site: Site, limit: str) -> subprocess.CompletedProcess[str]:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=scaled(100),
         check=False,
         env=environment(),
     )

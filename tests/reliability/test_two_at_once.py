@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from tests.acceptance.site import Site
+from tests.waiting import scaled
 
 
 def test_of_two_archivers_started_at_once_one_works(site: Site) -> None:
     site.make(60)
 
     cycles = [site.start(site.command()) for _ in range(3)]
-    said = [cycle.communicate(timeout=100)[0] for cycle in cycles]
+    said = [cycle.communicate(timeout=scaled(100))[0] for cycle in cycles]
 
     statuses = sorted(cycle.returncode for cycle in cycles)
     assert statuses == [0, 1, 1], said

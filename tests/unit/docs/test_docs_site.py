@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests.paths import REPOSITORY
+from tests.waiting import scaled
 
 GENERATED = {"index.md", "keys.md"}
 """Pages of the site that are README.md and config/README.md."""
@@ -48,7 +49,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, _Document]:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=scaled(100),
         check=False,
         env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
     )

@@ -12,6 +12,7 @@ import yaml
 from rra_state.monitoring.metrics import FAMILIES
 from tests.paths import REPOSITORY
 from tests.programs import needed
+from tests.waiting import scaled
 
 ALERTS = REPOSITORY / "monitoring" / "alerts.yml"
 ALERTS_TEST = REPOSITORY / "monitoring" / "alerts_test.yml"
@@ -25,7 +26,9 @@ def metrics_in(text: str) -> set[str]:
 
 @pytest.mark.parametrize("arguments", [("check", "rules", str(ALERTS)), ("test", "rules", str(ALERTS_TEST))])
 def test_prometheus_accepts_the_alerts_and_they_go_off_when_they_should(arguments: tuple[str, ...]) -> None:
-    done = subprocess.run([needed("promtool"), *arguments], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [needed("promtool"), *arguments], capture_output=True, text=True, timeout=scaled(60), check=False
+    )
 
     assert done.returncode == 0, done.stdout + done.stderr
 

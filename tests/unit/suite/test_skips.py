@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.paths import REPOSITORY
+from tests.waiting import scaled
 
 SUITE = """
 import pytest
@@ -55,7 +56,7 @@ def test_a_skip_without_leave_fails_in_ci_only(ci: str, counts: str, tmp_path: P
         env=os.environ | {"CI": ci, "COLUMNS": "200"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
         check=False,
     )
 
