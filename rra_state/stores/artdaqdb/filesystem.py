@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rra_state.base import files
-from rra_state.base.errors import ArchiverError, IndexDamaged, StoreError, VerificationError
+from rra_state.base.errors import ArchiverError, StoreError, VerificationError
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import directory as place
 from rra_state.stores.artdaqdb import document as documents
@@ -76,7 +76,7 @@ class FilesystemDB:
 
     def lost(self, expected: Iterable[int]) -> set[int]:
         """Runs that ought to be visible and are not, say because artdaq's own tools overwrote the index."""
-        return self._index(RUN_HISTORY).without(expected)
+        return set(expected) - self.runs()
 
     def locate(self, runs: Iterable[int]) -> dict[int, Location]:
         """The newest content of each visible run; see `search.locate` for the choice."""
@@ -205,7 +205,7 @@ class FilesystemDB:
                 if indexes.stamp(replaced.fileno()) == seen:
                     self._keep(collection, index, len(data))
                     return
-                additions = _foreign(replaced.read(), path).everything()
+                additions = indexes.read_replaced(replaced, path).everything()
         raise StoreError(
             "another program keeps changing the index", path=path, hint="stop artdaq's tools and try again"
         )
@@ -247,15 +247,6 @@ def _stamp(path: Path) -> Stamp | None:
         return indexes.stamp(path)  # it came, with its first documents, between the two looks
     except FileNotFoundError:
         raise indexes.missing(path) from None
-
-
-def _foreign(raw: bytes, path: Path) -> Index:
-    """What another program wrote into the index file that ours replaced."""
-    try:
-        return Index.parse(raw)
-    except IndexDamaged as error:
-        error.path = str(path)
-        raise
 
 
 def _additions(staged: Sequence[Staged], collection: str) -> indexes.Additions:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from operator import attrgetter
 
 from rra_state.stores.artdaqdb.base import Item, Location, Outline
-from rra_state.stores.artdaqdb.document import RUN_HISTORY, is_ours, object_id
+from rra_state.stores.artdaqdb.document import RUN_HISTORY, is_ours
 from rra_state.stores.artdaqdb.index import ASSIGNED, CONFIGURATION, ENTITY, RUN, VERSION, Index
 
 HASHES = "hashes"
@@ -85,7 +85,7 @@ def _configuration(index: Index, run: int, hidden: Collection[str]) -> str | Non
 def _configurations_by_run_name(index: Index, run: int) -> dict[str, list[str]]:
     """For runs whose configuration was named by hand, without the run number."""
     oids = index.oids(RUN, str(run))
-    return index.names_of(CONFIGURATION, oids, {}) if oids else {}
+    return index.names_of(CONFIGURATION, oids)
 
 
 def _last_assigned(index: Index, configuration: str) -> datetime:
@@ -106,7 +106,7 @@ def _content(collection: str, index: Index, chosen: dict[int, str]) -> dict[int,
     """Newest version number and documents of each run in one collection; runs it has nothing of are left out."""
     listed = {run: _documents(index, run, configuration) for run, configuration in chosen.items()}
     wanted = {oid for documents in listed.values() for oid in documents}
-    entities = index.names_of(ENTITY, wanted, _ours(collection, index, chosen))
+    entities = index.names_of(ENTITY, wanted)
     versions = _versions(index, chosen, listed)
     content = {}
     for run, documents in listed.items():
@@ -119,14 +119,7 @@ def _content(collection: str, index: Index, chosen: dict[int, str]) -> dict[int,
     return content
 
 
-def _ours(collection: str, index: Index, chosen: dict[int, str]) -> dict[str, str]:
-    """The entity of every document there could be of the versions of these runs, if this archiver wrote them."""
-    entities = index.keys(ENTITY)
-    versions = {name for run in chosen for name in index.of_run(VERSION, run)}
-    return {object_id(collection, version, entity): entity for version in versions for entity in entities}
-
-
-def _documents(index: Index, run: int, configuration: str) -> list[str]:
+def _documents(index: Index, run: int, configuration: str) -> Sequence[str]:
     """Documents of a run: those of its configuration; of a shared one only those that name the run."""
     oids = index.oids(CONFIGURATION, configuration)
     if configuration.startswith(f"{run}/"):
@@ -135,7 +128,7 @@ def _documents(index: Index, run: int, configuration: str) -> list[str]:
     return [oid for oid in oids if oid in own]
 
 
-def _versions(index: Index, chosen: dict[int, str], listed: dict[int, list[str]]) -> dict[str, int]:
+def _versions(index: Index, chosen: dict[int, str], listed: Mapping[int, Sequence[str]]) -> dict[str, int]:
     """Version number of each document. Configurations are compared too: `300/av1` may be a name or a version."""
     numbers: dict[str, int] = {}
     for run, configuration in chosen.items():

@@ -171,7 +171,7 @@ class ToolsDB:
         index = self._reader.read_indexes()[RUN_HISTORY]
         oids = index.oids(CONFIGURATION, configuration)
         wanted = sorted(document.entity for document in record.documents)
-        names = index.names_of(ENTITY, oids, {})
+        names = index.names_of(ENTITY, oids)
         found = sorted(name for oid in oids for name in names.get(oid, ()))
         if found != wanted:
             raise VerificationError(

@@ -9,7 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from artdaqdb_helpers import SCHEMA, Artdaq, files_of, record, stage, store
+from artdaqdb_helpers import SCHEMA, Artdaq, age, files_of, record, stage, store
 
 from rra_state.base import files
 from rra_state.base.errors import IndexDamaged, StoreError, StoreUnavailable, VerificationError
@@ -47,6 +47,7 @@ def test_a_damaged_index_is_named_and_nothing_is_written(
     store(db, record(300))
     index = path / collection / "index.json"
     index.write_bytes({"cut": index.read_bytes()[:-50]}.get(damage, b""))
+    age(index)
     if damage == "missing":
         index.unlink()
     before = files_of(path)
