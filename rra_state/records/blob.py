@@ -37,7 +37,7 @@ _LAST = (
     "RunHistory",
     "RunHistory2",
 )
-_PLACE = {f"{stem}.fcl": place for place, stem in enumerate(_LAST, 1)}
+_POSITION = {f"{stem}.fcl": position for position, stem in enumerate(_LAST, 1)}
 _METADATA_NAMES = ("metadata.fcl", "metadata_txt.fcl")
 
 _NO_DATE = "Jan 01 00:00"
@@ -183,7 +183,7 @@ def _check_name(name: str, run: int) -> None:
 
 def _order(name: str) -> tuple[int, str, str]:
     """Others by lower-cased name, then the nine known ones in their order."""
-    return (_PLACE.get(name, 0), name.lower(), name)
+    return (_POSITION.get(name, 0), name.lower(), name)
 
 
 def _values(text: bytes, key: str) -> list[str]:

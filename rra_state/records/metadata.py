@@ -14,14 +14,14 @@ NAME = "metadata.txt"
 START = "DAQInterface start time"
 STOP = "DAQInterface stop time"
 _BOM = b"\xef\xbb\xbf"
-_FACT = re.compile(
+_LINE = re.compile(
     rb"(?:\A|(?<=[\r\n]))[ \t]*+(Config name|Component #\d+|DAQInterface (?:start|stop) time)"
     rb"[^:\r\n]*:([^\r\n]*)(\r|\n|\Z)"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class RunMetadata:
     """Texts are as in the file, trimmed; bytes that are not UTF-8 are lone surrogates (see `readable`).
 
     times: the start and stop lines in file order, as (key, value).
@@ -34,7 +34,7 @@ class Facts:
     stop_time: str | None
 
 
-def read(data: bytes) -> Facts:
+def read(data: bytes) -> RunMetadata:
     """The facts in the bytes of a metadata.txt of any age; what is missing is None or empty.
 
     A key that occurs twice counts with its last value, as in FHiCL, for the database and for RunHistory alike
@@ -45,7 +45,7 @@ def read(data: bytes) -> Facts:
     components: list[str] = []
     times: list[tuple[str, str]] = []
     # Not line by line: of a file that is one limit long and all line ends, that would take twenty times its size.
-    for match in _FACT.finditer(data.removeprefix(_BOM)):
+    for match in _LINE.finditer(data.removeprefix(_BOM)):
         key, value = match[1].decode(), match[2].decode("utf-8", "surrogateescape").strip(" \t\v\f")
         if key == "Config name":
             config = value or config
@@ -54,7 +54,7 @@ def read(data: bytes) -> Facts:
         elif value and (match[3] or dates.month_day_minute(value)):
             times.append((key, value))
     last = dict(times)
-    return Facts(
+    return RunMetadata(
         config_text=config,
         components=tuple(components),
         times=tuple(times),

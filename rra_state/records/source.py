@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
@@ -57,24 +56,15 @@ class Listing:
     signature: Signature | None = None
 
 
-class Progress(Enum):
-    """Whether a record can be archived: READY, or OPEN while the DAQ may still write to it."""
-
-    READY = "ready"
-    OPEN = "open"
-
-
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """stop_time: as metadata.txt has it, None if the run has not ended or ended without writing it."""
+    """Whether a record can be archived now, or is still open: the DAQ may write to it.
 
-    progress: Progress
+    stop_time: as metadata.txt has it; None if the run has not ended, or ended without writing it.
+    """
+
+    ready: bool
     stop_time: str | None
-
-    @property
-    def ready(self) -> bool:
-        """Whether the record can be archived now."""
-        return self.progress is Progress.READY
 
 
 def listing(run_records_dir: Path, earlier: Listing | None = None) -> Listing:
@@ -115,7 +105,7 @@ def _entries(descriptor: int) -> tuple[list[str], list[Skipped]]:
     return directories, others
 
 
-def readiness(limits: Limits, run: int, now: float) -> Readiness:
+def readiness(settings: SourceSettings, run: int, now: float) -> Readiness:
     """Whether the record of a run can be archived at `now` (seconds since 1970). Raises HostLimit.
 
     Ready: nothing in it changed for `quiet_seconds`, or for `settle_seconds` if metadata.txt has no stop time. Only
@@ -123,23 +113,23 @@ def readiness(limits: Limits, run: int, now: float) -> Readiness:
     open would hide it.
     """
     try:
-        with _open(limits.run_records_dir / str(run), run) as place:
-            stop_time = _stop_time(place)
-            newest = _inventory(place).newest
+        with _open(settings.run_records_dir / str(run), run) as opened:
+            stop_time = _stop_time(opened)
+            newest = _inventory(opened).newest
     except RecordChanged:
-        return Readiness(Progress.OPEN, None)
+        return Readiness(ready=False, stop_time=None)
     except (OSError, RecordError, SourceUnreadable):
-        return Readiness(Progress.READY, None)
-    ready = _unchanged_long_enough(limits, stop_time, newest, now)
-    return Readiness(Progress.READY if ready else Progress.OPEN, _text(stop_time))
+        return Readiness(ready=True, stop_time=None)
+    ready = _unchanged_long_enough(settings, stop_time, newest, now)
+    return Readiness(ready, _text(stop_time))
 
 
-def _unchanged_long_enough(limits: Limits, stop_time: str | None, newest: float, now: float) -> bool:
+def _unchanged_long_enough(settings: SourceSettings, stop_time: str | None, newest: float, now: float) -> bool:
     """Whether a record whose last change was at `newest` is complete by the rule of `readiness`.
 
     A change that lies more than a day ahead was dated by a clock that was wrong, and does not count.
     """
-    needed = limits.settle_seconds if stop_time is None else limits.quiet_seconds
+    needed = settings.settle_seconds if stop_time is None else settings.quiet_seconds
     return needed <= 0 or now - newest >= needed or newest - now > CLOCK_SECONDS
 
 
@@ -160,31 +150,31 @@ def read(
 
 def _read(directory: Path, run: int, max_file_bytes: int, max_record_bytes: int) -> tuple[Record, float]:
     """The record, and when something in it changed last (seconds since 1970)."""
-    with _open(directory, run) as place:
-        inventory = _inventory(place)
+    with _open(directory, run) as opened:
+        inventory = _inventory(opened)
         if _just_changed(inventory.files.values(), time.time()):
             time.sleep(TICK_SECONDS)
-            inventory = _inventory(place)
+            inventory = _inventory(opened)
         before, skipped = inventory.files, inventory.skipped
         total = sum(signature[2] for signature in before.values())
         if total > max_record_bytes:
-            raise place.fault(f"the record has {total} bytes, more than the limit of {max_record_bytes}", _LIMIT_HINT)
-        files = tuple(SourceFile(name, _read_file(place, name, max_file_bytes)) for name in sorted(before))
-        after = _inventory(place).files
+            raise opened.fault(f"the record has {total} bytes, more than the limit of {max_record_bytes}", _LIMIT_HINT)
+        files = tuple(SourceFile(name, _read_file(opened, name, max_file_bytes)) for name in sorted(before))
+        after = _inventory(opened).files
         changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
         if changed:
-            raise place.changed(changed[0])
+            raise opened.changed(changed[0])
         if not files:
-            raise place.fault("the record holds no file to archive", "was it copied to the end, or emptied?")
+            raise opened.fault("the record holds no file to archive", "was it copied to the end, or emptied?")
         if metadata.NAME not in before:
             reason = next((entry.reason for entry in skipped if entry.name == metadata.NAME), "is missing")
-            raise place.fault(f"{metadata.NAME} {reason}", "put the file back")
+            raise opened.fault(f"{metadata.NAME} {reason}", "put the file back")
     known = metadata.read(next(file.data for file in files if file.name == metadata.NAME))
     record = Record(run, files, skipped, fingerprint(files), _text(known.start_time), _text(known.stop_time))
     return record, inventory.newest
 
 
-class Limits(Protocol):
+class SourceSettings(Protocol):
     """The section `source_files`, as far as it is about reading."""
 
     @property
@@ -208,14 +198,14 @@ class Limits(Protocol):
         """A larger record fails its run."""
 
 
-def read_record(limits: Limits, run: int, *, even_if_open: bool = False) -> Record:
+def read_record(settings: SourceSettings, run: int, *, even_if_open: bool = False) -> Record:
     """The record of a run at its configured place; see `read`. Raises RecordOpen if it is not ready any more.
 
     Time passes between planning and reading, and a copy may have gone on in between.
     """
-    directory = limits.run_records_dir / str(run)
-    record, newest = _read(directory, run, limits.max_file_bytes, limits.max_record_bytes)
-    if not even_if_open and not _unchanged_long_enough(limits, record.stop_time, newest, time.time()):
+    directory = settings.run_records_dir / str(run)
+    record, newest = _read(directory, run, settings.max_file_bytes, settings.max_record_bytes)
+    if not even_if_open and not _unchanged_long_enough(settings, record.stop_time, newest, time.time()):
         raise RecordOpen("changed again before it was read", run=run, path=directory, hint="somebody is writing there")
     return record
 
@@ -226,8 +216,8 @@ def signature(directory: Path, run: int) -> str | None:
     Raises SourceUnreadable if the directory of all records is at fault.
     """
     try:
-        with _open(directory, run) as place:
-            found = _inventory(place)
+        with _open(directory, run) as opened:
+            found = _inventory(opened)
     except RecordError:
         return None
     names = [f"{name!a} {entry}" for name, entry in sorted(found.files.items())]
@@ -249,7 +239,7 @@ def fingerprint(files: tuple[SourceFile, ...]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _OpenRecord:
     """An open directory of a run: what is put in its place meanwhile is not read instead."""
 
     descriptor: int
@@ -268,7 +258,7 @@ class _Place:
 
 
 @contextmanager
-def _open(directory: Path, run: int) -> Iterator[_Place]:
+def _open(directory: Path, run: int) -> Iterator[_OpenRecord]:
     try:
         descriptor = os.open(directory, _OPEN_DIRECTORY)
     except FileNotFoundError as error:
@@ -281,7 +271,7 @@ def _open(directory: Path, run: int) -> Iterator[_Place]:
         message = f"the record's directory cannot be read: {reason}"
         raise RecordError(message, run=run, path=directory, hint=_RIGHTS_HINT) from error
     try:
-        yield _Place(descriptor, directory, run)
+        yield _OpenRecord(descriptor, directory, run)
     finally:
         os.close(descriptor)
 
@@ -325,12 +315,12 @@ class _Inventory:
     newest: float
 
 
-def _inventory(place: _Place) -> _Inventory:
+def _inventory(opened: _OpenRecord) -> _Inventory:
     wanted: dict[str, Signature] = {}
     skipped: list[Skipped] = []
     try:
-        newest = changed_at(os.fstat(place.descriptor))
-        with os.scandir(place.descriptor) as entries:
+        newest = changed_at(os.fstat(opened.descriptor))
+        with os.scandir(opened.descriptor) as entries:
             for entry in entries:
                 status = entry.stat(follow_symlinks=False)
                 newest = max(newest, changed_at(status))
@@ -340,10 +330,10 @@ def _inventory(place: _Place) -> _Inventory:
                 else:
                     wanted[entry.name] = _signature(status)
     except FileNotFoundError as error:
-        raise place.changed(str(error.filename or "")) from error
+        raise opened.changed(str(error.filename or "")) from error
     except OSError as error:
-        _check_above(place.directory, error)
-        raise place.fault(f"the record's directory cannot be read: {_plain(error)}", _RIGHTS_HINT) from error
+        _check_above(opened.directory, error)
+        raise opened.fault(f"the record's directory cannot be read: {_plain(error)}", _RIGHTS_HINT) from error
     return _Inventory(wanted, tuple(sorted(skipped, key=lambda entry: entry.name)), newest)
 
 
@@ -383,29 +373,29 @@ def _why_not_archived(name: str, mode: int) -> str | None:
 # ---- the files -----------------------------------------------------------------------------------------------------
 
 
-def _read_file(place: _Place, name: str, limit: int) -> bytes:
+def _read_file(opened: _OpenRecord, name: str, limit: int) -> bytes:
     """The bytes of a regular file. Whether it is the one that was listed, a second look at the directory tells."""
     try:
-        with open(os.open(name, _OPEN_FILE, dir_fd=place.descriptor), "rb") as stream:
+        with open(os.open(name, _OPEN_FILE, dir_fd=opened.descriptor), "rb") as stream:
             status = os.fstat(stream.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise place.changed(name)
+                raise opened.changed(name)
             if status.st_size > limit:
-                raise place.fault(f"has {status.st_size} bytes, more than the limit of {limit}", _LIMIT_HINT, name)
+                raise opened.fault(f"has {status.st_size} bytes, more than the limit of {limit}", _LIMIT_HINT, name)
             data = stream.read(status.st_size + 1)
             if len(data) != status.st_size or _signature(os.fstat(stream.fileno())) != _signature(status):
-                raise place.changed(name)
+                raise opened.changed(name)
             return data
     except FileNotFoundError as error:
-        raise place.changed(name) from error
+        raise opened.changed(name) from error
     except OSError as error:
-        _check_above(place.directory, error)
-        raise place.fault(f"cannot be read: {_plain(error)}", _RIGHTS_HINT, name) from error
+        _check_above(opened.directory, error)
+        raise opened.fault(f"cannot be read: {_plain(error)}", _RIGHTS_HINT, name) from error
 
 
-def _stop_time(place: _Place) -> str | None:
+def _stop_time(opened: _OpenRecord) -> str | None:
     try:
-        return metadata.read(_read_file(place, metadata.NAME, MAX_FILE_BYTES)).stop_time
+        return metadata.read(_read_file(opened, metadata.NAME, MAX_FILE_BYTES)).stop_time
     except RecordChanged:
         return None
 

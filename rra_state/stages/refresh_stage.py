@@ -26,7 +26,7 @@ from rra_state.state.changed_records import Refresh, newest_marker
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Failure, Marker, Outcome
 from rra_state.stores.artdaqdb.base import Location, Staged
-from rra_state.stores.ucondb.client import Version
+from rra_state.stores.ucondb.client import BlobVersion
 
 
 def refresh_run(wanted: Refresh, bench: Bench, tree: Tree) -> Outcome:
@@ -77,11 +77,11 @@ def _archive(wanted: Refresh, bench: Bench, tree: Tree) -> Any:
     )
 
 
-def _version_to_replace(marker: dict[str, Any], run: int) -> Version:
+def _version_to_replace(marker: dict[str, Any], run: int) -> BlobVersion:
     """The blob that our last marker tells of; only that one is replaced. Raises Conflict if it tells of none."""
     try:
         identity, adler32, size = (int(marker[name]) for name in ("ucondb_id", "adler32", "size"))
-        return Version(run, identity, str(marker["ucondb_data_key"]), adler32, size, tr=0.0)
+        return BlobVersion(run, identity, str(marker["ucondb_data_key"]), adler32, size, tr=0.0)
     except (KeyError, TypeError, ValueError) as error:
         raise Conflict(
             "its marker does not say which blob in UconDB is ours",

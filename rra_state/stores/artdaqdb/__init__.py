@@ -10,8 +10,8 @@ from rra_state.base.errors import ConfigError
 from rra_state.stores.artdaqdb.base import ArtdaqDB
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.artdaqdb.rebuild import Rebuilt, rebuild
-from rra_state.stores.artdaqdb.ssh_reader import Mirror
-from rra_state.stores.artdaqdb.tool_runner import Local, Remote
+from rra_state.stores.artdaqdb.ssh_reader import SshReader
+from rra_state.stores.artdaqdb.tool_runner import LocalTools, RemoteTools
 from rra_state.stores.artdaqdb.tools import ToolsDB
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ def _tools(section: ArtdaqDBSection) -> ArtdaqDB:
     if state is None:
         raise ConfigError("artdaq_db.tools_state_dir: must be set")
     if host is None:
-        return ToolsDB(FilesystemDB(Path(path)), Local(uri, section.tools_dir, limit), state, schema=schema)
-    remote = Remote(uri, host, section.tools_dir, limit)
-    return ToolsDB(Mirror(remote, path, host), remote, state, schema=schema)
+        return ToolsDB(FilesystemDB(Path(path)), LocalTools(uri, section.tools_dir, limit), state, schema=schema)
+    remote = RemoteTools(uri, host, section.tools_dir, limit)
+    return ToolsDB(SshReader(remote, path, host), remote, state, schema=schema)
 
 
 _EXPANDED = " \t\n$~()*?[]{}|&;<>\"'`\\"

@@ -43,7 +43,7 @@ _EVENTS = ("addConfiguration", "setVersion", "setCollection", "addEntity", "addR
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class RunVersion:
     """The version of a run that documents are made for.
 
     number: documents in RunHistory; content: digest over all of them (`content_digest`). Each document carries both,
@@ -59,8 +59,8 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A document read back. number and content: see `Version`; None if another program wrote it (`exact` False)."""
+class StoredFile:
+    """A document read back. number and content: see `RunVersion`; None if another program wrote it (`exact` False)."""
 
     file: SourceFile
     source: SourceFile | None
@@ -133,7 +133,9 @@ def parse(document: Document) -> Parsed:
     return snippet.data, snippet.metadata, list(snippet.comments) or _NO_COMMENTS
 
 
-def tree(document: Document, version: Version, *, collection: str = RUN_HISTORY, parsed: Parsed | None = None) -> Tree:
+def tree(
+    document: Document, version: RunVersion, *, collection: str = RUN_HISTORY, parsed: Parsed | None = None
+) -> Tree:
     """The document with its keys in artdaq's order. Raises FhiclError.
 
     parsed: what `parse` gave, where it is at hand.
@@ -221,7 +223,7 @@ def _decode_any(raw: bytes) -> Tree:
     return document
 
 
-def unpack(document: Tree, item: Item, location: Location) -> Stored:
+def unpack(document: Tree, item: Item, location: Location) -> StoredFile:
     """The file that a stored document holds.
 
     Raises VerificationError, with the run set, if it is another document than the index says or is damaged.
@@ -238,7 +240,7 @@ def unpack(document: Tree, item: Item, location: Location) -> Stored:
     except (ArchiverError, LookupError, TypeError, ValueError, AttributeError) as error:
         message = f"document {item.entity} cannot be read: {error or type(error).__name__}"
         raise VerificationError(message, run=location.run) from error
-    return Stored(SourceFile(f"{item.entity}.fcl", text), None, exact=False)
+    return StoredFile(SourceFile(f"{item.entity}.fcl", text), None, exact=False)
 
 
 def manifest(document: Tree) -> tuple[str, int] | None:
@@ -261,7 +263,7 @@ def _assigned(name: str, now: str) -> dict[str, str]:
     return {"name": name, "assigned": now}
 
 
-def _rawdata(document: Document, version: Version) -> list[str]:
+def _rawdata(document: Document, version: RunVersion) -> list[str]:
     """Labels and values in turn, the text first: strings without quote or backslash, which any JSON writer keeps."""
     pairs = {
         _MARK: _base64(document.text),
@@ -334,7 +336,7 @@ def _is_of(configuration: str, version: str) -> bool:
     return re.fullmatch(re.escape(configuration) + r"(v\d+)?", version) is not None
 
 
-def _our_file(rawdata: list[Any]) -> Stored:
+def _our_file(rawdata: list[Any]) -> StoredFile:
     pairs = dict(zip(rawdata[::2], rawdata[1::2], strict=True))
     name = pairs["rra:file"]
     text = _checked(pairs[_MARK], pairs["rra:sha256"], name)
@@ -343,7 +345,7 @@ def _our_file(rawdata: list[Any]) -> Stored:
         data = _checked(pairs["rra:source"], pairs["rra:source.sha256"], f"source of {name}")
         file = base64.b64decode(pairs["rra:source.file"]).decode("utf-8", "surrogateescape")
         source = SourceFile(file, data)
-    return Stored(SourceFile(name, text), source, True, int(pairs["rra:documents"]), pairs["rra:content"])
+    return StoredFile(SourceFile(name, text), source, True, int(pairs["rra:documents"]), pairs["rra:content"])
 
 
 def _checked(text: str, sha256: str, name: str) -> bytes:

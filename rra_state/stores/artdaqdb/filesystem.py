@@ -14,7 +14,7 @@ from pathlib import Path
 from rra_state.base import files
 from rra_state.base.errors import ArchiverError, StoreError, VerificationError
 from rra_state.records.model import RunDocuments
-from rra_state.stores.artdaqdb import directory as place
+from rra_state.stores.artdaqdb import directory as archive_directory
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import index as indexes
 from rra_state.stores.artdaqdb import lookup, versions
@@ -48,7 +48,7 @@ class FilesystemDB:
 
     def check(self) -> None:
         """Raise StoreError unless the archive, or the directory that is to hold it, can be read and written."""
-        with place.faults(self.path):
+        with archive_directory.faults(self.path):
             directories = [self.path, *(self.path / name for name in _COLLECTIONS)]
             present = [directory for directory in directories if directory.exists()] or [_nearest_parent(self.path)]
             for directory in present:
@@ -64,7 +64,7 @@ class FilesystemDB:
     def stamp(self) -> str:
         """Inode, size and time of change of the index; empty if there is none."""
         path = self._index_path(RUN_HISTORY)
-        with place.faults(path):
+        with archive_directory.faults(path):
             try:
                 return "-".join(map(str, indexes.stamp(path)))
             except FileNotFoundError:
@@ -93,7 +93,7 @@ class FilesystemDB:
     def _index(self, collection: str) -> Index:
         """The index as it is on the disk now, read again only if it changed."""
         path = self._index_path(collection)
-        with place.faults(path):
+        with archive_directory.faults(path):
             current = _stamp(path)
             if current is None:
                 self._cache.pop(collection, None)
@@ -115,7 +115,7 @@ class FilesystemDB:
         """Make documents durable, invisible as yet; all of a call with one sync of the file system."""
         self._prepare()
         outcomes: list[Staged | ArchiverError] = []
-        with place.faults(self.path):
+        with archive_directory.faults(self.path):
             files.write_batch(self._files(records, known, outcomes))
         return outcomes
 
@@ -140,7 +140,9 @@ class FilesystemDB:
             else:
                 outcomes.append(staged)
 
-    def _planned(self, record: RunDocuments, known: Location | None, now: str) -> tuple[Staged, versions.Plan | None]:
+    def _planned(
+        self, record: RunDocuments, known: Location | None, now: str
+    ) -> tuple[Staged, versions.PlannedVersion | None]:
         """One run's outcome and plan; no plan if a visible version holds the same. Raises ArchiverError."""
         plan = versions.plan(record, known, now, self._schema)
         if any(self._document_path(item.collection, item.oid).exists() for item in plan.items):
@@ -155,9 +157,9 @@ class FilesystemDB:
         """Make what an archive needs before its first document, or the documents would look like a lost index."""
         if self._prepared:
             return
-        with place.faults(self.path):
+        with archive_directory.faults(self.path):
             files.make_directory(self.path)
-            with place.locked(self.path):
+            with archive_directory.locked(self.path):
                 for collection in _COLLECTIONS:
                     path = self._index_path(collection)
                     files.make_directory(path.parent)
@@ -169,7 +171,7 @@ class FilesystemDB:
     def _write_metadata(self) -> None:
         """The archive's own record, as artdaq makes it on first use."""
         directory = self.path / _METADATA
-        if not place.has_documents(directory):
+        if not archive_directory.has_documents(directory):
             files.make_directory(directory)
             oid = documents.object_id(_METADATA, "", "artdaq")
             files.write_atomic(directory / f"{oid}.json", _metadata_record(self.path, oid))
@@ -179,7 +181,7 @@ class FilesystemDB:
         changed = [each for each in staged if each.changed]
         if not changed:
             return
-        with place.faults(self.path), place.locked(self.path):
+        with archive_directory.faults(self.path), archive_directory.locked(self.path):
             for collection in _COLLECTIONS:
                 additions = _additions(changed, collection)
                 if additions.ouid:
@@ -223,7 +225,7 @@ class FilesystemDB:
 
     def _read(self, item: Item) -> documents.Tree:
         path = f"{self.path}/{item.collection}/{item.oid}.json"  # no Path: it would take a fifth of the time
-        with place.faults(path):
+        with archive_directory.faults(path):
             return documents.decode(self._bytes(path, item))
 
     def _bytes(self, path: str, item: Item) -> bytes:
@@ -241,7 +243,7 @@ def _stamp(path: Path) -> Stamp | None:
     try:
         return indexes.stamp(path)
     except FileNotFoundError:
-        if not place.has_documents(path.parent):
+        if not archive_directory.has_documents(path.parent):
             return None
     try:
         return indexes.stamp(path)  # it came, with its first documents, between the two looks

@@ -18,7 +18,7 @@ from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import lookup, versions
 from rra_state.stores.artdaqdb.base import Capabilities, Export, Item, Location, Outline, Staged
-from rra_state.stores.artdaqdb.postgres_session import OF_CONTENT, Connection, Session, migrate, queries
+from rra_state.stores.artdaqdb.postgres_session import OF_CONTENT, Connection, PostgresSession, migrate, queries
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -30,7 +30,7 @@ class PostgresDB:
 
     def __init__(self, uri: str, *, schema: bytes | None = None) -> None:
         """uri: `postgresql://user@host/database`. schema: schema.fcl, stored with each run. Raises ConfigError."""
-        self._session = Session(uri)
+        self._session = PostgresSession(uri)
         self._schema = None if schema is None else versions.Schema(schema)
         self._prepared = False
 
@@ -99,7 +99,7 @@ class PostgresDB:
         self._prepare()
         now = documents.timestamp()
         known = self.locate(record.run for record in records)
-        plans: dict[int, versions.Plan] = {}
+        plans: dict[int, versions.PlannedVersion] = {}
 
         def planned(record: RunDocuments) -> Staged:
             location = known.get(record.run)
@@ -117,7 +117,7 @@ class PostgresDB:
             self._session.do(migrate)
             self._prepared = True
 
-    def _store(self, plans: Sequence[versions.Plan]) -> dict[int, ArchiverError]:
+    def _store(self, plans: Sequence[versions.PlannedVersion]) -> dict[int, ArchiverError]:
         """Stage these versions; the faults of single runs. What the server takes from all goes in one pipeline."""
         try:
             return self._session.do(partial(_pipelined, plans=plans))
@@ -158,7 +158,7 @@ class PostgresDB:
         return versions.export(location, read, lambda item: f"{item.collection}/{item.oid}")
 
 
-def _pipelined(connection: Connection, plans: Sequence[versions.Plan]) -> dict[int, ArchiverError]:
+def _pipelined(connection: Connection, plans: Sequence[versions.PlannedVersion]) -> dict[int, ArchiverError]:
     """Stage each of these in a transaction; give the faults of those whose documents cannot be made."""
     faults: dict[int, ArchiverError] = {}
     with connection.pipeline(), connection.cursor() as cursor:
@@ -174,7 +174,7 @@ def _pipelined(connection: Connection, plans: Sequence[versions.Plan]) -> dict[i
     return faults
 
 
-def _document_rows(plan: versions.Plan) -> Iterator[dict[str, Any]]:
+def _document_rows(plan: versions.PlannedVersion) -> Iterator[dict[str, Any]]:
     for tree, entity in ((tree, tree["entities"][0]["name"]) for tree in plan.trees()):
         yield {
             "collection": tree["collection"],
@@ -186,7 +186,7 @@ def _document_rows(plan: versions.Plan) -> Iterator[dict[str, Any]]:
         }
 
 
-def _stage(cursor: psycopg.Cursor[Row], plan: versions.Plan, rows: Sequence[Mapping[str, Any]]) -> None:
+def _stage(cursor: psycopg.Cursor[Row], plan: versions.PlannedVersion, rows: Sequence[Mapping[str, Any]]) -> None:
     named, version = queries(), plan.version
     arguments = {
         "configuration": version.configuration,

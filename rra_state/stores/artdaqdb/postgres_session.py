@@ -72,7 +72,7 @@ def queries() -> Mapping[str, str]:
     return {name: re.sub(r"-- after: (\w+)", lambda match: bodies[match[1]], body) for name, body in bodies.items()}
 
 
-class Session:
+class PostgresSession:
     """A connection that is made on first use and made again after it was lost. One per process; not for threads."""
 
     def __init__(self, uri: str) -> None:

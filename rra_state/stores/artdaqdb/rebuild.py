@@ -27,7 +27,7 @@ class Rebuilt:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class IndexEntry:
     """What the index holds of one document. manifest: version, digest and number, for one of ours."""
 
     oid: str
@@ -72,7 +72,7 @@ def _collections(path: Path) -> list[Path]:
     return sorted(directories, key=lambda each: (each.name != RUN_HISTORY, each.name))
 
 
-def _entries(collection: Path, skipped: list[tuple[str, str]]) -> Iterator[Entry]:
+def _entries(collection: Path, skipped: list[tuple[str, str]]) -> Iterator[IndexEntry]:
     for name in sorted(directory.documents(collection)):
         try:
             yield entry(name.removesuffix(".json"), documents.decode((collection / name).read_bytes()))
@@ -82,23 +82,23 @@ def _entries(collection: Path, skipped: list[tuple[str, str]]) -> Iterator[Entry
             skipped.append((f"{collection.name}/{name}", f"not an artdaqDB document: {error!r}"))
 
 
-def entry(oid: str, tree: documents.Tree) -> Entry:
+def entry(oid: str, tree: documents.Tree) -> IndexEntry:
     """What a document says of itself. Raises LookupError and its kin for one that is none."""
     configurations = [(each["name"], each.get("assigned", "")) for each in tree["configurations"]]
     names = [(ENTITY, each["name"]) for each in tree["entities"]]
     names += [(RUN, each["name"]) for each in tree.get("runs", ())]
     names += [(ALIAS, each["name"]) for each in tree.get("aliases", {}).get("active", ())]
     manifest = documents.manifest(tree)
-    return Entry(oid, tree["version"], configurations, names, manifest and (tree["version"], *manifest))
+    return IndexEntry(oid, tree["version"], configurations, names, manifest and (tree["version"], *manifest))
 
 
-def _whole(entries: list[Entry]) -> set[tuple[str, str, int]]:
+def _whole(entries: list[IndexEntry]) -> set[tuple[str, str, int]]:
     """The versions of ours of which every document is there."""
     found = Counter(entry.manifest for entry in entries if entry.manifest)
     return {manifest for manifest, number in found.items() if number == manifest[2]}
 
 
-def note(additions: Additions, entry: Entry) -> None:
+def note(additions: Additions, entry: IndexEntry) -> None:
     """Add a document to what an index is to list."""
     additions.document(entry.oid, entry.version, entry.configurations)
     for section, name in entry.names:

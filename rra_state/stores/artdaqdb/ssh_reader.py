@@ -8,15 +8,15 @@ from rra_state.stores.artdaqdb import versions
 from rra_state.stores.artdaqdb.base import Export, Item, Location
 from rra_state.stores.artdaqdb.document import RUN_HISTORY, SYSTEM_LAYOUT
 from rra_state.stores.artdaqdb.index import NAME, Index
-from rra_state.stores.artdaqdb.tool_runner import Remote
+from rra_state.stores.artdaqdb.tool_runner import RemoteTools
 
 _HINT = "on that host: rebuild_database_index -u URI"
 
 
-class Mirror:
+class SshReader:
     """Implements `tools.Reader`. The indexes are kept in memory, nothing on the disk."""
 
-    def __init__(self, remote: Remote, path: str, host: str) -> None:
+    def __init__(self, remote: RemoteTools, path: str, host: str) -> None:
         """path: of the archive on that host."""
         self._remote, self._path, self._host = remote, path, host
         self._indexes: dict[str, Index] = {}

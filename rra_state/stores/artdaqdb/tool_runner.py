@@ -37,7 +37,7 @@ _TAKE, _GIVE, _GIVE_NAMED = 'tar xf - -C "$d"', 'tar cf - -C "$d" .', 'tar cf - 
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ToolResult:
     """How a program ended. status: exit status, negative for a signal. said: the end of what it printed."""
 
     program: str
@@ -54,23 +54,23 @@ class Ended:
         return f"{self.program} {how}" + (f": {self.said}" if self.said else "")
 
 
-class Programs(Protocol):
+class Tools(Protocol):
     """Where artdaq's programs are run."""
 
     def check(self) -> None:
         """Raise StoreError unless both can be run."""
 
-    def load(self, run: int, config: str, files: Mapping[str, bytes], turn: int) -> Ended:
+    def load(self, run: int, config: str, files: Mapping[str, bytes], turn: int) -> ToolResult:
         """Have bulkloader store these files. Only the archive itself tells whether it did. Raises StoreError.
 
         turn: descriptor that the program inherits: it loads alone, also if this process dies before it.
         """
 
-    def download(self, run: int, config: str) -> tuple[Ended, dict[str, bytes]]:
+    def download(self, run: int, config: str) -> tuple[ToolResult, dict[str, bytes]]:
         """What bulkdownloader exports, by path below its output. Raises StoreError."""
 
 
-class Local:
+class LocalTools:
     """The programs on this host."""
 
     def __init__(self, uri: str, tools_dir: Path | None, limit: float) -> None:
@@ -78,35 +78,35 @@ class Local:
         self._uri, self._directory, self._limit = uri, tools_dir, limit
 
     def check(self) -> None:
-        """See Programs."""
+        """See Tools."""
         for program in (LOADER, DOWNLOADER):
             if shutil.which(str(self._directory / program) if self._directory else program) is None:
                 raise _not_found(program)
 
-    def load(self, run: int, config: str, files: Mapping[str, bytes], turn: int) -> Ended:
-        """See Programs."""
+    def load(self, run: int, config: str, files: Mapping[str, bytes], turn: int) -> ToolResult:
+        """See Tools."""
         with tempfile.TemporaryDirectory(prefix="rra-load-") as directory:
             for name, text in files.items():
                 Path(directory, name).write_bytes(text)
             return self._call(LOADER, run, config, directory, (turn,))
 
-    def download(self, run: int, config: str) -> tuple[Ended, dict[str, bytes]]:
-        """See Programs."""
+    def download(self, run: int, config: str) -> tuple[ToolResult, dict[str, bytes]]:
+        """See Tools."""
         with tempfile.TemporaryDirectory(prefix="rra-read-") as directory:
-            ended = self._call(DOWNLOADER, run, config, directory, ())
+            result = self._call(DOWNLOADER, run, config, directory, ())
             found = (each for each in Path(directory).rglob("*") if each.is_file())
-            return ended, {str(each.relative_to(directory)): each.read_bytes() for each in found}
+            return result, {str(each.relative_to(directory)): each.read_bytes() for each in found}
 
-    def _call(self, program: str, run: int, config: str, directory: str, keep: tuple[int, ...]) -> Ended:
+    def _call(self, program: str, run: int, config: str, directory: str, keep: tuple[int, ...]) -> ToolResult:
         path = str(self._directory / program) if self._directory else program
         command = [*_within(self._limit), path, *_options(run, config), "-p", directory]
         environment = {"ARTDAQ_DATABASE_URI": self._uri}
-        ended, _ = _run(program, command, b"", self._limit + _FINISH_SECONDS, environment=environment, keep=keep)
-        _raise_for(program, ended, self._limit)
-        return ended
+        result, _ = _run(program, command, b"", self._limit + _FINISH_SECONDS, environment=environment, keep=keep)
+        _raise_for(program, result, self._limit)
+        return result
 
 
-class Remote:
+class RemoteTools:
     """The programs on another host, reached by ssh: without questions, and only if the host's key is known."""
 
     def __init__(self, uri: str, host: str, tools_dir: Path | None, limit: float) -> None:
@@ -114,67 +114,67 @@ class Remote:
         self._uri, self._host, self._directory, self._limit = uri, host, tools_dir, limit
 
     def check(self) -> None:
-        """See Programs."""
+        """See Tools."""
         for program in (LOADER, DOWNLOADER):
             path = str(self._directory / program) if self._directory else program
-            ended, _ = self._call(program, f"command -v {shlex.quote(path)} >/dev/null || exit {_NOT_FOUND}", b"")
-            if ended.status:
-                raise StoreError(f"artdaq_db.remote_host {self._host}: {ended}")
+            result, _ = self._call(program, f"command -v {shlex.quote(path)} >/dev/null || exit {_NOT_FOUND}", b"")
+            if result.status:
+                raise StoreError(f"artdaq_db.remote_host {self._host}: {result}")
 
-    def load(self, run: int, config: str, files: Mapping[str, bytes], turn: int) -> Ended:
-        """See Programs."""
+    def load(self, run: int, config: str, files: Mapping[str, bytes], turn: int) -> ToolResult:
+        """See Tools."""
         script = f"{_checked(_TAKE)} {self._program(LOADER, run, config)} 1>&2 </dev/null"
-        ended, _ = self._call(LOADER, script, _packed(files), (turn,))
-        return ended
+        result, _ = self._call(LOADER, script, _packed(files), (turn,))
+        return result
 
-    def download(self, run: int, config: str) -> tuple[Ended, dict[str, bytes]]:
-        """See Programs. The status is the program's; what it left is sent whatever that was."""
+    def download(self, run: int, config: str) -> tuple[ToolResult, dict[str, bytes]]:
+        """See Tools. The status is the program's; what it left is sent whatever that was."""
         program = f"s=0; {self._program(DOWNLOADER, run, config)} 1>&2 </dev/null || s=$?"
         script = f'{program}; {_checked(_GIVE)} exit "$s"'
-        ended, output = self._call(DOWNLOADER, script, b"")
-        return ended, _unpacked(output, self._host) if output else {}
+        result, output = self._call(DOWNLOADER, script, b"")
+        return result, _unpacked(output, self._host) if output else {}
 
     def read(self, path: str, names: Sequence[str]) -> dict[str, bytes]:
         """Files below a directory of that host; those that are not there are left out. Raises StoreError."""
         there = 'for f in $(cat); do [ -e "$f" ] && printf "%s\\n" "$f" >>"$d/names"; done; : >>"$d/names"'
         script = f"cd {shlex.quote(path)} 2>/dev/null || exit 0; {there}; {_checked(_GIVE_NAMED)}"
-        ended, output = self._call("tar", script, "\n".join(names).encode())
-        if ended.status:
-            raise StoreError(f"{self._host}: {ended}")
+        result, output = self._call("tar", script, "\n".join(names).encode())
+        if result.status:
+            raise StoreError(f"{self._host}: {result}")
         return _unpacked(output, self._host) if output else {}
 
     def stamp(self, path: str) -> str:
         """Inode, size and time of change of a file of that host; empty if it is not there. Raises StoreError."""
-        ended, output = self._call("stat", f"stat -c %i-%s-%Y-%y {shlex.quote(path)} 2>/dev/null || :", b"")
-        if ended.status:
-            raise StoreError(f"{self._host}: {ended}")
+        result, output = self._call("stat", f"stat -c %i-%s-%Y-%y {shlex.quote(path)} 2>/dev/null || :", b"")
+        if result.status:
+            raise StoreError(f"{self._host}: {result}")
         return output.decode("utf-8", "replace").strip()
 
     def any_file(self, path: str) -> bool:
         """Whether a directory of that host holds any .json file. Raises StoreError."""
         script = f'for f in {shlex.quote(path)}/*.json; do [ -e "$f" ] && echo yes && break; done; :'
-        ended, output = self._call("ls", script, b"")
-        if ended.status:
-            raise StoreError(f"{self._host}: {ended}")
+        result, output = self._call("ls", script, b"")
+        if result.status:
+            raise StoreError(f"{self._host}: {result}")
         return bool(output)
 
     def _program(self, program: str, run: int, config: str) -> str:
         path = str(self._directory / program) if self._directory else program
         return shlex.join([*_within(self._limit), path, *_options(run, config), "-p"]) + ' "$d"'
 
-    def _call(self, program: str, script: str, data: bytes, keep: tuple[int, ...] = ()) -> tuple[Ended, bytes]:
+    def _call(self, program: str, script: str, data: bytes, keep: tuple[int, ...] = ()) -> tuple[ToolResult, bytes]:
         whole = _BEGIN + script
         connect = ("-o", f"ConnectTimeout={max(1, round(min(self._limit, 30)))}")
         command = ["ssh", *_SSH_OPTIONS, *connect, "--", self._host, f"sh -c {shlex.quote(whole)}"]
         given = self._uri.encode() + b"\n" + data
-        ended, output = _run(program, command, given, self._limit + _FINISH_SECONDS, environment={}, keep=keep)
-        if ended.status == _SSH_FAILED:
+        result, output = _run(program, command, given, self._limit + _FINISH_SECONDS, environment={}, keep=keep)
+        if result.status == _SSH_FAILED:
             raise StoreUnavailable(
-                f"artdaq_db.remote_host {self._host}: ssh failed: {ended.said}",
+                f"artdaq_db.remote_host {self._host}: ssh failed: {result.said}",
                 hint="try ssh there by hand as this account: key without passphrase, known host key",
             )
-        _raise_for(program, ended, self._limit)
-        return ended, output
+        _raise_for(program, result, self._limit)
+        return result, output
 
 
 def _within(limit: float) -> list[str]:
@@ -182,11 +182,11 @@ def _within(limit: float) -> list[str]:
     return ["timeout", "-k", "5", f"{limit:g}"]
 
 
-def _raise_for(program: str, ended: Ended, limit: float) -> None:
+def _raise_for(program: str, result: ToolResult, limit: float) -> None:
     """What `timeout` says of a program that it could not start, or had to end."""
-    if ended.status == _TIMED_OUT:
+    if result.status == _TIMED_OUT:
         raise _too_slow(program, limit)
-    if ended.status in (_NO_PROGRAM, _NOT_FOUND):
+    if result.status in (_NO_PROGRAM, _NOT_FOUND):
         raise _not_found(program)
 
 
@@ -208,7 +208,7 @@ def _run(
     *,
     environment: Mapping[str, str],
     keep: tuple[int, ...],
-) -> tuple[Ended, bytes]:
+) -> tuple[ToolResult, bytes]:
     """Run it in a process group of its own, all of which ends after `limit` seconds. Raises StoreError."""
     try:
         process = subprocess.Popen(
@@ -231,7 +231,7 @@ def _run(
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # also what it may have left running
     lines = errors.decode("utf-8", "replace").strip().splitlines() or [""]
-    return Ended(program, process.returncode, " ".join(lines[-1].split())[:200]), output
+    return ToolResult(program, process.returncode, " ".join(lines[-1].split())[:200]), output
 
 
 def _not_found(program: str) -> StoreError:

@@ -33,13 +33,13 @@ from rra_state.stores.artdaqdb import lookup, versions
 from rra_state.stores.artdaqdb.base import Capabilities, Export, Location, Outline, Staged
 from rra_state.stores.artdaqdb.document import RUN_HISTORY
 from rra_state.stores.artdaqdb.index import CONFIGURATION, ENTITY, Index
-from rra_state.stores.artdaqdb.tool_runner import DOWNLOADER, Programs
+from rra_state.stores.artdaqdb.tool_runner import DOWNLOADER, Tools
 
 _SCHEMA_FILE = "schema.fcl"
 _RETRY = "what is in artdaqDB of this try stays unseen; --retry-failed-import loads it anew under the next name"
 
 
-class Reader(Protocol):
+class ArchiveReader(Protocol):
     """How the archive is looked at: the tools have no command that lists it."""
 
     def describe(self) -> str:
@@ -63,7 +63,7 @@ class ToolsDB:
 
     capabilities = Capabilities(byte_identical=False, atomic=False, concurrent_readers=False)
 
-    def __init__(self, reader: Reader, programs: Programs, state: Path, *, schema: bytes | None = None) -> None:
+    def __init__(self, reader: ArchiveReader, programs: Tools, state: Path, *, schema: bytes | None = None) -> None:
         """state: directory where loads in progress are noted; it must outlive this process."""
         self._reader, self._programs, self._state = reader, programs, state
         self._schema = None if schema is None else versions.Schema(schema)

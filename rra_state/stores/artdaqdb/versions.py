@@ -13,7 +13,7 @@ from rra_state.records.model import Document, RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import lookup
 from rra_state.stores.artdaqdb.base import Export, Item, Location, Staged
-from rra_state.stores.artdaqdb.document import RUN_HISTORY, SCHEMA, SYSTEM_LAYOUT, Stored, Tree, Version
+from rra_state.stores.artdaqdb.document import RUN_HISTORY, SCHEMA, SYSTEM_LAYOUT, RunVersion, StoredFile, Tree
 
 
 class Schema:
@@ -35,11 +35,11 @@ class Schema:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PlannedVersion:
     """One run that is to be stored as one version; the documents are made when they are asked for."""
 
     record: RunDocuments
-    version: Version
+    version: RunVersion
     schema: Schema | None
 
     @property
@@ -77,7 +77,7 @@ class Plan:
         return documents.object_id(RUN_HISTORY, self.version.version, document.entity)
 
 
-def plan(record: RunDocuments, known: Location | None, now: str, schema: Schema | None) -> Plan:
+def plan(record: RunDocuments, known: Location | None, now: str, schema: Schema | None) -> PlannedVersion:
     """The version a record is to be stored as: the first, or the one after the known, whose name stays.
 
     now: as `document.timestamp` gives it. Raises RecordError for names that artdaqDB cannot hold.
@@ -88,7 +88,9 @@ def plan(record: RunDocuments, known: Location | None, now: str, schema: Schema 
         configuration = known.configuration
         version = lookup.version_name(configuration, (lookup.version_number(configuration, known.version) or 0) + 1)
     number = len(record.documents)
-    return Plan(record, Version(record.run, configuration, version, now, number, documents.digest_of(record)), schema)
+    return PlannedVersion(
+        record, RunVersion(record.run, configuration, version, now, number, documents.digest_of(record)), schema
+    )
 
 
 def holds(export: Export, record: RunDocuments) -> bool:
@@ -132,7 +134,7 @@ def each_by_itself(
     return outcomes
 
 
-def _unpacked(item: Item, location: Location, read: Callable[[Item], Tree], where: Callable[[Item], str]) -> Stored:
+def _unpacked(item: Item, location: Location, read: Callable[[Item], Tree], where: Callable[[Item], str]) -> StoredFile:
     try:
         return documents.unpack(read(item), item, location)
     except VerificationError as error:
@@ -140,7 +142,7 @@ def _unpacked(item: Item, location: Location, read: Callable[[Item], Tree], wher
         raise
 
 
-def _check_whole(stored: Sequence[Stored], location: Location) -> None:
+def _check_whole(stored: Sequence[StoredFile], location: Location) -> None:
     """Raise VerificationError unless these are all the documents of one version, with the content it had."""
     found = documents.content_digest((each.file.name, each.file.data, each.source) for each in stored)
     if any(each.number != len(stored) or each.content != found for each in stored):

@@ -20,10 +20,10 @@ import requests
 from rra_state.base import run_numbers
 from rra_state.base.errors import AccessDenied, ArchiverError, Conflict, StoreError, StoreUnavailable, VerificationError
 from rra_state.base.turns import Turns
-from rra_state.stores.ucondb.http import Settings, Transport, said_by
+from rra_state.stores.ucondb.http import Transport, UconDBSettings, said_by
 from rra_state.stores.ucondb.sql import Tables
 
-__all__ = ["Settings", "Stored", "UconDB", "Version"]
+__all__ = ["BlobVersion", "StoredBlob", "UconDB", "UconDBSettings"]
 
 _KEYS_PER_LOOKUP = 500
 _HEADER = "X-UconDB-"
@@ -32,7 +32,7 @@ _DESCRIPTION = {"key", "id", "data_key", "adler32", "data_size", "tr"}
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class BlobVersion:
     """One version of a run's blob as UconDB describes it.
 
     id: number of the version; a new one with every override. data_key: where its content lies, as text.
@@ -52,14 +52,14 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredBlob:
     """Outcome of a put.
 
     already: the server held this blob before. content: what the server holds, as read back; it can then differ from
     what was to be put as far as `same` permits.
     """
 
-    version: Version
+    version: BlobVersion
     already: bool
     content: bytes = field(repr=False)
 
@@ -72,7 +72,7 @@ class UconDB:
     """
 
     def __init__(
-        self, settings: Settings, same: Callable[[bytes, bytes], bool] = operator.eq, turns: Turns | None = None
+        self, settings: UconDBSettings, same: Callable[[bytes, bytes], bool] = operator.eq, turns: Turns | None = None
     ) -> None:
         self._folder, self._object = settings.folder_name, settings.object_name
         self._same = same
@@ -108,7 +108,7 @@ class UconDB:
         """Every run the server holds a blob of; see `versions`. Raises StoreError."""
         return {int(record["key"]) for record in self._of_runs(self._listed())}
 
-    def versions(self) -> dict[int, Version]:
+    def versions(self) -> dict[int, BlobVersion]:
         """The current version of every run; keys that are no run number are left out. Raises StoreError.
 
         Rows are produced after "200 OK" was sent, so a listing can end early: it is then no JSON, and never taken for
@@ -128,14 +128,14 @@ class UconDB:
             raise self._fault(answer)
         return self._listing(answer)
 
-    def lookup(self, runs: Iterable[int]) -> dict[int, Version]:
+    def lookup(self, runs: Iterable[int]) -> dict[int, BlobVersion]:
         """The current version of those of these runs that the server shows. Raises StoreError.
 
         Only a hint for the missing ones: a lookup that was cut short can not be told from a complete one, so nothing
         may be lost or doubled because a run is not in it (`put` is safe, the server refuses a second blob under a key).
         Source: spec/ucondb.md section 3.
         """
-        wanted, found = sorted(set(runs)), dict[int, Version]()
+        wanted, found = sorted(set(runs)), dict[int, BlobVersion]()
         for start in range(0, len(wanted), _KEYS_PER_LOOKUP):
             # As text: a number as key makes the server answer 200 and nothing. Never empty: that is a 500.
             keys = [str(run) for run in wanted[start : start + _KEYS_PER_LOOKUP]]
@@ -148,7 +148,7 @@ class UconDB:
             found.update(self._by_run(self._parsed(record) for record in records if record.strip()))
         return {run: found[run] for run in wanted if run in found}
 
-    def get(self, run: int) -> tuple[bytes, Version] | None:
+    def get(self, run: int) -> tuple[bytes, BlobVersion] | None:
         """The blob of a run, its size and checksum checked; None if there is none. Raises StoreError.
 
         Blobs come without Content-Length: a connection that broke looks like the end. Source: spec/ucondb.md section 3.
@@ -176,7 +176,7 @@ class UconDB:
             raise self._damaged(version, answer.content)
         return answer.content, version
 
-    def read(self, run: int) -> tuple[bytes, Version] | None:
+    def read(self, run: int) -> tuple[bytes, BlobVersion] | None:
         """The same as `get`, for looking through many: with `database_uri` straight from the tables, else by REST."""
         if self._tables is None:
             return self.get(run)
@@ -191,7 +191,7 @@ class UconDB:
             raise self._damaged(version, content)
         return content, version
 
-    def put(self, run: int, blob: bytes, *, override_of: Version | None = None) -> Stored:
+    def put(self, run: int, blob: bytes, *, override_of: BlobVersion | None = None) -> StoredBlob:
         """Store the blob of a run and read it back. A run the server holds already is compared, not overwritten.
 
         override_of: the version this blob is to replace; it is replaced only while it is still the current one. The
@@ -222,7 +222,7 @@ class UconDB:
             raise self._http.fault(answer, run=run)
         return self._version(self._parsed(answer.content)).id
 
-    def _settle(self, run: int, blob: bytes, override_of: Version | None, fault: StoreError) -> Stored:
+    def _settle(self, run: int, blob: bytes, override_of: BlobVersion | None, fault: StoreError) -> StoredBlob:
         """What a put that failed has come to."""
         try:
             done = self._already(run, blob, override_of)
@@ -236,7 +236,7 @@ class UconDB:
             raise fault
         return done
 
-    def _already(self, run: int, blob: bytes, override_of: Version | None) -> Stored | None:
+    def _already(self, run: int, blob: bytes, override_of: BlobVersion | None) -> StoredBlob | None:
         """The stored version if it is this blob; None if the way is free (no blob, or the one to replace)."""
         current = self.get(run)
         if current is None and override_of is None:
@@ -245,7 +245,7 @@ class UconDB:
             raise Conflict(f"{self.name}: the version to replace is gone", run=run, hint=_TO_ACCEPT)
         content, version = current
         if self._same(content, blob):
-            return Stored(version, already=True, content=content)
+            return StoredBlob(version, already=True, content=content)
         if override_of is not None and (version.id, version.adler32) == (override_of.id, override_of.adler32):
             return None
         raise Conflict(
@@ -256,7 +256,7 @@ class UconDB:
             hint=_TO_ACCEPT,
         )
 
-    def _read_back(self, run: int, blob: bytes, identity: int) -> Stored:
+    def _read_back(self, run: int, blob: bytes, identity: int) -> StoredBlob:
         """Archived means read back, byte for byte. Raises VerificationError."""
         current = self.get(run)
         if current is None:
@@ -268,7 +268,7 @@ class UconDB:
                 f"but gives back {len(content)} other bytes as version {version.id}",
                 run=run,
             )
-        return Stored(version, already=False, content=content)
+        return StoredBlob(version, already=False, content=content)
 
     def _ask_for(self, run: int) -> requests.Response:
         return self._http.ask("GET", f"data/{self._folder}/{self._object}", {"key": str(run)})
@@ -290,7 +290,7 @@ class UconDB:
         size = f"gives {len(answer.content)} bytes, too few"
         return self._lost(run, size if answer.ok else f"answers {said_by(answer)} ({answer.status_code})")
 
-    def _damaged(self, version: Version, content: bytes) -> VerificationError:
+    def _damaged(self, version: BlobVersion, content: bytes) -> VerificationError:
         """The fault of this blob, not of the place: it must not keep the other runs from their turn."""
         return VerificationError(
             f"{self.name}: the blob came back damaged ({len(content)} of {version.size} bytes, "
@@ -346,7 +346,7 @@ class UconDB:
             raise StoreError(f"{self.name}: the listing is no list. Check ucon_db.server_url.")
         return listing
 
-    def _by_run(self, records: Iterable[Any]) -> dict[int, Version]:
+    def _by_run(self, records: Iterable[Any]) -> dict[int, BlobVersion]:
         """Versions by run."""
         found = map(self._version, self._of_runs(records))
         return {version.run: version for version in found}
@@ -362,15 +362,15 @@ class UconDB:
                     raise self._not_described(sorted(_DESCRIPTION - record.keys())[0])
                 yield record
 
-    def _described(self, answer: requests.Response) -> Version:
+    def _described(self, answer: requests.Response) -> BlobVersion:
         """The version a blob's headers describe."""
         names = {"key": "version-key", "id": "version-id", "data_key": "data-key", "adler32": "adler32", "tr": "tr"}
         names["data_size"] = "data-size"
         return self._version({name: answer.headers.get(_HEADER + header) for name, header in names.items()})
 
-    def _version(self, record: Mapping[str, Any]) -> Version:
+    def _version(self, record: Mapping[str, Any]) -> BlobVersion:
         try:
-            return Version(
+            return BlobVersion(
                 run=int(record["key"]),
                 id=int(record["id"]),
                 data_key=str(record["data_key"]),

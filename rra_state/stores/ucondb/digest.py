@@ -104,7 +104,7 @@ class DigestAuth(AuthBase):
         return request
 
 
-class Unsigned(AuthBase):
+class NoAuth(AuthBase):
     """No authentication. Without any `auth`, requests would send the password that ~/.netrc has for the host."""
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:

@@ -25,13 +25,13 @@ from requests.auth import AuthBase
 from rra_state.base import host_limits, steps
 from rra_state.base.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
 from rra_state.base.turns import Turns
-from rra_state.stores.ucondb.digest import Digest, DigestAuth, Unsigned, UnsupportedChallenge
+from rra_state.stores.ucondb.digest import Digest, DigestAuth, NoAuth, UnsupportedChallenge
 
 _HEADING = re.compile(r"<h3>(.*?)</h3>", re.DOTALL | re.IGNORECASE)
 _TAGS = re.compile(r"<[^>]*>")
 
 
-class Settings(Protocol):
+class UconDBSettings(Protocol):
     """The section `ucon_db` of the configuration, as far as this store reads it."""
 
     @property
@@ -57,7 +57,7 @@ class Settings(Protocol):
 class Transport:
     """Requests to one UconDB server. Threads and forked processes may share it; it does not pickle (password)."""
 
-    def __init__(self, settings: Settings, turns: Turns | None = None) -> None:
+    def __init__(self, settings: UconDBSettings, turns: Turns | None = None) -> None:
         """turns: taken for each request, so that all processes together send so many at once; no limit without."""
         self._settings, self._turns = settings, turns
         self.url = _without_user(settings.server_url).rstrip("/")
@@ -72,7 +72,7 @@ class Transport:
 
     def ask(self, method: str, path: str, query: Mapping[str, str], body: bytes | None = None) -> requests.Response:
         """One request without authentication, answered with whatever status. Raises StoreError."""
-        return self._send(method, _tail(path, query), body, Unsigned())
+        return self._send(method, _tail(path, query), body, NoAuth())
 
     def write(self, path: str, query: Mapping[str, str], body: bytes) -> requests.Response:
         """One POST with digest authentication; a challenge is answered once. Raises AccessDenied, StoreError."""
@@ -93,7 +93,7 @@ class Transport:
         """
         with self._asking:
             if not self._asked_for_challenge:
-                self._challenged(self._send("POST", _tail(path, {"tv": "x"}), b"", Unsigned()))
+                self._challenged(self._send("POST", _tail(path, {"tv": "x"}), b"", NoAuth()))
                 self._asked_for_challenge = True
 
     def _challenged(self, answer: requests.Response) -> bool:

@@ -14,7 +14,7 @@ from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb.base import Item, Location
 
 NOW = "2026-11-23T20:20:41.006+0000"
-VERSION = documents.Version(300, "300/standard", "300/standardv1", NOW, 1, "digest")
+VERSION = documents.RunVersion(300, "300/standard", "300/standardv1", NOW, 1, "digest")
 
 
 def location(version: str = "300/standardv1") -> Location:
