@@ -1,4 +1,4 @@
-"""The two forms in which `date --utc` writes a time, by locale. Pure; no locale of ours takes part.
+"""Read times as `date --utc` writes them, in either of two forms. Independent of this process's locale.
 
 Source: spec/run_records.md section 1.1, item 8.
 """

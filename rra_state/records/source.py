@@ -1,6 +1,6 @@
 """Read run records from the DAQ's disk: the list of runs, whether one is ready, and one record whole.
 
-Everything is read as bytes, once, and never waits on a FIFO or follows a link. Nothing is converted or written here.
+Reads bytes, each file once; never waits for a FIFO or follows a link. Converts and writes nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TEXTS = ("boot", "known_boardreaders_list", "setup", "environment", "metadata", 
 MAX_FILE_BYTES = 64 * 2**20
 MAX_RECORD_BYTES = 512 * 2**20
 CLOCK_SECONDS = 86400
-"""A change that lies further ahead than this was dated by a clock that was wrong; waiting for it might take years."""
+"""A change time further ahead than this comes from a wrong clock; waiting for it might take years."""
 
 TICK_SECONDS = 0.02
 """Two writes within a tick of the kernel's clock (1 to 10 ms) can leave the same times, and so the same signature."""
@@ -37,18 +37,19 @@ _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIMIT_HINT = "does it belong to the record? Otherwise raise the limit"
 _MAYBE_ALL = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE, errno.EACCES})
-"""Faults of a record that can come from the disk under all of them, away or unreachable."""
+"""Errors of a record that may be errors of the whole disk, unmounted or unreachable."""
 _RIGHTS_HINT = "the archiver's account needs read permission on the record's directory and files"
 
 Signature = tuple[int, int, int, int, int]
-"""Device, inode, size, modification and change time: what differs when a file was written or replaced."""
+"""Device, inode, size, modification and change time. Differs after a file was written or replaced."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One look at the directory of run records: the runs, and the entries that are none.
+    """One listing of the directory of run records. ignored: the entries that are not runs.
 
-    signature: the directory's, which differs once an entry comes or goes; None if that might still go unnoticed.
+    signature: of the directory; differs once an entry comes or goes. None if it changed so recently that another change
+    could leave the same times.
     """
 
     runs: frozenset[int]
@@ -70,8 +71,8 @@ class Readiness:
 def listing(run_records_dir: Path, earlier: Listing | None = None) -> Listing:
     """The runs that have a directory here. Raises SourceUnreadable.
 
-    One scan without a stat per entry where the file system gives the type; none if nothing came or went since an
-    `earlier` listing of the same directory.
+    Scans the directory once, without a stat per entry where the file system gives the type. Does not scan it if nothing
+    came or went since the `earlier` listing.
     """
     try:
         descriptor = os.open(run_records_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -93,7 +94,7 @@ def listing(run_records_dir: Path, earlier: Listing | None = None) -> Listing:
 
 
 def _entries(descriptor: int) -> tuple[list[str], list[Skipped]]:
-    """The directories in this one, and everything else."""
+    """The sub directories, and the other entries."""
     directories: list[str] = []
     others: list[Skipped] = []
     with os.scandir(descriptor) as entries:
@@ -109,8 +110,7 @@ def readiness(settings: SourceSettings, run: int, now: float) -> Readiness:
     """Whether the record of a run can be archived at `now` (seconds since 1970). Raises HostLimit.
 
     Ready: nothing in it changed for `quiet_seconds`, or for `settle_seconds` if metadata.txt has no stop time. Only
-    metadata.txt is read. A record that cannot be read is ready as well: reading it names the fault, and leaving it
-    open would hide it.
+    metadata.txt is read. A record that cannot be read is ready too: the import then reports the error.
     """
     try:
         with _open(settings.run_records_dir / str(run), run) as opened:
@@ -125,9 +125,9 @@ def readiness(settings: SourceSettings, run: int, now: float) -> Readiness:
 
 
 def _unchanged_long_enough(settings: SourceSettings, stop_time: str | None, newest: float, now: float) -> bool:
-    """Whether a record whose last change was at `newest` is complete by the rule of `readiness`.
+    """Whether a record that last changed at `newest` is complete by the rule of `readiness`.
 
-    A change that lies more than a day ahead was dated by a clock that was wrong, and does not count.
+    A change time more than a day ahead comes from a wrong clock and is ignored.
     """
     needed = settings.settle_seconds if stop_time is None else settings.quiet_seconds
     return needed <= 0 or now - newest >= needed or newest - now > CLOCK_SECONDS
@@ -140,10 +140,10 @@ def read(
     max_file_bytes: int = MAX_FILE_BYTES,
     max_record_bytes: int = MAX_RECORD_BYTES,
 ) -> Record:
-    """The record in `directory`, the run's own one. Raises RecordError; RecordChanged if the DAQ wrote to it meanwhile.
+    """Read the record of a run from its directory. Raises RecordError; RecordChanged if it changed during the read.
 
-    Raises SourceUnreadable if not this record but the directory of all of them cannot be read any more.
-    Taken: regular files directly in it that are `*.fcl` or one of the seven texts. The rest is in `skipped`, by name.
+    Raises SourceUnreadable if the directory of all records cannot be read any more. Reads the regular files directly in
+    the directory that are `*.fcl` or one of the seven texts; the other entries are in `skipped`.
     """
     return _read(directory, run, max_file_bytes, max_record_bytes)[0]
 
@@ -175,7 +175,7 @@ def _read(directory: Path, run: int, max_file_bytes: int, max_record_bytes: int)
 
 
 class SourceSettings(Protocol):
-    """The section `source_files`, as far as it is about reading."""
+    """The keys of the section `source_files` that this module reads."""
 
     @property
     def run_records_dir(self) -> Path:
@@ -183,7 +183,7 @@ class SourceSettings(Protocol):
 
     @property
     def quiet_seconds(self) -> float:
-        """A record with a stop time is open until nothing in it changed for so long."""
+        """Seconds without a change after which a record with a stop time is ready."""
 
     @property
     def settle_seconds(self) -> float:
@@ -199,21 +199,23 @@ class SourceSettings(Protocol):
 
 
 def read_record(settings: SourceSettings, run: int, *, even_if_open: bool = False) -> Record:
-    """The record of a run at its configured place; see `read`. Raises RecordOpen if it is not ready any more.
+    """Read the record of a run from `run_records_dir`; see `read`. Raises RecordOpen if it is not ready any more.
 
-    Time passes between planning and reading, and a copy may have gone on in between.
+    Between planning and reading, a copy of the record may have gone on.
     """
     directory = settings.run_records_dir / str(run)
     record, newest = _read(directory, run, settings.max_file_bytes, settings.max_record_bytes)
     if not even_if_open and not _unchanged_long_enough(settings, record.stop_time, newest, time.time()):
-        raise RecordOpen("changed again before it was read", run=run, path=directory, hint="somebody is writing there")
+        raise RecordOpen(
+            "changed again before it was read", run=run, path=directory, hint="another program is writing there"
+        )
     return record
 
 
 def signature(directory: Path, run: int) -> str | None:
-    """Differs once anything in a record was written, renamed or replaced; no file is opened. None: it cannot be listed.
+    """A text that differs once a file of a record was written, renamed or replaced. None if it cannot be listed.
 
-    Raises SourceUnreadable if the directory of all records is at fault.
+    Opens no file. Raises SourceUnreadable if the directory of all records cannot be read.
     """
     try:
         with _open(directory, run) as opened:
@@ -226,7 +228,7 @@ def signature(directory: Path, run: int) -> str | None:
 
 
 def fingerprint(files: tuple[SourceFile, ...]) -> str:
-    """sha256 (hex) over names and contents, in the order of the names; lengths make the concatenation unambiguous."""
+    """Sha256 (hex) over names and contents, each with its length, in the order of the names."""
     digest = hashlib.sha256()
     for file in sorted(files, key=lambda file: file.name):
         name = os.fsencode(file.name)
@@ -240,7 +242,7 @@ def fingerprint(files: tuple[SourceFile, ...]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _OpenRecord:
-    """An open directory of a run: what is put in its place meanwhile is not read instead."""
+    """The open directory of a run. If another directory is moved to its path, the open one is still read."""
 
     descriptor: int
     directory: Path
@@ -250,7 +252,7 @@ class _OpenRecord:
         return RecordError(message, run=self.run, path=self._path(name), hint=hint)
 
     def changed(self, name: str) -> RecordChanged:
-        hint = "somebody is writing there"
+        hint = "another program is writing there"
         return RecordChanged("changed while it was read", run=self.run, path=self._path(name), hint=hint)
 
     def _path(self, name: str | None) -> Path:
@@ -277,10 +279,10 @@ def _open(directory: Path, run: int) -> Iterator[_OpenRecord]:
 
 
 def _check_above(directory: Path, fault: OSError) -> None:
-    """Raise SourceUnreadable if `fault` of a record is one of the directory of all records, and HostLimit if it is one
-    of this process: it costs no run anything.
+    """Raise SourceUnreadable or HostLimit if `fault` is not an error of this run.
 
-    An empty directory is what a disk that was unmounted leaves.
+    SourceUnreadable: the directory of all records is unreadable or empty, as with the disk not mounted. HostLimit:
+    `fault` is a limit of this process.
     """
     if fault.errno in host_limits.OF_PROCESS and (refused := host_limits.refusal(fault)):
         raise refused from fault
@@ -304,10 +306,10 @@ def _unreadable(run_records_dir: Path, error: OSError) -> SourceUnreadable:
 
 @dataclass(frozen=True, slots=True)
 class _Inventory:
-    """One look at a record's directory.
+    """One listing of a record's directory.
 
-    files: those to archive, each with what tells a later version from it. skipped: the entries that are left out.
-    newest: when the directory or any entry changed last, in seconds since 1970.
+    files: the files to archive, with their signatures. skipped: the other entries. newest: latest change time of the
+    directory and its entries, seconds since 1970.
     """
 
     files: dict[str, Signature]
@@ -338,7 +340,7 @@ def _inventory(opened: _OpenRecord) -> _Inventory:
 
 
 def _just_changed(signatures: Iterable[Signature], now: float) -> bool:
-    """Whether another write could still go unnoticed."""
+    """Whether another write now could leave the same times."""
     return any(now - max(entry[3:]) / 1e9 < TICK_SECONDS for entry in signatures)
 
 
@@ -346,7 +348,7 @@ _NO_NUMBER = "is no run number"
 
 
 def _why_no_run(entry: os.DirEntry[str]) -> str:
-    """Of an entry that is no directory."""
+    """Why an entry that is not a directory is not a run."""
     if entry.is_symlink():
         return "is a link"
     return "is no directory" if run_numbers.number(entry.name) is not None else _NO_NUMBER
@@ -374,7 +376,7 @@ def _why_not_archived(name: str, mode: int) -> str | None:
 
 
 def _read_file(opened: _OpenRecord, name: str, limit: int) -> bytes:
-    """The bytes of a regular file. Whether it is the one that was listed, a second look at the directory tells."""
+    """The bytes of a regular file. `_read` lists the directory again to see whether a file was replaced."""
     try:
         with open(os.open(name, _OPEN_FILE, dir_fd=opened.descriptor), "rb") as stream:
             status = os.fstat(stream.fileno())
@@ -405,9 +407,9 @@ def _signature(status: os.stat_result) -> Signature:
 
 
 def changed_at(status: os.stat_result) -> float:
-    """When an entry changed last, in seconds since 1970: its change time (ctime), which nobody can set.
+    """The change time (ctime) of an entry, seconds since 1970. Programs cannot set it.
 
-    `rsync -a` and `cp -p` give a new file the modification time of the one that they copied.
+    `rsync -a` and `cp -p` set the modification time of a copy to that of the original.
     """
     return status.st_ctime
 

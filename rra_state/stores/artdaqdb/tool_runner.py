@@ -1,7 +1,7 @@
-"""artdaq's own programs, run here or on another host: what they are given, and what became of them.
+"""Run artdaq's own programs, bulkloader and bulkdownloader, on this host or another one.
 
-No shell on this side; on the other one a fixed script whose values are quoted. The archive's URI may hold a password:
-it goes through the environment here, through standard input there, and is in no argument, message or log.
+On this host without a shell; on the other host by a fixed script with quoted values. The archive's URI may hold a
+password: it is passed in the environment (this host) or by standard input (ssh), never in an argument, message or log.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TAKE, _GIVE, _GIVE_NAMED = 'tar xf - -C "$d"', 'tar cf - -C "$d" .', 'tar cf - 
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """How a program ended. status: exit status, negative for a signal. said: the end of what it printed."""
+    """How a program ended. status: exit status, negative for a signal. said: the last line that it printed."""
 
     program: str
     status: int
@@ -55,19 +55,20 @@ class ToolResult:
 
 
 class Tools(Protocol):
-    """Where artdaq's programs are run."""
+    """artdaq's two programs."""
 
     def check(self) -> None:
         """Raise StoreError unless both can be run."""
 
     def load(self, run: int, config: str, files: Mapping[str, bytes], turn: int) -> ToolResult:
-        """Have bulkloader store these files. Only the archive itself tells whether it did. Raises StoreError.
+        """Have bulkloader store these files. The caller must check the archive for the result. Raises StoreError.
 
-        turn: descriptor that the program inherits: it loads alone, also if this process dies before it.
+        turn: descriptor of the lock that allows one load at a time; the program inherits it and so keeps the lock even
+        if this process dies.
         """
 
     def download(self, run: int, config: str) -> tuple[ToolResult, dict[str, bytes]]:
-        """What bulkdownloader exports, by path below its output. Raises StoreError."""
+        """Files that bulkdownloader exports, by path below its output directory. Raises StoreError."""
 
 
 class LocalTools:
@@ -107,10 +108,10 @@ class LocalTools:
 
 
 class RemoteTools:
-    """The programs on another host, reached by ssh: without questions, and only if the host's key is known."""
+    """The programs on another host, run by ssh without prompts, and only if the host's key is known."""
 
     def __init__(self, uri: str, host: str, tools_dir: Path | None, limit: float) -> None:
-        """limit: seconds for one call; the other host ends the program after them, this one gives up a little later."""
+        """limit: seconds for one call. The other host ends the program then; this one stops waiting a little later."""
         self._uri, self._host, self._directory, self._limit = uri, host, tools_dir, limit
 
     def check(self) -> None:
@@ -128,14 +129,14 @@ class RemoteTools:
         return result
 
     def download(self, run: int, config: str) -> tuple[ToolResult, dict[str, bytes]]:
-        """See Tools. The status is the program's; what it left is sent whatever that was."""
+        """See Tools. The files are sent back whatever the program's exit status."""
         program = f"s=0; {self._program(DOWNLOADER, run, config)} 1>&2 </dev/null || s=$?"
         script = f'{program}; {_checked(_GIVE)} exit "$s"'
         result, output = self._call(DOWNLOADER, script, b"")
         return result, _unpacked(output, self._host) if output else {}
 
     def read(self, path: str, names: Sequence[str]) -> dict[str, bytes]:
-        """Files below a directory of that host; those that are not there are left out. Raises StoreError."""
+        """Files below a directory of that host, by name; missing ones are left out. Raises StoreError."""
         there = 'for f in $(cat); do [ -e "$f" ] && printf "%s\\n" "$f" >>"$d/names"; done; : >>"$d/names"'
         script = f"cd {shlex.quote(path)} 2>/dev/null || exit 0; {there}; {_checked(_GIVE_NAMED)}"
         result, output = self._call("tar", script, "\n".join(names).encode())
@@ -144,7 +145,7 @@ class RemoteTools:
         return _unpacked(output, self._host) if output else {}
 
     def stamp(self, path: str) -> str:
-        """Inode, size and time of change of a file of that host; empty if it is not there. Raises StoreError."""
+        """Inode, size and modification time of a file of that host; empty if it does not exist. Raises StoreError."""
         result, output = self._call("stat", f"stat -c %i-%s-%Y-%y {shlex.quote(path)} 2>/dev/null || :", b"")
         if result.status:
             raise StoreError(f"{self._host}: {result}")
@@ -178,12 +179,12 @@ class RemoteTools:
 
 
 def _within(limit: float) -> list[str]:
-    """The limit goes with the program: nobody else ends it if this process dies."""
+    """The command `timeout`, which ends the program even if this process dies."""
     return ["timeout", "-k", "5", f"{limit:g}"]
 
 
 def _raise_for(program: str, result: ToolResult, limit: float) -> None:
-    """What `timeout` says of a program that it could not start, or had to end."""
+    """Raise StoreError for the exit statuses of `timeout`: not started, or ended by the limit."""
     if result.status == _TIMED_OUT:
         raise _too_slow(program, limit)
     if result.status in (_NO_PROGRAM, _NOT_FOUND):
@@ -195,7 +196,7 @@ def _options(run: int, config: str) -> list[str]:
 
 
 def _checked(part: str) -> str:
-    """A part of the script that says its name and ends everything if it fails."""
+    """A part of the script that prints its name and ends the script if it fails."""
     name = part.split(maxsplit=1)[0]
     return f'{part} || {{ s=$?; echo "{_PART} {name} ended with status $s" >&2; exit 74; }};'
 
@@ -209,7 +210,7 @@ def _run(
     environment: Mapping[str, str],
     keep: tuple[int, ...],
 ) -> tuple[ToolResult, bytes]:
-    """Run it in a process group of its own, all of which ends after `limit` seconds. Raises StoreError."""
+    """Run a command in its own process group, which is killed after `limit` seconds. Raises StoreError."""
     try:
         process = subprocess.Popen(
             command,
@@ -229,7 +230,7 @@ def _run(
             raise _too_slow(program, limit) from error
         finally:
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # also what it may have left running
+                os.killpg(process.pid, signal.SIGKILL)  # also its children that still run
     lines = errors.decode("utf-8", "replace").strip().splitlines() or [""]
     return ToolResult(program, process.returncode, " ".join(lines[-1].split())[:200]), output
 
@@ -259,7 +260,7 @@ def _packed(files: Mapping[str, bytes]) -> bytes:
 
 
 def _unpacked(data: bytes, host: str) -> dict[str, bytes]:
-    """The regular files of a tar stream, in memory: nothing of its names reaches this file system."""
+    """The regular files of a tar stream, in memory: its names are never used as paths here."""
     try:
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
             files = [each for each in archive if each.isreg()]

@@ -1,6 +1,6 @@
-"""What every kind of artdaqDB does alike: a record as documents of its next version, and documents as a record again.
+"""Shared by all kinds of artdaqDB: plan a run's next version, and make the files of a run from its documents.
 
-Values only: where the documents go is each store's own. Rules: DESIGN section 5.
+Reads and writes no store. Rules: DESIGN section 5.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from rra_state.stores.artdaqdb.document import RUN_HISTORY, SCHEMA, SYSTEM_LAYOU
 
 
 class Schema:
-    """The schema.fcl that is stored with every run, parsed once."""
+    """schema.fcl, which is stored with every run. Parsed once."""
 
     def __init__(self, text: bytes) -> None:
         self.document = Document("schema.fcl", text)
         self._parsed: documents.Parsed | None = None
 
     def parsed(self) -> documents.Parsed:
-        """Its tree. Raises StoreError: no run can be stored with a bad one."""
+        """The parsed text. Raises StoreError if it is not FHiCL: then no run can be stored."""
         if self._parsed is None:
             try:
                 self._parsed = documents.parse(self.document)
@@ -36,7 +36,7 @@ class Schema:
 
 @dataclass(frozen=True, slots=True)
 class PlannedVersion:
-    """One run that is to be stored as one version; the documents are made when they are asked for."""
+    """One run and the version to store it as. `trees` makes the documents, so that they are not all in memory."""
 
     record: RunDocuments
     version: RunVersion
@@ -44,7 +44,7 @@ class PlannedVersion:
 
     @property
     def items(self) -> tuple[Item, ...]:
-        """Its documents, by collection and entity."""
+        """The documents of the version, sorted by collection and entity."""
         items = [Item(RUN_HISTORY, each.entity, self._oid(each)) for each in self.record.documents]
         if self.schema is not None:
             oid = documents.object_id(SYSTEM_LAYOUT, self.version.version, SCHEMA)
@@ -53,13 +53,14 @@ class PlannedVersion:
 
     @property
     def staged(self) -> Staged:
-        """What is reported once they are durable."""
+        """The outcome to report once the documents are durable."""
         location = Location(self.record.run, self.version.configuration, self.version.version, self.items)
         return Staged(location, changed=True, assigned=self.version.assigned)
 
     def trees(self) -> Iterator[Tree]:
-        """The documents, made one by one: each takes twenty times the memory of its text. Raises RecordError and its
-        kin for this run, StoreError for a bad schema.fcl.
+        """The documents, made one by one: each takes twenty times the memory of its text.
+
+        Raises RecordError or FhiclError for this run, StoreError for a bad schema.fcl.
         """
         for document in self.record.documents:
             try:
@@ -78,9 +79,9 @@ class PlannedVersion:
 
 
 def plan(record: RunDocuments, known: Location | None, now: str, schema: Schema | None) -> PlannedVersion:
-    """The version a record is to be stored as: the first, or the one after the known, whose name stays.
+    """The version to store a record as: the first, or the next after the known one, under the same configuration.
 
-    now: as `document.timestamp` gives it. Raises RecordError for names that artdaqDB cannot hold.
+    now: in the format of `document.timestamp`. Raises RecordError for names that artdaqDB cannot hold.
     """
     documents.check_names(record)
     configuration = version = record.configuration
@@ -94,16 +95,16 @@ def plan(record: RunDocuments, known: Location | None, now: str, schema: Schema 
 
 
 def holds(export: Export, record: RunDocuments) -> bool:
-    """Whether a visible version gives back exactly this record. Times and schema.fcl do not count."""
+    """Whether a visible version has exactly the files of this record. Times and schema.fcl are not compared."""
     sources = {document.source for document in record.documents if document.source}
     return export.files == {each.name: each.text for each in record.documents} and set(export.sources) == sources
 
 
 def export(location: Location, read: Callable[[Item], Tree], where: Callable[[Item], str]) -> Export:
-    """A version put together from its documents, each and all of them checked. Raises VerificationError.
+    """The files of a version, from its documents. Raises VerificationError if a document is missing or damaged.
 
-    read: gives the document of an item, and raises VerificationError, or the store's own error. where: what messages
-    call the place of an item.
+    read: returns the document of an item; may raise VerificationError or StoreError. where: path of an item for
+    messages.
     """
     stored = [_unpacked(item, location, read, where) for item in location.items if item.collection == RUN_HISTORY]
     exact = all(each.exact for each in stored)
@@ -121,7 +122,7 @@ def export(location: Location, read: Callable[[Item], Tree], where: Callable[[It
 def each_by_itself(
     records: Sequence[RunDocuments], stage: Callable[[RunDocuments], Staged]
 ) -> list[Staged | ArchiverError]:
-    """One outcome per record, in order; only a fault of the place is raised."""
+    """Stage records one by one: one outcome per record, in order. Raises only errors that stop the cycle."""
     outcomes: list[Staged | ArchiverError] = []
     for record in records:
         try:
@@ -143,7 +144,7 @@ def _unpacked(item: Item, location: Location, read: Callable[[Item], Tree], wher
 
 
 def _check_whole(stored: Sequence[StoredFile], location: Location) -> None:
-    """Raise VerificationError unless these are all the documents of one version, with the content it had."""
+    """Raise VerificationError unless these are all documents of one version, with the content that was stored."""
     found = documents.content_digest((each.file.name, each.file.data, each.source) for each in stored)
     if any(each.number != len(stored) or each.content != found for each in stored):
         message = (
