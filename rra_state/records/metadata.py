@@ -51,7 +51,7 @@ def read(data: bytes) -> RunMetadata:
             config = value or config
         elif key.startswith("Component"):
             components.append(value)
-        elif value and (match[3] or dates.month_day_minute(value)):
+        elif value and (match[3] or dates.is_whole(value)):
             times.append((key, value))
     last = dict(times)
     return RunMetadata(
