@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from rra_state.records import fhicl
 
+_TO_BLANKS = {ord("\v"): " ", ord("\f"): " "}
 _NOT_PRINTABLE = re.compile(r"[^\t\x20-\x7e]")
 
 
@@ -39,8 +40,12 @@ class Entries:
         self._items.append(_Definition(name, value, original if name != key or original != key else None))
 
     def comment(self, line: str) -> None:
-        """Keep a comment line, or an empty one; one that FHiCL would take for an `#include` gets another `#`."""
-        text = _NOT_PRINTABLE.sub(_escape, line)
+        """Keep a comment line, or an empty one; one that FHiCL would take for an `#include` gets another `#`.
+
+        VT and FF before the `#` become blanks: escaped like other control characters, they would not be white space.
+        """
+        indent, mark, words = line.partition("#")
+        text = indent.translate(_TO_BLANKS) + _NOT_PRINTABLE.sub(_escape, mark + words)
         self._items.append(f"# {text}" if text.startswith("#include") else text)
 
     def text(self) -> str:
