@@ -79,6 +79,18 @@ def test_a_file_kept_as_text_has_an_empty_tree_and_its_bytes() -> None:
     assert stored.file == SourceFile("odd.fcl", b"a-b: \x00\xe9")
 
 
+def test_case_d7_an_empty_text_is_read_after_artdaq_rewrote_it() -> None:
+    empty = Document("odd.fcl", b"", SourceFile("odd.txt", b""), kept="the file is empty")
+    tree = documents.tree(empty, VERSION)
+    rawdata = tree["origin"]["rawdata"]
+    tree["origin"]["rawdata"] = [text or "notprovided" for text in rawdata]  # as artdaq's ovlStringKeyValue does
+
+    stored = documents.unpack(tree, item(tree, "odd"), location())
+
+    assert "" in rawdata
+    assert (stored.file, stored.source) == (SourceFile("odd.fcl", b""), SourceFile("odd.txt", b""))
+
+
 def test_encoding_uses_only_the_escapes_that_artdaq_reads() -> None:
     tree = documents.tree(Document("odd.fcl", b"\x00", kept="\u00e9 \x1f \x7f"), VERSION)
     tree["comments"] = [{"linenum": 1, "value": '# "quoted" \\u0041 \\\\u tab\t'}]
