@@ -26,7 +26,7 @@ from rra_state.state.changed_records import Refresh, newest_marker
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Failure, Marker, Outcome
 from rra_state.stores.artdaqdb.base import Location, Staged
-from rra_state.stores.ucondb.client import BlobVersion
+from rra_state.stores.ucondb.values import BlobVersion
 
 
 def refresh_run(wanted: Refresh, bench: Bench, tree: Tree) -> Outcome:

@@ -21,7 +21,7 @@ from rra_state.state.changed_records import Refresh, newest_marker
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, Facts, Stage
 from rra_state.stores.artdaqdb.base import Export, Location
-from rra_state.stores.ucondb.client import BlobVersion
+from rra_state.stores.ucondb.values import BlobVersion
 
 _BLOB_FACTS = ("size", "adler32", "sha256", "ucondb_id", "version")
 """What the marker of a verified migration must tell."""

@@ -26,7 +26,8 @@ from rra_state.state.planner import Planner
 from rra_state.state.state_files import Derived, Keeper, Known, Ledger
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.base import Outline
-from rra_state.stores.ucondb.client import BlobVersion, UconDB
+from rra_state.stores.ucondb.client import UconDB
+from rra_state.stores.ucondb.values import BlobVersion
 
 log = logging.getLogger("rra")
 Say = Callable[[str], None]

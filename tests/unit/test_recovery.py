@@ -17,7 +17,7 @@ from rra_state.state import recovery
 from rra_state.state.recovery import Places, recover
 from rra_state.state.state_files import Known
 from rra_state.stores.artdaqdb.base import Outline
-from rra_state.stores.ucondb.client import BlobVersion
+from rra_state.stores.ucondb.values import BlobVersion
 from tests.unit.archive_site import Site
 
 RUNS = st.sets(st.integers(1, 40))

@@ -129,7 +129,8 @@ class PostgresSession:
         settings: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "application_name": "run-record-archiver"}
         given = conninfo_to_dict(self._uri)
         settings = {name: value for name, value in (settings | _NETWORK).items() if name not in given}
-        connection = psycopg.connect(self._uri, autocommit=True, **settings)
+        # A transaction pooler gives each transaction another session, without the statements prepared before.
+        connection = psycopg.connect(self._uri, autocommit=True, prepare_threshold=None, **settings)
         weakref.finalize(self, connection.close)
         with _time_limit(connection):
             connection.execute(_SESSION)

@@ -11,7 +11,6 @@ import operator
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -22,46 +21,12 @@ from rra_state.base.errors import AccessDenied, ArchiverError, Conflict, StoreEr
 from rra_state.base.turns import Turns
 from rra_state.stores.ucondb.http import Transport, UconDBSettings, said_by
 from rra_state.stores.ucondb.sql import Tables
-
-__all__ = ["BlobVersion", "StoredBlob", "UconDB", "UconDBSettings"]
+from rra_state.stores.ucondb.values import BlobVersion, StoredBlob
 
 _KEYS_PER_LOOKUP = 500
 _HEADER = "X-UconDB-"
 _DESCRIPTION = {"key", "id", "data_key", "adler32", "data_size", "tr"}
 """Keys of each version in a listing."""
-
-
-@dataclass(frozen=True, slots=True)
-class BlobVersion:
-    """One version of a run's blob, as UconDB describes it.
-
-    id: number of the version; every override makes a new one. data_key: key of its content, as text.
-    adler32: of the content, unsigned. size: bytes. tr: time of storing, seconds since 1970 UTC.
-    """
-
-    run: int
-    id: int
-    data_key: str
-    adler32: int
-    size: int
-    tr: float
-
-    def describes(self, blob: bytes) -> bool:
-        """Whether size and checksum are those of `blob`."""
-        return self.size == len(blob) and self.adler32 == zlib.adler32(blob)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredBlob:
-    """Outcome of a put.
-
-    already: the server had this blob before. content: the server's blob, as read back; if `already`, it may differ from
-    the given blob where `same` ignores it.
-    """
-
-    version: BlobVersion
-    already: bool
-    content: bytes = field(repr=False)
 
 
 class UconDB:
@@ -79,6 +44,7 @@ class UconDB:
         self._http = Transport(settings, turns)
         uri = settings.database_uri.get_secret_value() if settings.database_uri else None
         self._tables = Tables(uri, self._folder, self._object, settings.timeout_seconds) if uri else None
+        self._same_folder = False
         self.name = self._http.name
 
     def describe(self) -> str:
@@ -101,7 +67,8 @@ class UconDB:
         # The server lists folders of its own namespace without the namespace, those of another one with it.
         if not {folder, self._folder} & {str(one) for one in self._listing(answer)}:
             raise self._http.no_folder()
-        listed = f", {len(self._tables.listing())} keys by SQL" if self._tables else ""
+        tables = self._checked_tables()
+        listed = f", {len(tables.listing())} keys by SQL" if tables else ""
         return f"{self.name}: version {version}, folder {self._folder}{listed}"
 
     def runs(self) -> set[int]:
@@ -119,14 +86,30 @@ class UconDB:
 
     def _listed(self) -> Sequence[Any]:
         """The listing of all keys, from the server or by SQL."""
-        if self._tables:
-            return self._tables.listing()
+        if tables := self._checked_tables():
+            return tables.listing()
         answer = self._http.ask("GET", "versions", self._where())
         if self._no_such_object(answer):
             return []
         if answer.status_code != HTTPStatus.OK:
             raise self._fault(answer)
         return self._listing(answer)
+
+    def _checked_tables(self) -> Tables | None:
+        """The tables to read by SQL. Raises AccessDenied if they are of another folder than the server's.
+
+        Without a namespace in `folder_name` the server takes its own, which is not always `public`. Its realm is
+        compared once per process. Source: spec/ucondb.md section 6.
+        """
+        if self._tables is not None and not self._same_folder:
+            realm = self._http.realm(f"data/{self._folder}/{self._object}")
+            if realm not in (None, self._tables.folder):
+                raise AccessDenied(
+                    f"{self.name}: its folder is {realm}, but ucon_db.database_uri reads {self._tables.folder}",
+                    hint=f"set ucon_db.folder_name: {realm}",
+                )
+            self._same_folder = True
+        return self._tables
 
     def lookup(self, runs: Iterable[int]) -> dict[int, BlobVersion]:
         """The current version of each of these runs that the server has. Raises StoreError.
@@ -178,9 +161,10 @@ class UconDB:
 
     def read(self, run: int) -> tuple[bytes, BlobVersion] | None:
         """The same as `get`, but read by SQL if `database_uri` is set: faster for many runs."""
-        if self._tables is None:
+        tables = self._checked_tables()
+        if tables is None:
             return self.get(run)
-        found = self._tables.one(str(run))
+        found = tables.one(str(run))
         if found is None:
             return None
         record, content = found

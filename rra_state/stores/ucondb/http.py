@@ -85,6 +85,11 @@ class Transport:
             self._asked_for_challenge = False
         return answer
 
+    def realm(self, path: str) -> str | None:
+        """The realm of the server's challenge, NAMESPACE.FOLDER; None if it asks for no password. Raises StoreError."""
+        self._learn(path)
+        return self._auth.digest.realm if self._auth.digest else None
+
     def _learn(self, path: str) -> None:
         """Learn the realm, once per process: the server answers an unsigned, empty POST with its challenge.
 

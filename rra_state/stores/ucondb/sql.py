@@ -49,6 +49,7 @@ class Tables:
         namespace, _, name = folder.rpartition(".") if "." in folder else ("public", ".", folder)
         if not _NAME.fullmatch(name) or not _NAME.fullmatch(namespace):
             raise ConfigError(f"ucon_db.folder_name: {folder} cannot be a folder with tables of its own")
+        self.folder = f"{namespace}.{name}"
         identifier = psycopg.sql.Identifier
         self._tables = {table: identifier(namespace, f"{name}_{table}") for table in ("versions", "data")}
         self._uri, self._object, self._timeout = uri, object_, timeout_seconds
@@ -86,8 +87,12 @@ class Tables:
 
         try:
             if self._connection is None or self._connection.closed or self._process != os.getpid():
-                settings: dict[str, Any] = {"connect_timeout": max(2, int(self._timeout))}
-                self._connection = psycopg.connect(self._uri, application_name="run-record-archiver", **settings)
+                self._connection = psycopg.connect(
+                    self._uri,
+                    application_name="run-record-archiver",
+                    connect_timeout=max(2, int(self._timeout)),
+                    prepare_threshold=None,  # a transaction pooler loses prepared statements
+                )
                 self._connection.read_only = True
                 self._process = os.getpid()
                 weakref.finalize(self, _close, self._connection, self._process)
