@@ -26,7 +26,7 @@ from rra_state.stages.refresh_stage import replace_blobs, stage_changed, version
 from rra_state.state.changed_records import Refresh
 from rra_state.state.outcome import STAGES, Facts, Outcome, Stage
 from rra_state.stores.artdaqdb.base import ArtdaqDB, Location
-from rra_state.stores.ucondb.client import Version
+from rra_state.stores.ucondb.values import BlobVersion
 
 CHUNK = 25
 """Runs handed to a worker at once: enough to share an fsync and an index, few enough to stop within seconds."""
@@ -98,7 +98,7 @@ class _Refreshing:
     """A refresh and how far it is. replaced: the blob to replace. facts: of the new version, once that is published."""
 
     wanted: Refresh
-    replaced: Version | None = None
+    replaced: BlobVersion | None = None
     facts: Facts | None = None
 
 

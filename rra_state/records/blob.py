@@ -1,4 +1,4 @@
-"""The text blob that holds one run in UconDB: packing, unpacking, extracting, comparing, checking.
+"""The text blob that holds one run in UconDB: pack, unpack, extract, compare, validate.
 
 Grammar (source: docs/design/run_records.md, Blob):
 
@@ -6,10 +6,10 @@ Grammar (source: docs/design/run_records.md, Blob):
     { LF ##### LF <file name>: LF ##### LF <content> }*
     LF End of Record LF Run Number: <n> LF Packed on <same> UTC LF
 
-The escape: a content line that is exactly `#####` or `End of Record` would be taken for the blob's own. Only if a
-record has such a line does the header get a fourth line, `Escaped: lines with "# "`, and then every line that is one of
-the two behind any number of `# ` gets one more `# ` in front: still a FHiCL comment, and undone exactly. All other
-blobs are as they always were.
+Escape: a line of a file that is exactly `#####` or `End of Record` would be read as the blob's own. If a record has
+such a line, the header gets a fourth line, `Escaped: lines with "# "`, and each of these lines, also behind one or more
+`# `, gets one more `# ` in front. The result is a FHiCL comment, and `unpack` removes it exactly. Other blobs have no
+escape.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rra_state.base.errors import BlobError
 from rra_state.records import dates
 
 METADATA_KEYS = ("components", "config_name", "sbndaq_commit_or_version")
-"""Keys whose presence in metadata.fcl the readers of SBN rely on."""
+"""Keys of metadata.fcl that the readers of SBN need."""
 
 _LAST = (
     "boot",
@@ -37,12 +37,12 @@ _LAST = (
     "RunHistory",
     "RunHistory2",
 )
-_PLACE = {f"{stem}.fcl": place for place, stem in enumerate(_LAST, 1)}
+_POSITION = {f"{stem}.fcl": position for position, stem in enumerate(_LAST, 1)}
 _METADATA_NAMES = ("metadata.fcl", "metadata_txt.fcl")
 
 _NO_DATE = "Jan 01 00:00"
 _ESCAPED = b'Escaped: lines with "# "\n'
-# A line begins and ends where a reader that takes CR for LF, as the existing archiver does, would say so.
+# A line may also begin and end at CR: the existing archiver reads CR as LF.
 _RESERVED_WORDS = (b"#####", b"End of Record")
 _RESERVED = rb"(?:" + b"|".join(_RESERVED_WORDS) + rb")(?![^\r\n])"
 _MUST_ESCAPE = re.compile(rb"(?<![^\r\n])" + _RESERVED)
@@ -57,7 +57,7 @@ _DELIMITER = re.compile(rb"\n#####\n([^\n]+):\n#####\n")
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """A blob taken apart. packed_on: `Oct 17 10:08`; files: name to content, in the blob's order."""
+    """The parts of a blob. packed_on: `Oct 17 10:08`; files: name to content, in the blob's order."""
 
     run: int
     packed_on: str
@@ -65,9 +65,9 @@ class Unpacked:
 
 
 def pack(run: int, files: Mapping[str, bytes]) -> bytes:
-    """The blob of these files; the same files always give the same bytes. Raises BlobError for a name no blob can hold.
+    """The blob of these files; the same files always give the same bytes. Raises BlobError for an invalid file name.
 
-    "Packed on" is the run's stop time, else its start time, else a fixed date, so that a retry packs the same bytes.
+    "Packed on" is the run's stop time, or its start time, or a fixed date, so that a retry gives the same bytes.
     """
     if not files:
         raise BlobError("there is no file to pack", run=run)
@@ -94,7 +94,7 @@ def packed_on(files: Mapping[str, bytes]) -> str:
 
 
 def unpack(blob: bytes) -> Unpacked:
-    """The exact inverse of `pack`, in linear time; older blobs may have their files in any order.
+    """The exact inverse of `pack`, in linear time. Accepts files in any order, as in older blobs.
 
     Raises BlobError with the line.
     """
@@ -112,7 +112,7 @@ def unpack(blob: bytes) -> Unpacked:
 
 
 def extract(blob: bytes, directory: Path) -> Unpacked:
-    """Write the files of a blob into `directory`, never elsewhere. BlobError comes before anything is written."""
+    """Write the files of a blob into `directory`, never elsewhere. Raises BlobError before anything is written."""
     unpacked = unpack(blob)
     for name in unpacked.files:
         _check_name(name, unpacked.run)
@@ -122,12 +122,12 @@ def extract(blob: bytes, directory: Path) -> Unpacked:
 
 
 def same(first: bytes, second: bytes) -> bool:
-    """Whether two blobs are equal but for the two "Packed on" texts; what is no blob is compared as it is."""
+    """Whether two blobs are equal, "Packed on" ignored. Bytes that are not a blob are compared as they are."""
     return first == second or _undated(first) == _undated(second)
 
 
 def validate(files: Mapping[str, bytes] | bytes, keys: Iterable[str] = METADATA_KEYS) -> list[str]:
-    """What is wrong with the metadata of a blob or its files; empty if each key is there once and has a value.
+    """Problems of the metadata of a blob or its files; none if each key occurs once and has a value.
 
     Source: docs/design/run_records.md, Blob validation.
     """
@@ -153,7 +153,7 @@ def validate(files: Mapping[str, bytes] | bytes, keys: Iterable[str] = METADATA_
 
 
 def _files(blob: bytes, start: int, end: int, *, unescape: bool) -> dict[str, bytes]:
-    """The files between header and footer. The delimiter is matched whole, as all readers of these blobs do."""
+    """The files between header and footer. Matches whole delimiters, as all readers of these blobs do."""
     files: dict[str, bytes] = {}
     delimiters = list(_DELIMITER.finditer(blob, start, end))
     if (delimiters[0].start() if delimiters else end) != start:
@@ -169,25 +169,25 @@ def _files(blob: bytes, start: int, end: int, *, unescape: bool) -> dict[str, by
 
 
 def _must_escape(content: bytes) -> bool:
-    """Whether it has a reserved line. Nearly all have neither word, and looking for a word is quick."""
+    """Whether the content has a reserved line. Looks for the words first, which is quick: nearly no file has them."""
     return any(word in content for word in _RESERVED_WORDS) and _MUST_ESCAPE.search(content) is not None
 
 
 def _check_name(name: str, run: int) -> None:
-    """Refuse what could leave a directory, break the grammar, or be one of `fsio`'s temporary files."""
+    """Refuse a name that could leave a directory, break the grammar, or be a temporary file of `base.files`."""
     temporary = name.startswith(".") and name.endswith(".tmp")
     control = any(ord(character) < 32 or ord(character) == 127 for character in name)
     if not name or name in (".", "..") or "/" in name or control or temporary:
-        raise BlobError(f"{name!r} is no name of a file in a record", run=run, hint="nothing was written")
+        raise BlobError(f"{name!r} is not a valid file name in a record", run=run, hint="nothing was written")
 
 
 def _order(name: str) -> tuple[int, str, str]:
-    """Others by lower-cased name, then the nine known ones in their order."""
-    return (_PLACE.get(name, 0), name.lower(), name)
+    """Sort key of a file: the nine known files last, in their fixed order, the others by lower-cased name."""
+    return (_POSITION.get(name, 0), name.lower(), name)
 
 
 def _values(text: bytes, key: str) -> list[str]:
-    """The values of a top-level key that stands at the start of a line, whatever else is on other lines."""
+    """The values of a top-level key, each from a line that begins with the key."""
     pattern = rb"^[ \t]*%s[ \t]*:[ \t]*([^\r\n]*)" % re.escape(key.encode())
     return [match[1].decode("utf-8", "replace").strip() for match in re.finditer(pattern, text, re.MULTILINE)]
 

@@ -1,6 +1,6 @@
-"""What the archiver itself reads in metadata.txt: configuration, components, start and stop time.
+"""Read configuration, components, start and stop time from metadata.txt.
 
-The conversion of the whole file to FHiCL is `convert/metadata.py`; both agree, since both take the last of equal keys.
+`convert/metadata.py` converts the whole file to FHiCL. Of equal keys both take the last.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ NAME = "metadata.txt"
 START = "DAQInterface start time"
 STOP = "DAQInterface stop time"
 _BOM = b"\xef\xbb\xbf"
-_FACT = re.compile(
+_LINE = re.compile(
     rb"(?:\A|(?<=[\r\n]))[ \t]*+(Config name|Component #\d+|DAQInterface (?:start|stop) time)"
     rb"[^:\r\n]*:([^\r\n]*)(\r|\n|\Z)"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """Texts are as in the file, trimmed; bytes that are not UTF-8 are lone surrogates (see `readable`).
+class RunMetadata:
+    """What the archiver needs from metadata.txt. Texts are trimmed; bytes that are not UTF-8 are lone surrogates
+    (see `readable`).
 
     times: the start and stop lines in file order, as (key, value).
     """
@@ -34,27 +35,26 @@ class Facts:
     stop_time: str | None
 
 
-def read(data: bytes) -> Facts:
-    """The facts in the bytes of a metadata.txt of any age; what is missing is None or empty.
+def read(data: bytes) -> RunMetadata:
+    """Read a metadata.txt of any DAQInterface version; missing values are None or empty.
 
-    A key that occurs twice counts with its last value, as in FHiCL, for the database and for RunHistory alike. A time
-    without a line end is one only if it is a whole date: DAQInterface may be writing it just now.
-    Source: docs/design/run_records.md, Facts that the archiver reads itself.
+    Of a key that occurs twice the last value is taken, as in FHiCL (spec/run_records.md section 5, 19). A time without
+    a line end is taken only if it is a whole date: DAQInterface may still be writing it.
     """
     config: str | None = None
     components: list[str] = []
     times: list[tuple[str, str]] = []
-    # Not line by line: of a file that is one limit long and all line ends, that would take twenty times its size.
-    for match in _FACT.finditer(data.removeprefix(_BOM)):
+    # Not split into lines: for a large file of line ends only, that would take twenty times its size in memory.
+    for match in _LINE.finditer(data.removeprefix(_BOM)):
         key, value = match[1].decode(), match[2].decode("utf-8", "surrogateescape").strip(" \t\v\f")
         if key == "Config name":
             config = value or config
         elif key.startswith("Component"):
             components.append(value)
-        elif value and (match[3] or dates.month_day_minute(value)):
+        elif value and (match[3] or dates.is_whole(value)):
             times.append((key, value))
     last = dict(times)
-    return Facts(
+    return RunMetadata(
         config_text=config,
         components=tuple(components),
         times=tuple(times),
@@ -64,10 +64,10 @@ def read(data: bytes) -> Facts:
 
 
 def printable(text: str) -> str:
-    r"""`text` without anything that would move a terminal's cursor: every character that is not printed as `\xNN`."""
+    r"""`text` for a terminal: every character that is not printable becomes `\xNN`."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02X}" for c in readable(text))
 
 
 def readable(text: str) -> str:
-    r"""`text` without lone surrogates, which no store and no terminal takes: undecodable bytes become `\xNN`."""
+    r"""`text` without lone surrogates, which stores and terminals refuse: bytes that are not UTF-8 become `\xNN`."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""What a run record is while it travels: files as read, documents as stored. Values only; no reading, no writing."""
+"""The values that describe a run record: files as read, documents as stored. Reads and writes nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file of a record as it lies on the DAQ's disk; `data` is untouched."""
+    """One file of a record as it is on the DAQ's disk. data: its bytes, unchanged."""
 
     name: str
     data: bytes
@@ -15,7 +15,7 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """An entry of the record's directory that is not archived, and why ("is a link", "is a directory", ...)."""
+    """An entry of the record's directory that is not archived. reason: "is a link", "is a directory", ..."""
 
     name: str
     reason: str
@@ -23,9 +23,9 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One run record, read once and whole.
+    """One run record, read as a whole.
 
-    fingerprint: sha256 (hex) over names and contents, the same before and after reading.
+    fingerprint: sha256 (hex) over names and contents.
     start_time, stop_time: as metadata.txt has them ("Thu Oct 17 10:08:25 UTC 2024"), None where absent.
     """
 
@@ -43,8 +43,8 @@ class Document:
 
     name: file name in the blob, `boot.fcl`.
     text: its bytes in the blob, FHiCL unless `kept`.
-    source: for a converted or generated file, the untouched text file it was made from.
-    kept: why `text` is not FHiCL and is kept as text, `line 12: "a-b" is not a FHiCL value (quote it)`; else None.
+    source: the text file that a converted or generated document was made from, unchanged.
+    kept: if `text` is not FHiCL, the reason, `line 12: "a-b" is not a FHiCL value (quote it)`; else None.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Document:
     source: SourceFile | None = None
     kept: str | None = None
     snippet: bytes | None = field(default=None, compare=False, repr=False)
-    """artdaqDB's tree of `text`, packed (`fhicl.Snippet`), where judging the file made it already."""
+    """`fhicl.Snippet` of `text`, packed, if `convert` has made it."""
 
     @property
     def entity(self) -> str:
@@ -62,7 +62,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class RunDocuments:
-    """One run, converted: what goes into artdaqDB, and from there into the blob.
+    """One converted run: the documents for artdaqDB and, from there, for the blob.
 
     config_name: safe for artdaq's tools ([A-Za-z0-9_.+-], joined with `_`); config_text: as metadata.txt has it.
     """

@@ -1,6 +1,6 @@
 """Read run records from the DAQ's disk: the list of runs, whether one is ready, and one record whole.
 
-Everything is read as bytes, once, and never waits on a FIFO or follows a link. Nothing is converted or written here.
+Reads bytes, each file once; never waits for a FIFO or follows a link. Converts and writes nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
@@ -28,7 +27,7 @@ TEXTS = ("boot", "known_boardreaders_list", "setup", "environment", "metadata", 
 MAX_FILE_BYTES = 64 * 2**20
 MAX_RECORD_BYTES = 512 * 2**20
 CLOCK_SECONDS = 86400
-"""A change that lies further ahead than this was dated by a clock that was wrong; waiting for it might take years."""
+"""A change time further ahead than this comes from a wrong clock; waiting for it might take years."""
 
 TICK_SECONDS = 0.02
 """Two writes within a tick of the kernel's clock (1 to 10 ms) can leave the same times, and so the same signature."""
@@ -38,18 +37,19 @@ _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIMIT_HINT = "does it belong to the record? Otherwise raise the limit"
 _MAYBE_ALL = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE, errno.EACCES})
-"""Faults of a record that can come from the disk under all of them, away or unreachable."""
+"""Errors of a record that may be errors of the whole disk, unmounted or unreachable."""
 _RIGHTS_HINT = "the archiver's account needs read permission on the record's directory and files"
 
 Signature = tuple[int, int, int, int, int]
-"""Device, inode, size, modification and change time: what differs when a file was written or replaced."""
+"""Device, inode, size, modification and change time. Differs after a file was written or replaced."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One look at the directory of run records: the runs, and the entries that are none.
+    """One listing of the directory of run records. ignored: the entries that are not runs.
 
-    signature: the directory's, which differs once an entry comes or goes; None if that might still go unnoticed.
+    signature: of the directory; differs once an entry comes or goes. None if it changed so recently that another change
+    could leave the same times.
     """
 
     runs: frozenset[int]
@@ -57,31 +57,22 @@ class Listing:
     signature: Signature | None = None
 
 
-class Progress(Enum):
-    """Whether a record can be archived: READY, or OPEN while the DAQ may still write to it."""
-
-    READY = "ready"
-    OPEN = "open"
-
-
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """stop_time: as metadata.txt has it, None if the run has not ended or ended without writing it."""
+    """Whether a record can be archived now, or is still open: the DAQ may write to it.
 
-    progress: Progress
+    stop_time: as metadata.txt has it; None if the run has not ended, or ended without writing it.
+    """
+
+    ready: bool
     stop_time: str | None
-
-    @property
-    def ready(self) -> bool:
-        """Whether the record can be archived now."""
-        return self.progress is Progress.READY
 
 
 def listing(run_records_dir: Path, earlier: Listing | None = None) -> Listing:
     """The runs that have a directory here. Raises SourceUnreadable.
 
-    One scan without a stat per entry where the file system gives the type; none if nothing came or went since an
-    `earlier` listing of the same directory.
+    Scans the directory once, without a stat per entry where the file system gives the type. Does not scan it if nothing
+    came or went since the `earlier` listing.
     """
     try:
         descriptor = os.open(run_records_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -103,7 +94,7 @@ def listing(run_records_dir: Path, earlier: Listing | None = None) -> Listing:
 
 
 def _entries(descriptor: int) -> tuple[list[str], list[Skipped]]:
-    """The directories in this one, and everything else."""
+    """The sub directories, and the other entries."""
     directories: list[str] = []
     others: list[Skipped] = []
     with os.scandir(descriptor) as entries:
@@ -115,31 +106,30 @@ def _entries(descriptor: int) -> tuple[list[str], list[Skipped]]:
     return directories, others
 
 
-def readiness(limits: Limits, run: int, now: float) -> Readiness:
+def readiness(settings: SourceSettings, run: int, now: float) -> Readiness:
     """Whether the record of a run can be archived at `now` (seconds since 1970). Raises HostLimit.
 
     Ready: nothing in it changed for `quiet_seconds`, or for `settle_seconds` if metadata.txt has no stop time. Only
-    metadata.txt is read. A record that cannot be read is ready as well: reading it names the fault, and leaving it
-    open would hide it.
+    metadata.txt is read. A record that cannot be read is ready too: the import then reports the error.
     """
     try:
-        with _open(limits.run_records_dir / str(run), run) as place:
-            stop_time = _stop_time(place)
-            newest = _inventory(place).newest
+        with _open(settings.run_records_dir / str(run), run) as opened:
+            stop_time = _stop_time(opened)
+            newest = _inventory(opened).newest
     except RecordChanged:
-        return Readiness(Progress.OPEN, None)
+        return Readiness(ready=False, stop_time=None)
     except (OSError, RecordError, SourceUnreadable):
-        return Readiness(Progress.READY, None)
-    ready = _unchanged_long_enough(limits, stop_time, newest, now)
-    return Readiness(Progress.READY if ready else Progress.OPEN, _text(stop_time))
+        return Readiness(ready=True, stop_time=None)
+    ready = _unchanged_long_enough(settings, stop_time, newest, now)
+    return Readiness(ready, _text(stop_time))
 
 
-def _unchanged_long_enough(limits: Limits, stop_time: str | None, newest: float, now: float) -> bool:
-    """Whether a record whose last change was at `newest` is complete by the rule of `readiness`.
+def _unchanged_long_enough(settings: SourceSettings, stop_time: str | None, newest: float, now: float) -> bool:
+    """Whether a record that last changed at `newest` is complete by the rule of `readiness`.
 
-    A change that lies more than a day ahead was dated by a clock that was wrong, and does not count.
+    A change time more than a day ahead comes from a wrong clock and is ignored.
     """
-    needed = limits.settle_seconds if stop_time is None else limits.quiet_seconds
+    needed = settings.settle_seconds if stop_time is None else settings.quiet_seconds
     return needed <= 0 or now - newest >= needed or newest - now > CLOCK_SECONDS
 
 
@@ -150,42 +140,42 @@ def read(
     max_file_bytes: int = MAX_FILE_BYTES,
     max_record_bytes: int = MAX_RECORD_BYTES,
 ) -> Record:
-    """The record in `directory`, the run's own one. Raises RecordError; RecordChanged if the DAQ wrote to it meanwhile.
+    """Read the record of a run from its directory. Raises RecordError; RecordChanged if it changed during the read.
 
-    Raises SourceUnreadable if not this record but the directory of all of them cannot be read any more.
-    Taken: regular files directly in it that are `*.fcl` or one of the seven texts. The rest is in `skipped`, by name.
+    Raises SourceUnreadable if the directory of all records cannot be read any more. Reads the regular files directly in
+    the directory that are `*.fcl` or one of the seven texts; the other entries are in `skipped`.
     """
     return _read(directory, run, max_file_bytes, max_record_bytes)[0]
 
 
 def _read(directory: Path, run: int, max_file_bytes: int, max_record_bytes: int) -> tuple[Record, float]:
     """The record, and when something in it changed last (seconds since 1970)."""
-    with _open(directory, run) as place:
-        inventory = _inventory(place)
+    with _open(directory, run) as opened:
+        inventory = _inventory(opened)
         if _just_changed(inventory.files.values(), time.time()):
             time.sleep(TICK_SECONDS)
-            inventory = _inventory(place)
+            inventory = _inventory(opened)
         before, skipped = inventory.files, inventory.skipped
         total = sum(signature[2] for signature in before.values())
         if total > max_record_bytes:
-            raise place.fault(f"the record has {total} bytes, more than the limit of {max_record_bytes}", _LIMIT_HINT)
-        files = tuple(SourceFile(name, _read_file(place, name, max_file_bytes)) for name in sorted(before))
-        after = _inventory(place).files
+            raise opened.fault(f"the record has {total} bytes, more than the limit of {max_record_bytes}", _LIMIT_HINT)
+        files = tuple(SourceFile(name, _read_file(opened, name, max_file_bytes)) for name in sorted(before))
+        after = _inventory(opened).files
         changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
         if changed:
-            raise place.changed(changed[0])
+            raise opened.changed(changed[0])
         if not files:
-            raise place.fault("the record holds no file to archive", "was it copied to the end, or emptied?")
+            raise opened.fault("the record holds no file to archive", "was it copied to the end, or emptied?")
         if metadata.NAME not in before:
             reason = next((entry.reason for entry in skipped if entry.name == metadata.NAME), "is missing")
-            raise place.fault(f"{metadata.NAME} {reason}", "put the file back")
+            raise opened.fault(f"{metadata.NAME} {reason}", "put the file back")
     known = metadata.read(next(file.data for file in files if file.name == metadata.NAME))
     record = Record(run, files, skipped, fingerprint(files), _text(known.start_time), _text(known.stop_time))
     return record, inventory.newest
 
 
-class Limits(Protocol):
-    """The section `source_files`, as far as it is about reading."""
+class SourceSettings(Protocol):
+    """The keys of the section `source_files` that this module reads."""
 
     @property
     def run_records_dir(self) -> Path:
@@ -193,7 +183,7 @@ class Limits(Protocol):
 
     @property
     def quiet_seconds(self) -> float:
-        """A record with a stop time is open until nothing in it changed for so long."""
+        """Seconds without a change after which a record with a stop time is ready."""
 
     @property
     def settle_seconds(self) -> float:
@@ -208,26 +198,28 @@ class Limits(Protocol):
         """A larger record fails its run."""
 
 
-def read_record(limits: Limits, run: int, *, even_if_open: bool = False) -> Record:
-    """The record of a run at its configured place; see `read`. Raises RecordOpen if it is not ready any more.
+def read_record(settings: SourceSettings, run: int, *, even_if_open: bool = False) -> Record:
+    """Read the record of a run from `run_records_dir`; see `read`. Raises RecordOpen if it is not ready any more.
 
-    Time passes between planning and reading, and a copy may have gone on in between.
+    Between planning and reading, a copy of the record may have gone on.
     """
-    directory = limits.run_records_dir / str(run)
-    record, newest = _read(directory, run, limits.max_file_bytes, limits.max_record_bytes)
-    if not even_if_open and not _unchanged_long_enough(limits, record.stop_time, newest, time.time()):
-        raise RecordOpen("changed again before it was read", run=run, path=directory, hint="somebody is writing there")
+    directory = settings.run_records_dir / str(run)
+    record, newest = _read(directory, run, settings.max_file_bytes, settings.max_record_bytes)
+    if not even_if_open and not _unchanged_long_enough(settings, record.stop_time, newest, time.time()):
+        raise RecordOpen(
+            "changed again before it was read", run=run, path=directory, hint="another program is writing there"
+        )
     return record
 
 
 def signature(directory: Path, run: int) -> str | None:
-    """Differs once anything in a record was written, renamed or replaced; no file is opened. None: it cannot be listed.
+    """A text that differs once a file of a record was written, renamed or replaced. None if it cannot be listed.
 
-    Raises SourceUnreadable if the directory of all records is at fault.
+    Opens no file. Raises SourceUnreadable if the directory of all records cannot be read.
     """
     try:
-        with _open(directory, run) as place:
-            found = _inventory(place)
+        with _open(directory, run) as opened:
+            found = _inventory(opened)
     except RecordError:
         return None
     names = [f"{name!a} {entry}" for name, entry in sorted(found.files.items())]
@@ -236,7 +228,7 @@ def signature(directory: Path, run: int) -> str | None:
 
 
 def fingerprint(files: tuple[SourceFile, ...]) -> str:
-    """sha256 (hex) over names and contents, in the order of the names; lengths make the concatenation unambiguous."""
+    """Sha256 (hex) over names and contents, each with its length, in the order of the names."""
     digest = hashlib.sha256()
     for file in sorted(files, key=lambda file: file.name):
         name = os.fsencode(file.name)
@@ -249,8 +241,8 @@ def fingerprint(files: tuple[SourceFile, ...]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """An open directory of a run: what is put in its place meanwhile is not read instead."""
+class _OpenRecord:
+    """The open directory of a run. If another directory is moved to its path, the open one is still read."""
 
     descriptor: int
     directory: Path
@@ -260,7 +252,7 @@ class _Place:
         return RecordError(message, run=self.run, path=self._path(name), hint=hint)
 
     def changed(self, name: str) -> RecordChanged:
-        hint = "somebody is writing there"
+        hint = "another program is writing there"
         return RecordChanged("changed while it was read", run=self.run, path=self._path(name), hint=hint)
 
     def _path(self, name: str | None) -> Path:
@@ -268,7 +260,7 @@ class _Place:
 
 
 @contextmanager
-def _open(directory: Path, run: int) -> Iterator[_Place]:
+def _open(directory: Path, run: int) -> Iterator[_OpenRecord]:
     try:
         descriptor = os.open(directory, _OPEN_DIRECTORY)
     except FileNotFoundError as error:
@@ -281,16 +273,16 @@ def _open(directory: Path, run: int) -> Iterator[_Place]:
         message = f"the record's directory cannot be read: {reason}"
         raise RecordError(message, run=run, path=directory, hint=_RIGHTS_HINT) from error
     try:
-        yield _Place(descriptor, directory, run)
+        yield _OpenRecord(descriptor, directory, run)
     finally:
         os.close(descriptor)
 
 
 def _check_above(directory: Path, fault: OSError) -> None:
-    """Raise SourceUnreadable if `fault` of a record is one of the directory of all records, and HostLimit if it is one
-    of this process: it costs no run anything.
+    """Raise SourceUnreadable or HostLimit if `fault` is not an error of this run.
 
-    An empty directory is what a disk that was unmounted leaves.
+    SourceUnreadable: the directory of all records is unreadable or empty, as with the disk not mounted. HostLimit:
+    `fault` is a limit of this process.
     """
     if fault.errno in host_limits.OF_PROCESS and (refused := host_limits.refusal(fault)):
         raise refused from fault
@@ -314,10 +306,10 @@ def _unreadable(run_records_dir: Path, error: OSError) -> SourceUnreadable:
 
 @dataclass(frozen=True, slots=True)
 class _Inventory:
-    """One look at a record's directory.
+    """One listing of a record's directory.
 
-    files: those to archive, each with what tells a later version from it. skipped: the entries that are left out.
-    newest: when the directory or any entry changed last, in seconds since 1970.
+    files: the files to archive, with their signatures. skipped: the other entries. newest: latest change time of the
+    directory and its entries, seconds since 1970.
     """
 
     files: dict[str, Signature]
@@ -325,12 +317,12 @@ class _Inventory:
     newest: float
 
 
-def _inventory(place: _Place) -> _Inventory:
+def _inventory(opened: _OpenRecord) -> _Inventory:
     wanted: dict[str, Signature] = {}
     skipped: list[Skipped] = []
     try:
-        newest = changed_at(os.fstat(place.descriptor))
-        with os.scandir(place.descriptor) as entries:
+        newest = changed_at(os.fstat(opened.descriptor))
+        with os.scandir(opened.descriptor) as entries:
             for entry in entries:
                 status = entry.stat(follow_symlinks=False)
                 newest = max(newest, changed_at(status))
@@ -340,15 +332,15 @@ def _inventory(place: _Place) -> _Inventory:
                 else:
                     wanted[entry.name] = _signature(status)
     except FileNotFoundError as error:
-        raise place.changed(str(error.filename or "")) from error
+        raise opened.changed(str(error.filename or "")) from error
     except OSError as error:
-        _check_above(place.directory, error)
-        raise place.fault(f"the record's directory cannot be read: {_plain(error)}", _RIGHTS_HINT) from error
+        _check_above(opened.directory, error)
+        raise opened.fault(f"the record's directory cannot be read: {_plain(error)}", _RIGHTS_HINT) from error
     return _Inventory(wanted, tuple(sorted(skipped, key=lambda entry: entry.name)), newest)
 
 
 def _just_changed(signatures: Iterable[Signature], now: float) -> bool:
-    """Whether another write could still go unnoticed."""
+    """Whether another write now could leave the same times."""
     return any(now - max(entry[3:]) / 1e9 < TICK_SECONDS for entry in signatures)
 
 
@@ -356,7 +348,7 @@ _NO_NUMBER = "is no run number"
 
 
 def _why_no_run(entry: os.DirEntry[str]) -> str:
-    """Of an entry that is no directory."""
+    """Why an entry that is not a directory is not a run."""
     if entry.is_symlink():
         return "is a link"
     return "is no directory" if run_numbers.number(entry.name) is not None else _NO_NUMBER
@@ -383,29 +375,29 @@ def _why_not_archived(name: str, mode: int) -> str | None:
 # ---- the files -----------------------------------------------------------------------------------------------------
 
 
-def _read_file(place: _Place, name: str, limit: int) -> bytes:
-    """The bytes of a regular file. Whether it is the one that was listed, a second look at the directory tells."""
+def _read_file(opened: _OpenRecord, name: str, limit: int) -> bytes:
+    """The bytes of a regular file. `_read` lists the directory again to see whether a file was replaced."""
     try:
-        with open(os.open(name, _OPEN_FILE, dir_fd=place.descriptor), "rb") as stream:
+        with open(os.open(name, _OPEN_FILE, dir_fd=opened.descriptor), "rb") as stream:
             status = os.fstat(stream.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise place.changed(name)
+                raise opened.changed(name)
             if status.st_size > limit:
-                raise place.fault(f"has {status.st_size} bytes, more than the limit of {limit}", _LIMIT_HINT, name)
+                raise opened.fault(f"has {status.st_size} bytes, more than the limit of {limit}", _LIMIT_HINT, name)
             data = stream.read(status.st_size + 1)
             if len(data) != status.st_size or _signature(os.fstat(stream.fileno())) != _signature(status):
-                raise place.changed(name)
+                raise opened.changed(name)
             return data
     except FileNotFoundError as error:
-        raise place.changed(name) from error
+        raise opened.changed(name) from error
     except OSError as error:
-        _check_above(place.directory, error)
-        raise place.fault(f"cannot be read: {_plain(error)}", _RIGHTS_HINT, name) from error
+        _check_above(opened.directory, error)
+        raise opened.fault(f"cannot be read: {_plain(error)}", _RIGHTS_HINT, name) from error
 
 
-def _stop_time(place: _Place) -> str | None:
+def _stop_time(opened: _OpenRecord) -> str | None:
     try:
-        return metadata.read(_read_file(place, metadata.NAME, MAX_FILE_BYTES)).stop_time
+        return metadata.read(_read_file(opened, metadata.NAME, MAX_FILE_BYTES)).stop_time
     except RecordChanged:
         return None
 
@@ -415,9 +407,9 @@ def _signature(status: os.stat_result) -> Signature:
 
 
 def changed_at(status: os.stat_result) -> float:
-    """When an entry changed last, in seconds since 1970: its change time (ctime), which nobody can set.
+    """The change time (ctime) of an entry, seconds since 1970. Programs cannot set it.
 
-    `rsync -a` and `cp -p` give a new file the modification time of the one that they copied.
+    `rsync -a` and `cp -p` set the modification time of a copy to that of the original.
     """
     return status.st_ctime
 

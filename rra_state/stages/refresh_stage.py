@@ -21,7 +21,7 @@ from rra_state.state.changed_records import newest_marker
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Location, Staged
-from rra_state.stores.ucondb.client import Version
+from rra_state.stores.ucondb.values import BlobVersion
 
 
 def stage_changed(
@@ -40,7 +40,7 @@ def replace_blobs(
     located: Mapping[int, Location],
     *,
     facts: Mapping[int, Facts],
-    replaced: Mapping[int, Version],
+    replaced: Mapping[int, BlobVersion],
 ) -> list[Outcome]:
     """Export the new versions of these runs and store them as blobs, each over the one that is to be replaced.
 
@@ -52,12 +52,12 @@ def replace_blobs(
     ]
 
 
-def version_to_replace(tree: Tree, run: int) -> Version:
+def version_to_replace(tree: Tree, run: int) -> BlobVersion:
     """The blob that our newest marker names; only that one is replaced. Raises Conflict if it names none."""
     marker = newest_marker(tree, run)
     try:
         identity, adler32, size = (int(marker[name]) for name in ("ucondb_id", "adler32", "size"))
-        return Version(run, identity, str(marker["ucondb_data_key"]), adler32, size, tr=0.0)
+        return BlobVersion(run, identity, str(marker["ucondb_data_key"]), adler32, size, tr=0.0)
     except (KeyError, TypeError, ValueError) as error:
         raise Conflict(
             "its marker does not say which blob in UconDB is ours",
@@ -85,7 +85,7 @@ def _staged(run: int, bench: Bench, known: Mapping[int, Location], fingerprint: 
     return Outcome(run, facts=facts_of(documents, staged), staged=staged)
 
 
-def _stored(run: int, bench: Bench, location: Location | None, facts: Facts, replaced: Version) -> Outcome:
+def _stored(run: int, bench: Bench, location: Location | None, facts: Facts, replaced: BlobVersion) -> Outcome:
     if location is None:
         hint = "put it right with --recover-import-state"
         raise VerificationError("has an import marker but artdaqDB does not show it", run=run, hint=hint)

@@ -21,7 +21,7 @@ from rra_state.state.changed_records import Refresh, newest_marker
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, Facts, Stage
 from rra_state.stores.artdaqdb.base import Export, Location
-from rra_state.stores.ucondb.client import Version
+from rra_state.stores.ucondb.values import BlobVersion
 
 _BLOB_FACTS = ("size", "adler32", "sha256", "ucondb_id", "version")
 """What the marker of a verified migration must tell."""
@@ -82,7 +82,7 @@ class _Held:
     newest: Mapping[str, Any]
     record: RunDocuments | None
     export: Export | None
-    blob: tuple[bytes, Version] | None
+    blob: tuple[bytes, BlobVersion] | None
     differences: tuple[str, ...] = ()
 
 
@@ -120,7 +120,7 @@ def _export(bench: Bench, location: Location | None, faults: list[str]) -> Expor
         return None
 
 
-def _blob(run: int, bench: Bench, faults: list[str]) -> tuple[bytes, Version] | None:
+def _blob(run: int, bench: Bench, faults: list[str]) -> tuple[bytes, BlobVersion] | None:
     try:
         found = bench.ucondb.read(run)
     except VerificationError as error:

@@ -26,7 +26,8 @@ from rra_state.state.planner import Planner
 from rra_state.state.state_files import Derived, Keeper, Known, Ledger
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.base import Outline
-from rra_state.stores.ucondb.client import UconDB, Version
+from rra_state.stores.ucondb.client import UconDB
+from rra_state.stores.ucondb.values import BlobVersion
 
 log = logging.getLogger("rra")
 Say = Callable[[str], None]
@@ -87,7 +88,7 @@ class Places:
         return dict.fromkeys(shown) | {outline.run: outline for outline in store.outlines(shown, needed)}
 
     @cached_property
-    def ucondb(self) -> Mapping[int, Version]:
+    def ucondb(self) -> Mapping[int, BlobVersion]:
         """Runs in UconDB."""
         return UconDB(self.settings.ucon_db, same=blob.same).versions()
 

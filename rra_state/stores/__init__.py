@@ -1,1 +1,1 @@
-"""The two stores a run record goes to. Neither knows the other."""
+"""The two stores, artdaqDB and UconDB: how runs are written, listed and read back there. Neither imports the other."""

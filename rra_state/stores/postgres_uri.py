@@ -1,4 +1,4 @@
-"""What a `postgresql://` URI of the configuration names, without ever showing it: it may hold a password."""
+"""Take a `postgresql://` URI apart, and never show it: it may hold a password."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _HINT = "postgresql://user@host:5432/database; @ : / and % in a user or password
 
 
 def parts(uri: str, key: str) -> Mapping[str, Any]:
-    """The URI's parts. key: what the configuration calls it. Raises ConfigError without libpq's words, which quote.
+    """The parts of the URI. key: its name in the configuration.
 
-    An unescaped @ or / in a password is no error to libpq: it takes the rest of it for the host or the database.
+    Raises ConfigError, without libpq's message, which quotes the URI. libpq accepts an unescaped @ or / in a password
+    and takes the rest for the host or database: refused here.
     """
     try:
         found = conninfo_to_dict(uri)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -151,7 +152,9 @@ def _forgotten(site: Site) -> None:
 
 def _without_index(site: Site) -> None:
     _imported(site)
-    (site.root / "artdaqdb" / "RunHistory" / "index.json").write_text("damaged")
+    index = site.root / "artdaqdb" / "RunHistory" / "index.json"
+    index.write_text("damaged")
+    os.utime(index, (0, 0))  # one that changed just now is waited for
 
 
 def _nothing_done(site: Site) -> bool:

@@ -256,6 +256,7 @@ def test_a_damaged_index_is_one_error_and_never_an_empty_archive(site: Site) -> 
     site.archive_runs()
     index = site.root / "artdaqdb" / "RunHistory" / "index.json"
     index.write_bytes(index.read_bytes()[:-200])
+    os.utime(index, (0, 0))  # one that changed just now is waited for
     site.make(1, first_run=4)
 
     done = site.archive_runs("--incremental", status=1)

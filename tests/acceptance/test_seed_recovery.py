@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -195,6 +196,7 @@ def without_records(site: Site) -> None:
 def damaged_index(site: Site) -> None:
     index = site.root / "artdaqdb" / "RunHistory" / "index.json"
     index.write_bytes(index.read_bytes()[:-100])
+    os.utime(index, (0, 0))  # one that changed just now is waited for
 
 
 @pytest.mark.parametrize("spoil", [unreachable, without_records, damaged_index])

@@ -18,7 +18,7 @@ from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.artdaqdb.index import Additions, Index
 from rra_state.stores.artdaqdb.mongo import MongoDB
 from rra_state.stores.artdaqdb.postgres import PostgresDB
-from rra_state.stores.artdaqdb.tool_runner import Local
+from rra_state.stores.artdaqdb.tool_runner import LocalTools
 from rra_state.stores.artdaqdb.tools import ToolsDB
 from tests.artdaq_tools import Tools
 
@@ -114,7 +114,7 @@ def _fill_postgres(place: str, count: int) -> None:
 
 
 def _open_tools(place: str, schema: bytes | None) -> ArtdaqDB:
-    programs = Local(f"filesystemdb://{place}/archive", Path(place) / "tools", limit=60)
+    programs = LocalTools(f"filesystemdb://{place}/archive", Path(place) / "tools", limit=60)
     return ToolsDB(FilesystemDB(Path(place) / "archive"), programs, Path(place) / "state", schema=schema)
 
 

@@ -305,7 +305,7 @@ def test_a_run_that_is_there_for_a_put_only_is_that_runs_fault(ucondb: Folder, s
     def deny(asked: bytes, answer: bytes) -> bytes:
         return b"HTTP/1.1 404 Not Found\r\n\r\nVersion not found" if asked.startswith(b"GET") else answer
 
-    with Line(ucondb.url, deny) as line, pytest.raises(VerificationError, match=r"run 7: .*says there is none"):
+    with Line(ucondb.url, deny) as line, pytest.raises(VerificationError, match=r"run 7: .*answers that there is none"):
         UconDB(ucondb.settings(server_url=line.url)).put(7, BLOB)
 
 

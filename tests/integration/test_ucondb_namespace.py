@@ -78,10 +78,25 @@ def test_the_tables_of_a_namespace_are_listed_by_sql(namespaced: Folder) -> None
     assert direct.read(7)[0] == BLOB
 
 
+def test_case_d2_a_folder_of_another_namespace_is_refused(ucondb: Folder, namespaced: Folder) -> None:
+    """Two namespaces of one database have a folder of this name; the server's own is empty."""
+    assert ucondb.folder == namespaced.folder
+    UconDB(ucondb.settings()).put(7, BLOB)
+    direct = UconDB(namespaced.settings(database_uri=SecretStr(namespaced.server.pg())))
+
+    for ask in (direct.check, direct.runs, direct.versions, lambda: direct.read(7)):
+        with pytest.raises(AccessDenied) as caught:
+            ask()
+
+    own = f"ucon_test.{namespaced.folder}"
+    assert f"its folder is {own}, but ucon_db.database_uri reads public.{namespaced.folder}" in str(caught.value)
+    assert f"set ucon_db.folder_name: {own}" in str(caught.value)
+
+
 def test_sql_without_the_namespace_of_the_folder_names_the_remedy(namespaced: Folder) -> None:
     direct = UconDB(namespaced.settings(database_uri=SecretStr(namespaced.server.pg())))
 
-    with pytest.raises(AccessDenied, match=r"ucon_db\.folder_name.*NAMESPACE"):
+    with pytest.raises(AccessDenied, match=r"set ucon_db\.folder_name: ucon_test\."):
         direct.runs()
 
 

@@ -38,6 +38,7 @@ def test_the_listing_is_the_servers_own_and_does_not_ask_it(ucondb: Folder, dire
             4e9 if column == "tv" else 0,
             column == "deleted",
         )
+    direct.runs()  # compares the server's folder with the one of the tables, once
     expected, before = store.versions(), ucondb.stats()
 
     found = direct.versions()
@@ -92,6 +93,17 @@ def test_postgresql_itself_holds_the_session_to_reading(ucondb: Folder) -> None:
 
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction), tables._connection.transaction():
         tables._connection.execute(f"delete from {ucondb.folder}_versions")
+
+
+def test_case_d4_no_statement_is_prepared(ucondb: Folder) -> None:
+    """A transaction pooler (PgBouncer) gives the next transaction another session, without our statements."""
+    tables = Tables(ucondb.server.pg(), ucondb.folder, "configuration", 10)
+    for _ in range(9):
+        tables.listing()
+
+    [(prepared,)] = tables._connection.execute("select count(*) from pg_prepared_statements").fetchall()
+
+    assert prepared == 0
 
 
 def test_a_role_that_may_only_select_is_enough(ucondb: Folder) -> None:

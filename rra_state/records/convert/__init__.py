@@ -13,7 +13,7 @@ from typing import Literal
 
 from rra_state.base.errors import ConfigError, FhiclError, RecordError
 from rra_state.records import fhicl
-from rra_state.records import metadata as facts
+from rra_state.records import metadata as run_metadata
 from rra_state.records.convert import boardreaders, boot, environment, history, metadata, ranks, settings, setup
 from rra_state.records.model import Document, Record, RunDocuments, Skipped, SourceFile
 
@@ -55,7 +55,7 @@ def convert(
     documents = [_passed(file, record.run, on_bad_file) for file in record.files if file.name.endswith(".fcl")]
     taken = {document.name for document in documents}
     made = {stem: (_CONVERTERS[stem](file.data), file) for stem, file in texts.items() if stem in wanted}
-    known = facts.read(texts["metadata"].data if "metadata" in texts else b"")
+    known = run_metadata.read(texts["metadata"].data if "metadata" in texts else b"")
     if "metadata" in texts:
         made.update(_histories(record.run, known, texts["metadata"], wanted))
     for stem, (text, source) in made.items():
@@ -68,7 +68,7 @@ def convert(
     return RunDocuments(
         run=record.run,
         config_name=history.config_name(known.config_text),
-        config_text=facts.readable(known.config_text or ""),
+        config_text=run_metadata.readable(known.config_text or ""),
         documents=tuple(sorted(documents, key=lambda document: document.name)),
         fingerprint=record.fingerprint,
         start_time=record.start_time,
@@ -78,7 +78,7 @@ def convert(
 
 
 def _histories(
-    run: int, known: facts.Facts, source: SourceFile, wanted: frozenset[str]
+    run: int, known: run_metadata.RunMetadata, source: SourceFile, wanted: frozenset[str]
 ) -> dict[str, tuple[bytes, SourceFile]]:
     made = {"RunHistory": history.run_history(run, known), "RunHistory2": history.run_history_2(known)}
     return {stem: (text, source) for stem, text in made.items() if text is not None and stem in wanted}

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from rra_state.records import fhicl
 
+_TO_BLANKS = {ord("\v"): " ", ord("\f"): " "}
 _NOT_PRINTABLE = re.compile(r"[^\t\x20-\x7e]")
 
 
 @dataclass(slots=True)
-class _Entry:
+class _Definition:
     name: str
     value: str | list[str]
     note: str | None
@@ -27,7 +28,7 @@ class Entries:
     """
 
     def __init__(self) -> None:
-        self._items: list[_Entry | str] = []
+        self._items: list[_Definition | str] = []
 
     def add(self, key: str, value: str | list[str], *, origin: str | None = None) -> None:
         """Define `key` as `value`: FHiCL text, or strings that become a sequence and may grow until `text` is called.
@@ -36,16 +37,20 @@ class Entries:
         """
         name = fhicl.name(key)
         original = key if origin is None else origin
-        self._items.append(_Entry(name, value, original if name != key or original != key else None))
+        self._items.append(_Definition(name, value, original if name != key or original != key else None))
 
     def comment(self, line: str) -> None:
-        """Keep a comment line, or an empty one; one that FHiCL would take for an `#include` gets another `#`."""
-        text = _NOT_PRINTABLE.sub(_escape, line)
+        """Keep a comment line, or an empty one; one that FHiCL would take for an `#include` gets another `#`.
+
+        VT and FF before the `#` become blanks: escaped like other control characters, they would not be white space.
+        """
+        indent, mark, words = line.partition("#")
+        text = indent.translate(_TO_BLANKS) + _NOT_PRINTABLE.sub(_escape, mark + words)
         self._items.append(f"# {text}" if text.startswith("#include") else text)
 
     def text(self) -> str:
         """The whole document. artdaqDB refuses one without a definition, so that one says that there were none."""
-        if not any(isinstance(item, _Entry) for item in self._items):
+        if not any(isinstance(item, _Definition) for item in self._items):
             self.add("no_entries", "true")
         return self.body()
 
@@ -65,7 +70,7 @@ class Entries:
 
     def _unique(self) -> Iterator[str]:
         """The final name of each definition, in order."""
-        names = [item.name for item in self._items if isinstance(item, _Entry)]
+        names = [item.name for item in self._items if isinstance(item, _Definition)]
         left = Counter(names)
         taken = set(names)
         count: Counter[str] = Counter()

@@ -9,28 +9,28 @@ import re
 
 from rra_state.records import fhicl
 from rra_state.records.convert.entries import Entries
-from rra_state.records.metadata import Facts
+from rra_state.records.metadata import RunMetadata
 
 NO_NAME = "standard"
 _LONGEST_NAME = 150
 
 
-def run_history(run: int, facts: Facts) -> bytes:
+def run_history(run: int, metadata: RunMetadata) -> bytes:
     """Run number, configuration and components, as far as they are known, each followed by an empty line."""
     parts = [f"run_number: {run}"]
-    if facts.config_text is not None:
-        parts.append(f"config_name: {fhicl.quote(facts.config_text)}")
-    if facts.components:
-        parts.append(f"components: {fhicl.sequence(facts.components)}")
+    if metadata.config_text is not None:
+        parts.append(f"config_name: {fhicl.quote(metadata.config_text)}")
+    if metadata.components:
+        parts.append(f"components: {fhicl.sequence(metadata.components)}")
     return "".join(f"{part}\n\n" for part in parts).encode("ascii")
 
 
-def run_history_2(facts: Facts) -> bytes | None:
+def run_history_2(metadata: RunMetadata) -> bytes | None:
     """Start and stop time as far as they are there, without a line end after the last; None if there is neither."""
-    if not facts.times:
+    if not metadata.times:
         return None
     entries = Entries()
-    for key, value in facts.times:
+    for key, value in metadata.times:
         entries.add(key.replace(" ", "_"), fhicl.quote(value))
     return entries.text().removesuffix("\n").encode("ascii")
 

@@ -26,7 +26,7 @@ class Atom(NamedTuple):
 
     kind: AtomKind
     text: str
-    place: int
+    offset: int
 
 
 class Reference(NamedTuple):
@@ -34,21 +34,21 @@ class Reference(NamedTuple):
 
     kind: ReferenceKind
     name: str
-    place: int
+    offset: int
 
 
 class Sequence(NamedTuple):
     """`[...]`"""
 
     items: list[Node]
-    place: int
+    offset: int
 
 
 class Table(NamedTuple):
     """`{...}`"""
 
     members: list[Definition]
-    place: int
+    offset: int
 
 
 class Definition(NamedTuple):
@@ -61,7 +61,7 @@ class Definition(NamedTuple):
 
     name: str
     value: Node | None
-    place: int
+    offset: int
     guard: str | None = None
     include: bool = False
 
@@ -70,7 +70,7 @@ Node = Atom | Reference | Sequence | Table
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class FhiclDocument:
     """A parsed document: the definitions of all its prologs, and the others, in the order of the text."""
 
     source: Source
@@ -79,11 +79,11 @@ class Document:
 
 
 class _Frame(NamedTuple):
-    """An open scope. `kind` is `main`, `prolog`, `{` or `[`; `place` is where it was opened."""
+    """An open scope. `kind` is `main`, `prolog`, `{` or `[`; `offset` is where it was opened."""
 
     kind: str
     content: list[Definition] | list[Node]
-    place: int
+    offset: int
 
 
 def path_of(name: str) -> Path:
@@ -100,7 +100,7 @@ def _index(digits: str) -> int:
     return int(digits.lstrip("0")[:40] or "0")
 
 
-def parse(text: str | bytes | Source) -> Document:
+def parse(text: str | bytes | Source) -> FhiclDocument:
     """Read a document. Raises FhiclError, with the line, for everything the grammar does not allow."""
     source = text if isinstance(text, Source) else Source(text)
     return _Parser(source).run()
@@ -112,25 +112,25 @@ class _Parser:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.text = source.text
-        self.document = Document(source, [], [])
+        self.document = FhiclDocument(source, [], [])
         self.stack: list[_Frame] = []
         self.frame = _Frame("main", self.document.main, 0)
         self.position = 0
-        self.last_word: int | None = None  # place of the value just read if it was an unquoted one
+        self.last_word: int | None = None  # offset of the value just read if it was an unquoted one
         self.includes = list(reversed(source.includes))
         self.include_count = 0
 
-    def run(self) -> Document:
+    def run(self) -> FhiclDocument:
         text = self.text
         while True:
             self._definitions()
             if self.frame.kind == "[":
                 self._items()
                 continue
-            place = self._skip()
-            if place >= len(text):
+            offset = self._skip()
+            if offset >= len(text):
                 break
-            self._other_than_definition(place)
+            self._other_than_definition(offset)
         self._require_closed()
         return self.document
 
@@ -143,8 +143,8 @@ class _Parser:
             position = self.position
             if self.includes or (frame.kind == "main" and not frame.content):
                 # A directive looks like a comment to the patterns, and BEGIN_PROLOG like a name.
-                place = self._skip()
-                if text.startswith(("BEGIN_PROLOG", "#include"), place):
+                offset = self._skip()
+                if text.startswith(("BEGIN_PROLOG", "#include"), offset):
                     return
             match = (scan.MEMBER if frame.kind == "{" else scan.DEFINITION).match(text, position)
             if match is None:
@@ -183,12 +183,12 @@ class _Parser:
                     return
             match = scan.ITEM.match(text, self.position)
             if match is None:
-                place = self._skip()
-                if not separated and text.startswith("]", place):
-                    self.position = place + 1
+                offset = self._skip()
+                if not separated and text.startswith("]", offset):
+                    self.position = offset + 1
                     self._close()
                     return
-                raise self._no_value(place, None)
+                raise self._no_value(offset, None)
             if self.includes and match.end() > self.includes[-1]:
                 self._misplaced_include()
             kind = str(match.lastgroup)
@@ -204,64 +204,64 @@ class _Parser:
         return self.text.startswith(",", self._skip())
 
     def _value(self, match: re.Match[str], kind: str) -> Node:  # noqa: PLR0911  # one return per kind of token
-        raw, place = match[kind], match.start(kind)
+        raw, offset = match[kind], match.start(kind)
         self.last_word = None
         if kind == "word":
-            self.last_word = place
-            return Atom("word", raw, place)
+            self.last_word = offset
+            return Atom("word", raw, offset)
         if kind in ("number", "bool", "nil"):
-            return Atom(kind, raw, place)  # type: ignore[arg-type]  # the three are AtomKinds
+            return Atom(kind, raw, offset)  # type: ignore[arg-type]  # the three are AtomKinds
         if kind == "double":
             if "\\" in raw or not raw.isprintable():
-                self._require_good_string(raw, place)
-            return Atom("double", raw, place)
+                self._require_good_string(raw, offset)
+            return Atom("double", raw, offset)
         if kind == "single":
             if not raw.isprintable():
-                self._require_good_string(raw, place)
-            return Atom("single", raw, place)
+                self._require_good_string(raw, offset)
+            return Atom("single", raw, offset)
         if kind == "open":
-            return Table([], place) if raw == "{" else Sequence([], place)
+            return Table([], offset) if raw == "{" else Sequence([], offset)
         if kind == "complex":
             index = match.re.groupindex["complex"]
-            return Atom("complex", f"({match[index + 1]},{match[index + 2]})", place)
+            return Atom("complex", f"({match[index + 1]},{match[index + 2]})", offset)
         if kind == "splice":
-            return Reference("sequence", _tidy(raw[len("@sequence::") :]), place)
-        return Reference(kind, _tidy(raw.partition("::")[2]), place)  # type: ignore[arg-type]  # local, db, id
+            return Reference("sequence", _tidy(raw[len("@sequence::") :]), offset)
+        return Reference(kind, _tidy(raw.partition("::")[2]), offset)  # type: ignore[arg-type]  # local, db, id
 
-    def _other_than_definition(self, place: int) -> None:
+    def _other_than_definition(self, offset: int) -> None:
         """Handle what may stand where a definition could, or raise."""
         text, frame = self.text, self.frame
-        if self.includes and text.startswith("#include", place) and place == self.includes[-1]:
-            self._include(place)
-        elif frame.kind == "{" and text[place] == "}":
-            self.position = place + 1
+        if self.includes and text.startswith("#include", offset) and offset == self.includes[-1]:
+            self._include(offset)
+        elif frame.kind == "{" and text[offset] == "}":
+            self.position = offset + 1
             self.last_word = None
             self._close()
-        elif text.startswith("@table::", place):
-            match = scan.SPLICE.match(text, place)
+        elif text.startswith("@table::", offset):
+            match = scan.SPLICE.match(text, offset)
             if match is None:
-                raise self._no_value(place, None)
-            definition = Definition("", Reference("table", _tidy(match["name"]), place), place)
+                raise self._no_value(offset, None)
+            definition = Definition("", Reference("table", _tidy(match["name"]), offset), offset)
             frame.content.append(definition)  # type: ignore[arg-type]
             self.position = match.end()
             self.last_word = None
-        elif frame.kind == "main" and not frame.content and text.startswith("BEGIN_PROLOG", place):
+        elif frame.kind == "main" and not frame.content and text.startswith("BEGIN_PROLOG", offset):
             self.stack.append(frame)
-            self.frame = _Frame("prolog", self.document.prolog, place)
-            self.position = place + len("BEGIN_PROLOG")
-        elif frame.kind == "prolog" and not scan.HEAD.match(text, place) and text.startswith("END_PROLOG", place):
-            self.position = place + len("END_PROLOG")
+            self.frame = _Frame("prolog", self.document.prolog, offset)
+            self.position = offset + len("BEGIN_PROLOG")
+        elif frame.kind == "prolog" and not scan.HEAD.match(text, offset) and text.startswith("END_PROLOG", offset):
+            self.position = offset + len("END_PROLOG")
             self.last_word = None
             self.frame = self.stack.pop()
         else:
-            raise self._no_definition(place)
+            raise self._no_definition(offset)
 
-    def _include(self, place: int) -> None:
-        end = self.text.index("\n", place)
-        file_place = self.text.index('"', place)
-        atom = Atom("double", self.text[file_place:end].rstrip(" \t"), file_place)
+    def _include(self, offset: int) -> None:
+        end = self.text.index("\n", offset)
+        file_offset = self.text.index('"', offset)
+        atom = Atom("double", self.text[file_offset:end].rstrip(" \t"), file_offset)
         name = f"fhicl_pound_include_{self.include_count}"
-        self.frame.content.append(Definition(name, atom, place, include=True))  # type: ignore[arg-type]
+        self.frame.content.append(Definition(name, atom, offset, include=True))  # type: ignore[arg-type]
         self.include_count += 1
         self.includes.pop()
         self.position = end
@@ -273,9 +273,9 @@ class _Parser:
             raise self.source.fault(self.position - 1, f"more than {MAX_DEPTH} tables and sequences inside one another")
         self.stack.append(self.frame)
         if isinstance(value, Table):
-            self.frame = _Frame("{", value.members, value.place)
+            self.frame = _Frame("{", value.members, value.offset)
         elif isinstance(value, Sequence):
-            self.frame = _Frame("[", value.items, value.place)
+            self.frame = _Frame("[", value.items, value.offset)
 
     def _close(self) -> None:
         self.frame = self.stack.pop()
@@ -285,12 +285,12 @@ class _Parser:
         if self.includes:
             self._misplaced_include()
         if self.frame.kind == "{":
-            raise self.source.fault(self.frame.place, '"{" is never closed')
+            raise self.source.fault(self.frame.offset, '"{" is never closed')
         if self.frame.kind == "prolog":
-            raise self.source.fault(self.frame.place, "BEGIN_PROLOG without END_PROLOG")
+            raise self.source.fault(self.frame.offset, "BEGIN_PROLOG without END_PROLOG")
 
     def _skip(self) -> int:
-        """The next place that is neither white space nor comment; an `#include` line is no comment."""
+        """The offset of the next text that is neither white space nor comment; an `#include` line is no comment."""
         # Not beyond the next directive: it looks like a comment, and so would all that follow, again and again.
         ahead = self.includes and self.includes[-1] >= self.position
         match = scan.SKIP.match(self.text, self.position, self.includes[-1] if ahead else len(self.text))
@@ -301,92 +301,93 @@ class _Parser:
     def _misplaced_include(self) -> None:
         raise self.source.fault(self.includes[-1], "#include stands inside a value")
 
-    def _require_good_string(self, raw: str, place: int) -> None:
+    def _require_good_string(self, raw: str, offset: int) -> None:
         if raw[0] == '"':
             match = scan.BAD_ESCAPE.match(raw, 1, len(raw) - 1)
             if match is not None and match.end() < len(raw) - 1:
                 escape = raw[match.end() : match.end() + 2]
                 raise self.source.fault(
-                    place + match.end(), f"{quoted(escape)} is not an escape of FHiCL", r"write \\ for a backslash"
+                    offset + match.end(), f"{quoted(escape)} is not an escape of FHiCL", r"write \\ for a backslash"
                 )
         bad = scan.BAD_CHARACTER.search(raw)
         if bad is not None:
-            raise self.source.fault(place + bad.start(), f"control character 0x{ord(bad[0]):02X} in a string")
+            raise self.source.fault(offset + bad.start(), f"control character 0x{ord(bad[0]):02X} in a string")
 
-    def _no_value(self, place: int, name: str | None) -> Exception:  # noqa: PLR0911  # one return per message
+    def _no_value(self, offset: int, name: str | None) -> Exception:  # noqa: PLR0911  # one return per message
         text, fault = self.text, self.source.fault
         where = f"the value of {quoted(name)}" if name else "a value"
-        if place >= len(text):
+        if offset >= len(text):
             if name is None:
-                return fault(self.frame.place, '"[" is never closed')
+                return fault(self.frame.offset, '"[" is never closed')
             return fault(self.position, f"{quoted(name)} has no value")
-        if text[place] in "\"'":
-            closed = scan.CLOSED_STRING.match(text, place)
+        if text[offset] in "\"'":
+            closed = scan.CLOSED_STRING.match(text, offset)
             if closed is None:
                 double = 'a backslash before the closing quote keeps it open, also in "x\\\\"'
-                return fault(place, f"string without a closing {text[place]}", double if text[place] == '"' else None)
+                hint = double if text[offset] == '"' else None
+                return fault(offset, f"string without a closing {text[offset]}", hint)
             end = self.source.line(closed.end() - 1)
             after = quoted(self.source.word(closed.end()))
-            return fault(place, f"string that ends on line {end} is followed directly by {after}", "check its quotes")
-        if text[place] in ",:]}":
-            return fault(place, f"{quoted(text[place])} where {where} should be")
-        if text[place] == "\0":
-            return fault(place, "NUL byte; only a comment may hold one")
-        word = self.source.word(place)
-        if text[place] == "@":
-            return fault(place, f"{quoted(word)} is not a reference FHiCL knows")
-        if text[place] == "(":
-            return fault(place, f"{quoted(word)} is not a complex number", "two numbers with a comma between")
-        return fault(place, f"{quoted(word)} is not a FHiCL value", "quote it")
+            return fault(offset, f"string that ends on line {end} is followed directly by {after}", "check its quotes")
+        if text[offset] in ",:]}":
+            return fault(offset, f"{quoted(text[offset])} where {where} should be")
+        if text[offset] == "\0":
+            return fault(offset, "NUL byte; only a comment may hold one")
+        word = self.source.word(offset)
+        if text[offset] == "@":
+            return fault(offset, f"{quoted(word)} is not a reference FHiCL knows")
+        if text[offset] == "(":
+            return fault(offset, f"{quoted(word)} is not a complex number", "two numbers with a comma between")
+        return fault(offset, f"{quoted(word)} is not a FHiCL value", "quote it")
 
     def _no_separator(self) -> Exception:
-        place = self._skip()
-        if place >= len(self.text):
-            return self.source.fault(self.frame.place, '"[" is never closed')
-        return self._after_value(place) or self.source.fault(
-            place, f"comma missing before {quoted(self.source.word(place))}"
+        offset = self._skip()
+        if offset >= len(self.text):
+            return self.source.fault(self.frame.offset, '"[" is never closed')
+        return self._after_value(offset) or self.source.fault(
+            offset, f"comma missing before {quoted(self.source.word(offset))}"
         )
 
-    def _after_value(self, place: int) -> Exception | None:
+    def _after_value(self, offset: int) -> Exception | None:
         """`a: host:port` and `a: two words`: say that the whole of it is no value."""
         start = self.last_word
-        if start is None or "\n" in self.text[start:place] or "#" in self.text[start:place]:
+        if start is None or "\n" in self.text[start:offset] or "#" in self.text[start:offset]:
             return None
-        if self.text[place] in "]}":
+        if self.text[offset] in "]}":
             return None
-        whole = self.text[start:place] + self.source.word(place)
+        whole = self.text[start:offset] + self.source.word(offset)
         if whole.count("[") > whole.count("]") and self.text.startswith("]", start + len(whole)):
             whole += "]"  # a name with an index
-        return self.source.fault(place, f"{quoted(whole)} is not a FHiCL value", "quote it")
+        return self.source.fault(offset, f"{quoted(whole)} is not a FHiCL value", "quote it")
 
-    def _no_definition(self, place: int) -> Exception:  # noqa: PLR0911  # one return per message
+    def _no_definition(self, offset: int) -> Exception:  # noqa: PLR0911  # one return per message
         text, source = self.text, self.source
-        head = scan.HEAD.match(text, place)
+        head = scan.HEAD.match(text, offset)
         if head is not None and self.frame.kind == "{" and ("." in head["name"] or "[" in head["name"]):
-            return source.fault(place, f"{quoted(_tidy(head['name']))}: a name inside a table has no dots or brackets")
+            return source.fault(offset, f"{quoted(_tidy(head['name']))}: a name inside a table has no dots or brackets")
         if head is not None:
             skipped = scan.SKIP.match(text, head.end())
             value_place = skipped.end() if skipped else head.end()
             if head["guard"] and text.startswith("@erase", value_place):
-                return source.fault(place, f"@erase with {head['guard']}")
+                return source.fault(offset, f"@erase with {head['guard']}")
             if value_place >= len(text):
-                return source.fault(place, f"{quoted(head['name'])} has no value")
+                return source.fault(offset, f"{quoted(head['name'])} has no value")
             return self._no_value(value_place, head["name"])
-        if text.startswith("BEGIN_PROLOG", place):
-            return source.fault(place, "prologs must be the first thing and may not nest")
-        if text[place] in "}]":
-            return source.fault(place, f"{quoted(text[place])} closes nothing")
-        after = self._after_value(place)
+        if text.startswith("BEGIN_PROLOG", offset):
+            return source.fault(offset, "prologs must be the first thing and may not nest")
+        if text[offset] in "}]":
+            return source.fault(offset, f"{quoted(text[offset])} closes nothing")
+        after = self._after_value(offset)
         if after is not None:
             return after
-        name = scan.QUALIFIED_NAME.match(text, place)
+        name = scan.QUALIFIED_NAME.match(text, offset)
         if name is not None and text.startswith("[", name.end()):
             return source.fault(
                 name.end(), f"the index of {quoted(_tidy(name[0]))} is not closed", "write name[0]: value"
             )
         if name is not None:
-            return source.fault(place, f"{quoted(_tidy(name[0]))} is not followed by a colon")
-        return source.fault(place, f"{quoted(source.word(place))} is not a name", "letters, digits and _ only")
+            return source.fault(offset, f"{quoted(_tidy(name[0]))} is not followed by a colon")
+        return source.fault(offset, f"{quoted(source.word(offset))} is not a name", "letters, digits and _ only")
 
 
 _BLANKS = re.compile(scan.WS.removesuffix("*+") + "++")

@@ -72,7 +72,7 @@ BYTE_ORDER_MARK = ("\xef\xbb\xbf", "\ufeff")
 
 
 class Source:
-    """A document's text with lines ended by LF, and the line of any place in it.
+    """A document's text with lines ended by LF, and the line of any offset in it.
 
     text: LF at the end of every line, the last one included; ASCII. A NUL may stand in a comment only.
     includes: places of the `#include` directives.
@@ -96,30 +96,30 @@ class Source:
         if "#include" in text:
             self._find_directives()
 
-    def line(self, place: int) -> int:
-        """The line of a place in the text, from 1."""
+    def line(self, offset: int) -> int:
+        """The line of an offset in the text, from 1."""
         if self._starts is None:
             self._starts = list(accumulate((len(line) + 1 for line in self.text.split("\n")), initial=0))
-        return max(1, bisect_right(self._starts, min(place, len(self.text) - 1)))
+        return max(1, bisect_right(self._starts, min(offset, len(self.text) - 1)))
 
-    def fault(self, place: int, message: str, hint: str | None = None) -> FhiclError:
-        """The error that says what is wrong at a place."""
-        return FhiclError(message, line=self.line(place), hint=hint)
+    def fault(self, offset: int, message: str, hint: str | None = None) -> FhiclError:
+        """The error that says what is wrong at an offset."""
+        return FhiclError(message, line=self.line(offset), hint=hint)
 
-    def word(self, place: int) -> str:
-        """The text at a place as far as a person would call it one word, for messages."""
-        match = _WORD.match(self.text, place)
+    def word(self, offset: int) -> str:
+        """The text at an offset as far as a person would call it one word, for messages."""
+        match = _WORD.match(self.text, offset)
         return show(match[0]) if match else ""
 
     def _refuse_bytes(self) -> None:
         match = _FORBIDDEN.search(self.text)
         if match is None:
             return
-        place, char = match.start(), match[0]
-        if place == 0 and self.text.startswith(BYTE_ORDER_MARK):
-            raise self.fault(place, "byte order mark; FHiCL is ASCII only", "save the file without it")
+        offset, char = match.start(), match[0]
+        if offset == 0 and self.text.startswith(BYTE_ORDER_MARK):
+            raise self.fault(offset, "byte order mark; FHiCL is ASCII only", "save the file without it")
         kind = f"byte 0x{ord(char):02X}" if ord(char) < 256 else f"U+{ord(char):04X}"
-        raise self.fault(place, f"{kind}; FHiCL is ASCII only, comments included")
+        raise self.fault(offset, f"{kind}; FHiCL is ASCII only, comments included")
 
     def _find_directives(self) -> None:
         places = []

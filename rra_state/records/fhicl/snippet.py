@@ -19,7 +19,17 @@ import orjson
 from rra_state.base.errors import FhiclError
 from rra_state.records.fhicl import scan
 from rra_state.records.fhicl.evaluate import evaluate
-from rra_state.records.fhicl.parse import MAX_DEPTH, Atom, Definition, Document, Node, Reference, Sequence, Table, parse
+from rra_state.records.fhicl.parse import (
+    MAX_DEPTH,
+    Atom,
+    Definition,
+    FhiclDocument,
+    Node,
+    Reference,
+    Sequence,
+    Table,
+    parse,
+)
 from rra_state.records.fhicl.scan import quoted
 
 NO_COMMENTS: dict[str, Any] = {"linenum": 0, "value": "No comments"}
@@ -103,11 +113,11 @@ def snippet(text: bytes) -> Snippet:
 class _Builder:
     """The state of one conversion."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: FhiclDocument) -> None:
         self.source = document.source
         self.document = document
         self.comments: dict[int, str] = {}
-        self.order_matters: int | None = None  # place of the first thing whose meaning depends on the order
+        self.order_matters: int | None = None  # offset of the first thing whose meaning depends on the order
         self.twice: tuple[int, str] | None = None
 
     def build(self) -> Snippet:
@@ -121,9 +131,9 @@ class _Builder:
             data[section] = self._members(members, children)
             metadata[section] = {"type": "table", "comment": f"#{section}", "children": children}
         if self.twice is not None and self.order_matters is not None:
-            place, name = self.twice
+            offset, name = self.twice
             raise self.source.fault(
-                place, f"{quoted(name)} is defined twice in a document with references; artdaqDB keeps the last only"
+                offset, f"{quoted(name)} is defined twice in a document with references; artdaqDB keeps the last only"
             )
         comments = [{"linenum": line, "value": text} for line, text in self.comments.items()]
         return Snippet(data, metadata, comments or [dict(NO_COMMENTS)])
@@ -140,17 +150,17 @@ class _Builder:
 
     def _members(self, members: list[Definition], metadata: dict[str, Any]) -> dict[str, Any]:
         data: dict[str, Any] = {}
-        for name, node, place, guard, include in members:
+        for name, node, offset, guard, include in members:
             if not name:
-                raise self.source.fault(place, "artdaqDB cannot hold @table:: references")
+                raise self.source.fault(offset, "artdaqDB cannot hold @table:: references")
             if "[" in name:
-                raise self.source.fault(place, f"{quoted(name)}: artdaqDB cannot hold names with an index")
+                raise self.source.fault(offset, f"{quoted(name)}: artdaqDB cannot hold names with an index")
             if name in data and self.twice is None:
-                self.twice = place, name
+                self.twice = offset, name
             if guard is not None or node is None or "." in name:
-                self.order_matters = place
+                self.order_matters = offset
             if node is None:
-                info = self._info("string_unquoted", place)
+                info = self._info("string_unquoted", offset)
                 value: Any = "@erase"
             elif include and isinstance(node, Atom):
                 info = {"type": "string_doublequoted", "comment": "", "annotation": ""}
@@ -168,36 +178,36 @@ class _Builder:
 
     def _value(self, node: Node) -> tuple[Any, dict[str, Any]]:
         if isinstance(node, Atom):
-            kind, text, place = node
+            kind, text, offset = node
             if kind in ("double", "single"):
                 text = text[1:-1]
-            return text, self._info(_TYPES[kind], place)
+            return text, self._info(_TYPES[kind], offset)
         children: dict[str, Any] = {}
         if isinstance(node, Table):
             data: Any = self._members(node.members, children)
-            return data, {"type": "table", "comment": self._comment(node.place), "children": children}
+            return data, {"type": "table", "comment": self._comment(node.offset), "children": children}
         if isinstance(node, Sequence):
             data = []
             for index, item in enumerate(node.items):
                 value, children[str(index)] = self._value(item)
                 data.append(value)
-            return data, {**self._info("sequence", node.place), "children": children}
-        return self._reference(node), self._info("string_unquoted", node.place)
+            return data, {**self._info("sequence", node.offset), "children": children}
+        return self._reference(node), self._info("string_unquoted", node.offset)
 
     def _reference(self, node: Reference) -> str:
         if "." in node.name or "[" in node.name:
-            raise self.source.fault(node.place, f"{quoted(node.name)}: artdaqDB cannot hold references into tables")
-        self.order_matters = node.place
+            raise self.source.fault(node.offset, f"{quoted(node.name)}: artdaqDB cannot hold references into tables")
+        self.order_matters = node.offset
         return f"@{node.kind}::{node.name}"
 
-    def _info(self, kind: str, place: int) -> dict[str, Any]:
+    def _info(self, kind: str, offset: int) -> dict[str, Any]:
         if not self.comments:
             return {"type": kind, "comment": "", "annotation": ""}
-        line = self.source.line(place)
+        line = self.source.line(offset)
         return {"type": kind, "comment": self._comment_above(line), "annotation": self.comments.get(line, "")}
 
-    def _comment(self, place: int) -> str:
-        return self._comment_above(self.source.line(place)) if self.comments else ""
+    def _comment(self, offset: int) -> str:
+        return self._comment_above(self.source.line(offset)) if self.comments else ""
 
     def _comment_above(self, line: int) -> str:
         """The comment of the line before, also where it annotates the key there; `//` is an annotation only."""

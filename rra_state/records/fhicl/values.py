@@ -20,7 +20,7 @@ class Scalar(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class TableValue:
-    """A table. guards: protection of members, where there is one; shared: reachable from more than one place."""
+    """A table. guards: protection of members, where there is one; shared: referenced more than once."""
 
     items: dict[str, Value] = field(default_factory=dict)
     guards: dict[str, int] = field(default_factory=dict)
@@ -69,7 +69,7 @@ def copied(value: TableValue | SequenceValue) -> TableValue | SequenceValue:
 
 
 def share_items(values: Iterable[Value]) -> None:
-    """Mark tables and sequences as reachable from more than one place."""
+    """Mark tables and sequences as referenced more than once."""
     for value in values:
         if not isinstance(value, Scalar):
             value.shared = True

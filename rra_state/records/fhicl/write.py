@@ -65,8 +65,8 @@ def _escape(match: re.Match[str]) -> str:
 _LOOKALIKE_AT = re.compile(_LOOKALIKE)
 
 
-def _is_lookalike(value: str, place: int) -> bool:
-    return _LOOKALIKE_AT.match(value, place) is not None
+def _is_lookalike(value: str, offset: int) -> bool:
+    return _LOOKALIKE_AT.match(value, offset) is not None
 
 
 def unescape(value: str) -> bytes:

@@ -1,4 +1,4 @@
-"""artdaqDB, the intermediate store, in the forms sites run it."""
+"""artdaqDB, the intermediate store: a directory, PostgreSQL, MongoDB, or artdaq's own tools."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from rra_state.base.errors import ConfigError
 from rra_state.stores.artdaqdb.base import ArtdaqDB
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.artdaqdb.rebuild import Rebuilt, rebuild
-from rra_state.stores.artdaqdb.ssh_reader import Mirror
-from rra_state.stores.artdaqdb.tool_runner import Local, Remote
+from rra_state.stores.artdaqdb.ssh_reader import SshReader
+from rra_state.stores.artdaqdb.tool_runner import LocalTools, RemoteTools
 from rra_state.stores.artdaqdb.tools import ToolsDB
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _FILESYSTEM = "filesystemdb"
 
 
 def open_store(section: ArtdaqDBSection) -> ArtdaqDB:
-    """The store that `artdaq_db.database_uri` names. Raises ConfigError for a form this version does not have."""
+    """Open the store that `artdaq_db.database_uri` names. Raises ConfigError for an unknown kind of URI."""
     if section.use_tools:
         return _tools(section)
     if section.remote_host:
@@ -46,7 +46,7 @@ def _path(uri: str) -> str:
 
 
 def _tools(section: ArtdaqDBSection) -> ArtdaqDB:
-    """What artdaq's tools write is looked at directly, so it has to be a directory."""
+    """A store that artdaq's tools write. It is read without the tools, so it must be a directory."""
     uri, host, limit = section.database_uri, section.remote_host, section.tools_timeout_seconds
     if not uri.startswith(f"{_FILESYSTEM}://"):
         raise ConfigError(
@@ -60,9 +60,9 @@ def _tools(section: ArtdaqDBSection) -> ArtdaqDB:
     if state is None:
         raise ConfigError("artdaq_db.tools_state_dir: must be set")
     if host is None:
-        return ToolsDB(FilesystemDB(Path(path)), Local(uri, section.tools_dir, limit), state, schema=schema)
-    remote = Remote(uri, host, section.tools_dir, limit)
-    return ToolsDB(Mirror(remote, path, host), remote, state, schema=schema)
+        return ToolsDB(FilesystemDB(Path(path)), LocalTools(uri, section.tools_dir, limit), state, schema=schema)
+    remote = RemoteTools(uri, host, section.tools_dir, limit)
+    return ToolsDB(SshReader(remote, path, host), remote, state, schema=schema)
 
 
 _EXPANDED = " \t\n$~()*?[]{}|&;<>\"'`\\"
@@ -70,7 +70,7 @@ _EXPANDED = " \t\n$~()*?[]{}|&;<>\"'`\\"
 
 
 def _postgres(uri: str, schema: bytes | None) -> ArtdaqDB:
-    """Imported only here: sites with a directory need no driver."""
+    """Imports the driver only when it is needed: sites with a directory do not install it."""
     try:
         from rra_state.stores.artdaqdb.postgres import PostgresDB  # noqa: PLC0415 - see above
     except ImportError as error:
@@ -79,7 +79,7 @@ def _postgres(uri: str, schema: bytes | None) -> ArtdaqDB:
 
 
 def _mongo(uri: str, schema: bytes | None) -> ArtdaqDB:
-    """Imported only here, as _postgres."""
+    """As `_postgres`."""
     try:
         from rra_state.stores.artdaqdb.mongo import MongoDB  # noqa: PLC0415 - see above
     except ImportError as error:
@@ -93,7 +93,7 @@ _KINDS: Mapping[str, Callable[[str, bytes | None], ArtdaqDB]] = {
     "postgres": _postgres,
     "mongodb": _mongo,
 }
-"""How a store is opened, by the scheme of its URI; given the URI and schema.fcl."""
+"""The function that opens a store, by the scheme of its URI. Arguments: the URI, the content of schema.fcl."""
 
 
 def _not_installed(extra: str) -> ConfigError:
@@ -104,7 +104,7 @@ def _not_installed(extra: str) -> ConfigError:
 
 
 def rebuild_index(section: ArtdaqDBSection) -> Rebuilt:
-    """Make the archive's indexes anew from its documents. Raises ConfigError, StoreError."""
+    """Rebuild the archive's indexes from its documents. Raises ConfigError, StoreError."""
     if section.use_tools:
         raise ConfigError(
             "artdaq_db.use_tools: the tools rebuild their index themselves", hint="rebuild_database_index -u URI"

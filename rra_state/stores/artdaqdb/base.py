@@ -1,7 +1,8 @@
-"""What every form of artdaqDB offers the archiver: the protocol, and the values that go through it.
+"""The interface of every kind of artdaqDB (`ArtdaqDB`), and the values that its methods take and return.
 
-Storing is two steps, so that worker processes can do the heavy one side by side: `stage` makes a run's documents
-durable without showing them, `publish` (the driver alone) makes staged runs visible, each run whole or not at all.
+Storing takes two steps, so that worker processes can do the slow one in parallel: `stage` makes a run's documents
+durable but not visible; `publish`, which only the driver calls, makes staged runs visible, each run whole or not at
+all.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from rra_state.records.model import RunDocuments, SourceFile
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a store can promise; reports and docs print it.
+    """What a store promises. Printed by reports and docs.
 
-    byte_identical: export gives the very bytes that were stored.
+    byte_identical: export returns exactly the bytes that were stored.
     atomic: a run becomes visible whole or not at all.
-    concurrent_readers: a reader beside the writer never sees a damaged store.
+    concurrent_readers: a reader never sees a damaged store while a writer is at work.
     """
 
     byte_identical: bool
@@ -39,7 +40,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """One visible version of a run: all that a worker needs to read it without the index."""
+    """One visible version of a run, with all that a worker needs to read it without the index."""
 
     run: int
     configuration: str
@@ -49,9 +50,9 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """One visible version of a run without its documents: a listing of 100,000 runs has 1.7 million of these.
+    """One visible version of a run, without the list of its 17 documents: for listings of 100,000 runs.
 
-    whole: it has every document that was asked about in RunHistory.
+    whole: RunHistory has every document that the caller asked for.
     """
 
     run: int
@@ -62,21 +63,21 @@ class Outline:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A run whose documents are durable. `changed` is False when a visible version holds the same content already."""
+    """A run whose documents are durable. changed: False if a visible version already has the same content."""
 
     location: Location
     changed: bool
     assigned: str
-    """Time of storing as artdaqDB writes it, `2026-11-23T20:20:41.006+0000`."""
+    """Time of storing in artdaqDB's format, `2026-11-23T20:20:41.006+0000`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A run as the store gives it back.
+    """A run as read from the store.
 
     files: name (`boot.fcl`) to bytes, schema.fcl excluded.
     sources: the untouched text files, where the store holds them.
-    exact: False if a document was stored by another program and had to be written anew from its tree.
+    exact: False if another program stored a document, so that its text was made from the stored tree.
     """
 
     run: int
@@ -87,7 +88,7 @@ class Export:
 
 
 class ArtdaqDB(Protocol):
-    """An artdaqDB archive. Faults of the place raise StoreError; those of one run are returned or raised with `run`."""
+    """An artdaqDB archive. Errors of the store raise StoreError; errors of one run carry its number in `run`."""
 
     capabilities: Capabilities
 
@@ -98,29 +99,29 @@ class ArtdaqDB(Protocol):
         """Raise StoreError, with a hint, unless the store can be read and written. Changes nothing."""
 
     def stamp(self) -> str:
-        """Differs once anybody has changed what the archive shows. Cheap: reads no index."""
+        """A text that changes with every change of the visible runs. Cheap: reads no index."""
 
     def lost(self, expected: Iterable[int]) -> set[int]:
-        """Those of these runs that ought to be visible and are not."""
+        """Those of the expected runs that are not visible."""
 
     def runs(self) -> set[int]:
-        """Every run with a visible version. An archive that does not exist yet is empty; a damaged one raises."""
+        """Every run with a visible version; none if the archive does not exist yet. A damaged one raises StoreError."""
 
     def locate(self, runs: Iterable[int]) -> dict[int, Location]:
-        """The newest version (v10 after v9) of each of these runs that is visible; others are left out."""
+        """The newest visible version (v10 after v9) of each of these runs; runs without one are left out."""
 
     def outlines(self, runs: Iterable[int], needed: Collection[str]) -> Iterator[Outline]:
         """The same versions as `locate`, in any order, each with whether it has these entities."""
 
     def stage(self, records: Sequence[RunDocuments], known: Mapping[int, Location]) -> list[Staged | ArchiverError]:
-        """Make the documents of these runs durable, invisible as yet; one outcome per record, in order.
+        """Make the documents of these runs durable, not yet visible. Returns one outcome per record, in order.
 
-        known: what `locate` gave for them. A known run with the same content is returned with `changed` False; with
-        other content it is staged as its next version vN. Never touches a document of a visible version.
+        known: what `locate` returned for them. A known run with the same content is returned with `changed` False; with
+        other content it is staged as its next version vN. Never changes a document of a visible version.
         """
 
     def publish(self, staged: Sequence[Staged]) -> None:
-        """Make staged runs visible, durably, each whole or not at all. For the driver alone. Raises StoreError."""
+        """Make staged runs visible, durably, each whole or not at all. Called by the driver only. Raises StoreError."""
 
     def export(self, location: Location) -> Export:
         """Read a version back. Raises VerificationError if a document is missing or damaged, or StoreError."""

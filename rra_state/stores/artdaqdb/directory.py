@@ -1,6 +1,6 @@
-"""The archive directory itself: its lock, its documents, and what its faults are called.
+"""The directory of an archive: its lock, the list of its documents, and its errors.
 
-The one place where an OSError of a FileSystemDB archive becomes a StoreError.
+Only `faults` maps an OSError of a directory archive to a StoreError.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EAG
 
 @contextmanager
 def faults(path: Path | str) -> Iterator[None]:
-    """Raise StoreError, with path and remedy, for an OSError inside. path: named where the OSError names none."""
+    """Raise StoreError, with path and remedy, for an OSError inside. path: for the message if the OSError has none."""
     try:
         yield
     except OSError as error:
@@ -46,9 +46,9 @@ def faults(path: Path | str) -> Iterator[None]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the archive alone among the archivers that share it; the lock goes with the process. Raises OSError.
+    """Lock the archive against other archivers; the lock ends with the process. Raises OSError.
 
-    artdaq's own tools take no lock: what they change meanwhile is found by the index's stamp.
+    artdaq's own tools take no lock: a change of theirs is detected by the stamp of the index.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -59,7 +59,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def documents(directory: Path) -> Iterator[str]:
-    """Names of the files in a collection that are documents; none if there is no such directory. Raises OSError."""
+    """File names of the documents of a collection; none if the directory does not exist. Raises OSError."""
     try:
         entries = os.scandir(directory)
     except FileNotFoundError:

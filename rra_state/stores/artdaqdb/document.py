@@ -1,6 +1,6 @@
-"""A run's files as artdaqDB's JSON documents, and back: the same documents whichever store holds them.
+"""Convert a run's files to artdaqDB's JSON documents and back. All kinds of artdaqDB hold the same documents.
 
-Values only: no file, no index, no database. Source of every key and its order: docs/design/artdaqdb.md, Document.
+Reads and writes no file, index or database. Source of every key and its order: docs/design/artdaqdb.md, Document.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Parsed: TypeAlias = tuple[Tree, Tree, list[Any]]
 _MARK = "rra:base64"
 _QUOTED_MARK = f'"{_MARK}"'.encode()
 _ORJSON_BYTES = 2**22
-"""The largest document that orjson reads: it does not raise MemoryError, it ends the process."""
+"""Bytes of the largest document that orjson may read: out of memory, orjson ends the process."""
 _ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _UNICODE_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u")
 _NO_COMMENTS = [{"linenum": 0, "value": "No comments"}]
@@ -43,11 +43,11 @@ _EVENTS = ("addConfiguration", "setVersion", "setCollection", "addEntity", "addR
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class RunVersion:
     """The version of a run that documents are made for.
 
-    number: documents in RunHistory; content: digest over all of them (`content_digest`). Each document carries both,
-    so that a rebuilt index leaves out a version that was never wholly written.
+    number: how many documents it has in RunHistory; content: digest over all of them (`content_digest`). Each document
+    carries both, so that `rebuild` can leave out a version of which documents are missing.
     """
 
     run: int
@@ -59,8 +59,8 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A document read back. number and content: see `Version`; None if another program wrote it (`exact` False)."""
+class StoredFile:
+    """A file read from its document. number, content: see `RunVersion`; None if another program wrote the document."""
 
     file: SourceFile
     source: SourceFile | None
@@ -70,7 +70,7 @@ class Stored:
 
 
 def object_id(collection: str, version: str, entity: str) -> str:
-    """The same 24 hex characters for the same document on every try, so that a repeated try leaves no duplicate.
+    """The object id of a document, 24 hex characters. Derived from the names: a repeated try makes no duplicate.
 
     >>> object_id("RunHistory", "300/standard", "boot")
     '77a62b1b19b7dc5aae0fc366'
@@ -90,7 +90,7 @@ def timestamp(moment: datetime | None = None) -> str:
 
 
 def content_digest(files: Iterable[tuple[str, bytes, SourceFile | None]]) -> str:
-    """Sha256 (hex) over names, bytes and sources of a run's files; their order does not count."""
+    """Sha256 (hex) over names, bytes and sources of a run's files, in any order."""
     lines = [
         f"{name}\0{_sha256(data)}\0{source.name if source else ''}\0{_sha256(source.data) if source else ''}"
         for name, data, source in files
@@ -121,7 +121,7 @@ def check_names(record: RunDocuments) -> None:
 
 
 def parse(document: Document) -> Parsed:
-    """Data, metadata and comments; empty ones for what is kept as text. Raises FhiclError with the file's name."""
+    """Data, metadata and comments; empty if the document is kept as text. Raises FhiclError with the file's name."""
     if document.kept:
         return {"prolog": {}, "main": {}}, {"prolog": _table("#prolog"), "main": _table("#main")}, _NO_COMMENTS
     try:
@@ -133,10 +133,12 @@ def parse(document: Document) -> Parsed:
     return snippet.data, snippet.metadata, list(snippet.comments) or _NO_COMMENTS
 
 
-def tree(document: Document, version: Version, *, collection: str = RUN_HISTORY, parsed: Parsed | None = None) -> Tree:
+def tree(
+    document: Document, version: RunVersion, *, collection: str = RUN_HISTORY, parsed: Parsed | None = None
+) -> Tree:
     """The document with its keys in artdaq's order. Raises FhiclError.
 
-    parsed: what `parse` gave, where it is at hand.
+    parsed: the result of `parse`, if the caller has it.
     """
     data, metadata, comments = parsed or parse(document)
     now, entity, run = version.assigned, document.entity, str(version.run)
@@ -147,8 +149,8 @@ def tree(document: Document, version: Version, *, collection: str = RUN_HISTORY,
         "origin": {
             "format": "fhicl",
             "name": entity,
-            # A string it must stay: artdaq's ovlOrigin reads it as one, and keeps no key of ours when it writes a
-            # document anew. What we add goes into `rawdata`, a list of strings.
+            # Must be a string: artdaq's ovlOrigin reads it as one. When artdaq rewrites a document it drops keys that
+            # it does not know, so what the archiver adds is in `rawdata`, a list of strings.
             "source": "fhicl_to_json",
             "timestamp": now,
             "created": now,
@@ -177,14 +179,14 @@ def tree(document: Document, version: Version, *, collection: str = RUN_HISTORY,
 
 
 def encode(document: Tree) -> bytes:
-    r"""A document as bytes: ASCII, escapes only \" \\ \b \f \n \r \t. Raises RecordError for what needs others."""
+    r"""A document as bytes: ASCII, only the escapes \" \\ \b \f \n \r \t. Raises RecordError if it needs others."""
     if len(document["origin"]["rawdata"][1]) > fhicl.ORJSON_BYTES:
         return _encode_any(document)
     try:
         raw = orjson.dumps(document)
-    except TypeError:  # nested deeper than orjson goes, or no text at all
+    except TypeError:  # nested too deeply for orjson, or text with a lone surrogate
         return _encode_any(document)
-    # What the other one would escape, and so refuse; orjson, a tenth as slow, leaves it as it is.
+    # orjson writes these characters unescaped; `_encode_any` finds the ones that artdaq cannot read.
     return raw if raw.isascii() and b"\\u" not in raw and b"\x7f" not in raw else _encode_any(document)
 
 
@@ -198,9 +200,9 @@ def _encode_any(document: Tree) -> bytes:
 def decode(raw: bytes) -> Tree:
     """A document from bytes; raises VerificationError.
 
-    orjson takes a fifth of the time of Python's own, but makes floats of long integers and refuses what others write
-    (lone surrogates, NaN): it decides where the file is in `rawdata`, so that the tree is read by nobody. And it ends
-    the process where memory does: large ones are left to Python, which raises MemoryError.
+    orjson is five times as fast as json, but makes floats of long integers and refuses lone surrogates and NaN. So it
+    reads only documents of this archiver, whose text is in `rawdata` and whose tree is not used. json reads large
+    documents, since it raises MemoryError where orjson would end the process.
     """
     if len(raw) > _ORJSON_BYTES or _QUOTED_MARK not in raw:
         return _decode_any(raw)
@@ -221,16 +223,16 @@ def _decode_any(raw: bytes) -> Tree:
     return document
 
 
-def unpack(document: Tree, item: Item, location: Location) -> Stored:
+def unpack(document: Tree, item: Item, location: Location) -> StoredFile:
     """The file that a stored document holds.
 
-    Raises VerificationError, with the run set, if it is another document than the index says or is damaged.
+    Raises VerificationError, with the run, if the document is damaged or not the one that the index lists.
     """
     try:
         _check_identity(document, item, location)
         if _holds_text(document):
             return _our_file(document["origin"]["rawdata"])
-        document["document"]["data"]["main"]  # without a tree there is nothing to write: LookupError
+        document["document"]["data"]["main"]  # raises LookupError if there is no tree
         text = fhicl.from_snippet(document["document"])
     except VerificationError as error:
         error.run = location.run
@@ -238,11 +240,11 @@ def unpack(document: Tree, item: Item, location: Location) -> Stored:
     except (ArchiverError, LookupError, TypeError, ValueError, AttributeError) as error:
         message = f"document {item.entity} cannot be read: {error or type(error).__name__}"
         raise VerificationError(message, run=location.run) from error
-    return Stored(SourceFile(f"{item.entity}.fcl", text), None, exact=False)
+    return StoredFile(SourceFile(f"{item.entity}.fcl", text), None, exact=False)
 
 
 def manifest(document: Tree) -> tuple[str, int] | None:
-    """Digest and number of the documents that one of ours was stored with; None if another program wrote it."""
+    """Digest and number of documents of the version that a document belongs to; None if another program wrote it."""
     if not _holds_text(document):
         return None
     rawdata = document["origin"]["rawdata"]
@@ -261,8 +263,8 @@ def _assigned(name: str, now: str) -> dict[str, str]:
     return {"name": name, "assigned": now}
 
 
-def _rawdata(document: Document, version: Version) -> list[str]:
-    """Labels and values in turn, the text first: strings without quote or backslash, which any JSON writer keeps."""
+def _rawdata(document: Document, version: RunVersion) -> list[str]:
+    """Labels and values in turn, the text first. No string has a quote or backslash: every JSON writer keeps them."""
     pairs = {
         _MARK: _base64(document.text),
         "rra:sha256": _sha256(document.text),
@@ -294,7 +296,7 @@ def _sha256(data: bytes) -> str:
 
 
 def _at(document: object, *keys: str) -> object:
-    """The value at a path of keys; None where there is none, as in documents written by hand."""
+    """The value at a path of keys; None if a key is missing, as in documents written by hand."""
     for key in keys:
         if not isinstance(document, dict):
             return None
@@ -303,7 +305,7 @@ def _at(document: object, *keys: str) -> object:
 
 
 def _holds_text(document: Tree) -> bool:
-    """Whether it is one of ours, which hold the text of the file itself."""
+    """Whether this archiver wrote the document: then it holds the text of the file."""
     rawdata = _at(document, "origin", "rawdata")
     return isinstance(rawdata, list) and rawdata[:1] == [_MARK]
 
@@ -314,10 +316,9 @@ def _names(document: Tree, key: str) -> list[object]:
 
 
 def _check_identity(document: Tree, item: Item, location: Location) -> None:
-    """Compare what the document says of itself with what was asked for.
+    """Raise VerificationError unless version, entity, run and object id are the requested ones.
 
-    Keys that a hand-made document lacks are passed.
-    Source: docs/design/artdaqdb.md, Wrong document instead of not found.
+    A key that the document lacks is not compared. Source: "Wrong document instead of not found" in spec/artdaqdb.md.
     """
     version, entities, runs = document.get("version"), _names(document, "entities"), _names(document, "runs")
     if isinstance(version, str) and version != location.version and not _is_of(location.configuration, version):
@@ -335,7 +336,7 @@ def _is_of(configuration: str, version: str) -> bool:
     return re.fullmatch(re.escape(configuration) + r"(v\d+)?", version) is not None
 
 
-def _our_file(rawdata: list[Any]) -> Stored:
+def _our_file(rawdata: list[Any]) -> StoredFile:
     pairs = dict(zip(rawdata[::2], rawdata[1::2], strict=True))
     name = pairs["rra:file"]
     text = _checked(pairs[_MARK], pairs["rra:sha256"], name)
@@ -344,10 +345,13 @@ def _our_file(rawdata: list[Any]) -> Stored:
         data = _checked(pairs["rra:source"], pairs["rra:source.sha256"], f"source of {name}")
         file = base64.b64decode(pairs["rra:source.file"]).decode("utf-8", "surrogateescape")
         source = SourceFile(file, data)
-    return Stored(SourceFile(name, text), source, True, int(pairs["rra:documents"]), pairs["rra:content"])
+    return StoredFile(SourceFile(name, text), source, True, int(pairs["rra:documents"]), pairs["rra:content"])
 
 
 def _checked(text: str, sha256: str, name: str) -> bytes:
+    """The bytes of a value. Of empty bytes only the digest counts: artdaq replaces empty strings by `notprovided`."""
+    if sha256 == _sha256(b""):
+        return b""
     try:
         data = base64.b64decode(text, validate=True)
     except binascii.Error as error:

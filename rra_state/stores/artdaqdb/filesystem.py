@@ -1,7 +1,7 @@
-"""artdaqDB in a directory: artdaq's FileSystemDB format, written and read without artdaq's tools.
+"""artdaqDB in a directory: reads and writes artdaq's FileSystemDB format without artdaq's tools.
 
-Documents are written first, by workers; then the driver makes them visible through the index, SystemLayout's before
-RunHistory's, whose index decides what an archive holds. Format: docs/design/artdaqdb.md, Layout.
+Workers write the documents. Then the driver makes them visible: it adds them to the index of SystemLayout and then to
+the index of RunHistory, which decides what the archive holds. Format: docs/design/artdaqdb.md, Layout.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rra_state.base import files
-from rra_state.base.errors import ArchiverError, IndexDamaged, StoreError, VerificationError
+from rra_state.base.errors import ArchiverError, StoreError, VerificationError
 from rra_state.records.model import RunDocuments
-from rra_state.stores.artdaqdb import directory as place
+from rra_state.stores.artdaqdb import directory as archive_directory
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import index as indexes
 from rra_state.stores.artdaqdb import lookup, versions
@@ -24,7 +24,7 @@ from rra_state.stores.artdaqdb.index import Index, Stamp
 
 _METADATA = "SystemMetadata"
 _COLLECTIONS = (SYSTEM_LAYOUT, RUN_HISTORY)
-"""In the order of publishing."""
+"""In the order in which runs are added to their indexes."""
 _TRIES = 5
 
 
@@ -47,8 +47,8 @@ class FilesystemDB:
     # ---- looking -----------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Raise StoreError unless the archive, or the directory that is to hold it, can be read and written."""
-        with place.faults(self.path):
+        """Raise StoreError unless the archive, or the directory to create it in, can be read and written."""
+        with archive_directory.faults(self.path):
             directories = [self.path, *(self.path / name for name in _COLLECTIONS)]
             present = [directory for directory in directories if directory.exists()] or [_nearest_parent(self.path)]
             for directory in present:
@@ -62,44 +62,44 @@ class FilesystemDB:
             self._schema.parsed()
 
     def stamp(self) -> str:
-        """Inode, size and time of change of the index; empty if there is none."""
+        """Inode, size and modification time of the index; empty if there is none."""
         path = self._index_path(RUN_HISTORY)
-        with place.faults(path):
+        with archive_directory.faults(path):
             try:
                 return "-".join(map(str, indexes.stamp(path)))
             except FileNotFoundError:
                 return ""
 
     def runs(self) -> set[int]:
-        """Every visible run. Raises IndexDamaged rather than take a damaged archive for an empty one."""
+        """Every visible run. Raises IndexDamaged if an index is damaged, or missing beside documents."""
         return self._index(RUN_HISTORY).runs()
 
     def lost(self, expected: Iterable[int]) -> set[int]:
-        """Runs that ought to be visible and are not, say because artdaq's own tools overwrote the index."""
-        return self._index(RUN_HISTORY).without(expected)
+        """Those of the expected runs that are not visible, for example because artdaq's tools overwrote the index."""
+        return set(expected) - self.runs()
 
     def locate(self, runs: Iterable[int]) -> dict[int, Location]:
-        """The newest content of each visible run; see `search.locate` for the choice."""
+        """The newest version of each of these runs that is visible; see `lookup.locate`."""
         return lookup.locate(self.read_indexes(), runs)
 
     def outlines(self, runs: Iterable[int], needed: Collection[str]) -> Iterator[Outline]:
-        """The same versions, each with whether it has these entities."""
+        """The same versions, each with whether it has the needed entities."""
         return lookup.outlines(self.locate, runs, needed)
 
     def read_indexes(self) -> dict[str, Index]:
-        """Every collection's index, as it is on the disk now."""
+        """The index of every collection, as it is on the disk now."""
         return {collection: self._index(collection) for collection in _COLLECTIONS}
 
     def _index(self, collection: str) -> Index:
-        """The index as it is on the disk now, read again only if it changed."""
+        """The index as it is on the disk now. Reads the file only if it changed."""
         path = self._index_path(collection)
-        with place.faults(path):
+        with archive_directory.faults(path):
             current = _stamp(path)
             if current is None:
                 self._cache.pop(collection, None)
                 return Index.empty()
             if self._cache.get(collection, (None, None))[1] != current:
-                self._cache.pop(collection, None)  # before reading: two of them would be 200 MB
+                self._cache.pop(collection, None)  # before reading: two of them at 20,000 runs would need 300 MB
                 self._cache[collection] = indexes.read(path)
         return self._cache[collection][0]
 
@@ -112,19 +112,20 @@ class FilesystemDB:
     # ---- storing -----------------------------------------------------------------------------------------------------
 
     def stage(self, records: Sequence[RunDocuments], known: Mapping[int, Location]) -> list[Staged | ArchiverError]:
-        """Make documents durable, invisible as yet; all of a call with one sync of the file system."""
+        """Make documents durable, not yet visible, with one sync of the file system per call."""
         self._prepare()
         outcomes: list[Staged | ArchiverError] = []
-        with place.faults(self.path):
+        with archive_directory.faults(self.path):
             files.write_batch(self._files(records, known, outcomes))
         return outcomes
 
     def _files(
         self, records: Sequence[RunDocuments], known: Mapping[int, Location], outcomes: list[Staged | ArchiverError]
     ) -> Iterator[tuple[Path, bytes]]:
-        """The files of all records, one in memory at a time; notes each record's outcome.
+        """The files of all records, made one by one. Adds the outcome of each record to `outcomes`.
 
-        Of a record with a fault those before it are written: invisible, and replaced by the next try.
+        If one document of a record fails, those before it are written all the same: they are not visible, and the next
+        try replaces them.
         """
         now = documents.timestamp()
         for record in records:
@@ -140,11 +141,13 @@ class FilesystemDB:
             else:
                 outcomes.append(staged)
 
-    def _planned(self, record: RunDocuments, known: Location | None, now: str) -> tuple[Staged, versions.Plan | None]:
-        """One run's outcome and plan; no plan if a visible version holds the same. Raises ArchiverError."""
+    def _planned(
+        self, record: RunDocuments, known: Location | None, now: str
+    ) -> tuple[Staged, versions.PlannedVersion | None]:
+        """Outcome and planned version of a run; None if a visible one has the same content. Raises ArchiverError."""
         plan = versions.plan(record, known, now, self._schema)
         if any(self._document_path(item.collection, item.oid).exists() for item in plan.items):
-            # Left by a try that was never published, or another archiver was faster: only the index can tell.
+            # Left by a try that was not published, or stored by another archiver: the index decides.
             known = self.locate([record.run]).get(record.run)
             plan = versions.plan(record, known, now, self._schema)
         if known is not None and versions.holds(self.export(known), record):
@@ -152,12 +155,12 @@ class FilesystemDB:
         return plan.staged, plan
 
     def _prepare(self) -> None:
-        """Make what an archive needs before its first document, or the documents would look like a lost index."""
+        """Create the directories and empty indexes: documents without an index count as a lost index."""
         if self._prepared:
             return
-        with place.faults(self.path):
+        with archive_directory.faults(self.path):
             files.make_directory(self.path)
-            with place.locked(self.path):
+            with archive_directory.locked(self.path):
                 for collection in _COLLECTIONS:
                     path = self._index_path(collection)
                     files.make_directory(path.parent)
@@ -167,34 +170,34 @@ class FilesystemDB:
         self._prepared = True
 
     def _write_metadata(self) -> None:
-        """The archive's own record, as artdaq makes it on first use."""
+        """Write the SystemMetadata document, as artdaq does on first use."""
         directory = self.path / _METADATA
-        if not place.has_documents(directory):
+        if not archive_directory.has_documents(directory):
             files.make_directory(directory)
             oid = documents.object_id(_METADATA, "", "artdaq")
             files.write_atomic(directory / f"{oid}.json", _metadata_record(self.path, oid))
 
     def publish(self, staged: Sequence[Staged]) -> None:
-        """Make staged runs visible. Two archivers may do so at once: each adds to what the other wrote."""
+        """Make staged runs visible. Several archivers may publish at the same time: a lock puts them in order."""
         changed = [each for each in staged if each.changed]
         if not changed:
             return
-        with place.faults(self.path), place.locked(self.path):
+        with archive_directory.faults(self.path), archive_directory.locked(self.path):
             for collection in _COLLECTIONS:
                 additions = _additions(changed, collection)
                 if additions.ouid:
                     self._extend(collection, additions)
 
     def _extend(self, collection: str, additions: indexes.Additions) -> None:
-        """Add to an index on the disk. Archivers are kept out by the lock; artdaq's tools, which take none, are not.
+        """Add entries to an index on the disk. The caller holds the lock, which artdaq's tools ignore.
 
-        They rewrite the file in place: before our rename its stamp tells, and after it the file we replaced does, which
-        is held open for that. What they wrote is merged.
+        They rewrite the file in place. If its stamp changed before our rename, the file is read again. If it changed
+        just then, the replaced file, kept open, shows that: its entries are added in the next try.
         """
         path = self._index_path(collection)
         for _ in range(_TRIES):
             index = self._index(collection)
-            seen = self._cache.pop(collection, (index, None))[1]  # kept again only when memory and disk agree
+            seen = self._cache.pop(collection, (index, None))[1]  # `_keep` puts it back once it is on the disk
             if not index.add(additions):
                 return
             data = index.serialise()
@@ -205,7 +208,7 @@ class FilesystemDB:
                 if indexes.stamp(replaced.fileno()) == seen:
                     self._keep(collection, index, len(data))
                     return
-                additions = _foreign(replaced.read(), path).everything()
+                additions = indexes.read_replaced(replaced, path).everything()
         raise StoreError(
             "another program keeps changing the index", path=path, hint="stop artdaq's tools and try again"
         )
@@ -218,12 +221,12 @@ class FilesystemDB:
     # ---- reading back ------------------------------------------------------------------------------------------------
 
     def export(self, location: Location) -> Export:
-        """Read a version back by object ids, without the index; every document is checked."""
+        """Read a version by its object ids, without the index; every document is checked."""
         return versions.export(location, self._read, lambda item: str(self._document_path(item.collection, item.oid)))
 
     def _read(self, item: Item) -> documents.Tree:
-        path = f"{self.path}/{item.collection}/{item.oid}.json"  # no Path: it would take a fifth of the time
-        with place.faults(path):
+        path = f"{self.path}/{item.collection}/{item.oid}.json"  # a Path would take a fifth of the time of a read
+        with archive_directory.faults(path):
             return documents.decode(self._bytes(path, item))
 
     def _bytes(self, path: str, item: Item) -> bytes:
@@ -232,30 +235,21 @@ class FilesystemDB:
                 return file.read()
         except FileNotFoundError:
             if not (self.path / item.collection).is_dir():
-                raise  # the whole archive is gone, which is no fault of this run
+                raise  # the whole archive is gone: an error of the store, not of this run
             raise VerificationError(f"document {item.entity} is missing") from None
 
 
 def _stamp(path: Path) -> Stamp | None:
-    """The stamp of an index; None if the collection holds nothing yet. Raises OSError; IndexDamaged if it was lost."""
+    """The stamp of an index; None if the collection has no documents. Raises OSError; IndexDamaged if it is missing."""
     try:
         return indexes.stamp(path)
     except FileNotFoundError:
-        if not place.has_documents(path.parent):
+        if not archive_directory.has_documents(path.parent):
             return None
     try:
-        return indexes.stamp(path)  # it came, with its first documents, between the two looks
+        return indexes.stamp(path)  # created, with the first documents, since the first look
     except FileNotFoundError:
         raise indexes.missing(path) from None
-
-
-def _foreign(raw: bytes, path: Path) -> Index:
-    """What another program wrote into the index file that ours replaced."""
-    try:
-        return Index.parse(raw)
-    except IndexDamaged as error:
-        error.path = str(path)
-        raise
 
 
 def _additions(staged: Sequence[Staged], collection: str) -> indexes.Additions:
@@ -275,7 +269,7 @@ def _nearest_parent(path: Path) -> Path:
 
 
 def _metadata_record(path: Path, oid: str) -> bytes:
-    """SystemMetadata's one record. Source: docs/design/artdaqdb.md, Layout."""
+    """The document of SystemMetadata. Source: docs/design/artdaqdb.md, Layout."""
     system = os.uname()
     names = ("sysname", "nodename", "release", "version", "machine")
     record = {

@@ -1,22 +1,22 @@
-"""The search index of one FileSystemDB collection: read, ask, extend, write.
+"""The search index of one FileSystemDB collection: read it, ask it, extend it, write it.
 
-Nothing else links a run to its documents. Lists stay text (`index_text.py`), so that a run costs little in a large
-archive. Format: docs/design/artdaqdb.md, Index file.
+Nothing else links a run to its documents. It is read and written whole. Format: docs/design/artdaqdb.md, Index file.
 """
 
 from __future__ import annotations
 
 import bisect
-import json
 import os
+import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
+
+import orjson
 
 from rra_state.base import run_numbers
-from rra_state.base.errors import IndexDamaged, StoreError, StoreUnavailable
-from rra_state.stores.artdaqdb.index_text import HINT, Section, split
+from rra_state.base.errors import IndexDamaged, StoreUnavailable
 
 NAME = "index.json"
 EMPTY = (
@@ -25,15 +25,15 @@ EMPTY = (
 )
 VERSION, CONFIGURATION, ENTITY = "version", "configurations.name", "entities.name"
 ALIAS, RUN, ASSIGNED = "aliases.active.name", "runs.name", "configurations.assigned"
+WAIT_SECONDS = 60.0
+"""Time that another program gets to finish rewriting an index. artdaq's tools truncate it first."""
 
 _OUID = "ouid"
 _SECTIONS = (VERSION, CONFIGURATION, ENTITY, ALIAS, RUN, ASSIGNED)
 _REQUIRED = (_OUID, VERSION, CONFIGURATION, ENTITY)
 """Without these artdaq itself finds nothing ("Key not found"); the others may be missing for reading."""
-_BETWEEN = b'",\n"'
-_LONG = 2**17
-"""Bytes of a list that is not taken apart to add to it. Nobody makes one by hand: a program did, and sorted it."""
-_encode_key = json.JSONEncoder(ensure_ascii=False).encode
+_POLL_SECONDS = 0.1
+_HINT = "rebuild it from the documents: run_archiver.sh CONFIG --rebuild-index"
 
 Stamp: TypeAlias = tuple[int, int, int]
 """Inode, size and mtime (ns) of an index file: equal stamps, equal content."""
@@ -47,7 +47,7 @@ class Additions:
         self.sections: dict[str, dict[str, set[str]]] = {name: defaultdict(set) for name in _SECTIONS}
 
     def document(self, oid: str, version: str, configurations: Iterable[tuple[str, str]]) -> None:
-        """Note a document, its version, and its configurations with the time each was assigned."""
+        """Add a document, its version, and its configurations with the time each was assigned."""
         self.ouid.add(oid)
         self.sections[VERSION][version].add(oid)
         for configuration, assigned in configurations:
@@ -55,17 +55,19 @@ class Additions:
             self.sections[ASSIGNED][configuration].add(assigned)
 
     def name(self, section: str, key: str, oid: str) -> None:
-        """Note one name (entity, run, alias) of a document."""
+        """Add one name (entity, run, alias) of a document."""
         self.sections[section][key].add(oid)
 
 
 class Index:
     """One search index in memory. `read` makes one; `Index.empty()` is the start of a collection."""
 
-    def __init__(self, sections: dict[str, Section], ouid: bytes, extra: dict[str, Any]) -> None:
-        self._sections = sections
-        self._ouid = ouid
-        self._extra = extra
+    def __init__(self, tree: dict[str, Any]) -> None:
+        """tree: the parsed file; its known sections are sorted lists of strings by key."""
+        self._ouid: list[str] = tree[_OUID]
+        self._sections: dict[str, dict[str, list[str]]] = {name: tree[name] for name in _SECTIONS}
+        self._tree = tree
+        self._by_run: dict[str, dict[str, list[str]]] = {}
 
     @classmethod
     def empty(cls) -> Index:
@@ -74,138 +76,129 @@ class Index:
 
     @classmethod
     def parse(cls, raw: bytes) -> Index:
-        """Raise IndexDamaged, without a path, for anything but a whole index. Sections it does not know are kept."""
-        found = split(raw, _OUID, _SECTIONS)
-        return cls._parse_any(raw) if found is None else cls(found[1], found[0], {})
-
-    @classmethod
-    def _parse_any(cls, raw: bytes) -> Index:
-        """An index however it is laid out."""
+        """Raise IndexDamaged, without a path, for anything but a whole index. Unknown sections are kept."""
         try:
-            text = raw.decode()
-            tree = json.loads(text)
+            tree = orjson.loads(raw)
             if not isinstance(tree, dict):
                 raise TypeError("not a JSON object")
             if missing := [name for name in _REQUIRED if name not in tree]:
                 raise ValueError(f"it has no section {missing[0]}")
-            # Most indexes hold no escape at all; only where there is one can a list hold what must be escaped.
-            pack = _pack_checked if "\\" in text else _pack
-            del text
-            ouid = pack(tree.pop(_OUID))
-            sections = {name: _pack_section(tree.pop(name, {}), pack) for name in _SECTIONS}
-        except (TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise IndexDamaged(f"the index is damaged: {error}", hint=HINT) from error
-        return cls(sections, ouid, tree)
+            tree[_OUID] = _strings(tree[_OUID])
+            for name in _SECTIONS:
+                tree[name] = {key: _strings(items) for key, items in tree.get(name, {}).items()}
+        except (TypeError, ValueError, AttributeError) as error:
+            raise IndexDamaged(f"the index is damaged: {error}", hint=_HINT) from error
+        return cls(tree)
 
     # ---- asking ----------------------------------------------------------------------------------------------------
 
     def keys(self, section: str) -> Collection[str]:
-        """Names listed in a section, in the order of their coming."""
-        return self._sections[section].lists().keys()
+        """Names listed in a section, in the order of the file."""
+        return self._sections[section].keys()
 
-    def oids(self, section: str, key: str) -> list[str]:
-        """What is listed under a name, sorted; empty if there is no such name."""
-        return _unpack(self._sections[section].get(key))
+    def oids(self, section: str, key: str) -> Sequence[str]:
+        """Entries under a name, sorted; empty if there is no such name."""
+        return self._sections[section].get(key, ())
 
     def runs(self) -> set[int]:
         """Runs that have a document: by configuration `<run>/<name>`, and by `runs.name` where that is kept."""
-        named = (key for key, items in self._sections[RUN].lists().items() if items)
-        return self._configured() | run_numbers.numbers(filter(str.isdecimal, named))
-
-    def without(self, expected: Iterable[int]) -> set[int]:
-        """Those that are none of `runs`."""
-        missing = set(expected) - self._configured()
-        return missing - self.runs() if missing else missing
-
-    def _configured(self) -> set[int]:
-        return run_numbers.numbers(filter(str.isdecimal, self._sections[CONFIGURATION].prefixes()))
+        named = [key for key, items in self._sections[RUN].items() if items]
+        return run_numbers.numbers(filter(str.isdecimal, [*named, *self._names_by_run(CONFIGURATION)]))
 
     def of_run(self, section: str, run: int) -> Sequence[str]:
-        """The names `<run>/...` of a section (configurations, versions)."""
-        return self._sections[section].below(str(run))
+        """The names `<run>/...` of a section (configurations, versions) under which anything is listed."""
+        return self._names_by_run(section).get(str(run), ())
 
-    def names_of(self, section: str, wanted: Collection[str], likely: Mapping[str, str]) -> dict[str, list[str]]:
-        """The names under which these object ids are listed in a section.
+    def _names_by_run(self, section: str) -> dict[str, list[str]]:
+        """Names with a slash by the part before it; made once until the index changes."""
+        if section not in self._by_run:
+            names: dict[str, list[str]] = defaultdict(list)
+            for name, items in self._sections[section].items():
+                if items and "/" in name:
+                    names[name.partition("/")[0]].append(name)
+            self._by_run[section] = names
+        return self._by_run[section]
 
-        likely: by object id the name it ought to have. Looked at first, since what is not there costs a pass over the
-        whole section.
-        """
-        if not wanted:
-            return {}
-        names = self._sections[section].lists()
-        found = {oid: [key] for oid, key in likely.items() if oid in wanted and _holds(names.get(key, b""), oid)}
-        rest = frozenset(wanted) - found.keys()
-        for key, packed in names.items() if rest else ():
-            for oid in rest.intersection(_unpack(packed)):
-                found.setdefault(oid, []).append(key)
+    def names_of(self, section: str, oids: Iterable[str]) -> dict[str, list[str]]:
+        """The names under which each of these object ids is listed in a section."""
+        wanted = frozenset(oids)
+        found: dict[str, list[str]] = defaultdict(list)
+        for name, items in self._sections[section].items() if wanted else ():
+            for oid in wanted.intersection(items):
+                found[oid].append(name)
         return found
 
     # ---- extending -------------------------------------------------------------------------------------------------
 
     def add(self, additions: Additions) -> bool:
         """List these documents; lists stay sorted, each entry once. False if all were listed already."""
-        ouid = _insert(self._ouid, additions.ouid)
-        changed = ouid is not None
-        self._ouid = self._ouid if ouid is None else ouid
+        changed = _insert(self._ouid, additions.ouid)
         for name, section in additions.sections.items():
-            own = self._sections[name]
             for key, items in section.items():
-                packed = _insert(own.get(key), items)
-                if packed is not None:
-                    own.put(key, packed)
-                    changed = True
+                changed |= _insert(self._sections[name].setdefault(key, []), items)
+        self._by_run.clear()
         return changed
 
     def everything(self) -> Additions:
         """All entries, to be added to another index."""
         additions = Additions()
-        additions.ouid.update(_unpack(self._ouid))
+        additions.ouid.update(self._ouid)
         for name, section in self._sections.items():
-            for key, packed in section.lists().items():
-                additions.sections[name][key].update(_unpack(packed))
+            for key, items in section.items():
+                additions.sections[name][key].update(items)
         return additions
 
     def serialise(self) -> bytes:
-        """The file as artdaq writes it: one token a line, `"key" : value`, no indentation, no final newline."""
-        ouid = (b'[\n"', self._ouid, b'"\n]') if self._ouid else (b"[\n]",)
-        parts = [b'{\n"ouid" : ', *ouid]
-        for name, section in self._sections.items():
-            parts.append(b',\n"%b" : {\n' % name.encode())
-            parts += section.parts()
-            parts.append(b"\n}" if section else b"}")
-        for key, value in self._extra.items():
-            encoded = json.dumps(value, ensure_ascii=False, indent=0, separators=(",", " : "))
-            parts.append(f",\n{_encode_key(key)} : {encoded}".encode())
-        return b"".join((*parts, b"\n}"))
+        """The bytes of index.json, compact: artdaq accepts any white space between the tokens."""
+        return orjson.dumps(self._tree)
 
 
 def read(path: Path) -> tuple[Index, Stamp]:
     """Read an index file and its stamp.
 
-    A foreign writer truncates and rewrites in place: what was read while that went on is read again. Raises
-    IndexDamaged, StoreUnavailable if that does not end, OSError (FileNotFoundError if there is none).
+    artdaq's tools truncate the file and write it again. While one of them does, this waits, for up to WAIT_SECONDS.
+    Raises IndexDamaged if the file is not whole and was not changed for that time, StoreUnavailable if it is changed
+    all that time, OSError (FileNotFoundError if there is none).
     """
-    fault: StoreError = StoreUnavailable("another program keeps rewriting the index", hint="let artdaq's tools finish")
-    for _ in range(5):
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
         with open(path, "rb") as stream:
-            before = stamp(stream.fileno())
-            try:
-                index = Index.parse(stream.read())
-            except IndexDamaged as error:
-                fault = error
-            else:
-                if stamp(stream.fileno()) == before:
-                    return index, before
-                continue
-        if stamp(path) == before:
-            break
-    fault.path = str(path)
-    raise fault
+            if found := _read_once(stream, path, deadline):
+                return found
+        time.sleep(_POLL_SECONDS)
+
+
+def read_replaced(stream: BinaryIO, path: Path) -> Index:
+    """Read what another program wrote into an index file that a rename has replaced. Waits and raises as `read`."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not (found := _read_once(stream, path, deadline)):
+        time.sleep(_POLL_SECONDS)
+    return found[0]
+
+
+def _read_once(stream: BinaryIO, path: Path, deadline: float) -> tuple[Index, Stamp] | None:
+    """The index in an open file, and its stamp; None while another program is writing it, before the deadline."""
+    stream.seek(0)
+    before = stamp(stream.fileno())
+    late = time.monotonic() >= deadline
+    try:
+        index = Index.parse(stream.read())
+    except IndexDamaged as error:
+        unchanged = time.time() - before[2] / 1e9 > WAIT_SECONDS and stamp(stream.fileno()) == before
+        if late or unchanged:
+            error.path = str(path)
+            raise
+        return None
+    if stamp(stream.fileno()) == before:
+        return index, before
+    if late:
+        raise StoreUnavailable("another program keeps rewriting the index", path=path, hint="let artdaq's tools finish")
+    return None
 
 
 def missing(path: Path) -> IndexDamaged:
     """The error for a collection that has documents but no index. Source: artdaq takes that for an empty archive."""
-    return IndexDamaged("the index is missing but there are documents", path=path, hint=HINT)
+    return IndexDamaged("the index is missing but there are documents", path=path, hint=_HINT)
 
 
 def stamp(file: Path | int) -> Stamp:
@@ -214,99 +207,23 @@ def stamp(file: Path | int) -> Stamp:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-# ---- lists as text, see index_text.py ------------------------------------------------------------------------------
-
-
-def _pack(items: list[str]) -> bytes:
+def _strings(items: object) -> list[str]:
+    """The list, sorted. Raises TypeError for anything but a list of strings."""
     if not isinstance(items, list):
         raise TypeError(f"a list was expected, not {type(items).__name__}")
-    return '",\n"'.join(items).encode()
+    "".join(items)  # raises TypeError for what is no string, three times faster than a loop
+    items.sort()
+    return items
 
 
-def _pack_checked(items: list[str]) -> bytes:
-    packed = _pack(items)
-    if packed.count(b'"') != 2 * max(len(items) - 1, 0) or b"\\" in packed or not "".join(items).isprintable():
-        raise ValueError("an object id or a time holds a character that none can hold")
-    return packed
+def _insert(ordered: list[str], items: Iterable[str]) -> bool:
+    """Add to a sorted list those items that it lacks; False if it has them all."""
+    new = [item for item in items if not _contains(ordered, item)]
+    ordered += new
+    ordered.sort()
+    return bool(new)
 
 
-def _pack_section(section: dict[str, list[str]], pack: Any) -> Section:
-    if not isinstance(section, dict):
-        raise TypeError(f"a table was expected, not {type(section).__name__}")
-    packed = {}
-    for key in list(section):
-        key.encode()  # a lone surrogate, which could not be written again, raises ValueError
-        packed[key] = pack(section.pop(key))
-    return Section(packed)
-
-
-def _unpack(packed: bytes) -> list[str]:
-    return packed.decode().split('",\n"') if packed else []
-
-
-def _insert(packed: bytes, items: Iterable[str]) -> bytes | None:
-    """The list with these items; None if it had them all."""
-    wanted = sorted({item.encode() for item in items})
-    if len(packed) > _LONG and (spliced := _spliced(packed, wanted)) is not None:
-        return spliced if len(spliced) > len(packed) else None
-    present = packed.split(_BETWEEN) if packed else []
-    present.sort()  # foreign lists are sorted already, and that is cheap; a hand-made one may not be
-    new = [item for item in wanted if not _contains(present, item)]
-    if not new:
-        return None
-    present += new
-    present.sort()
-    return _BETWEEN.join(present)
-
-
-def _spliced(packed: bytes, wanted: Sequence[bytes]) -> bytes | None:
-    """A long sorted list with these items at their places; None unless all it shows on the way is as long as they."""
-    parts, done = [], 0
-    for item in wanted:
-        place = _place(packed, item)
-        if place is None:
-            return None
-        end = place + len(item)
-        if packed[place:end] == item:
-            if packed[end : end + len(_BETWEEN)] not in (b"", _BETWEEN):
-                return None
-            continue
-        after = place > len(packed)
-        parts += [packed[done:place], *((_BETWEEN, item) if after else (item, _BETWEEN))]
-        done = min(place, len(packed))
-    return b"".join((*parts, packed[done:]))
-
-
-def _place(packed: bytes, item: bytes) -> int | None:
-    """Where the first item begins that does not come before this one; beyond the end if all do. None: other widths."""
-    width = len(item) + len(_BETWEEN)
-    low, high = 0, (len(packed) + len(_BETWEEN)) // width
-    if high * width != len(packed) + len(_BETWEEN):
-        return None
-    while low < high:
-        middle = (low + high) // 2
-        start = middle * width
-        if start and packed[start - len(_BETWEEN) : start] != _BETWEEN:
-            return None
-        low, high = (middle + 1, high) if packed[start : start + len(item)] < item else (low, middle)
-    return low * width
-
-
-def _holds(packed: bytes, item: str) -> bool:
-    """Whether a sorted list of items as long as this one holds it; False if it is anything else."""
-    wanted = item.encode()
-    width = len(wanted) + len(_BETWEEN)
-    low, high = 0, (len(packed) + len(_BETWEEN)) // width
-    while low < high:
-        middle = (low + high) // 2
-        start = middle * width
-        found = packed[start : start + len(wanted)]
-        if found == wanted:
-            return packed[start - 1 : start] in (b"", b'"') and packed[start + len(wanted) :][:1] in (b"", b'"')
-        low, high = (middle + 1, high) if found < wanted else (low, middle)
-    return False
-
-
-def _contains(ordered: list[bytes], item: bytes) -> bool:
-    place = bisect.bisect_left(ordered, item)
-    return place < len(ordered) and ordered[place] == item
+def _contains(ordered: list[str], item: str) -> bool:
+    position = bisect.bisect_left(ordered, item)
+    return position < len(ordered) and ordered[position] == item

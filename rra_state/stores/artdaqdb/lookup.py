@@ -1,6 +1,6 @@
-"""Which documents make up a run: the rules by which versions, configurations and duplicates are chosen.
+"""Choose the documents of a run from the indexes: its configuration, its newest version, no duplicates.
 
-Works on indexes in memory; no file is read. Source: docs/design/artdaqdb.md, Updates and duplicates.
+Works on indexes in memory; reads no file. Rules: spec/artdaqdb.md "Updates and duplicates", DESIGN.md section 5.
 """
 
 from __future__ import annotations
@@ -10,19 +10,16 @@ from datetime import UTC, datetime
 from operator import attrgetter
 
 from rra_state.stores.artdaqdb.base import Item, Location, Outline
-from rra_state.stores.artdaqdb.document import RUN_HISTORY, is_ours, object_id
+from rra_state.stores.artdaqdb.document import RUN_HISTORY, is_ours
 from rra_state.stores.artdaqdb.index import ASSIGNED, CONFIGURATION, ENTITY, RUN, VERSION, Index
 
 HASHES = "hashes"
-"""Check sums that the existing archiver adds as a document; no file of the run.
-
-Source: docs/design/artdaqdb.md, Hashes documents.
-"""
+"""Entity of the checksums that the existing archiver adds; not a file of the run. Source: spec/artdaqdb.md."""
 
 RUNS_AT_ONCE = 5000
-"""Runs whose documents are in memory together where many are listed."""
+"""Runs whose documents are in memory at the same time while many runs are listed."""
 _UNKNOWN = -1
-"""Number of a document whose version is none of `<configuration>vN`: older than all others."""
+"""Version number of a document whose version is not `<configuration>vN`: older than all others."""
 
 
 def version_number(configuration: str, version: str) -> int | None:
@@ -46,10 +43,10 @@ def version_name(configuration: str, number: int) -> str:
 def locate(
     indexes: dict[str, Index], runs: Iterable[int], hidden: Collection[str] = frozenset()
 ) -> dict[int, Location]:
-    """The newest content of each run that RunHistory's index shows; other runs are left out.
+    """The newest version of each run that RunHistory's index lists; other runs are left out.
 
-    indexes: by collection. hidden: configurations that do not count. A run with several configurations is read under
-    the one assigned last.
+    indexes: by collection. hidden: configurations to ignore. Of several configurations of a run the one assigned last
+    is taken.
     """
     chosen = {run: name for run in runs if (name := _configuration(indexes[RUN_HISTORY], run, hidden)) is not None}
     found: dict[int, list[tuple[int, list[Item]]]] = {run: [] for run in chosen}
@@ -68,7 +65,7 @@ def locate(
 def outlines(
     locate: Callable[[Sequence[int]], Mapping[int, Location]], runs: Iterable[int], needed: Collection[str]
 ) -> Iterator[Outline]:
-    """What `locate` tells of these runs, so many of them at a time, and of their documents only what was asked."""
+    """The result of `locate` for these runs, RUNS_AT_ONCE at a time, without their documents."""
     wanted = sorted(set(runs))
     for first in range(0, len(wanted), RUNS_AT_ONCE):
         for run, location in locate(wanted[first : first + RUNS_AT_ONCE]).items():
@@ -77,7 +74,7 @@ def outlines(
 
 
 def _configuration(index: Index, run: int, hidden: Collection[str]) -> str | None:
-    """The configuration a run is read under: the last assigned, of those assigned at once the greatest name."""
+    """The configuration that a run is read under: the one assigned last; of equal times the greatest name."""
     names = index.of_run(CONFIGURATION, run)
     if not names:
         names = sorted({name for each in _configurations_by_run_name(index, run).values() for name in each})
@@ -86,9 +83,9 @@ def _configuration(index: Index, run: int, hidden: Collection[str]) -> str | Non
 
 
 def _configurations_by_run_name(index: Index, run: int) -> dict[str, list[str]]:
-    """For runs whose configuration was named by hand, without the run number."""
+    """By object id, for runs whose configuration was named by hand, without the run number."""
     oids = index.oids(RUN, str(run))
-    return index.names_of(CONFIGURATION, oids, {}) if oids else {}
+    return index.names_of(CONFIGURATION, oids)
 
 
 def _last_assigned(index: Index, configuration: str) -> datetime:
@@ -106,10 +103,10 @@ def _moment(text: str) -> datetime:
 
 
 def _content(collection: str, index: Index, chosen: dict[int, str]) -> dict[int, tuple[int, list[Item]]]:
-    """Newest version number and documents of each run in one collection; runs it has nothing of are left out."""
+    """Newest version number and documents of each run in one collection; runs without documents are left out."""
     listed = {run: _documents(index, run, configuration) for run, configuration in chosen.items()}
     wanted = {oid for documents in listed.values() for oid in documents}
-    entities = index.names_of(ENTITY, wanted, _ours(collection, index, chosen))
+    entities = index.names_of(ENTITY, wanted)
     versions = _versions(index, chosen, listed)
     content = {}
     for run, documents in listed.items():
@@ -122,15 +119,8 @@ def _content(collection: str, index: Index, chosen: dict[int, str]) -> dict[int,
     return content
 
 
-def _ours(collection: str, index: Index, chosen: dict[int, str]) -> dict[str, str]:
-    """The entity of every document there could be of the versions of these runs, if this archiver wrote them."""
-    entities = index.keys(ENTITY)
-    versions = {name for run in chosen for name in index.of_run(VERSION, run)}
-    return {object_id(collection, version, entity): entity for version in versions for entity in entities}
-
-
-def _documents(index: Index, run: int, configuration: str) -> list[str]:
-    """Documents of a run: those of its configuration; of a shared one only those that name the run."""
+def _documents(index: Index, run: int, configuration: str) -> Sequence[str]:
+    """Documents of a run: all of its configuration, or, if runs share that configuration, those that name the run."""
     oids = index.oids(CONFIGURATION, configuration)
     if configuration.startswith(f"{run}/"):
         return oids
@@ -138,7 +128,7 @@ def _documents(index: Index, run: int, configuration: str) -> list[str]:
     return [oid for oid in oids if oid in own]
 
 
-def _versions(index: Index, chosen: dict[int, str], listed: dict[int, list[str]]) -> dict[str, int]:
+def _versions(index: Index, chosen: dict[int, str], listed: Mapping[int, Sequence[str]]) -> dict[str, int]:
     """Version number of each document. Configurations are compared too: `300/av1` may be a name or a version."""
     numbers: dict[str, int] = {}
     for run, configuration in chosen.items():
@@ -155,8 +145,8 @@ def _versions(index: Index, chosen: dict[int, str], listed: dict[int, list[str]]
 def _newest(configuration: str, by_number: dict[int, list[Item]]) -> list[Item]:
     """The newest document of each entity.
 
-    A version of ours holds the whole run, so older ones no longer count; an update by the existing archiver holds
-    RunHistory2 and schema alone, and the rest is in the versions below it.
+    A version of this archiver holds the whole run, so older versions are ignored. An update by the existing archiver
+    holds only RunHistory2 and schema; the other documents are in older versions.
     """
     chosen: dict[str, Item] = {}
     for number in sorted(by_number, reverse=True):

@@ -1,8 +1,8 @@
 """artdaqDB in MongoDB: the documents of artdaq's own MongoDB provider. Experimental until run on a real server.
 
-One MongoDB collection per artdaqDB collection. A standalone server has no transactions, so what is shown is decided by
-one document per version in a collection of ours, `rra_versions`, whose `visible` is set last: in one step. Documents
-that other programs wrote have none and are shown by themselves. Source: docs/design/artdaqdb.md, MongoDB.
+One MongoDB collection per artdaqDB collection. A standalone server has no transactions, so a version becomes visible
+by one document in the collection `rra_versions`, whose field `visible` is set last. Documents of other programs have no
+version there and are always visible. Source: docs/design/artdaqdb.md, MongoDB.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ Tree: TypeAlias = dict[str, Any]
 _COLLECTIONS = (SYSTEM_LAYOUT, RUN_HISTORY)
 _VERSIONS = "rra_versions"
 _OURS = "rra"
-"""Top-level key of our documents; artdaq passes over keys it does not know (docs/design/artdaqdb.md, MongoDB)."""
+"""Top-level key of this archiver's documents; artdaq ignores unknown keys (spec/artdaqdb.md)."""
 _NAMES = {"entities": 1, "configurations": 1, "version": 1, "runs": 1, "aliases": 1}
 INDEXES: Mapping[str, Sequence[tuple[str, int]]] = {
     SYSTEM_LAYOUT: [(_OURS, 1), ("runs.name", 1)],
     RUN_HISTORY: [(_OURS, 1), ("runs.name", 1)],
     _VERSIONS: [("visible", 1), ("run", 1)],
 }
-"""What our queries look for. MongoDB refuses a document in which two fields of an index are arrays (code 171)."""
+"""Indexes for our queries. MongoDB refuses a document in which two fields of an index are arrays (code 171)."""
 OVER_TWO_ARRAYS = "configurations.name_1_entities.name_1", [("configurations.name", 1), ("entities.name", 1)]
-"""Name and fields of an index that earlier versions made in RunHistory: no document could be added under it."""
+"""Name and fields of an index that earlier versions made in RunHistory: with it no document can be added."""
 _LIMITS = {"serverSelectionTimeoutMS": 10_000, "connectTimeoutMS": 10_000, "socketTimeoutMS": 60_000}
 _REFUSED = {13, 18}
 """Codes: unauthorized, authentication failed."""
@@ -91,7 +91,7 @@ class MongoDB:
     # ---- looking -----------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Raise StoreError unless the server answers. Reads only, so the right to write is not tried."""
+        """Raise StoreError unless the server answers. Only reads: write permission is not checked."""
         with self._faults():
             self._database.command("ping")
             self._database.list_collection_names()
@@ -99,14 +99,14 @@ class MongoDB:
             self._schema.parsed()
 
     def stamp(self) -> str:
-        """The number of versions that are shown, and of documents, which other programs add or remove."""
+        """The number of visible versions, and of all documents, since other programs may add or remove some."""
         with self._faults():
             shown = self._database[_VERSIONS].count_documents({"visible": True})
             counts = [self._database[name].estimated_document_count() for name in _COLLECTIONS]
         return "-".join(map(str, (shown, *counts))) if shown or any(counts) else ""
 
     def runs(self) -> set[int]:
-        """Every run with a visible version of ours, or with a document of another program."""
+        """Every run with a visible version of this archiver or a document of another program."""
         others: Sequence[Tree] = [{"$match": {_OURS: None}}, {"$unwind": "$runs"}, {"$group": {"_id": "$runs.name"}}]
         with self._faults():
             ours = set(self._database[_VERSIONS].distinct("run", {"visible": True}))
@@ -114,11 +114,11 @@ class MongoDB:
         return ours | {run for name in foreign if (run := run_numbers.number(str(name))) is not None}
 
     def lost(self, expected: Iterable[int]) -> set[int]:
-        """Those of these runs that ought to be visible and are not."""
+        """Those of the expected runs that are not visible."""
         return set(expected) - self.runs()
 
     def locate(self, runs: Iterable[int]) -> dict[int, Location]:
-        """The newest visible version of each of these runs, by the rules that hold for a directory."""
+        """The newest visible version of each of these runs, chosen by the same rules as in a directory (`lookup`)."""
         wanted = sorted(set(runs))
         listed = {name: Additions() for name in _COLLECTIONS}
         with self._faults():
@@ -132,7 +132,7 @@ class MongoDB:
         return lookup.locate(indexes, wanted)
 
     def outlines(self, runs: Iterable[int], needed: Collection[str]) -> Iterator[Outline]:
-        """The same versions, each with whether it has these entities."""
+        """The same versions, each with whether it has the needed entities."""
         return lookup.outlines(self.locate, runs, needed)
 
     def _list_ours(self, runs: Sequence[int], listed: Mapping[str, Additions]) -> None:
@@ -147,14 +147,14 @@ class MongoDB:
         wanted = {_OURS: None, "$or": [{"runs.name": str(run)} for run in runs]}
         for name, additions in listed.items():
             if self._database[name].find_one({_OURS: None}, {"_id": 1}) is None:
-                continue  # the common case: nobody else writes here
+                continue  # the common case: no other program writes here
             for tree in self._database[name].find(wanted, _NAMES):
                 note(additions, entry(str(tree["_id"]), tree))
 
     # ---- storing -----------------------------------------------------------------------------------------------------
 
     def stage(self, records: Sequence[RunDocuments], known: Mapping[int, Location]) -> list[Staged | ArchiverError]:
-        """Store documents that no version shows yet, run by run."""
+        """Store the documents of each run; its version is not visible yet."""
         self._prepare()
         now = documents.timestamp()
         known = self.locate(record.run for record in records)
@@ -178,7 +178,7 @@ class MongoDB:
         return plan.staged
 
     def _claim(self, staged: Staged) -> None:
-        """Note that we are about to write this version. Of one that is shown nothing must be touched."""
+        """Register the version before its documents are written. Raises StoreUnavailable if it is visible already."""
         location = staged.location
         value = {
             "run": location.run,
@@ -205,7 +205,7 @@ class MongoDB:
         self._prepared = True
 
     def _drop_index_over_two_arrays(self) -> None:
-        """Drop it if it is there, and ours by name and fields; under it artdaq's own programs store nothing either."""
+        """Drop the index if it exists with this name and these fields: with it artdaq cannot store either."""
         name, keys = OVER_TWO_ARRAYS
         history = self._database[RUN_HISTORY]
         if history.index_information().get(name, {}).get("key") != keys:
@@ -213,11 +213,11 @@ class MongoDB:
         try:
             history.drop_index(name)
         except faults.OperationFailure as error:
-            if error.code != _NO_SUCH_INDEX:  # another archiver was faster
+            if error.code != _NO_SUCH_INDEX:  # not dropped by another archiver just now
                 raise
 
     def publish(self, staged: Sequence[Staged]) -> None:
-        """Make staged runs visible, each by one document. Raises StoreUnavailable for one that somebody replaced."""
+        """Make staged runs visible, each by one update. Raises StoreUnavailable if another archiver replaced one."""
         for each in staged:
             if each.changed:
                 claimed = {"_id": each.location.version, "claim": _claim(each)}
@@ -232,7 +232,7 @@ class MongoDB:
     # ---- reading back ------------------------------------------------------------------------------------------------
 
     def export(self, location: Location) -> Export:
-        """Read a version back by its object ids; every document is checked."""
+        """Read a version by its object ids; every document is checked."""
         oids = [ObjectId(item.oid) for item in location.items if item.collection == RUN_HISTORY]
         with self._faults():
             found = {str(tree["_id"]): tree for tree in self._database[RUN_HISTORY].find({"_id": {"$in": oids}})}
@@ -246,7 +246,7 @@ class MongoDB:
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
-        """Raise StoreError, with server and remedy, for an error of the driver inside; the one place for that."""
+        """Map errors of the driver to StoreError, with server and remedy. The only place that does."""
         try:
             yield
         except faults.DuplicateKeyError:
@@ -264,7 +264,7 @@ class MongoDB:
 
 
 def _client(uri: str) -> tuple[pymongo.MongoClient[Tree], str]:
-    """A client, not connected yet, and the database that the URI names. Raises ConfigError."""
+    """A client that is not connected yet, and the name of the database. Raises ConfigError."""
     limits: dict[str, Any] = {name: value for name, value in _LIMITS.items() if name.lower() not in uri.lower()}
     try:
         name = pymongo.uri_parser.parse_uri(uri)["database"]
@@ -272,14 +272,14 @@ def _client(uri: str) -> tuple[pymongo.MongoClient[Tree], str]:
             raise ValueError("no database")
         return pymongo.MongoClient(uri, appname="run-record-archiver", **limits), name
     except (faults.PyMongoError, ValueError):
-        raise ConfigError(  # without the driver's words, which may quote the password
+        raise ConfigError(  # without the driver's message, which may contain the password
             "artdaq_db.database_uri: not a MongoDB URI with a database",
             hint="mongodb://user@host:27017/database; @ : / and % in a user or password are written %40 %3A %2F %25",
         ) from None
 
 
 def _stored(tree: documents.Tree) -> Tree:
-    """A document as MongoDB holds it. Raises RecordError for what artdaq could not read, or MongoDB not hold."""
+    """A document as MongoDB holds it. Raises RecordError if artdaq could not read it or it is too large."""
     documents.encode(tree)
     stored = {**tree, "_id": ObjectId(tree["_id"]["$oid"]), _OURS: 1}
     size = len(bson.encode(stored))
@@ -290,7 +290,7 @@ def _stored(tree: documents.Tree) -> Tree:
 
 
 def _claim(staged: Staged) -> str:
-    """Tells one try to store a version from another one."""
+    """A text that differs between two tries to store the same version."""
     return f"{staged.location.version} at {staged.assigned}"
 
 

@@ -1,6 +1,7 @@
-"""artdaqDB in PostgreSQL: the same documents as in a directory, for sites that outgrow one.
+"""artdaqDB in PostgreSQL: the same documents as in a directory, for more than 20,000 runs.
 
-A run's documents and its version are staged in one transaction; publishing shows the version. Tables: sql/001_*.sql.
+A run's documents and its version are staged in one transaction; publishing makes the version visible.
+Tables: sql/001_*.sql.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import lookup, versions
 from rra_state.stores.artdaqdb.base import Capabilities, Export, Item, Location, Outline, Staged
-from rra_state.stores.artdaqdb.postgres_session import OF_CONTENT, Connection, Session, migrate, queries
+from rra_state.stores.artdaqdb.postgres_session import OF_CONTENT, Connection, PostgresSession, migrate, queries
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -30,7 +31,7 @@ class PostgresDB:
 
     def __init__(self, uri: str, *, schema: bytes | None = None) -> None:
         """uri: `postgresql://user@host/database`. schema: schema.fcl, stored with each run. Raises ConfigError."""
-        self._session = Session(uri)
+        self._session = PostgresSession(uri)
         self._schema = None if schema is None else versions.Schema(schema)
         self._prepared = False
 
@@ -39,13 +40,13 @@ class PostgresDB:
         return f"artdaqDB in {self._session.name}"
 
     def close(self) -> None:
-        """Give the connection up; the next call makes another."""
+        """Close the connection; the next call opens another."""
         self._session.close()
 
     # ---- looking -----------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Raise StoreError unless the tables can be read and written, or made."""
+        """Raise StoreError unless the tables can be read and written, or created if missing."""
         exists = self._exists()
         [(allowed, user)] = self._rows("may_write" if exists else "may_make_schema")
         if not allowed:
@@ -58,7 +59,7 @@ class PostgresDB:
             self._schema.parsed()
 
     def stamp(self) -> str:
-        """A value that every change of what is shown replaces; empty if there are no tables yet."""
+        """A text that changes with every change of the visible versions; empty if there are no tables yet."""
         return str(self._rows("stamp")[0][0]) if self._exists() else ""
 
     def runs(self) -> set[int]:
@@ -66,11 +67,11 @@ class PostgresDB:
         return {run for (run,) in self._rows("runs")} if self._exists() else set()
 
     def lost(self, expected: Iterable[int]) -> set[int]:
-        """Those of these runs that ought to be visible and are not."""
+        """Those of the expected runs that are not visible."""
         return set(expected) - self.runs()
 
     def locate(self, runs: Iterable[int]) -> dict[int, Location]:
-        """The newest visible version of each of these runs; others are left out."""
+        """The newest visible version of each of these runs; runs without one are left out."""
         wanted = sorted(set(runs))
         if not wanted or not self._exists():
             return {}
@@ -80,7 +81,7 @@ class PostgresDB:
         }
 
     def outlines(self, runs: Iterable[int], needed: Collection[str]) -> Iterator[Outline]:
-        """The same versions, each with whether it has these entities: the server counts, not we."""
+        """The same versions, each with whether it has the needed entities, counted by the server."""
         wanted = sorted(set(runs))
         for first in range(0, len(wanted) if self._exists() else 0, lookup.RUNS_AT_ONCE):
             some = {"runs": wanted[first : first + lookup.RUNS_AT_ONCE], "needed": sorted(set(needed))}
@@ -95,11 +96,11 @@ class PostgresDB:
     # ---- storing -----------------------------------------------------------------------------------------------------
 
     def stage(self, records: Sequence[RunDocuments], known: Mapping[int, Location]) -> list[Staged | ArchiverError]:
-        """Store documents that nobody sees yet: one transaction per run, all of a call without waiting in between."""
+        """Store documents, not yet visible: one transaction per run, all runs of a call in one pipeline."""
         self._prepare()
         now = documents.timestamp()
         known = self.locate(record.run for record in records)
-        plans: dict[int, versions.Plan] = {}
+        plans: dict[int, versions.PlannedVersion] = {}
 
         def planned(record: RunDocuments) -> Staged:
             location = known.get(record.run)
@@ -117,12 +118,12 @@ class PostgresDB:
             self._session.do(migrate)
             self._prepared = True
 
-    def _store(self, plans: Sequence[versions.Plan]) -> dict[int, ArchiverError]:
-        """Stage these versions; the faults of single runs. What the server takes from all goes in one pipeline."""
+    def _store(self, plans: Sequence[versions.PlannedVersion]) -> dict[int, ArchiverError]:
+        """Stage these versions. Returns the errors of single runs: if the pipeline fails, each run is tried alone."""
         try:
             return self._session.do(partial(_pipelined, plans=plans))
         except (*OF_CONTENT, psycopg.IntegrityError):
-            pass  # of one of them; which, only a try of each can tell
+            pass  # one of the runs is refused: try each alone to find out which
         faults: dict[int, ArchiverError] = {}
         for plan in plans:
             try:
@@ -137,7 +138,7 @@ class PostgresDB:
         return faults
 
     def publish(self, staged: Sequence[Staged]) -> None:
-        """Make staged runs visible, each in a transaction of its own."""
+        """Make staged runs visible, each in its own transaction."""
         changed = [each for each in staged if each.changed]
         if changed:
             self._session.do(partial(_publish, staged=changed, name=self._session.name))
@@ -145,7 +146,7 @@ class PostgresDB:
     # ---- reading back ------------------------------------------------------------------------------------------------
 
     def export(self, location: Location) -> Export:
-        """Read a version back by its object ids; every document is checked."""
+        """Read a version by its object ids; every document is checked."""
         arguments = {"configuration": location.configuration, "oids": [item.oid for item in location.items]}
         found = {(collection, oid): tree for collection, oid, tree in self._rows("documents", arguments)}
 
@@ -158,8 +159,8 @@ class PostgresDB:
         return versions.export(location, read, lambda item: f"{item.collection}/{item.oid}")
 
 
-def _pipelined(connection: Connection, plans: Sequence[versions.Plan]) -> dict[int, ArchiverError]:
-    """Stage each of these in a transaction; give the faults of those whose documents cannot be made."""
+def _pipelined(connection: Connection, plans: Sequence[versions.PlannedVersion]) -> dict[int, ArchiverError]:
+    """Stage each version in a transaction. Returns the errors of runs whose documents cannot be made."""
     faults: dict[int, ArchiverError] = {}
     with connection.pipeline(), connection.cursor() as cursor:
         for plan in plans:
@@ -174,7 +175,7 @@ def _pipelined(connection: Connection, plans: Sequence[versions.Plan]) -> dict[i
     return faults
 
 
-def _document_rows(plan: versions.Plan) -> Iterator[dict[str, Any]]:
+def _document_rows(plan: versions.PlannedVersion) -> Iterator[dict[str, Any]]:
     for tree, entity in ((tree, tree["entities"][0]["name"]) for tree in plan.trees()):
         yield {
             "collection": tree["collection"],
@@ -186,7 +187,7 @@ def _document_rows(plan: versions.Plan) -> Iterator[dict[str, Any]]:
         }
 
 
-def _stage(cursor: psycopg.Cursor[Row], plan: versions.Plan, rows: Sequence[Mapping[str, Any]]) -> None:
+def _stage(cursor: psycopg.Cursor[Row], plan: versions.PlannedVersion, rows: Sequence[Mapping[str, Any]]) -> None:
     named, version = queries(), plan.version
     arguments = {
         "configuration": version.configuration,
@@ -204,7 +205,7 @@ def _stage(cursor: psycopg.Cursor[Row], plan: versions.Plan, rows: Sequence[Mapp
 
 
 def _publish(connection: Connection, staged: Sequence[Staged], name: str) -> None:
-    """Show these versions; raise StoreUnavailable if one is not the one that was staged, since somebody replaced it."""
+    """Make these versions visible. Raises StoreUnavailable if another archiver replaced one since it was staged."""
     named = queries()
     arguments = [
         {"configuration": each.location.configuration, "version": each.location.version, "assigned": each.assigned}

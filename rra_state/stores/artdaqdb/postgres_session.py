@@ -1,7 +1,7 @@
-"""One connection to the PostgreSQL that holds artdaqDB: made, kept, made again after a restart; its tables; its faults.
+"""The connection to artdaqDB's PostgreSQL: opened, opened again after a restart; its tables; its errors.
 
-The one place where a driver's exception becomes a StoreError. A process works on one chunk at a time, so it needs one
-connection and no pool; a pool's own errors would also hide the reason why no connection can be made.
+Only `_faults` maps errors of the driver to StoreError. A process works on one chunk at a time, so it needs one
+connection and no pool; the errors of a pool would also hide why no connection can be opened.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from rra_state.stores import postgres_uri
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 60
 RECONNECT_SECONDS = 30
-"""How long a lost connection is tried to be made again: a restart of the server costs no cycle."""
+"""Seconds to try to open a lost connection again, so that a cycle survives a restart of the server."""
 ANSWER_SECONDS = 300
-"""How long an action may take in all. The server's own limits say nothing of a server that stands still."""
+"""Seconds that an action may take in all. The server's own limits do not apply if the server itself hangs."""
 
 _SESSION = f"""
     SET statement_timeout = '{STATEMENT_SECONDS}s';
@@ -46,7 +46,7 @@ _REFUSED = (
     "authentication failed", "no pg_hba.conf entry", "does not exist", "no password supplied", "permission denied"
 )  # fmt: skip
 _LATER = {"57P01", "57P02", "57P03", "53300", "53400", "57014", "55P03", "40001", "40P01"}
-"""SQLSTATEs of what passes: shut down, starting up, too many connections, time limits, another's locks."""
+"""SQLSTATEs of temporary errors: shutdown, startup, too many connections, time limits, locks."""
 _HINTS = {
     "53100": "free space on the server's disk; nothing half stored is visible",
     "53200": "the server is out of memory",
@@ -57,7 +57,7 @@ _HINTS = {
 }
 
 OF_CONTENT = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex)
-"""What the server says of content that it does not take: no fault of the place, so another run may do better."""
+"""Errors of one run's content: the server refuses it, but may take other runs."""
 
 T = TypeVar("T")
 Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
@@ -65,18 +65,18 @@ Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 
 @cache
 def queries() -> Mapping[str, str]:
-    """The statements of sql/queries.sql by their names; `-- after: NAME` stands for the text of that one."""
+    """The statements of sql/queries.sql by name; `-- after: NAME` is replaced by the text of that statement."""
     text = resources.files(__package__).joinpath("sql/queries.sql").read_text(encoding="utf-8")
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
     bodies = dict(zip(parts[::2], (body.strip() for body in parts[1::2]), strict=True))
     return {name: re.sub(r"-- after: (\w+)", lambda match: bodies[match[1]], body) for name, body in bodies.items()}
 
 
-class Session:
-    """A connection that is made on first use and made again after it was lost. One per process; not for threads."""
+class PostgresSession:
+    """A connection that is opened on first use, and again after it was lost. One per process; not for threads."""
 
     def __init__(self, uri: str) -> None:
-        """uri: as libpq takes it. Raises ConfigError for anything else, without showing it: it may hold a password."""
+        """uri: in libpq's format. Raises ConfigError, without the URI in the message: it may hold a password."""
         parts = postgres_uri.parts(uri, "artdaq_db.database_uri")
         self._uri = uri
         self._connection: Connection | None = None
@@ -85,9 +85,9 @@ class Session:
         self.name = f"PostgreSQL at {where}, database {parts.get('dbname') or 'of the user'}"
 
     def do(self, action: Callable[[Connection], T]) -> T:
-        """Give `action` the connection; once more, from its beginning, if it is lost meanwhile. Raises StoreError.
+        """Call `action` with the connection, and again if the connection was lost during the call. Raises StoreError.
 
-        What `action` does must therefore be the same when done twice.
+        So `action` must have the same effect when it runs twice.
         """
         policy = tenacity.Retrying(
             stop=tenacity.stop_after_delay(RECONNECT_SECONDS),
@@ -101,13 +101,13 @@ class Session:
         return result
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def _worth_another(self, error: BaseException) -> bool:
-        """A connection that was there comes back; one that never was is told at once."""
+        """Whether to try again: only after a connection that had been open was lost."""
         return isinstance(error, StoreUnavailable) and self._was_open and self._connection is None
 
     def _once(self, action: Callable[[Connection], T]) -> T:
@@ -129,7 +129,8 @@ class Session:
         settings: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "application_name": "run-record-archiver"}
         given = conninfo_to_dict(self._uri)
         settings = {name: value for name, value in (settings | _NETWORK).items() if name not in given}
-        connection = psycopg.connect(self._uri, autocommit=True, **settings)
+        # A transaction pooler gives each transaction another session, without the statements prepared before.
+        connection = psycopg.connect(self._uri, autocommit=True, prepare_threshold=None, **settings)
         weakref.finalize(self, connection.close)
         with _time_limit(connection):
             connection.execute(_SESSION)
@@ -137,18 +138,18 @@ class Session:
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
-        """Raise StoreError, with server and remedy, for an error of the driver inside; never with the password."""
+        """Map errors of the driver to StoreError, with server and remedy but never the password."""
         try:
             yield
         except (*OF_CONTENT, psycopg.IntegrityError):
             raise
         except psycopg.Error as error:
-            # Of an answer that is none of PostgreSQL's, psycopg says so with its root class.
+            # psycopg.Error itself is raised for an answer that is not of PostgreSQL's protocol.
             if self._connection is not None and (self._connection.closed or self._connection.broken):
                 self.close()
-            raise self._told(error) from error
+            raise self._store_error(error) from error
 
-    def _told(self, error: psycopg.Error) -> StoreError:
+    def _store_error(self, error: psycopg.Error) -> StoreError:
         reason = (error.diag.message_primary or str(error)).strip().splitlines()[-1:] or [type(error).__name__]
         state, message = error.sqlstate or "", f"{self.name}: {reason[0].strip()}"
         if state == "42501":
@@ -162,7 +163,7 @@ class Session:
 
 @contextmanager
 def _time_limit(connection: Connection) -> Iterator[None]:
-    """Cut the connection off when what is inside takes too long: it then ends as with any lost connection."""
+    """Shut the socket down after ANSWER_SECONDS: the driver then raises as for a lost connection."""
     with socket.socket(fileno=os.dup(connection.fileno())) as line:
         limit = threading.Timer(ANSWER_SECONDS, _cut, [line])
         limit.daemon = True
@@ -180,13 +181,13 @@ def _cut(line: socket.socket) -> None:
 
 
 def _roll_back(connection: Connection) -> None:
-    """End what a failed action had begun, as far as there is a connection to do it on."""
+    """Roll back the transaction of a failed action, if the connection still works."""
     with suppress(psycopg.Error):
         connection.rollback()
 
 
 def migrate(connection: Connection) -> None:
-    """Bring the tables up to date: what of sql/NNN_*.sql was not applied yet, in order, all or nothing."""
+    """Apply the files sql/NNN_*.sql that were not applied yet, in order, in one transaction."""
     named = queries()
     found = connection.execute(named["has_history"]).fetchone()
     if found == (True,) and {number for number, _ in _steps()} <= _applied(connection):
@@ -209,7 +210,7 @@ def _applied(connection: Connection) -> set[int]:
 
 @cache
 def _steps() -> tuple[tuple[int, str], ...]:
-    """Number and text of every step of the schema, in order."""
+    """Number and text of the files sql/NNN_*.sql, in order."""
     files = resources.files(__package__).joinpath("sql").iterdir()
     steps = [(each.name.partition("_")[0], each) for each in files]
     return tuple(sorted((int(number), each.read_text(encoding="utf-8")) for number, each in steps if number.isdigit()))

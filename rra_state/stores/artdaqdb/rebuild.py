@@ -1,4 +1,4 @@
-"""Make the search indexes of an archive anew from its documents, after one was lost or damaged."""
+"""Rebuild the search indexes of an archive from its documents, after one was lost or damaged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _METADATA = "SystemMetadata"
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What the new indexes list. skipped: (file, reason) of each document left out."""
+    """Counts of the new indexes. skipped: (file, reason) of each document that they leave out."""
 
     runs: int
     documents: int
@@ -27,8 +27,8 @@ class Rebuilt:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """What the index holds of one document. manifest: version, digest and number, for one of ours."""
+class IndexEntry:
+    """The entries of one document in the index. manifest: version, digest and number, if this archiver wrote it."""
 
     oid: str
     version: str
@@ -38,10 +38,10 @@ class Entry:
 
 
 def rebuild(path: Path) -> Rebuilt:
-    """Write every collection's index.json anew; the old one is kept as index.json.bak.
+    """Write every collection's index.json from its documents; the old one is kept as index.json.bak.
 
-    Documents of ours whose version was never wholly written are left out: each carries how many they are. Takes as long
-    as reading the whole archive. Raises StoreError.
+    A version of this archiver of which documents are missing is left out: each document carries their number. Reads the
+    whole archive. Raises StoreError.
     """
     listed, shown = 0, 0
     skipped: list[tuple[str, str]] = []
@@ -67,12 +67,12 @@ def rebuild(path: Path) -> Rebuilt:
 
 
 def _collections(path: Path) -> list[Path]:
-    """RunHistory first, since it says which versions are whole."""
+    """The collections, RunHistory first: it decides which versions are whole."""
     directories = [each for each in path.iterdir() if each.is_dir() and each.name != _METADATA]
     return sorted(directories, key=lambda each: (each.name != RUN_HISTORY, each.name))
 
 
-def _entries(collection: Path, skipped: list[tuple[str, str]]) -> Iterator[Entry]:
+def _entries(collection: Path, skipped: list[tuple[str, str]]) -> Iterator[IndexEntry]:
     for name in sorted(directory.documents(collection)):
         try:
             yield entry(name.removesuffix(".json"), documents.decode((collection / name).read_bytes()))
@@ -82,24 +82,24 @@ def _entries(collection: Path, skipped: list[tuple[str, str]]) -> Iterator[Entry
             skipped.append((f"{collection.name}/{name}", f"not an artdaqDB document: {error!r}"))
 
 
-def entry(oid: str, tree: documents.Tree) -> Entry:
-    """What a document says of itself. Raises LookupError and its kin for one that is none."""
+def entry(oid: str, tree: documents.Tree) -> IndexEntry:
+    """The index entries of a document. Raises LookupError, TypeError, ValueError or AttributeError if it is none."""
     configurations = [(each["name"], each.get("assigned", "")) for each in tree["configurations"]]
     names = [(ENTITY, each["name"]) for each in tree["entities"]]
     names += [(RUN, each["name"]) for each in tree.get("runs", ())]
     names += [(ALIAS, each["name"]) for each in tree.get("aliases", {}).get("active", ())]
     manifest = documents.manifest(tree)
-    return Entry(oid, tree["version"], configurations, names, manifest and (tree["version"], *manifest))
+    return IndexEntry(oid, tree["version"], configurations, names, manifest and (tree["version"], *manifest))
 
 
-def _whole(entries: list[Entry]) -> set[tuple[str, str, int]]:
-    """The versions of ours of which every document is there."""
+def _whole(entries: list[IndexEntry]) -> set[tuple[str, str, int]]:
+    """The versions of this archiver that have all their documents."""
     found = Counter(entry.manifest for entry in entries if entry.manifest)
     return {manifest for manifest, number in found.items() if number == manifest[2]}
 
 
-def note(additions: Additions, entry: Entry) -> None:
-    """Add a document to what an index is to list."""
+def note(additions: Additions, entry: IndexEntry) -> None:
+    """Add the entries of a document to `additions`."""
     additions.document(entry.oid, entry.version, entry.configurations)
     for section, name in entry.names:
         additions.name(section, name, entry.oid)

@@ -1,4 +1,4 @@
-"""An archive directory on another host, looked at through ssh: its indexes, and the documents of a run."""
+"""Read an archive directory on another host through ssh: its indexes, and the documents of a run."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from rra_state.stores.artdaqdb import versions
 from rra_state.stores.artdaqdb.base import Export, Item, Location
 from rra_state.stores.artdaqdb.document import RUN_HISTORY, SYSTEM_LAYOUT
 from rra_state.stores.artdaqdb.index import NAME, Index
-from rra_state.stores.artdaqdb.tool_runner import Remote
+from rra_state.stores.artdaqdb.tool_runner import RemoteTools
 
 _HINT = "on that host: rebuild_database_index -u URI"
 
 
-class Mirror:
-    """Implements `tools.Reader`. The indexes are kept in memory, nothing on the disk."""
+class SshReader:
+    """Implements `tools.ArchiveReader`. Keeps the indexes in memory, writes nothing to disk."""
 
-    def __init__(self, remote: Remote, path: str, host: str) -> None:
-        """path: of the archive on that host."""
+    def __init__(self, remote: RemoteTools, path: str, host: str) -> None:
+        """path: the archive's directory on that host."""
         self._remote, self._path, self._host = remote, path, host
         self._indexes: dict[str, Index] = {}
         self._stamps: list[str] | None = None
@@ -27,15 +27,15 @@ class Mirror:
         return f"artdaqDB directory {self._path} on {self._host}"
 
     def check(self) -> None:
-        """Raise StoreError unless its indexes can be read."""
+        """Raise StoreError unless the indexes can be read."""
         self.read_indexes()
 
     def stamp(self) -> str:
-        """Inode, size and time of change of the index; empty if there is none."""
+        """Inode, size and modification time of the index; empty if there is none."""
         return self._remote.stamp(f"{self._path}/{RUN_HISTORY}/{NAME}")
 
     def read_indexes(self) -> dict[str, Index]:
-        """The indexes as they are now, fetched again only if one changed."""
+        """The indexes as they are now. Copies them only if one changed."""
         names = {collection: f"{collection}/{NAME}" for collection in (SYSTEM_LAYOUT, RUN_HISTORY)}
         stamps = [self._remote.stamp(f"{self._path}/{name}") for name in names.values()]
         if stamps != self._stamps:
@@ -45,10 +45,10 @@ class Mirror:
         return self._indexes
 
     def _index(self, collection: str, raw: bytes | None) -> Index:
-        """Raises IndexDamaged, also for one that is gone while its documents are there."""
+        """Parse an index. Raises IndexDamaged, also if it is missing and there are documents."""
         path = f"{self._host}:{self._path}/{collection}/{NAME}"
         if raw is None and self._remote.any_file(f"{self._path}/{collection}"):
-            raise IndexDamaged("the index is missing, but documents are there", path=path, hint=_HINT)
+            raise IndexDamaged("the index is missing but there are documents", path=path, hint=_HINT)
         try:
             return Index.empty() if raw is None else Index.parse(raw)
         except IndexDamaged as error:
@@ -56,7 +56,7 @@ class Mirror:
             raise
 
     def export(self, location: Location) -> Export:
-        """Read a run back from its documents."""
+        """Read a run from its documents."""
         found = self._remote.read(self._path, [_name(item) for item in location.items])
 
         def read(item: Item) -> documents.Tree:

@@ -1,7 +1,7 @@
-"""artdaq's own programs, run here or on another host: what they are given, and what became of them.
+"""Run artdaq's own programs, bulkloader and bulkdownloader, on this host or another one.
 
-No shell on this side; on the other one a fixed script whose values are quoted. The archive's URI may hold a password:
-it goes through the environment here, through standard input there, and is in no argument, message or log.
+On this host without a shell; on the other host by a fixed script with quoted values. The archive's URI may hold a
+password: it is passed in the environment (this host) or by standard input (ssh), never in an argument, message or log.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _TAKE, _GIVE, _GIVE_NAMED = 'tar xf - -C "$d"', 'tar cf - -C "$d" .', 'tar cf - 
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """How a program ended. status: exit status, negative for a signal. said: the end of what it printed."""
+class ToolResult:
+    """How a program ended. status: exit status, negative for a signal. said: the last line that it printed."""
 
     program: str
     status: int
@@ -54,23 +54,24 @@ class Ended:
         return f"{self.program} {how}" + (f": {self.said}" if self.said else "")
 
 
-class Programs(Protocol):
-    """Where artdaq's programs are run."""
+class Tools(Protocol):
+    """artdaq's two programs."""
 
     def check(self) -> None:
         """Raise StoreError unless both can be run."""
 
-    def load(self, run: int, config: str, files: Mapping[str, bytes], turn: int) -> Ended:
-        """Have bulkloader store these files. Only the archive itself tells whether it did. Raises StoreError.
+    def load(self, run: int, config: str, files: Mapping[str, bytes], turn: int) -> ToolResult:
+        """Have bulkloader store these files. The caller must check the archive for the result. Raises StoreError.
 
-        turn: descriptor that the program inherits: it loads alone, also if this process dies before it.
+        turn: descriptor of the lock that allows one load at a time; the program inherits it and so keeps the lock even
+        if this process dies.
         """
 
-    def download(self, run: int, config: str) -> tuple[Ended, dict[str, bytes]]:
-        """What bulkdownloader exports, by path below its output. Raises StoreError."""
+    def download(self, run: int, config: str) -> tuple[ToolResult, dict[str, bytes]]:
+        """Files that bulkdownloader exports, by path below its output directory. Raises StoreError."""
 
 
-class Local:
+class LocalTools:
     """The programs on this host."""
 
     def __init__(self, uri: str, tools_dir: Path | None, limit: float) -> None:
@@ -78,115 +79,115 @@ class Local:
         self._uri, self._directory, self._limit = uri, tools_dir, limit
 
     def check(self) -> None:
-        """See Programs."""
+        """See Tools."""
         for program in (LOADER, DOWNLOADER):
             if shutil.which(str(self._directory / program) if self._directory else program) is None:
                 raise _not_found(program)
 
-    def load(self, run: int, config: str, files: Mapping[str, bytes], turn: int) -> Ended:
-        """See Programs."""
+    def load(self, run: int, config: str, files: Mapping[str, bytes], turn: int) -> ToolResult:
+        """See Tools."""
         with tempfile.TemporaryDirectory(prefix="rra-load-") as directory:
             for name, text in files.items():
                 Path(directory, name).write_bytes(text)
             return self._call(LOADER, run, config, directory, (turn,))
 
-    def download(self, run: int, config: str) -> tuple[Ended, dict[str, bytes]]:
-        """See Programs."""
+    def download(self, run: int, config: str) -> tuple[ToolResult, dict[str, bytes]]:
+        """See Tools."""
         with tempfile.TemporaryDirectory(prefix="rra-read-") as directory:
-            ended = self._call(DOWNLOADER, run, config, directory, ())
+            result = self._call(DOWNLOADER, run, config, directory, ())
             found = (each for each in Path(directory).rglob("*") if each.is_file())
-            return ended, {str(each.relative_to(directory)): each.read_bytes() for each in found}
+            return result, {str(each.relative_to(directory)): each.read_bytes() for each in found}
 
-    def _call(self, program: str, run: int, config: str, directory: str, keep: tuple[int, ...]) -> Ended:
+    def _call(self, program: str, run: int, config: str, directory: str, keep: tuple[int, ...]) -> ToolResult:
         path = str(self._directory / program) if self._directory else program
         command = [*_within(self._limit), path, *_options(run, config), "-p", directory]
         environment = {"ARTDAQ_DATABASE_URI": self._uri}
-        ended, _ = _run(program, command, b"", self._limit + _FINISH_SECONDS, environment=environment, keep=keep)
-        _raise_for(program, ended, self._limit)
-        return ended
+        result, _ = _run(program, command, b"", self._limit + _FINISH_SECONDS, environment=environment, keep=keep)
+        _raise_for(program, result, self._limit)
+        return result
 
 
-class Remote:
-    """The programs on another host, reached by ssh: without questions, and only if the host's key is known."""
+class RemoteTools:
+    """The programs on another host, run by ssh without prompts, and only if the host's key is known."""
 
     def __init__(self, uri: str, host: str, tools_dir: Path | None, limit: float) -> None:
-        """limit: seconds for one call; the other host ends the program after them, this one gives up a little later."""
+        """limit: seconds for one call. The other host ends the program then; this one stops waiting a little later."""
         self._uri, self._host, self._directory, self._limit = uri, host, tools_dir, limit
 
     def check(self) -> None:
-        """See Programs."""
+        """See Tools."""
         for program in (LOADER, DOWNLOADER):
             path = str(self._directory / program) if self._directory else program
-            ended, _ = self._call(program, f"command -v {shlex.quote(path)} >/dev/null || exit {_NOT_FOUND}", b"")
-            if ended.status:
-                raise StoreError(f"artdaq_db.remote_host {self._host}: {ended}")
+            result, _ = self._call(program, f"command -v {shlex.quote(path)} >/dev/null || exit {_NOT_FOUND}", b"")
+            if result.status:
+                raise StoreError(f"artdaq_db.remote_host {self._host}: {result}")
 
-    def load(self, run: int, config: str, files: Mapping[str, bytes], turn: int) -> Ended:
-        """See Programs."""
+    def load(self, run: int, config: str, files: Mapping[str, bytes], turn: int) -> ToolResult:
+        """See Tools."""
         script = f"{_checked(_TAKE)} {self._program(LOADER, run, config)} 1>&2 </dev/null"
-        ended, _ = self._call(LOADER, script, _packed(files), (turn,))
-        return ended
+        result, _ = self._call(LOADER, script, _packed(files), (turn,))
+        return result
 
-    def download(self, run: int, config: str) -> tuple[Ended, dict[str, bytes]]:
-        """See Programs. The status is the program's; what it left is sent whatever that was."""
+    def download(self, run: int, config: str) -> tuple[ToolResult, dict[str, bytes]]:
+        """See Tools. The files are sent back whatever the program's exit status."""
         program = f"s=0; {self._program(DOWNLOADER, run, config)} 1>&2 </dev/null || s=$?"
         script = f'{program}; {_checked(_GIVE)} exit "$s"'
-        ended, output = self._call(DOWNLOADER, script, b"")
-        return ended, _unpacked(output, self._host) if output else {}
+        result, output = self._call(DOWNLOADER, script, b"")
+        return result, _unpacked(output, self._host) if output else {}
 
     def read(self, path: str, names: Sequence[str]) -> dict[str, bytes]:
-        """Files below a directory of that host; those that are not there are left out. Raises StoreError."""
+        """Files below a directory of that host, by name; missing ones are left out. Raises StoreError."""
         there = 'for f in $(cat); do [ -e "$f" ] && printf "%s\\n" "$f" >>"$d/names"; done; : >>"$d/names"'
         script = f"cd {shlex.quote(path)} 2>/dev/null || exit 0; {there}; {_checked(_GIVE_NAMED)}"
-        ended, output = self._call("tar", script, "\n".join(names).encode())
-        if ended.status:
-            raise StoreError(f"{self._host}: {ended}")
+        result, output = self._call("tar", script, "\n".join(names).encode())
+        if result.status:
+            raise StoreError(f"{self._host}: {result}")
         return _unpacked(output, self._host) if output else {}
 
     def stamp(self, path: str) -> str:
-        """Inode, size and time of change of a file of that host; empty if it is not there. Raises StoreError."""
-        ended, output = self._call("stat", f"stat -c %i-%s-%Y-%y {shlex.quote(path)} 2>/dev/null || :", b"")
-        if ended.status:
-            raise StoreError(f"{self._host}: {ended}")
+        """Inode, size and modification time of a file of that host; empty if it does not exist. Raises StoreError."""
+        result, output = self._call("stat", f"stat -c %i-%s-%Y-%y {shlex.quote(path)} 2>/dev/null || :", b"")
+        if result.status:
+            raise StoreError(f"{self._host}: {result}")
         return output.decode("utf-8", "replace").strip()
 
     def any_file(self, path: str) -> bool:
         """Whether a directory of that host holds any .json file. Raises StoreError."""
         script = f'for f in {shlex.quote(path)}/*.json; do [ -e "$f" ] && echo yes && break; done; :'
-        ended, output = self._call("ls", script, b"")
-        if ended.status:
-            raise StoreError(f"{self._host}: {ended}")
+        result, output = self._call("ls", script, b"")
+        if result.status:
+            raise StoreError(f"{self._host}: {result}")
         return bool(output)
 
     def _program(self, program: str, run: int, config: str) -> str:
         path = str(self._directory / program) if self._directory else program
         return shlex.join([*_within(self._limit), path, *_options(run, config), "-p"]) + ' "$d"'
 
-    def _call(self, program: str, script: str, data: bytes, keep: tuple[int, ...] = ()) -> tuple[Ended, bytes]:
+    def _call(self, program: str, script: str, data: bytes, keep: tuple[int, ...] = ()) -> tuple[ToolResult, bytes]:
         whole = _BEGIN + script
         connect = ("-o", f"ConnectTimeout={max(1, round(min(self._limit, 30)))}")
         command = ["ssh", *_SSH_OPTIONS, *connect, "--", self._host, f"sh -c {shlex.quote(whole)}"]
         given = self._uri.encode() + b"\n" + data
-        ended, output = _run(program, command, given, self._limit + _FINISH_SECONDS, environment={}, keep=keep)
-        if ended.status == _SSH_FAILED:
+        result, output = _run(program, command, given, self._limit + _FINISH_SECONDS, environment={}, keep=keep)
+        if result.status == _SSH_FAILED:
             raise StoreUnavailable(
-                f"artdaq_db.remote_host {self._host}: ssh failed: {ended.said}",
+                f"artdaq_db.remote_host {self._host}: ssh failed: {result.said}",
                 hint="try ssh there by hand as this account: key without passphrase, known host key",
             )
-        _raise_for(program, ended, self._limit)
-        return ended, output
+        _raise_for(program, result, self._limit)
+        return result, output
 
 
 def _within(limit: float) -> list[str]:
-    """The limit goes with the program: nobody else ends it if this process dies."""
+    """The command `timeout`, which ends the program even if this process dies."""
     return ["timeout", "-k", "5", f"{limit:g}"]
 
 
-def _raise_for(program: str, ended: Ended, limit: float) -> None:
-    """What `timeout` says of a program that it could not start, or had to end."""
-    if ended.status == _TIMED_OUT:
+def _raise_for(program: str, result: ToolResult, limit: float) -> None:
+    """Raise StoreError for the exit statuses of `timeout`: not started, or ended by the limit."""
+    if result.status == _TIMED_OUT:
         raise _too_slow(program, limit)
-    if ended.status in (_NO_PROGRAM, _NOT_FOUND):
+    if result.status in (_NO_PROGRAM, _NOT_FOUND):
         raise _not_found(program)
 
 
@@ -195,7 +196,7 @@ def _options(run: int, config: str) -> list[str]:
 
 
 def _checked(part: str) -> str:
-    """A part of the script that says its name and ends everything if it fails."""
+    """A part of the script that prints its name and ends the script if it fails."""
     name = part.split(maxsplit=1)[0]
     return f'{part} || {{ s=$?; echo "{_PART} {name} ended with status $s" >&2; exit 74; }};'
 
@@ -208,8 +209,8 @@ def _run(
     *,
     environment: Mapping[str, str],
     keep: tuple[int, ...],
-) -> tuple[Ended, bytes]:
-    """Run it in a process group of its own, all of which ends after `limit` seconds. Raises StoreError."""
+) -> tuple[ToolResult, bytes]:
+    """Run a command in its own process group, which is killed after `limit` seconds. Raises StoreError."""
     try:
         process = subprocess.Popen(
             command,
@@ -229,9 +230,9 @@ def _run(
             raise _too_slow(program, limit) from error
         finally:
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # also what it may have left running
+                os.killpg(process.pid, signal.SIGKILL)  # also its children that still run
     lines = errors.decode("utf-8", "replace").strip().splitlines() or [""]
-    return Ended(program, process.returncode, " ".join(lines[-1].split())[:200]), output
+    return ToolResult(program, process.returncode, " ".join(lines[-1].split())[:200]), output
 
 
 def _not_found(program: str) -> StoreError:
@@ -259,7 +260,7 @@ def _packed(files: Mapping[str, bytes]) -> bytes:
 
 
 def _unpacked(data: bytes, host: str) -> dict[str, bytes]:
-    """The regular files of a tar stream, in memory: nothing of its names reaches this file system."""
+    """The regular files of a tar stream, in memory: its names are never used as paths here."""
     try:
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
             files = [each for each in archive if each.isreg()]

@@ -1,8 +1,8 @@
-"""artdaqDB written by artdaq's own tools, for sites that want no other program to write their archive.
+"""artdaqDB written by artdaq's own tools, for sites where no other program may write to the archive.
 
-The tools end with status 0 after losing files, show a run while they load it, and repeat what is loaded twice. So each
-load gets a configuration name of its own, is read back and counted before the run counts as stored, and is hidden
-until then. Source: docs/design/artdaqdb.md, Loader and downloader.
+The tools may lose files and still end with status 0, make a run visible while they load it, and store it twice if it is
+loaded twice. So each load gets its own configuration name, is hidden until it was read back and counted, and only then
+counts as stored. Source: docs/design/artdaqdb.md, Loader and downloader.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from rra_state.stores.artdaqdb import lookup, versions
 from rra_state.stores.artdaqdb.base import Capabilities, Export, Location, Outline, Staged
 from rra_state.stores.artdaqdb.document import RUN_HISTORY
 from rra_state.stores.artdaqdb.index import CONFIGURATION, ENTITY, Index
-from rra_state.stores.artdaqdb.tool_runner import DOWNLOADER, Programs
+from rra_state.stores.artdaqdb.tool_runner import DOWNLOADER, Tools
 
 _SCHEMA_FILE = "schema.fcl"
 _RETRY = "what is in artdaqDB of this try stays unseen; --retry-failed-import loads it anew under the next name"
 
 
-class Reader(Protocol):
-    """How the archive is looked at: the tools have no command that lists it."""
+class ArchiveReader(Protocol):
+    """Reads the archive: the tools have no command that lists it."""
 
     def describe(self) -> str:
         """The archive in one phrase."""
@@ -63,8 +63,8 @@ class ToolsDB:
 
     capabilities = Capabilities(byte_identical=False, atomic=False, concurrent_readers=False)
 
-    def __init__(self, reader: Reader, programs: Programs, state: Path, *, schema: bytes | None = None) -> None:
-        """state: directory where loads in progress are noted; it must outlive this process."""
+    def __init__(self, reader: ArchiveReader, programs: Tools, state: Path, *, schema: bytes | None = None) -> None:
+        """state: directory with one file per load in progress; it must survive this process."""
         self._reader, self._programs, self._state = reader, programs, state
         self._schema = None if schema is None else versions.Schema(schema)
         self._turns = Turns(state, "loading", 1)
@@ -76,7 +76,7 @@ class ToolsDB:
     # ---- looking -----------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Raise StoreError unless the archive can be read and the tools be run."""
+        """Raise StoreError unless the archive can be read and the tools can be run."""
         self._reader.check()
         if self._schema is not None:
             self._schema.parsed()
@@ -87,26 +87,26 @@ class ToolsDB:
         return self._reader.stamp()
 
     def runs(self) -> set[int]:
-        """Every run that is there whole, as far as this archiver loaded it."""
+        """Every run in the archive, except those of which only unfinished loads exist."""
         indexes = self._indexes()
         found = indexes[RUN_HISTORY].runs()
         doubtful = found & {run for name in self._unfinished() if (run := number(name.partition("/")[0])) is not None}
         return found - (doubtful - set(lookup.locate(indexes, doubtful, self._unfinished())))
 
     def lost(self, expected: Iterable[int]) -> set[int]:
-        """Runs that ought to be visible and are not."""
+        """Those of the expected runs that are not visible."""
         return set(expected) - self.runs()
 
     def locate(self, runs: Iterable[int]) -> dict[int, Location]:
-        """The configuration assigned last of each of these runs, of those whose loading came to its end."""
+        """The configuration assigned last of each of these runs, unfinished loads left out."""
         return lookup.locate(self._indexes(), runs, self._unfinished())
 
     def outlines(self, runs: Iterable[int], needed: Collection[str]) -> Iterator[Outline]:
-        """The same versions, each with whether it has these entities."""
+        """The same versions, each with whether it has the needed entities."""
         return lookup.outlines(self.locate, runs, needed)
 
     def _indexes(self) -> dict[str, Index]:
-        """The tools rewrite an index in place: one that looks damaged is looked at again while nothing is loaded."""
+        """Every collection's index. If one looks damaged, it is read again while no load of this archiver runs."""
         try:
             return self._reader.read_indexes()
         except (IndexDamaged, StoreUnavailable):
@@ -116,7 +116,7 @@ class ToolsDB:
             return self._reader.read_indexes()
 
     def _unfinished(self) -> set[str]:
-        """Configurations whose loading was begun and not found whole."""
+        """Configurations whose load was begun and not confirmed."""
         if not self._state.is_dir():
             return set()
         return {unquote(each.stem) for each in self._state.glob("*.loading")}
@@ -124,7 +124,7 @@ class ToolsDB:
     # ---- storing -----------------------------------------------------------------------------------------------------
 
     def stage(self, records: Sequence[RunDocuments], known: Mapping[int, Location]) -> list[Staged | ArchiverError]:
-        """Load each run and read it back. One load at a time among all processes: the tools lose what two write."""
+        """Load each run and read it back. One load at a time in all processes: parallel loads lose documents."""
 
         def stage(record: RunDocuments) -> Staged:
             with self._turns.taken() as turn:
@@ -149,7 +149,7 @@ class ToolsDB:
         return Staged(location, changed=True, assigned=now)
 
     def _free_name(self, record: RunDocuments) -> str:
-        """The configuration's name, with the next vN if it was used: the tools repeat documents under one name."""
+        """The configuration's name, with the next vN if it was used: under a used name documents would be doubled."""
         pattern = re.compile(re.escape(record.configuration) + r"(?:v(\d{1,9}))?")
         names = (
             *self._reader.read_indexes()[RUN_HISTORY].of_run(CONFIGURATION, record.run),
@@ -166,12 +166,12 @@ class ToolsDB:
         return files
 
     def _found(self, record: RunDocuments, config: str, ended: str) -> Location:
-        """What the archive lists of the load: exactly these documents, each once. Raises VerificationError."""
+        """Location of the loaded run. Raises VerificationError unless each of its documents is listed exactly once."""
         configuration = f"{record.run}/{config}"
         index = self._reader.read_indexes()[RUN_HISTORY]
         oids = index.oids(CONFIGURATION, configuration)
         wanted = sorted(document.entity for document in record.documents)
-        names = index.names_of(ENTITY, oids, {})
+        names = index.names_of(ENTITY, oids)
         found = sorted(name for oid in oids for name in names.get(oid, ()))
         if found != wanted:
             raise VerificationError(
@@ -188,7 +188,7 @@ class ToolsDB:
         return location
 
     def _compare(self, record: RunDocuments, config: str, meaning: Mapping[str, str]) -> None:
-        """Have it exported, and compare what that means: the tools never give back the same bytes."""
+        """Export the run and compare the evaluated FHiCL: the tools never give back the same bytes."""
         ended, exported = self._programs.download(record.run, config)
         files = {PurePosixPath(path): text for path, text in exported.items() if path != _SCHEMA_FILE}
         folders = {path.parent for path in files}
@@ -206,18 +206,18 @@ class ToolsDB:
                 )
 
     def publish(self, staged: Sequence[Staged]) -> None:
-        """Nothing is left to do: what the tools load is shown at once, and was found whole."""
+        """Does nothing: what the tools load is visible at once, and `stage` checked it."""
 
     # ---- reading back ------------------------------------------------------------------------------------------------
 
     def export(self, location: Location) -> Export:
-        """Read a run back from its documents; the text is made from their trees. Raises VerificationError."""
+        """Read a run from its documents; the text is made from their trees. Raises VerificationError."""
         return self._reader.export(location)
 
 
 @contextmanager
 def _noted(note: Path) -> Iterator[None]:
-    """Have a file say that something is under way; it stays if that fails, or this process dies."""
+    """Keep a file while a load is in progress; it stays if the load fails or this process dies."""
     try:
         files.write_atomic(note, b"")
         yield
@@ -227,7 +227,7 @@ def _noted(note: Path) -> Iterator[None]:
 
 
 def _meaning_of(record: RunDocuments) -> dict[str, str]:
-    """Each file evaluated. Raises RecordError for what the tools cannot hold: they take FHiCL only."""
+    """Each file as `fhicl.dump` prints it. Raises RecordError for a file that is not FHiCL: the tools refuse it."""
     meaning = {}
     for document in record.documents:
         if document.kept:
@@ -245,7 +245,7 @@ def _same(files: Mapping[str, bytes], meaning: Mapping[str, str]) -> bool:
 
 
 def _dumped(text: bytes) -> str | None:
-    """What a text means; None if it is no FHiCL at all."""
+    """The evaluated text; None if it is not FHiCL."""
     try:
         return fhicl.dump(text)
     except FhiclError:

@@ -1,6 +1,6 @@
-"""What every kind of artdaqDB does alike: a record as documents of its next version, and documents as a record again.
+"""Shared by all kinds of artdaqDB: plan a run's next version, and make the files of a run from its documents.
 
-Values only: where the documents go is each store's own. Source: docs/design/artdaqdb.md, Updates and duplicates.
+Reads and writes no store. Rules: DESIGN section 5.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from rra_state.records.model import Document, RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import lookup
 from rra_state.stores.artdaqdb.base import Export, Item, Location, Staged
-from rra_state.stores.artdaqdb.document import RUN_HISTORY, SCHEMA, SYSTEM_LAYOUT, Stored, Tree, Version
+from rra_state.stores.artdaqdb.document import RUN_HISTORY, SCHEMA, SYSTEM_LAYOUT, RunVersion, StoredFile, Tree
 
 
 class Schema:
-    """The schema.fcl that is stored with every run, parsed once."""
+    """schema.fcl, which is stored with every run. Parsed once."""
 
     def __init__(self, text: bytes) -> None:
         self.document = Document("schema.fcl", text)
         self._parsed: documents.Parsed | None = None
 
     def parsed(self) -> documents.Parsed:
-        """Its tree. Raises StoreError: no run can be stored with a bad one."""
+        """The parsed text. Raises StoreError if it is not FHiCL: then no run can be stored."""
         if self._parsed is None:
             try:
                 self._parsed = documents.parse(self.document)
@@ -35,16 +35,16 @@ class Schema:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """One run that is to be stored as one version; the documents are made when they are asked for."""
+class PlannedVersion:
+    """One run and the version to store it as. `trees` makes the documents, so that they are not all in memory."""
 
     record: RunDocuments
-    version: Version
+    version: RunVersion
     schema: Schema | None
 
     @property
     def items(self) -> tuple[Item, ...]:
-        """Its documents, by collection and entity."""
+        """The documents of the version, sorted by collection and entity."""
         items = [Item(RUN_HISTORY, each.entity, self._oid(each)) for each in self.record.documents]
         if self.schema is not None:
             oid = documents.object_id(SYSTEM_LAYOUT, self.version.version, SCHEMA)
@@ -53,13 +53,14 @@ class Plan:
 
     @property
     def staged(self) -> Staged:
-        """What is reported once they are durable."""
+        """The outcome to report once the documents are durable."""
         location = Location(self.record.run, self.version.configuration, self.version.version, self.items)
         return Staged(location, changed=True, assigned=self.version.assigned)
 
     def trees(self) -> Iterator[Tree]:
-        """The documents, made one by one: each takes twenty times the memory of its text. Raises RecordError and its
-        kin for this run, StoreError for a bad schema.fcl.
+        """The documents, made one by one: each takes twenty times the memory of its text.
+
+        Raises RecordError or FhiclError for this run, StoreError for a bad schema.fcl.
         """
         for document in self.record.documents:
             try:
@@ -77,10 +78,10 @@ class Plan:
         return documents.object_id(RUN_HISTORY, self.version.version, document.entity)
 
 
-def plan(record: RunDocuments, known: Location | None, now: str, schema: Schema | None) -> Plan:
-    """The version a record is to be stored as: the first, or the one after the known, whose name stays.
+def plan(record: RunDocuments, known: Location | None, now: str, schema: Schema | None) -> PlannedVersion:
+    """The version to store a record as: the first, or the next after the known one, under the same configuration.
 
-    now: as `document.timestamp` gives it. Raises RecordError for names that artdaqDB cannot hold.
+    now: in the format of `document.timestamp`. Raises RecordError for names that artdaqDB cannot hold.
     """
     documents.check_names(record)
     configuration = version = record.configuration
@@ -88,20 +89,22 @@ def plan(record: RunDocuments, known: Location | None, now: str, schema: Schema 
         configuration = known.configuration
         version = lookup.version_name(configuration, (lookup.version_number(configuration, known.version) or 0) + 1)
     number = len(record.documents)
-    return Plan(record, Version(record.run, configuration, version, now, number, documents.digest_of(record)), schema)
+    return PlannedVersion(
+        record, RunVersion(record.run, configuration, version, now, number, documents.digest_of(record)), schema
+    )
 
 
 def holds(export: Export, record: RunDocuments) -> bool:
-    """Whether a visible version gives back exactly this record. Times and schema.fcl do not count."""
+    """Whether a visible version has exactly the files of this record. Times and schema.fcl are not compared."""
     sources = {document.source for document in record.documents if document.source}
     return export.files == {each.name: each.text for each in record.documents} and set(export.sources) == sources
 
 
 def export(location: Location, read: Callable[[Item], Tree], where: Callable[[Item], str]) -> Export:
-    """A version put together from its documents, each and all of them checked. Raises VerificationError.
+    """The files of a version, from its documents. Raises VerificationError if a document is missing or damaged.
 
-    read: gives the document of an item, and raises VerificationError, or the store's own error. where: what messages
-    call the place of an item.
+    read: returns the document of an item; may raise VerificationError or StoreError. where: path of an item for
+    messages.
     """
     stored = [_unpacked(item, location, read, where) for item in location.items if item.collection == RUN_HISTORY]
     exact = all(each.exact for each in stored)
@@ -119,7 +122,7 @@ def export(location: Location, read: Callable[[Item], Tree], where: Callable[[It
 def each_by_itself(
     records: Sequence[RunDocuments], stage: Callable[[RunDocuments], Staged]
 ) -> list[Staged | ArchiverError]:
-    """One outcome per record, in order; only a fault of the place is raised."""
+    """Stage records one by one: one outcome per record, in order. Raises only errors that stop the cycle."""
     outcomes: list[Staged | ArchiverError] = []
     for record in records:
         try:
@@ -132,7 +135,7 @@ def each_by_itself(
     return outcomes
 
 
-def _unpacked(item: Item, location: Location, read: Callable[[Item], Tree], where: Callable[[Item], str]) -> Stored:
+def _unpacked(item: Item, location: Location, read: Callable[[Item], Tree], where: Callable[[Item], str]) -> StoredFile:
     try:
         return documents.unpack(read(item), item, location)
     except VerificationError as error:
@@ -140,8 +143,8 @@ def _unpacked(item: Item, location: Location, read: Callable[[Item], Tree], wher
         raise
 
 
-def _check_whole(stored: Sequence[Stored], location: Location) -> None:
-    """Raise VerificationError unless these are all the documents of one version, with the content it had."""
+def _check_whole(stored: Sequence[StoredFile], location: Location) -> None:
+    """Raise VerificationError unless these are all documents of one version, with the content that was stored."""
     found = documents.content_digest((each.file.name, each.file.data, each.source) for each in stored)
     if any(each.number != len(stored) or each.content != found for each in stored):
         message = (

@@ -1,1 +1,1 @@
-"""UconDB, the permanent store: its REST client, and what it needs."""
+"""UconDB, the permanent store: the REST client, digest authentication, and listings by SQL."""

@@ -1,7 +1,7 @@
-"""The permanent store: one blob per run in UconDB, under the run number as key, over its REST interface.
+"""UconDB, the permanent store: one blob per run, with the run number as key, through the REST interface.
 
-Bytes in, bytes out. What is reported as stored was read back and compared. Retries nothing: it answers *done*,
-*conflict* (`Conflict`) or *try again* (`StoreUnavailable`). Source: docs/design/ucondb.md, Rules of the client.
+A blob that is reported as stored was read back and compared. No retries: a put is done, or raises `Conflict` or
+`StoreUnavailable` (try again). Source: docs/design/ucondb.md, Rules of the client.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import operator
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -20,65 +19,32 @@ import requests
 from rra_state.base import run_numbers
 from rra_state.base.errors import AccessDenied, ArchiverError, Conflict, StoreError, StoreUnavailable, VerificationError
 from rra_state.base.turns import Turns
-from rra_state.stores.ucondb.http import Settings, Transport, said_by
+from rra_state.stores.ucondb.http import Transport, UconDBSettings, said_by
 from rra_state.stores.ucondb.sql import Tables
-
-__all__ = ["Settings", "Stored", "UconDB", "Version"]
+from rra_state.stores.ucondb.values import BlobVersion, StoredBlob
 
 _KEYS_PER_LOOKUP = 500
 _HEADER = "X-UconDB-"
 _DESCRIPTION = {"key", "id", "data_key", "adler32", "data_size", "tr"}
-"""What a listing says of each version."""
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """One version of a run's blob as UconDB describes it.
-
-    id: number of the version; a new one with every override. data_key: where its content lies, as text.
-    adler32: of the content, unsigned. size: bytes. tr: time of storing, seconds since 1970 UTC.
-    """
-
-    run: int
-    id: int
-    data_key: str
-    adler32: int
-    size: int
-    tr: float
-
-    def describes(self, blob: bytes) -> bool:
-        """Whether size and checksum are those of `blob`."""
-        return self.size == len(blob) and self.adler32 == zlib.adler32(blob)
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """Outcome of a put.
-
-    already: the server held this blob before. content: what the server holds, as read back; it can then differ from
-    what was to be put as far as `same` permits.
-    """
-
-    version: Version
-    already: bool
-    content: bytes = field(repr=False)
+"""Keys of each version in a listing."""
 
 
 class UconDB:
     """One object of one folder of a UconDB server.
 
-    settings: the section `ucon_db`. same: whether two blobs say the same of a run; plain equality if not given.
-    turns: limits the requests of all processes together. Raises ConfigError for a bad `database_uri`.
+    settings: the section `ucon_db`. same: whether two blobs have the same content; default: equal bytes.
+    turns: limits the requests that all processes have in progress. Raises ConfigError for a bad `database_uri`.
     """
 
     def __init__(
-        self, settings: Settings, same: Callable[[bytes, bytes], bool] = operator.eq, turns: Turns | None = None
+        self, settings: UconDBSettings, same: Callable[[bytes, bytes], bool] = operator.eq, turns: Turns | None = None
     ) -> None:
         self._folder, self._object = settings.folder_name, settings.object_name
         self._same = same
         self._http = Transport(settings, turns)
         uri = settings.database_uri.get_secret_value() if settings.database_uri else None
         self._tables = Tables(uri, self._folder, self._object, settings.timeout_seconds) if uri else None
+        self._same_folder = False
         self.name = self._http.name
 
     def describe(self) -> str:
@@ -86,9 +52,9 @@ class UconDB:
         return f"{self.name}, folder {self._folder}, object {self._object}"
 
     def check(self) -> str:
-        """One line that says all is well, or StoreError. Reads only, so the password is not tried.
+        """Server, version and folder in one line. Raises StoreError. Only reads: the password is not checked.
 
-        /probe is of no use here, it answers 200 with PostgreSQL down. Source: docs/design/ucondb.md, Requests.
+        Does not use /probe, which answers 200 with PostgreSQL down. Source: spec/ucondb.md section 1.
         """
         answer = self._http.ask("GET", "version", {})
         version = said_by(answer)
@@ -98,29 +64,30 @@ class UconDB:
         answer = self._http.ask("GET", "folders", {"namespace": namespace} if namespace else {})
         if answer.status_code != HTTPStatus.OK:
             raise self._fault(answer)
-        # The server names those of its own namespace without it, and those of another one with it.
+        # The server lists folders of its own namespace without the namespace, those of another one with it.
         if not {folder, self._folder} & {str(one) for one in self._listing(answer)}:
             raise self._http.no_folder()
-        listed = f", {len(self._tables.listing())} keys by SQL" if self._tables else ""
+        tables = self._checked_tables()
+        listed = f", {len(tables.listing())} keys by SQL" if tables else ""
         return f"{self.name}: version {version}, folder {self._folder}{listed}"
 
     def runs(self) -> set[int]:
-        """Every run the server holds a blob of; see `versions`. Raises StoreError."""
+        """Every run that has a blob on the server; see `versions`. Raises StoreError."""
         return {int(record["key"]) for record in self._of_runs(self._listed())}
 
-    def versions(self) -> dict[int, Version]:
-        """The current version of every run; keys that are no run number are left out. Raises StoreError.
+    def versions(self) -> dict[int, BlobVersion]:
+        """The current version of every run; keys that are not run numbers are left out. Raises StoreError.
 
-        Rows are produced after "200 OK" was sent, so a listing can end early: it is then no JSON, and never taken for
-        a short listing. An object nobody has put anything into does not exist yet: that is an empty one.
-        Source: docs/design/ucondb.md, Listings. With `database_uri` its tables are read instead.
+        The server sends rows after "200 OK", so a listing can be cut off: it is then not JSON, and raises. An object
+        exists from its first put on; before that the listing is empty. With `database_uri` the listing is read by SQL.
+        Source: docs/design/ucondb.md, Listings.
         """
         return self._by_run(self._listed())
 
     def _listed(self) -> Sequence[Any]:
-        """What the server, or its database, says of each key."""
-        if self._tables:
-            return self._tables.listing()
+        """The listing of all keys, from the server or by SQL."""
+        if tables := self._checked_tables():
+            return tables.listing()
         answer = self._http.ask("GET", "versions", self._where())
         if self._no_such_object(answer):
             return []
@@ -128,16 +95,32 @@ class UconDB:
             raise self._fault(answer)
         return self._listing(answer)
 
-    def lookup(self, runs: Iterable[int]) -> dict[int, Version]:
-        """The current version of those of these runs that the server shows. Raises StoreError.
+    def _checked_tables(self) -> Tables | None:
+        """The tables to read by SQL. Raises AccessDenied if they are of another folder than the server's.
 
-        Only a hint for the missing ones: a lookup that was cut short can not be told from a complete one, so nothing
-        may be lost or doubled because a run is not in it (`put` is safe, the server refuses a second blob under a key).
+        Without a namespace in `folder_name` the server takes its own, which is not always `public`. Its realm is
+        compared once per process. Source: spec/ucondb.md section 6.
+        """
+        if self._tables is not None and not self._same_folder:
+            realm = self._http.realm(f"data/{self._folder}/{self._object}")
+            if realm not in (None, self._tables.folder):
+                raise AccessDenied(
+                    f"{self.name}: its folder is {realm}, but ucon_db.database_uri reads {self._tables.folder}",
+                    hint=f"set ucon_db.folder_name: {realm}",
+                )
+            self._same_folder = True
+        return self._tables
+
+    def lookup(self, runs: Iterable[int]) -> dict[int, BlobVersion]:
+        """The current version of each of these runs that the server has. Raises StoreError.
+
+        A run that is missing in the result may still be stored: an answer that was cut off looks complete. `put` is
+        safe all the same, since the server refuses a second blob with the same key.
         Source: docs/design/ucondb.md, Listings.
         """
-        wanted, found = sorted(set(runs)), dict[int, Version]()
+        wanted, found = sorted(set(runs)), dict[int, BlobVersion]()
         for start in range(0, len(wanted), _KEYS_PER_LOOKUP):
-            # As text: a number as key makes the server answer 200 and nothing. Never empty: that is a 500.
+            # Keys as text: for numbers the server answers 200 and nothing. Never an empty list: that gives a 500.
             keys = [str(run) for run in wanted[start : start + _KEYS_PER_LOOKUP]]
             answer = self._http.ask("POST", "lookup_versions", self._where(), json.dumps({"keys": keys}).encode())
             if self._no_such_object(answer):
@@ -148,12 +131,11 @@ class UconDB:
             found.update(self._by_run(self._parsed(record) for record in records if record.strip()))
         return {run: found[run] for run in wanted if run in found}
 
-    def get(self, run: int) -> tuple[bytes, Version] | None:
-        """The blob of a run, its size and checksum checked; None if there is none. Raises StoreError.
+    def get(self, run: int) -> tuple[bytes, BlobVersion] | None:
+        """The blob of a run, with size and checksum checked; None if there is none. Raises StoreError.
 
-        Blobs come without Content-Length: a connection that broke looks like the end.
-        Source: docs/design/ucondb.md, Listings.
-        Raises VerificationError if the bytes are not those the server once took, or are lost.
+        Blobs come without Content-Length: a broken connection looks like the end. Source: docs/design/ucondb.md, Listings.
+        Raises VerificationError if the blob is damaged or lost on the server.
         """
         answer = self._ask_for(run)
         if answer.status_code == HTTPStatus.NOT_FOUND and said_by(answer) == "Version not found":
@@ -165,7 +147,7 @@ class UconDB:
         version = self._described(answer)
         if version.run != run:
             raise StoreError(
-                f"{self.name}: asked for key {run}, answered with key {version.run}. Check what lies between."
+                f"{self.name}: asked for key {run}, answered with key {version.run}. Check the proxy between."
             )
         if len(answer.content) < version.size:
             fault = StoreUnavailable(
@@ -177,11 +159,12 @@ class UconDB:
             raise self._damaged(version, answer.content)
         return answer.content, version
 
-    def read(self, run: int) -> tuple[bytes, Version] | None:
-        """The same as `get`, for looking through many: with `database_uri` straight from the tables, else by REST."""
-        if self._tables is None:
+    def read(self, run: int) -> tuple[bytes, BlobVersion] | None:
+        """The same as `get`, but read by SQL if `database_uri` is set: faster for many runs."""
+        tables = self._checked_tables()
+        if tables is None:
             return self.get(run)
-        found = self._tables.one(str(run))
+        found = tables.one(str(run))
         if found is None:
             return None
         record, content = found
@@ -192,14 +175,13 @@ class UconDB:
             raise self._damaged(version, content)
         return content, version
 
-    def put(self, run: int, blob: bytes, *, override_of: Version | None = None) -> Stored:
-        """Store the blob of a run and read it back. A run the server holds already is compared, not overwritten.
+    def put(self, run: int, blob: bytes, *, override_of: BlobVersion | None = None) -> StoredBlob:
+        """Store the blob of a run and read it back. A blob that the server has already is compared, not overwritten.
 
-        override_of: the version this blob is to replace; it is replaced only while it is still the current one. The
-        protocol has no compare-and-swap, so this guards against a change since it was read, not against a second
-        writer in the same instant.
-        Raises Conflict (other content is there), VerificationError, RecordError (too large), StoreError;
-        StoreUnavailable means that nothing is known, and that the same call again finds out.
+        override_of: the version that this blob replaces, if it is still the current one. The protocol has no
+        compare-and-swap: a second writer at the same moment is not detected.
+        Raises Conflict (other content is stored), VerificationError, RecordError (too large), StoreError. After
+        StoreUnavailable the blob may or may not be stored: the same call again finds out.
         """
         if override_of is not None:
             done = self._already(run, blob, override_of)
@@ -210,36 +192,37 @@ class UconDB:
         except AccessDenied:
             raise  # refused before anything was stored
         except StoreError as fault:
-            # Status and silence alone say nothing: a duplicate is a 500 like any other, and a put whose client gave
-            # up can have been stored all the same. What the server holds decides.
-            # Source: docs/design/ucondb.md, After an answer that is not 200.
-            return self._settle(run, blob, override_of, fault)
+            # The answer does not show whether the blob was stored: a duplicate gives a 500 like any other error, and a
+            # put that timed out may have been stored. So the key is read. Source: spec/ucondb.md section 1.
+            return self._outcome_of_failed_put(run, blob, override_of, fault)
         return self._read_back(run, blob, identity)
 
     def _send(self, run: int, blob: bytes, *, override: bool) -> int:
-        """One put; the id of the new version. After any StoreError but AccessDenied it may or may not be stored."""
+        """Send one put. Returns the id of the new version. After any StoreError but AccessDenied it may be stored."""
         query = {"full_meta": "yes", "tag": str(run), "key": str(run), "override": "yes" if override else "no"}
         answer = self._http.write(f"data/{self._folder}/{self._object}", query, blob)
         if answer.status_code != HTTPStatus.OK:
             raise self._http.fault(answer, run=run)
         return self._version(self._parsed(answer.content)).id
 
-    def _settle(self, run: int, blob: bytes, override_of: Version | None, fault: StoreError) -> Stored:
-        """What a put that failed has come to."""
+    def _outcome_of_failed_put(
+        self, run: int, blob: bytes, override_of: BlobVersion | None, fault: StoreError
+    ) -> StoredBlob:
+        """The stored blob if the failed put was stored all the same; otherwise raises `fault` or Conflict."""
         try:
             done = self._already(run, blob, override_of)
             if done is None and override_of is None and run in self.lookup([run]):
-                done = self._already(run, blob, None)  # it may have been stored between the two looks
+                done = self._already(run, blob, None)  # stored since the first read
                 if done is None:
-                    raise self._lost(run, "says there is none") from fault
+                    raise self._lost(run, "answers that there is none") from fault
         except StoreError:
             raise fault from None
         if done is None:
             raise fault
         return done
 
-    def _already(self, run: int, blob: bytes, override_of: Version | None) -> Stored | None:
-        """The stored version if it is this blob; None if the way is free (no blob, or the one to replace)."""
+    def _already(self, run: int, blob: bytes, override_of: BlobVersion | None) -> StoredBlob | None:
+        """The stored blob if it equals this one; None if nothing is stored, or only the version to replace."""
         current = self.get(run)
         if current is None and override_of is None:
             return None
@@ -247,7 +230,7 @@ class UconDB:
             raise Conflict(f"{self.name}: the version to replace is gone", run=run, hint=_TO_ACCEPT)
         content, version = current
         if self._same(content, blob):
-            return Stored(version, already=True, content=content)
+            return StoredBlob(version, already=True, content=content)
         if override_of is not None and (version.id, version.adler32) == (override_of.id, override_of.adler32):
             return None
         raise Conflict(
@@ -258,8 +241,8 @@ class UconDB:
             hint=_TO_ACCEPT,
         )
 
-    def _read_back(self, run: int, blob: bytes, identity: int) -> Stored:
-        """Archived means read back, byte for byte. Raises VerificationError."""
+    def _read_back(self, run: int, blob: bytes, identity: int) -> StoredBlob:
+        """Read the stored blob and compare it byte for byte. Raises VerificationError."""
         current = self.get(run)
         if current is None:
             raise VerificationError(f"{self.name}: took the blob but does not show it", run=run)
@@ -270,16 +253,16 @@ class UconDB:
                 f"but gives back {len(content)} other bytes as version {version.id}",
                 run=run,
             )
-        return Stored(version, already=False, content=content)
+        return StoredBlob(version, already=False, content=content)
 
     def _ask_for(self, run: int) -> requests.Response:
         return self._http.ask("GET", f"data/{self._folder}/{self._object}", {"key": str(run)})
 
     def _not_given(self, run: int, answer: requests.Response, fault: ArchiverError) -> ArchiverError:
-        """`fault`, which is the place's, or a VerificationError if only this run's content cannot be had.
+        """`fault`, an error of the store, or a VerificationError if only this run's content is lost.
 
-        It is the run's if the server, and the database behind it, still tell of this run, and give the same answer
-        once more: a connection that broke, or a database that was away, does not do that.
+        It is lost if the server still lists the run and gives the same answer again. After a broken connection or with
+        the database away it would not.
         """
         if answer.status_code not in _WITHOUT_CONTENT:
             return fault
@@ -292,8 +275,8 @@ class UconDB:
         size = f"gives {len(answer.content)} bytes, too few"
         return self._lost(run, size if answer.ok else f"answers {said_by(answer)} ({answer.status_code})")
 
-    def _damaged(self, version: Version, content: bytes) -> VerificationError:
-        """The fault of this blob, not of the place: it must not keep the other runs from their turn."""
+    def _damaged(self, version: BlobVersion, content: bytes) -> VerificationError:
+        """The error of a damaged blob. An error of this run: the cycle goes on with the others."""
         return VerificationError(
             f"{self.name}: the blob came back damaged ({len(content)} of {version.size} bytes, "
             f"adler32 {zlib.adler32(content)} instead of {version.adler32})",
@@ -302,7 +285,7 @@ class UconDB:
         )
 
     def _lost(self, run: int, instead: str) -> VerificationError:
-        """The error of a run the server lists but has no whole content of: it must not keep the others waiting."""
+        """The error of a run that the server lists without its whole content. The cycle goes on with the others."""
         return VerificationError(
             f"{self.name}: lists this run but cannot give its content: it {instead}", run=run, hint=_DAMAGED
         )
@@ -320,7 +303,7 @@ class UconDB:
         return missing and answer.status_code == HTTPStatus.NOT_FOUND
 
     def _object_is_missing(self, run: int) -> bool:
-        """A read of an object that does not exist yet is a 500 like any other; only the lookup says it plainly."""
+        """Whether the object does not exist yet: a read gives a 500 like any other error, only the lookup a 404."""
         answer = self._http.ask("POST", "lookup_versions", self._where(), json.dumps({"keys": [str(run)]}).encode())
         if answer.status_code not in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
             return False
@@ -348,13 +331,13 @@ class UconDB:
             raise StoreError(f"{self.name}: the listing is no list. Check ucon_db.server_url.")
         return listing
 
-    def _by_run(self, records: Iterable[Any]) -> dict[int, Version]:
+    def _by_run(self, records: Iterable[Any]) -> dict[int, BlobVersion]:
         """Versions by run."""
         found = map(self._version, self._of_runs(records))
         return {version.run: version for version in found}
 
     def _of_runs(self, records: Iterable[Any]) -> Iterator[dict[str, Any]]:
-        """Those of runs. A key is null once its version was overridden, and other programs may use other keys."""
+        """The records whose key is a run number. Overridden versions have no key; other programs may use other keys."""
         for record in records:
             if not isinstance(record, dict):
                 raise StoreError(f"{self.name}: the listing holds {record!r:.80} in place of a version.")
@@ -364,15 +347,15 @@ class UconDB:
                     raise self._not_described(sorted(_DESCRIPTION - record.keys())[0])
                 yield record
 
-    def _described(self, answer: requests.Response) -> Version:
-        """The version a blob's headers describe."""
+    def _described(self, answer: requests.Response) -> BlobVersion:
+        """The version that a blob's headers describe."""
         names = {"key": "version-key", "id": "version-id", "data_key": "data-key", "adler32": "adler32", "tr": "tr"}
         names["data_size"] = "data-size"
         return self._version({name: answer.headers.get(_HEADER + header) for name, header in names.items()})
 
-    def _version(self, record: Mapping[str, Any]) -> Version:
+    def _version(self, record: Mapping[str, Any]) -> BlobVersion:
         try:
-            return Version(
+            return BlobVersion(
                 run=int(record["key"]),
                 id=int(record["id"]),
                 data_key=str(record["data_key"]),
@@ -390,11 +373,11 @@ class UconDB:
 
 
 def _outline(answer: requests.Response) -> tuple[int, int]:
-    """What two answers to the same question have in common; error pages differ in details."""
+    """Status and size of an answer, to compare two answers: the texts of error pages differ."""
     return answer.status_code, len(answer.content) if answer.ok else 0
 
 
 _WITHOUT_CONTENT = (HTTPStatus.OK, HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR)
-"""How UconDB itself, not a proxy before it, answers for a key whose content it has lost."""
+"""Statuses with which UconDB itself, not a proxy, answers for a key whose content is lost."""
 _DAMAGED = "if this stays, the copy in the server's database is damaged"
 _TO_ACCEPT = "compare the two; --recover-migrate-state accepts what the server holds"

@@ -1,6 +1,6 @@
-"""HTTP digest authentication that signs every request after the first challenge, without being asked again.
+"""HTTP digest authentication that signs every request after the first challenge.
 
-`requests.auth.HTTPDigestAuth` waits for a 401 in each thread and sends the body twice. No request is sent here.
+`requests.auth.HTTPDigestAuth` waits for a 401 in each thread and sends the body twice. Sends no request.
 Source: docs/design/ucondb.md, Digest authentication; RFC 2617 and RFC 7616.
 """
 
@@ -30,9 +30,9 @@ class UnsupportedChallenge(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """What a server's challenge asks for. Threads may share it: each header has the next count of uses (`nc`).
+    """The parameters of a server's challenge. Threads may share it: each header has the next count of uses (`nc`).
 
-    opaque: echoed if the server gave one.
+    opaque: sent back if the challenge has it.
     """
 
     realm: str
@@ -43,7 +43,7 @@ class Digest:
 
     @classmethod
     def challenged(cls, www_authenticate: str) -> Digest:
-        """The digest that this header of an answer asks for. Raises UnsupportedChallenge."""
+        """The parameters in a WWW-Authenticate header. Raises UnsupportedChallenge."""
         scheme, _, rest = www_authenticate.strip().partition(" ")
         given = {name.lower(): quoted or plain for name, quoted, plain in _PARAMETER.findall(rest)}
         algorithm = given.get("algorithm", "MD5").upper()
@@ -86,10 +86,10 @@ class Digest:
 
 
 class DigestAuth(AuthBase):
-    """Signs a request with the digest that was learnt, so that it costs no 401 and no second upload.
+    """Pre-emptive digest authentication: saves the 401 round trip and the second upload.
 
-    UconDB's realm is NAMESPACE.FOLDER, and the namespace is a setting of the server: only its challenge tells it. Until
-    `digest` is set, requests go unsigned, also where ~/.netrc has a password.
+    The realm is NAMESPACE.FOLDER. The namespace is a setting of the server, known from its challenge only. Until
+    `digest` is set, requests are not signed, not even with a password of ~/.netrc.
     """
 
     def __init__(self, user: str, password: SecretStr) -> None:
@@ -97,7 +97,7 @@ class DigestAuth(AuthBase):
         self._user, self._password = user, password
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Called by requests when path, query and body are final."""
+        """Add the Authorization header. requests calls this when path, query and body are final."""
         if self.digest is not None:
             method, path = str(request.method), request.path_url
             header = self.digest.header(method, path, self._user, self._password.get_secret_value())
@@ -105,11 +105,11 @@ class DigestAuth(AuthBase):
         return request
 
 
-class Unsigned(AuthBase):
-    """No authentication. Without any `auth`, requests would send the password that ~/.netrc has for the host."""
+class NoAuth(AuthBase):
+    """No authentication. Without this, requests would send the password that ~/.netrc has for the host."""
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Called by requests: nothing to add."""
+        """Add nothing."""
         return request
 
 

@@ -1,6 +1,6 @@
-"""HTTP as UconDB needs it: sessions, digest, and the one place where its faults become the archiver's errors.
+"""Send HTTP requests to UconDB: sessions, digest authentication, and the mapping of HTTP errors to StoreError.
 
-Knows statuses and headers, not versions and blobs; repeats nothing but a request that was answered with a challenge.
+Knows nothing of versions and blobs. Repeats a request only after a digest challenge.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from requests.auth import AuthBase
 from rra_state.base import host_limits, steps
 from rra_state.base.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
 from rra_state.base.turns import Turns
-from rra_state.stores.ucondb.digest import Digest, DigestAuth, Unsigned, UnsupportedChallenge
+from rra_state.stores.ucondb.digest import Digest, DigestAuth, NoAuth, UnsupportedChallenge
 
 _HEADING = re.compile(r"<h3>(.*?)</h3>", re.DOTALL | re.IGNORECASE)
 _TAGS = re.compile(r"<[^>]*>")
 
 
-class Settings(Protocol):
-    """The section `ucon_db` of the configuration, as far as this store reads it."""
+class UconDBSettings(Protocol):
+    """The keys of the section `ucon_db` that this store reads."""
 
     @property
     def server_url(self) -> str: ...  # noqa: D102
@@ -55,10 +55,10 @@ class Settings(Protocol):
 
 
 class Transport:
-    """Requests to one UconDB server. Threads and forked processes may share it; it does not pickle (password)."""
+    """Requests to one UconDB server. Threads and forked processes may share it. Not picklable: holds the password."""
 
-    def __init__(self, settings: Settings, turns: Turns | None = None) -> None:
-        """turns: taken for each request, so that all processes together send so many at once; no limit without."""
+    def __init__(self, settings: UconDBSettings, turns: Turns | None = None) -> None:
+        """turns: limits the requests that all processes together have in progress; None: no limit."""
         self._settings, self._turns = settings, turns
         self.url = _without_user(settings.server_url).rstrip("/")
         self.name = f"UconDB at {self.url}"
@@ -67,15 +67,15 @@ class Transport:
         self._asked_for_challenge, self._asking = False, threading.Lock()
         self._local = threading.local()
         if not settings.verify_tls:
-            # Said once per cycle by who reads the configuration; urllib3 would say it with every request.
+            # The configuration's warning is printed once per cycle; urllib3 would print one per request.
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
     def ask(self, method: str, path: str, query: Mapping[str, str], body: bytes | None = None) -> requests.Response:
-        """One request without authentication, answered with whatever status. Raises StoreError."""
-        return self._send(method, _tail(path, query), body, Unsigned())
+        """Send a request without authentication. Returns the answer with any status. Raises StoreError."""
+        return self._send(method, _tail(path, query), body, NoAuth())
 
     def write(self, path: str, query: Mapping[str, str], body: bytes) -> requests.Response:
-        """One POST with digest authentication; a challenge is answered once. Raises AccessDenied, StoreError."""
+        """Send a POST with digest authentication; after a challenge once more. Raises AccessDenied, StoreError."""
         self._learn(path)
         tail = _tail(path, query)
         answer = self._send("POST", tail, body, self._auth)
@@ -85,34 +85,35 @@ class Transport:
             self._asked_for_challenge = False
         return answer
 
-    def _learn(self, path: str) -> None:
-        """Ask once per process how writers are to sign: an unsigned, empty POST is answered with the challenge.
+    def realm(self, path: str) -> str | None:
+        """The realm of the server's challenge, NAMESPACE.FOLDER; None if it asks for no password. Raises StoreError."""
+        self._learn(path)
+        return self._auth.digest.realm if self._auth.digest else None
 
-        A guessed realm would be refused as a wrong password is, without a challenge. `tv=x` is not a time: a server
-        that asks for no password refuses this request too, and stores nothing.
-        Source: docs/design/ucondb.md, Digest authentication.
+    def _learn(self, path: str) -> None:
+        """Learn the realm, once per process: the server answers an unsigned, empty POST with its challenge.
+
+        It refuses a wrong realm like a wrong password, without a challenge. `tv=x` is not a time, so a server without
+        authentication refuses this request too and stores nothing. Source: spec/ucondb.md section 6.
         """
         with self._asking:
             if not self._asked_for_challenge:
-                self._challenged(self._send("POST", _tail(path, {"tv": "x"}), b"", Unsigned()))
+                self._challenged(self._send("POST", _tail(path, {"tv": "x"}), b"", NoAuth()))
                 self._asked_for_challenge = True
 
     def _challenged(self, answer: requests.Response) -> bool:
-        """Whether the answer is a challenge; what it asks for is used from now on. Raises AccessDenied."""
+        """Whether the answer is a challenge; if so, its parameters are used from now on. Raises AccessDenied."""
         challenge = answer.headers.get("WWW-Authenticate")
         if answer.status_code != HTTPStatus.UNAUTHORIZED or not challenge:
             return False
         try:
             self._auth.digest = Digest.challenged(challenge)
         except UnsupportedChallenge as error:
-            raise AccessDenied(f"{self.name}: asks for {error}, which the archiver cannot do (401).") from error
+            raise AccessDenied(f"{self.name}: asks for {error}, which the archiver does not support (401).") from error
         return True
 
     def fault(self, answer: requests.Response, *, run: int | None = None) -> ArchiverError:
-        """The error that an answer with an unwelcome status stands for.
-
-        Source: docs/design/ucondb.md, Answers to a put.
-        """
+        """The error for an answer whose status is not the expected one. Source: spec/ucondb.md section 1."""
         status, said = answer.status_code, said_by(answer)
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             return self._refused(status)
@@ -131,7 +132,7 @@ class Transport:
         return StoreError(f"{self.name}: {said or 'empty answer'} ({status}). Check ucon_db.server_url.")
 
     def no_folder(self) -> AccessDenied:
-        """The error of a folder the server does not have."""
+        """The error for a folder that the server does not have."""
         folder, user = self._settings.folder_name, self._settings.writer_user or "USER"
         address = self._address(_tail("create_folder", {"folder": folder}))
         return AccessDenied(
@@ -150,7 +151,7 @@ class Transport:
         )
 
     def _send(self, method: str, tail: str, body: bytes | None, auth: AuthBase) -> requests.Response:
-        """Send one request. Every exception of the HTTP libraries is mapped here and nowhere else."""
+        """Send one request. Only here exceptions of the HTTP libraries are mapped to StoreError."""
         settings = self._settings
         bundle = settings.verify_tls and settings.ca_bundle
         turn = self._turns.taken() if self._turns else nullcontext()
@@ -162,9 +163,9 @@ class Transport:
                     self._address(tail),
                     data=body,
                     auth=auth,
-                    timeout=settings.timeout_seconds,  # for the connection, and then for each part of the answer
+                    timeout=settings.timeout_seconds,  # applies to the connection, and to each part of the answer
                     allow_redirects=False,
-                    # Here and not in the session, whose value the variable REQUESTS_CA_BUNDLE would replace.
+                    # Not set in the session: there the variable REQUESTS_CA_BUNDLE would override it.
                     verify=str(bundle) if bundle else settings.verify_tls,
                 )
                 steps.announce("answered", method, self._address(tail))
@@ -189,7 +190,7 @@ class Transport:
             ) from error
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
             raise StoreError(f"{self.name}: {_reason(error)}. Correct ucon_db.server_url.") from error
-        except OSError as error:  # requests lets this one out bare when the CA file is not there
+        except OSError as error:  # requests does not wrap the error of a missing CA file
             raise host_limits.refusal(error) or StoreError(
                 f"{self.name}: {_reason(error)}. Correct ucon_db.ca_bundle."
             ) from error
@@ -198,7 +199,7 @@ class Transport:
         return f"{self._base}{tail}"
 
     def _session(self) -> requests.Session:
-        """The session of this thread, made anew after a fork: two processes must never share a socket."""
+        """The session of this thread, a new one after a fork: two processes must never share a socket."""
         if getattr(self._local, "process", None) != os.getpid():
             self._local.session, self._local.process = requests.Session(), os.getpid()
             # Sizes and checksums are those of the bytes on the wire: no proxy may compress them.
@@ -208,13 +209,13 @@ class Transport:
 
 
 def _tail(path: str, query: Mapping[str, str]) -> str:
-    """What follows the server's address. Everything quoted, commas too: what is signed is exactly what is sent."""
+    """Path and query after the server's address. All is quoted, commas too: the signed text is the sent text."""
     parts = "/".join(quote(part, safe="") for part in path.split("/"))
     return f"/{parts}" + (f"?{urlencode(query, quote_via=quote)}" if query else "")
 
 
 def said_by(answer: requests.Response) -> str:
-    """What an error page says, in one short line: the heading of a traceback page, or the start of the text."""
+    """The text of an error page in one short line: the heading of a traceback page, or the start of the text."""
     page = answer.content[:100_000].decode("utf-8", "replace")
     heading = _HEADING.search(page)
     text = html.unescape(_TAGS.sub(" ", heading[1] if heading else page))
@@ -222,7 +223,7 @@ def said_by(answer: requests.Response) -> str:
 
 
 def _timed_out(error: Exception) -> bool:
-    """Whether the server was silent for too long; requests calls that a ConnectionError in the middle of a body."""
+    """Whether the server took too long. In the middle of a body requests raises ConnectionError for that."""
     timed_out = requests.exceptions.Timeout, urllib3.exceptions.ReadTimeoutError
     return isinstance(error, timed_out) or isinstance(error.__context__, timed_out)
 

@@ -1,7 +1,7 @@
-"""UconDB's own tables, read directly: a listing in 0.04 s that takes the server 10 s for 50,000 runs.
+"""Read UconDB's own tables by SQL: a listing of 50,000 runs takes 0.04 s, by the server 10 s.
 
-Reads only, in transactions that PostgreSQL itself holds to that. Nothing is stored this way: the server is not asked,
-so neither its locks nor its checks are. Source: docs/design/ucondb.md, Tables.
+Only reads, in read-only transactions. Writing this way would pass by the server's locks and checks.
+Source: spec/ucondb.md section 4.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _VERSIONS: LiteralString = (
     "SELECT id, key, data_key, adler32, data_size, extract(epoch from tr)::float8 AS tr"
     " FROM {versions} WHERE object = %(object)s"
 )
-# As the server itself lists: what is deleted, or of a time to come, is not shown.
+# As the server lists: without deleted versions and without versions of a future time.
 _LISTING: LiteralString = _VERSIONS + " AND key IS NOT NULL AND NOT deleted AND tv <= extract(epoch from now())"
 _ONE: LiteralString = _VERSIONS + " AND key = %(key)s"
 _DATA: LiteralString = "SELECT data FROM {data} WHERE key = %(data_key)s"
@@ -33,10 +33,10 @@ _NO_TABLE, _NO_PERMISSION = "42P01", "42501"
 
 
 class Tables:
-    """The tables of one folder. One connection per process, made on first use and again after it was lost."""
+    """The tables of one folder. One connection per process, opened on first use and again after it was lost."""
 
     def __init__(self, uri: str, folder: str, object_: str, timeout_seconds: float) -> None:
-        """folder: with or without its namespace, `public` if without. Raises ConfigError; never shows the URI."""
+        """folder: with or without its namespace (then `public`). Raises ConfigError; never shows the URI."""
         try:
             import psycopg  # noqa: PLC0415 - only for sites that set the key
 
@@ -49,6 +49,7 @@ class Tables:
         namespace, _, name = folder.rpartition(".") if "." in folder else ("public", ".", folder)
         if not _NAME.fullmatch(name) or not _NAME.fullmatch(namespace):
             raise ConfigError(f"ucon_db.folder_name: {folder} cannot be a folder with tables of its own")
+        self.folder = f"{namespace}.{name}"
         identifier = psycopg.sql.Identifier
         self._tables = {table: identifier(namespace, f"{name}_{table}") for table in ("versions", "data")}
         self._uri, self._object, self._timeout = uri, object_, timeout_seconds
@@ -61,7 +62,7 @@ class Tables:
         return self._rows(_LISTING)
 
     def one(self, key: str) -> tuple[dict[str, Any], bytes | None] | None:
-        """The version under this key and its content, None where there is none. Raises StoreError."""
+        """The version with this key and its content; None if there is none. Raises StoreError."""
         rows = self._rows(_ONE, key=key)
         if not rows:
             return None
@@ -73,7 +74,7 @@ class Tables:
         from psycopg import rows, sql  # noqa: PLC0415 - see __init__
 
         with self._session() as connection, connection.transaction():
-            # For this transaction alone: a pooler in between hands its connections on.
+            # Only for this transaction: a connection pooler gives the connection to other clients.
             connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(int(self._timeout * 1000)))
             cursor = connection.cursor(row_factory=rows.dict_row)
             statement = sql.SQL(query).format(**self._tables)
@@ -81,28 +82,32 @@ class Tables:
 
     @contextmanager
     def _session(self) -> Iterator[psycopg.Connection[Any]]:
-        """The connection of this process; errors of the driver become StoreError here and nowhere else."""
+        """The connection of this process. Only here errors of the driver are mapped to StoreError."""
         import psycopg  # noqa: PLC0415 - see __init__
 
         try:
             if self._connection is None or self._connection.closed or self._process != os.getpid():
-                settings: dict[str, Any] = {"connect_timeout": max(2, int(self._timeout))}
-                self._connection = psycopg.connect(self._uri, application_name="run-record-archiver", **settings)
+                self._connection = psycopg.connect(
+                    self._uri,
+                    application_name="run-record-archiver",
+                    connect_timeout=max(2, int(self._timeout)),
+                    prepare_threshold=None,  # a transaction pooler loses prepared statements
+                )
                 self._connection.read_only = True
                 self._process = os.getpid()
                 weakref.finalize(self, _close, self._connection, self._process)
             yield self._connection
         except psycopg.Error as error:
             self.close()
-            raise self._told(error) from error
+            raise self._store_error(error) from error
 
     def close(self) -> None:
-        """Give the connection up, if it is this process's own; the next call makes another."""
+        """Close the connection; the next call opens another."""
         if self._connection is not None:
             _close(self._connection, self._process)
         self._connection = None
 
-    def _told(self, error: psycopg.Error) -> StoreError:
+    def _store_error(self, error: psycopg.Error) -> StoreError:
         reason = (error.diag.message_primary or str(error)).strip().splitlines()[-1:] or [type(error).__name__]
         state, message = error.sqlstate or "", f"{self.name}: {reason[0].strip()}"
         if state == _NO_TABLE:
@@ -119,6 +124,6 @@ class Tables:
 
 
 def _close(connection: psycopg.Connection[Any], process: int) -> None:
-    """Close it, but not from a forked process: the socket is the parent's too."""
+    """Close the connection unless it belongs to the parent process, which still uses the socket."""
     if process == os.getpid():
         connection.close()

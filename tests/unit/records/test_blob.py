@@ -140,7 +140,7 @@ def test_extracting_never_leaves_its_folder_and_writes_nothing_then(tmp_path: Pa
     packed = blob.pack(7, {"a.fcl": b"a: 1\n", "NAME": b"b: 1\n"}).replace(b"NAME:", name.encode() + b":")
     target = tmp_path / "deep" / "out"
 
-    with pytest.raises(BlobError, match="no name of a file"):
+    with pytest.raises(BlobError, match="not a valid file name"):
         blob.extract(packed, target)
     assert list(tmp_path.rglob("*")) == []
 

@@ -32,6 +32,13 @@ def test_metadata_has_the_shape_its_readers_know() -> None:
     )
 
 
+def test_case_e1_a_comment_after_a_form_feed_is_kept() -> None:
+    made = metadata.to_fhicl(b"Config name: demo\n\x0b# one\n \x0c # two\n\t# three\n")
+
+    assert values(made) == {"config_name": "demo"}
+    assert made.decode() == 'config_name: "demo"\n # one\n   # two\n\t# three\n'
+
+
 def test_blocks_and_components_open_at_the_end_of_the_file_are_kept() -> None:
     assert values(metadata.to_fhicl(b"Component #0: a"))["components"] == ["a"]
     for kind in ("process manager", "boardreader", "routingmanager", "dispatcher", "aggregator", "routingmaster"):
@@ -219,6 +226,18 @@ def test_every_row_of_the_ranks_is_kept() -> None:
             "rank0": ["b", "2", "y", "1", "0"],
             "rank_1": ["c", "3", "z", "1", "-1", "more"],
             "line_6": ["d", "4", "short"],
+        }
+    }
+
+
+def test_case_e11_ranks_of_2018_have_four_columns() -> None:
+    text = b"host\tport\tlabel\trank\n\nmu2edaq01\t5200\tcomponent01\t0\nmu2edaq01\t5201\tEventBuilder1\t1\n"
+
+    assert values(ranks.to_fhicl(text)) == {
+        "ranks": {
+            "header": ["host", "port", "label", "rank"],
+            "rank0": ["mu2edaq01", "5200", "component01", "0"],
+            "rank1": ["mu2edaq01", "5201", "EventBuilder1", "1"],
         }
     }
 

@@ -17,7 +17,7 @@ from rra_state.state import recovery
 from rra_state.state.recovery import Places, recover
 from rra_state.state.state_files import Known
 from rra_state.stores.artdaqdb.base import Outline
-from rra_state.stores.ucondb.client import Version
+from rra_state.stores.ucondb.values import BlobVersion
 from tests.unit.archive_site import Site
 
 RUNS = st.sets(st.integers(1, 40))
@@ -34,7 +34,7 @@ def places(
     found = Places(site.settings)
     found.__dict__["records"] = frozenset(records)
     found.__dict__["artdaqdb"] = {run: outline(run) for run in imported}
-    found.__dict__["ucondb"] = {run: Version(run, run, str(run), run * 7, size, 0.0) for run in migrated}
+    found.__dict__["ucondb"] = {run: BlobVersion(run, run, str(run), run * 7, size, 0.0) for run in migrated}
     return found
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +51,38 @@ def store(db: FilesystemDB, *records: RunDocuments) -> list[Staged]:
 def files_of(path: Path) -> dict[str, bytes]:
     """Every document of an archive, by name."""
     return {each.name: each.read_bytes() for each in path.glob("*/*.json") if each.name != "index.json"}
+
+
+def age(path: Path) -> None:
+    """Date a file an hour back: a damaged index that changed just now is waited for."""
+    modified = path.stat().st_mtime - 3600
+    os.utime(path, (modified, modified))
+
+
+_SLOW_WRITER = """
+import sys, time
+with open(sys.argv[1], "wb", buffering=0) as stream:
+    print("truncated", flush=True)
+    time.sleep(0.5)
+    data = sys.stdin.buffer.read()
+    for part in (data[:20], data[20:-9], data[-9:]):
+        stream.write(part)
+        time.sleep(0.2)
+"""
+
+
+@contextmanager
+def slow_writer(path: Path, data: bytes) -> Iterator[None]:
+    """A process that truncates a file, as artdaq's bulkloader does, and writes it piece by piece."""
+    command = [sys.executable, "-I", "-c", _SLOW_WRITER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == b"truncated\n"
+        process.stdin.write(data)
+        process.stdin.close()
+        yield
+    assert process.returncode == 0
 
 
 class Artdaq:

@@ -14,7 +14,7 @@ from rra_state.stores.artdaqdb.base import Item, Location
 from tests.unit.stores.artdaqdb.artdaqdb_helpers import record
 
 NOW = "2026-11-23T20:20:41.006+0000"
-VERSION = documents.Version(300, "300/standard", "300/standardv1", NOW, 1, "digest")
+VERSION = documents.RunVersion(300, "300/standard", "300/standardv1", NOW, 1, "digest")
 
 
 def location(version: str = "300/standardv1") -> Location:
@@ -77,6 +77,18 @@ def test_a_file_kept_as_text_has_an_empty_tree_and_its_bytes() -> None:
     assert tree["document"]["data"] == {"prolog": {}, "main": {}}
     assert tree["document"]["metadata"]["main"] == {"type": "table", "comment": "#main", "children": {}}
     assert stored.file == SourceFile("odd.fcl", b"a-b: \x00\xe9")
+
+
+def test_case_d7_an_empty_text_is_read_after_artdaq_rewrote_it() -> None:
+    empty = Document("odd.fcl", b"", SourceFile("odd.txt", b""), kept="the file is empty")
+    tree = documents.tree(empty, VERSION)
+    rawdata = tree["origin"]["rawdata"]
+    tree["origin"]["rawdata"] = [text or "notprovided" for text in rawdata]  # as artdaq's ovlStringKeyValue does
+
+    stored = documents.unpack(tree, item(tree, "odd"), location())
+
+    assert "" in rawdata
+    assert (stored.file, stored.source) == (SourceFile("odd.fcl", b""), SourceFile("odd.txt", b""))
 
 
 def test_encoding_uses_only_the_escapes_that_artdaq_reads() -> None:

@@ -14,7 +14,7 @@ from rra_state.base import files
 from rra_state.base.errors import IndexDamaged, StoreError, StoreUnavailable, VerificationError
 from rra_state.records import fhicl
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
-from tests.unit.stores.artdaqdb.artdaqdb_helpers import SCHEMA, Artdaq, files_of, record, stage, store
+from tests.unit.stores.artdaqdb.artdaqdb_helpers import SCHEMA, Artdaq, age, files_of, record, stage, store
 
 
 def exported(path: Path, run: int) -> dict[str, bytes]:
@@ -47,6 +47,7 @@ def test_a_damaged_index_is_named_and_nothing_is_written(
     store(db, record(300))
     index = path / collection / "index.json"
     index.write_bytes({"cut": index.read_bytes()[:-50]}.get(damage, b""))
+    age(index)
     if damage == "missing":
         index.unlink()
     before = files_of(path)

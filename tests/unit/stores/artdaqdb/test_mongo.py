@@ -30,7 +30,7 @@ def uri(mongodb: str) -> Iterator[str]:
 
 def write_as_artdaq(uri: str, run: int, entity: str) -> None:
     """A document as artdaq's MongoDB provider leaves it: an object id of its own, no raw data, no version of ours."""
-    version = documents.Version(run, f"{run}/standard", f"{run}/standard", TIME, 1, "")
+    version = documents.RunVersion(run, f"{run}/standard", f"{run}/standard", TIME, 1, "")
     [document] = [each for each in record(run).documents if each.entity == entity]
     tree = documents.tree(document, version)
     tree["origin"]["rawdata"] = []
@@ -86,7 +86,7 @@ def indexes(uri: str) -> dict[str, dict[str, list[str]]]:
 
 def arrays() -> set[str]:
     """The keys of a document that hold arrays."""
-    version = documents.Version(7, "7/standard", "7/standard", TIME, 1, "")
+    version = documents.RunVersion(7, "7/standard", "7/standard", TIME, 1, "")
     return {key for key, value in documents.tree(record(7).documents[0], version).items() if isinstance(value, list)}
 
 

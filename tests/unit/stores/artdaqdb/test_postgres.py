@@ -48,6 +48,20 @@ def test_a_password_that_is_not_escaped_is_told_without_a_word_of_it(uri: str) -
     assert "cret" not in "".join(traceback.format_exception(refused.value))
 
 
+def test_case_d4_no_statement_is_prepared(uri: str) -> None:
+    """A transaction pooler (PgBouncer) gives the next transaction another session, without our statements."""
+    db = PostgresDB(uri)
+    for run in range(1, 9):
+        store(db, record(run))
+        db.runs()
+
+    [(prepared,)] = db._session.do(
+        lambda connection: connection.execute("select count(*) from pg_prepared_statements").fetchall()
+    )
+
+    assert prepared == 0
+
+
 def test_a_password_that_is_escaped_is_taken() -> None:
     db = PostgresDB("postgresql://archiver:s3%40c%2Fr%25t@127.0.0.1:1/db")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from contextlib import ExitStack
 from pathlib import Path
 from unittest import mock
 
@@ -14,7 +15,7 @@ from rra_state.stores.artdaqdb import directory
 from rra_state.stores.artdaqdb import index as indexes
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.artdaqdb.index import Index
-from tests.unit.stores.artdaqdb.artdaqdb_helpers import Artdaq, record, stage, store
+from tests.unit.stores.artdaqdb.artdaqdb_helpers import Artdaq, record, slow_writer, stage, store
 
 _spawn = multiprocessing.get_context("spawn")
 
@@ -113,7 +114,31 @@ def test_what_another_program_writes_right_after_ours_is_seen(path: Path, artdaq
     assert db.runs() == {300, 301, 302}
 
 
-def test_half_an_index_written_by_another_program_during_our_write_is_named(path: Path) -> None:
+def test_case_d5_a_rewrite_that_began_before_ours_is_merged(path: Path) -> None:
+    db = FilesystemDB(path)
+    store(db, record(300))
+    staged = stage(db, record(302))
+    other = path.with_name("other")
+    store(FilesystemDB(other), record(300), record(301))
+    theirs = (other / "RunHistory/index.json").read_bytes()
+    write = files.write_atomic
+
+    with ExitStack() as stack:
+
+        def interfere(target: Path, data: bytes) -> None:
+            if target == path / "RunHistory/index.json":
+                stack.enter_context(slow_writer(target, theirs))
+                stack.enter_context(mock.patch.object(files, "write_atomic", write))
+            write(target, data)
+
+        with mock.patch.object(files, "write_atomic", interfere):
+            db.publish(staged)
+
+    assert db.runs() == FilesystemDB(path).runs() == {300, 301, 302}
+
+
+def test_an_index_left_cut_during_our_write_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexes, "WAIT_SECONDS", 0.3)
     db = FilesystemDB(path)
     store(db, record(300))
     staged = stage(db, record(302))
