@@ -38,7 +38,7 @@ class CannotRun(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What DIR/server.json says of a server that runs."""
+    """The content of DIR/server.json: a running server."""
 
     url: str
     pid: int
@@ -46,11 +46,11 @@ class Running:
     folder: str
 
     def line(self) -> str:
-        """What a person is told."""
+        """The lines to print for a person."""
         return f"UconDB development server at {self.url} (folder {self.folder}), for development and tests only"
 
     def alive(self) -> bool:
-        """Whether this process is still that server, and no other one with its number."""
+        """Whether the process with this number is still that server."""
         try:
             return Path(__file__).name.encode() in Path(f"/proc/{self.pid}/cmdline").read_bytes()
         except OSError:
@@ -105,7 +105,7 @@ def serve(options: argparse.Namespace) -> int:
 
 
 def detach(directory: Path, arguments: list[str]) -> int:
-    """Start the server in the background, wait until it answers, and leave it there."""
+    """Start the server in the background and wait until it answers."""
     before = running_server(directory)
     if before is not None:
         print(before.line())
@@ -128,7 +128,7 @@ def detach(directory: Path, arguments: list[str]) -> int:
 
 
 def stop(directory: Path) -> int:
-    """Stop the server of this directory and PostgreSQL, also one that a killed server left behind."""
+    """Stop the server of this directory and PostgreSQL, also if only PostgreSQL still runs."""
     running = running_server(directory)
     if running is not None:
         os.kill(running.pid, signal.SIGTERM)
@@ -145,7 +145,7 @@ def stop(directory: Path) -> int:
 
 
 def running_server(directory: Path) -> Running | None:
-    """The server that runs on this directory."""
+    """The server that uses this directory."""
     try:
         running = Running(**json.loads((directory / "server.json").read_text()))
     except (OSError, ValueError, TypeError):
@@ -154,7 +154,7 @@ def running_server(directory: Path) -> Running | None:
 
 
 def _lock(directory: Path) -> TextIO:
-    """One server per directory; the lock goes with the process, so a killed one leaves none."""
+    """Allow one server per directory. The lock ends with the process, also a killed one."""
     stream = (directory / ".lock").open("w")
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -174,7 +174,7 @@ def _password(options: argparse.Namespace) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all: others wait for this file."""
+    """Write the file atomically: other processes wait for it."""
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text)
     temporary.replace(path)

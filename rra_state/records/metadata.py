@@ -38,8 +38,9 @@ class RunMetadata:
 def read(data: bytes) -> RunMetadata:
     """Read a metadata.txt of any DAQInterface version; missing values are None or empty.
 
-    Of a key that occurs twice the last value is taken, as in FHiCL (spec/run_records.md section 5, 19). A time without
-    a line end is taken only if it is a whole date: DAQInterface may still be writing it.
+    Of a key that occurs twice the last value is taken, as in FHiCL. A time without a line end is taken only if it is a
+    whole date: DAQInterface may still be writing it.
+    Source: docs/design/run_records.md, Facts that the archiver reads itself.
     """
     config: str | None = None
     components: list[str] = []

@@ -1,4 +1,4 @@
-"""The REST interface of UconDB 3.9.7, oddities included, as a WSGI application.
+"""The REST interface of UconDB 3.9.7 as a WSGI application, with the faults of the real one.
 
 Every status and text below was observed on the real server. `/stats` is ours, for tests.
 Source: docs/design/ucondb.md, Requests to Listings.
@@ -36,14 +36,14 @@ class Fault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The one user who may write."""
+    """The only user with write permission."""
 
     user: str
     password: str
 
 
 class Server:
-    """State of one server: storage, account, the one lock every request takes, and counts of what was asked."""
+    """State of one server: storage, account, the lock that every request takes, and counts of requests."""
 
     def __init__(self, storage: Storage, account: Account) -> None:
         self.storage, self.account = storage, account
@@ -51,7 +51,7 @@ class Server:
         self.counts: Counter[str] = Counter(puts=0, gets=0, other=0)
 
     def application(self) -> DispatcherMiddleware:
-        """The WSGI application, mounted where a site would mount it."""
+        """The WSGI application, at the path prefix of a site."""
         app = Flask(__name__)
         app.before_request(self.enter)
         app.after_request(_finish)
@@ -73,7 +73,7 @@ class Server:
         return DispatcherMiddleware(NotFound(), {PREFIX: app})
 
     def enter(self) -> Response | None:
-        """Every request takes the lock on entry, so one that holds it freezes all; then its arguments are checked."""
+        """Take the lock, as every request does (one that keeps it blocks all), then check the arguments."""
         with self.lock:
             kind = request.path.split("/")[1]
             signed = "Authorization" in request.headers  # without, it is only answered with the challenge
@@ -94,15 +94,15 @@ class Server:
     # ---- the server itself -------------------------------------------------------------------------------------------
 
     def version(self) -> Response:
-        """Which UconDB this is."""
+        """The server's version."""
         return _text(VERSION)
 
     def stats(self) -> Response:
-        """Requests since the start, for tests that prove that nothing was written. Not part of UconDB."""
+        """Counts of requests since the start, for tests. Not part of UconDB."""
         return _json(dict(self.counts))
 
     def probe(self) -> Response:
-        """200 whatever happens: a probe that says nothing."""
+        """Always 200, also with the database down."""
         try:
             self.storage.folders()
         except Exception as error:
@@ -110,11 +110,11 @@ class Server:
         return _text("OK")
 
     def folders(self) -> Response:
-        """Names of all folders of a namespace, the server's own if none is named."""
+        """Names of all folders of a namespace; default: the server's own."""
         return _json(self.storage.folders(request.args.get("namespace")))
 
     def create_folder(self) -> Response:
-        """Make a folder; OK if it is there."""
+        """Create a folder; OK if it exists."""
         folder = _argument("folder")
         refusal = self.refusal(folder)
         if refusal is None:
@@ -150,7 +150,7 @@ class Server:
         return self.get(folder, object_, key) if request.method == "GET" else self.put(folder, object_, key)
 
     def put(self, folder: str = "", object_: str = "", key: str | None = None) -> Response:
-        """Any method writes. The body is read before anything is checked, under the lock."""
+        """Any method writes. Reads the body before any check, under the lock."""
         folder, object_ = folder or _argument("folder"), object_ or _argument("object")
         key = key if key is not None else request.args.get("key")
         with self.lock:
@@ -204,7 +204,7 @@ class Server:
         return self.by_data_key(folder, data_key, headers=False)
 
     def by_data_key(self, folder: str, data_key: str, *, headers: bool = True) -> Response:
-        """Content by its own key: what belongs to which run is not looked at."""
+        """Content by its data key, whatever run it belongs to."""
         blob = self.storage.data(folder, int(data_key))
         if blob is None:
             return _text("Data not found", 404)
@@ -259,7 +259,7 @@ class Server:
         return _stream(_as_sequence(self.storage.lookup(folder, object_, wanted)), "text/json-seq")
 
     def missing(self, folder: str, object_: str) -> Response | None:
-        """The 404 of a folder or object that is not there; an object is there once it has a version."""
+        """The 404 of a missing folder or object; an object exists once it has a version."""
         if not self.storage.has_folder(folder):
             return _text(f"Folder {folder} not found", 404)
         if not self.storage.has_object(folder, object_):
@@ -275,7 +275,7 @@ def _argument(name: str) -> str:
 
 
 def _as_list(rows: Iterable[Row]) -> Iterator[str]:
-    """A JSON list, row by row: what comes after a fault of the database is missing, the "]" included."""
+    """A JSON list, row by row: after an error of the database the rest is missing, with the "]"."""
     yield "["
     for index, row in enumerate(rows):
         yield ("," if index else "") + json.dumps(row.metadata())
@@ -283,7 +283,7 @@ def _as_list(rows: Iterable[Row]) -> Iterator[str]:
 
 
 def _as_sequence(rows: Iterable[Row]) -> Iterator[str]:
-    """RFC 7464. "200 OK" goes out before the database is asked: any fault of it looks like the end of the answer."""
+    """RFC 7464. "200 OK" is sent before the query: an error of the database looks like the end of the answer."""
     yield ""
     for row in rows:
         yield f"\x1e{json.dumps(row.metadata())}\n"
@@ -306,7 +306,7 @@ def _described(row: Row) -> dict[str, str]:
 
 
 def _blob(blob: bytes | None, headers: dict[str, str]) -> Response:
-    """A blob in pieces, so without Content-Length: its end is the end of the connection."""
+    """A blob in pieces, without Content-Length: it ends with the connection."""
     pieces = blob or b""
     answer = _stream((pieces[at : at + 65536] for at in range(0, len(pieces), 65536)), _BYTES)
     answer.headers.update(headers)
@@ -339,7 +339,7 @@ def _page(error: Exception) -> Response:
     """A traceback page for every exception, as WebPie makes it."""
     if isinstance(error, HTTPException):
         return Response(f"{error.name}: {request.path}", error.code, content_type=_TEXT)
-    # A version that exists and a database that is gone look alike but for this text.
+    # Only this text distinguishes an existing version from a missing database.
     trace = "" if isinstance(error, KeyExists) else "".join(traceback.format_exception(error))
     heading = f"<h2>Application error</h2><h3>{escape(str(error), quote=False)}</h3>"
     return Response(f"<html><body>{heading}<pre>{escape(trace)}</pre></body></html>", 500, content_type=_TEXT)

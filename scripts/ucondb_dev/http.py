@@ -17,13 +17,13 @@ HOST = "127.0.0.1"
 
 
 class _Exchange(SimpleHandler):
-    """One request and its answer; the connection is closed behind it."""
+    """One request and its answer; then the connection is closed."""
 
     http_version = "1.1"
     status: str | None
     headers: Headers | None
     code = "-"
-    """Status of the answer, for the log: `status` is gone when the exchange is over."""
+    """Status of the answer, for the log: `status` is reset at the end of the exchange."""
 
     def cleanup_headers(self) -> None:
         # Without Content-Length unless the application gave one; the end of the connection is the end of the body.
@@ -33,11 +33,11 @@ class _Exchange(SimpleHandler):
             self.code = self.status.split()[0]
 
     def log_exception(self, exc_info: Any) -> None:
-        """An answer that breaks off (database gone, reader gone) is part of the protocol here, not news."""
+        """Log no error: an answer that breaks off (database or reader gone) is part of the protocol."""
 
 
 class _Handler(WSGIRequestHandler):
-    """Reads one request. Answers are buffered, or each header line becomes a packet."""
+    """Reads one request. Buffers answers: else each header line becomes a packet."""
 
     protocol_version = "HTTP/1.1"
     wbufsize = 65536
@@ -64,7 +64,7 @@ class _Handler(WSGIRequestHandler):
 
 
 class Server(socketserver.ThreadingMixIn, WSGIServer):
-    """Serves one application on the loopback interface, and on no other."""
+    """Serves one application on the loopback interface only."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -75,7 +75,7 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
         self._log = log_file.open("a", buffering=1) if log_file else None
 
     def server_bind(self) -> None:
-        """Bind without asking the name service what this host is called: that can take seconds."""
+        """Bind without a look-up of the host's name, which can take seconds."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.server_address[1]
         self.setup_environ()
@@ -86,4 +86,4 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
             self._log.write(line + "\n")
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is not worth a traceback."""
+        """Print no traceback for a client that closed the connection."""

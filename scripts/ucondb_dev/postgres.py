@@ -26,10 +26,10 @@ class PostgresError(Exception):
 
 
 class Postgres:
-    """One PostgreSQL server over `directory`, made on first start; data are kept. Not tied to the life of a process."""
+    """One PostgreSQL server in `directory`, created on first start. Goes on when this process ends."""
 
     def __init__(self, directory: Path, *, durable: bool = True) -> None:
-        """durable: False leaves out fsync, for tests: survives killed processes, not a crash of the machine."""
+        """durable: False switches fsync off, for tests: data survive killed processes, not a crash of the machine."""
         self._wheel = _wheel()
         self._binaries = Path(self._wheel.POSTGRES_VERSIONS[self._wheel.TARGET_POSTGRES_VERSION])
         self.directory = directory.resolve()
@@ -37,11 +37,11 @@ class Postgres:
 
     @property
     def log(self) -> Path:
-        """What PostgreSQL itself has to say."""
+        """PostgreSQL's own log file."""
         return self.directory / "log"
 
     def start(self) -> str:
-        """Start it unless it runs; its URI. Raises PostgresError."""
+        """Start the server unless it runs. Returns its URI. Raises PostgresError."""
         self.directory.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             self._give_to_user()
@@ -62,12 +62,12 @@ class Postgres:
         return self._run("pg_ctl", "status", check=False) == 0
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop it if it runs; `immediate` is the crash that tests need. Raises PostgresError."""
+        """Stop the server if it runs; `immediate` is a crash, for tests. Raises PostgresError."""
         if (self.directory / "PG_VERSION").exists() and self.running():
             self._run("pg_ctl", "-w", "-m", mode, "stop")
 
     def uri(self, database: str = "postgres") -> str:
-        """Where the running server is reached. Raises PostgresError."""
+        """The URI of the running server. Raises PostgresError."""
         try:
             lines = (self.directory / "postmaster.pid").read_text().splitlines()
         except OSError as error:
@@ -75,7 +75,7 @@ class Postgres:
         return f"postgresql://{USER}@/{database}?host={quote(lines[4], safe='')}&port={lines[3]}"
 
     def _give_to_user(self) -> None:
-        """As root: a user of its own for the server. Opens the directories above program and data for reading."""
+        """As root: another user for the server. Makes the directories above program and data readable."""
         entry = self._wheel.ensure_user_exists(_OS_USER)
         self._wheel.ensure_prefix_permissions(self.directory)
         self._wheel.ensure_prefix_permissions(self._binaries)
@@ -83,7 +83,7 @@ class Postgres:
         self.directory.chmod(0o700)
 
     def _run(self, program: str, *arguments: str, check: bool = True) -> int:
-        """Run a program of PostgreSQL. Its output goes to a file: the server would keep a pipe open."""
+        """Run a program of PostgreSQL, with output to a file: the server would keep a pipe open."""
         command = [str(self._binaries / program), "-D", str(self.directory), *arguments]
         user = _OS_USER if os.geteuid() == 0 else None
         with tempfile.TemporaryFile() as output:
@@ -99,7 +99,7 @@ class Postgres:
 
 
 def _wheel() -> ModuleType:
-    """The wheel's helpers; asked for when needed, for a server with --pg-uri does without it. Raises PostgresError."""
+    """The wheel's helpers. Imported here: a server with --pg-uri does not need the wheel. Raises PostgresError."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns where there is no XDG_RUNTIME_DIR, as in every container
         try:

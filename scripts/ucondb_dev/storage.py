@@ -1,4 +1,4 @@
-"""What UconDB keeps in PostgreSQL, in its own schema and statement order; knows nothing of HTTP.
+"""UconDB's tables in PostgreSQL, with its schema and order of statements. Knows nothing of HTTP.
 
 A folder is a group of tables in a namespace, which is a PostgreSQL schema: NAMESPACE.FOLDER, or FOLDER for one in the
 server's own. Source: docs/design/ucondb.md, Tables. Values are bound, table names are quoted identifiers.
@@ -57,7 +57,7 @@ class Row:
     tags: list[str] = field(default_factory=list)
 
     def metadata(self) -> dict[str, Any]:
-        """The version as the protocol shows it."""
+        """The version in the protocol's format."""
         return {
             "object": self.object,
             "folder": self.folder,
@@ -74,15 +74,15 @@ class Row:
 
 
 class Storage:
-    """The tables of one UconDB. Puts and gets share two connections, so the caller lets one through at a time."""
+    """The tables of one UconDB. Puts and gets share two connections: the caller must serialise them."""
 
     def __init__(self, uri: str, namespace: str = "public") -> None:
-        """namespace: where folders are whose name has none."""
+        """namespace: of folders whose name has none."""
         self._uri, self.namespace = uri, namespace
         self._sessions: dict[str, psycopg.Connection[Any]] = {}
 
     def create_namespace(self) -> None:
-        """Make the server's own namespace; an existing one is fine. Raises psycopg.Error, ValueError (name)."""
+        """Create the server's own namespace unless it exists. Raises psycopg.Error, ValueError (name)."""
         if not NAME.fullmatch(self.namespace):
             raise ValueError(f"{self.namespace} can not be the name of a namespace")
         schema = sql.Identifier(self.namespace)
@@ -93,7 +93,7 @@ class Storage:
         return folder if "." in folder else f"{self.namespace}.{folder}"
 
     def create_folder(self, folder: str) -> None:
-        """Make the tables of a folder; an existing one is fine. Raises psycopg.Error, ValueError (name)."""
+        """Create the tables of a folder unless they exist. Raises psycopg.Error, ValueError (name)."""
         namespace, _, name = self.qualified(folder).partition(".")
         if not NAME.fullmatch(namespace) or not NAME.fullmatch(name):
             raise ValueError(f"{folder} can not be the name of a folder")
@@ -104,17 +104,17 @@ class Storage:
             self._session("metadata").execute(sql.SQL(_SCHEMA).format(**self._names(folder), **indexes))
 
     def has_folder(self, folder: str) -> bool:
-        """Whether the folder's tables are there."""
+        """Whether the folder's tables exist."""
         namespace, _, name = self.qualified(folder).partition(".")
         return name in self._folders(namespace)
 
     def folders(self, namespace: str | None = None) -> list[str]:
-        """Names of all folders of a namespace; of another one than the server's with it in front."""
+        """Names of all folders of a namespace, with the namespace in front unless it is the server's own."""
         other = namespace is not None and namespace != self.namespace
         return [f"{namespace}.{name}" if other else name for name in self._folders(namespace or self.namespace)]
 
     def _folders(self, namespace: str) -> list[str]:
-        """On a connection of its own kind, for it is asked outside the lock too."""
+        """Uses a separate connection: it is called outside the lock too."""
         query = (
             "select left(relname, -9) from pg_class where relkind = 'r' and relname like '%%\\_versions'"
             " and relnamespace = (select oid from pg_namespace where nspname = %s) order by 1"
@@ -124,7 +124,7 @@ class Storage:
     def put(
         self, folder: str, object_: str, key: str | None, tags: Sequence[str], blob: bytes, *, override: bool
     ) -> Row:
-        """Store a blob: metadata transaction around a data transaction of its own, as the server does.
+        """Store a blob: a data transaction inside a metadata transaction, as the server does.
 
         Raises KeyExists and psycopg.Error; a crash between the two leaves a data row nobody refers to.
         """
@@ -147,7 +147,7 @@ class Storage:
         )
 
     def add_tag(self, folder: str, version: int, tag: str) -> None:
-        """Tag a version; again is fine."""
+        """Tag a version, unless it has the tag."""
         with self._session("metadata").transaction():
             self._add_tag(self._names(folder), version, tag)
 
@@ -192,12 +192,12 @@ class Storage:
             return [name for (name,) in connection.execute(query)]
 
     def listing(self, folder: str, object_: str) -> Iterator[Row]:
-        """All versions, newest first, while the database still produces them; on an own connection."""
+        """All versions, newest first, streamed from a separate connection."""
         where: LiteralString = "v.object = %(object)s and not v.deleted and v.tv <= extract(epoch from now())"
         return self._stream(folder, where, {"object": object_})
 
     def lookup(self, folder: str, object_: str, wanted: dict[str, Any]) -> Iterator[Row]:
-        """Versions by `keys`, `ids` or `key_min`/`key_max` (compared as text), as they come."""
+        """Versions by `keys`, `ids` or `key_min`/`key_max` (compared as text), unsorted."""
         where: LiteralString = "v.object = %(object)s"
         if "keys" in wanted:
             where += " and v.key = any(%(keys)s)"
@@ -225,7 +225,7 @@ class Storage:
             session.execute(sql.SQL("update {versions} set key = null where id = %s").format(**names), old)
 
     def _put_data(self, names: dict[str, sql.Composable], blob: bytes, checksum: int) -> int:
-        """Identical bytes in the folder are stored once; no index enforces that, so two servers can store twice."""
+        """Identical bytes in the folder are stored once. No index enforces that: two servers may store them twice."""
         session = self._session("data")
         with session.transaction():
             query = sql.SQL("select key, data from {data} where hash = %s and size = %s").format(**names)
@@ -244,7 +244,7 @@ class Storage:
         return {table: sql.Identifier(namespace, f"{name}_{table}") for table in _TABLES}
 
     def _session(self, name: str) -> psycopg.Connection[Any]:
-        """A kept connection, made anew if the database went away; inside a transaction it is taken as it is."""
+        """A kept connection, opened again if the database went away; not tested inside a transaction."""
         session = self._sessions.get(name)
         if session is not None and session.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
             try:
@@ -257,7 +257,7 @@ class Storage:
 
 
 def _only(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:
-    """The row of an insert with `returning`: there always is one."""
+    """The row that an insert with `returning` gives."""
     row: tuple[Any, ...] | None = cursor.fetchone()
     if row is None:
         raise psycopg.DataError("an insert returned no row")

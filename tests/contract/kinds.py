@@ -132,17 +132,17 @@ _AT_ONCE = "what the tools load is shown at once"
 _NAMES = "a version is a configuration of its own"
 _FHICL_ONLY = "the tools take FHiCL only, and give back what means the same"
 _LACKS = {
-    "test_what_is_staged_is_seen_by_nobody": _AT_ONCE,
-    "test_what_was_staged_and_never_published_is_replaced_by_the_next_try": _AT_ONCE,
+    "test_staged_runs_are_not_visible": _AT_ONCE,
+    "test_staged_but_unpublished_documents_are_replaced": _AT_ONCE,
     "test_the_next_version_stays_unseen_until_it_is_published": _AT_ONCE,
-    "test_a_crash_between_any_two_steps_leaves_whole_runs_and_the_next_try_completes": _AT_ONCE,
+    "test_a_crash_between_steps_leaves_whole_runs": _AT_ONCE,
     "test_a_reader_beside_the_writer_sees_whole_runs_only": "the tools rewrite the index in place",
-    "test_other_content_is_the_next_version_and_the_old_one_stays": _NAMES,
+    "test_other_content_becomes_the_next_version": _NAMES,
     "test_version_10_comes_after_version_9_and_none_is_deleted": _NAMES,
     "test_a_run_whose_configuration_changed_keeps_its_first_name": _NAMES,
-    "test_files_come_back_byte_for_byte_with_the_texts_they_were_made_from": _FHICL_ONLY,
+    "test_files_and_sources_are_read_back_byte_for_byte": _FHICL_ONLY,
     "test_a_large_file_comes_back_whole": _FHICL_ONLY,
-    "test_a_version_that_lacks_a_document_is_not_taken_for_whole": "the tools keep no count of a version's documents",
+    "test_a_version_without_a_document_is_not_whole": "the tools keep no count of a version's documents",
     "test_two_archivers_that_store_different_runs_at_once_lose_nothing": "minutes; see test_tools_site.py",
 }
 

@@ -76,13 +76,13 @@ def test_a_run_is_located_with_its_configuration_version_and_documents(db: Artda
     ]
 
 
-def test_runs_that_are_not_there_are_left_out_of_what_is_located(db: ArtdaqDB) -> None:
+def test_missing_runs_are_not_located(db: ArtdaqDB) -> None:
     store(db, record(1), record(3))
 
     assert set(db.locate([1, 2, 3, 4])) == {1, 3}
 
 
-def test_an_outline_names_the_newest_version_and_whether_it_has_what_is_needed(db: ArtdaqDB) -> None:
+def test_an_outline_has_the_newest_version_and_whether_whole(db: ArtdaqDB) -> None:
     store(db, record(1), record(2, {"boot.fcl": b"x: 1\n"}), record(3))
     store(db, record(1, {"boot.fcl": b"x: 2\n", "metadata.fcl": b"x: 2\n"}))
 
@@ -95,7 +95,7 @@ def test_an_outline_names_the_newest_version_and_whether_it_has_what_is_needed(d
     assert [each.whole for each in db.outlines([3], [])] == [True]
 
 
-def test_runs_that_ought_to_be_there_and_are_not_are_lost(db: ArtdaqDB) -> None:
+def test_expected_runs_that_are_missing_are_lost(db: ArtdaqDB) -> None:
     store(db, record(1))
 
     assert (db.lost([1]), db.lost([1, 2]), db.lost([])) == (set(), {2}, set())
@@ -112,7 +112,7 @@ def test_one_hundred_thousand_runs_are_listed(archive: Archive) -> None:
 # ---- storing -------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_staged_is_seen_by_nobody(archive: Archive) -> None:
+def test_staged_runs_are_not_visible(archive: Archive) -> None:
     db = archive.open()
 
     stage(db, record(1))
@@ -157,7 +157,7 @@ def test_an_empty_chunk_is_nothing(db: ArtdaqDB) -> None:
     ],
     ids=["name", "two of one name", "nested too deeply", "not FHiCL"],
 )
-def test_a_run_that_cannot_be_stored_costs_its_neighbours_nothing(db: ArtdaqDB, bad: dict[str, bytes]) -> None:
+def test_a_run_that_cannot_be_stored_fails_alone(db: ArtdaqDB, bad: dict[str, bytes]) -> None:
     outcomes = db.stage([record(1), record(2, bad), record(3)], {})
 
     assert isinstance(outcomes[1], RecordError)
@@ -184,7 +184,7 @@ def test_publishing_twice_changes_nothing(db: ArtdaqDB) -> None:
     assert (db.stamp(), newest(db, 1), db.runs()) == (before, location, {1, 2})
 
 
-def test_what_was_staged_and_never_published_is_replaced_by_the_next_try(archive: Archive) -> None:
+def test_staged_but_unpublished_documents_are_replaced(archive: Archive) -> None:
     stage(archive.open(), record(1, {"a.fcl": b"x: 1\n", "left.fcl": b"x: 1\n"}))
     db = archive.open()
 
@@ -225,7 +225,7 @@ def test_another_schema_is_no_other_content(archive: Archive) -> None:
     assert not again.changed
 
 
-def test_other_content_is_the_next_version_and_the_old_one_stays(db: ArtdaqDB) -> None:
+def test_other_content_becomes_the_next_version(db: ArtdaqDB) -> None:
     store(db, record(1))
     old = newest(db, 1)
 
@@ -269,7 +269,7 @@ def test_a_run_whose_configuration_changed_keeps_its_first_name(db: ArtdaqDB) ->
     assert newest(db, 1).version == "1/onev1"
 
 
-def test_a_configuration_that_looks_like_a_version_is_not_taken_for_one(db: ArtdaqDB) -> None:
+def test_a_configuration_like_a_version_is_kept_apart(db: ArtdaqDB) -> None:
     store(db, record(1, config="av1"), record(11, config="av1"))
 
     assert newest(db, 1).version == newest(db, 1).configuration == "1/av1"
@@ -279,7 +279,7 @@ def test_a_configuration_that_looks_like_a_version_is_not_taken_for_one(db: Artd
 # ---- reading back --------------------------------------------------------------------------------------------------
 
 
-def test_files_come_back_byte_for_byte_with_the_texts_they_were_made_from(archive: Archive) -> None:
+def test_files_and_sources_are_read_back_byte_for_byte(archive: Archive) -> None:
     if not archive.kind.capabilities.byte_identical:
         pytest.skip("not here: this kind of store gives back what means the same, not the same bytes")
     db = archive.open()
@@ -293,7 +293,7 @@ def test_files_come_back_byte_for_byte_with_the_texts_they_were_made_from(archiv
     assert set(export.sources) == {document.source for document in run.documents if document.source}
 
 
-def test_the_schema_is_stored_and_is_no_file_of_the_run(db: ArtdaqDB) -> None:
+def test_the_schema_is_stored_but_not_exported(db: ArtdaqDB) -> None:
     store(db, record(1))
 
     assert "schema.fcl" not in db.export(newest(db, 1)).files
@@ -315,7 +315,7 @@ def test_a_large_file_comes_back_whole(db: ArtdaqDB) -> None:
     assert db.export(newest(db, 1)).files == {"large.fcl": text}
 
 
-def test_a_document_that_is_not_there_is_named_with_its_run(db: ArtdaqDB) -> None:
+def test_a_missing_document_is_named_with_its_run(db: ArtdaqDB) -> None:
     store(db, record(1))
     whole = newest(db, 1)
     missing = Location(1, whole.configuration, whole.version, (*whole.items[:1], _no_such(whole)))
@@ -328,7 +328,7 @@ def _no_such(location: Location) -> Any:
     return type(location.items[0])("RunHistory", "nowhere", "0" * 24)
 
 
-def test_a_version_that_lacks_a_document_is_not_taken_for_whole(db: ArtdaqDB) -> None:
+def test_a_version_without_a_document_is_not_whole(db: ArtdaqDB) -> None:
     store(db, record(1))
     whole = newest(db, 1)
 

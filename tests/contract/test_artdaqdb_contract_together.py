@@ -21,7 +21,7 @@ def files(run: RunDocuments) -> dict[str, bytes]:
     return {document.name: document.text for document in run.documents}
 
 
-def test_the_stamp_tells_a_change_by_anybody(archive: Archive) -> None:
+def test_the_stamp_changes_with_every_writer(archive: Archive) -> None:
     db = archive.open()
     store(db, record(1))
     before = db.stamp()
@@ -54,7 +54,7 @@ def test_a_reader_beside_the_writer_sees_whole_runs_only(archive: Archive) -> No
     assert _joined(writer) == 0
 
 
-def test_a_crash_between_any_two_steps_leaves_whole_runs_and_the_next_try_completes(archive: Archive) -> None:
+def test_a_crash_between_steps_leaves_whole_runs(archive: Archive) -> None:
     if not archive.kind.capabilities.atomic:
         pytest.skip("not here: this kind of store shows a run piece by piece")
     store(archive.open(), record(1))

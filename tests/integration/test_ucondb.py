@@ -93,7 +93,7 @@ def test_other_content_is_a_conflict_and_changes_nothing(ucondb: Folder, store: 
     assert ucondb.execute("select count(*) from {folder}_versions") == [(1,)]
 
 
-def test_content_that_differs_only_as_far_as_allowed_is_there_already(ucondb: Folder) -> None:
+def test_content_that_differs_only_in_packed_on_is_stored_already(ucondb: Folder) -> None:
     store = UconDB(ucondb.settings(), same=lambda old, new: old.replace(b"Oct 17", b"Oct 18") == new)
     store.put(7, BLOB)
 
@@ -103,7 +103,7 @@ def test_content_that_differs_only_as_far_as_allowed_is_there_already(ucondb: Fo
     assert again.content == BLOB
 
 
-def test_keys_that_are_no_runs_are_left_out_of_the_listing(ucondb: Folder, store: UconDB) -> None:
+def test_keys_that_are_not_runs_are_not_listed(ucondb: Folder, store: UconDB) -> None:
     store.put(7, BLOB)
     for key in (None, None, "", "007", "latest", "1e3", "٣"):
         ucondb.execute(
@@ -138,7 +138,7 @@ def test_looking_up_nothing_asks_nothing(ucondb: Folder, store: UconDB) -> None:
     assert ucondb.stats() == {"puts": 0, "gets": 0, "other": 0}
 
 
-def test_check_tells_version_and_folder_and_writes_nothing(ucondb: Folder, store: UconDB) -> None:
+def test_check_returns_version_and_folder_and_writes_nothing(ucondb: Folder, store: UconDB) -> None:
     assert store.check() == f"UconDB at {ucondb.url}: version 3.9.7, folder {ucondb.folder}"
 
     assert ucondb.stats()["puts"] == 0
@@ -237,7 +237,7 @@ def test_a_put_that_never_arrived_may_be_tried_again(ucondb: Folder, store: Ucon
     assert not store.put(7, BLOB).already
 
 
-def test_an_answer_nobody_waited_for_is_found_by_the_next_put(ucondb: Folder, store: UconDB) -> None:
+def test_a_put_that_timed_out_is_found_by_the_next(ucondb: Folder, store: UconDB) -> None:
     def slow(asked: bytes, answer: bytes) -> bytes:
         time.sleep(1 if b"key=7" in asked else 0)
         return answer
@@ -248,7 +248,7 @@ def test_an_answer_nobody_waited_for_is_found_by_the_next_put(ucondb: Folder, st
     assert store.put(7, BLOB).already
 
 
-def test_a_blob_that_was_cut_on_its_way_is_never_taken_for_whole(ucondb: Folder, store: UconDB) -> None:
+def test_a_blob_cut_in_transit_is_never_accepted(ucondb: Folder, store: UconDB) -> None:
     store.put(7, BLOB)
 
     with Line(ucondb.url, lambda _, answer: answer[:-1000]) as line, pytest.raises(StoreUnavailable, match="cut off"):
@@ -299,7 +299,7 @@ def test_content_the_database_lost_is_that_runs_fault(ucondb: Folder, store: Uco
     assert not store.put(8, b"sound").already
 
 
-def test_a_run_that_is_there_for_a_put_only_is_that_runs_fault(ucondb: Folder, store: UconDB) -> None:
+def test_a_run_found_only_by_put_fails_alone(ucondb: Folder, store: UconDB) -> None:
     store.put(7, BLOB)
 
     def deny(asked: bytes, answer: bytes) -> bytes:
@@ -309,7 +309,7 @@ def test_a_run_that_is_there_for_a_put_only_is_that_runs_fault(ucondb: Folder, s
         UconDB(ucondb.settings(server_url=line.url)).put(7, BLOB)
 
 
-def test_a_blob_that_is_cut_once_is_a_fault_of_the_way_to_the_server(ucondb: Folder, store: UconDB) -> None:
+def test_a_blob_cut_once_is_an_error_of_the_connection(ucondb: Folder, store: UconDB) -> None:
     store.put(7, BLOB)
     cut: list[bytes] = []
 

@@ -137,7 +137,7 @@ def test_what_is_missing_or_wrong_is_answered_as_observed(ucondb: Folder, path: 
     assert words.format() in answer.text
 
 
-def test_a_lookup_answers_in_records_and_never_with_less_than_200(ucondb: Folder) -> None:
+def test_a_lookup_answers_in_records_with_status_200(ucondb: Folder) -> None:
     put(ucondb, "7")
     put(ucondb, "8")
 
@@ -170,7 +170,7 @@ def test_a_wrong_password_gets_no_challenge(ucondb: Folder) -> None:
     assert "WWW-Authenticate" not in answer.headers
 
 
-def test_any_nonce_will_do_but_none_of_the_parts_may_miss(ucondb: Folder) -> None:
+def test_any_nonce_is_accepted_but_every_part_is_needed(ucondb: Folder) -> None:
     path = f"/ucondb/data/{ucondb.folder}/o?key=1"
     url = f"{ucondb.url}/data/{ucondb.folder}/o?key=1"
     whole = signed(ucondb, path)["Authorization"]

@@ -31,7 +31,7 @@ def store(ucondb: Folder) -> UconDB:
 # ---- places that are not as they should be ---------------------------------------------------------------------------
 
 
-def test_a_wrong_password_is_told_with_its_remedy_and_never_shown(ucondb: Folder) -> None:
+def test_a_wrong_password_is_reported_and_never_shown(ucondb: Folder) -> None:
     store = UconDB(ucondb.settings(writer_password=SecretStr("unguessable")))
 
     with pytest.raises(AccessDenied) as caught:
@@ -50,7 +50,7 @@ def test_an_unknown_user_is_refused(ucondb: Folder) -> None:
 
 
 @pytest.mark.parametrize("ask", ["check", "runs", "lookup", "get", "put"])
-def test_an_unknown_folder_is_told_whatever_is_asked(ucondb: Folder, ask: str) -> None:
+def test_an_unknown_folder_is_reported_by_every_call(ucondb: Folder, ask: str) -> None:
     store = UconDB(ucondb.settings(folder_name="no_such_folder"))
     arguments = {"lookup": ([7],), "get": (7,), "put": (7, BLOB)}.get(ask, ())
 
@@ -94,7 +94,7 @@ def test_a_database_killed_under_the_server_costs_nothing_but_time(own_server: F
     assert store.runs() == {1, 2}
 
 
-def test_a_server_that_went_away_is_unavailable_until_it_is_back(ucondb: Folder, store: UconDB) -> None:
+def test_a_stopped_server_is_unavailable_until_restarted(ucondb: Folder, store: UconDB) -> None:
     store.put(1, BLOB)
     ucondb.stop()
 
@@ -106,7 +106,7 @@ def test_a_server_that_went_away_is_unavailable_until_it_is_back(ucondb: Folder,
     assert not store.put(2, BLOB).already
 
 
-def test_a_server_killed_among_puts_leaves_each_run_whole_or_absent(ucondb: Folder, store: UconDB) -> None:
+def test_a_killed_server_leaves_each_run_whole_or_absent(ucondb: Folder, store: UconDB) -> None:
     blobs = {run: b"%d\n" % run * 5000 for run in range(1, 200)}
     outcomes: dict[int, object] = {}
 

@@ -84,17 +84,17 @@ def test_a_connection_the_server_gave_up_meanwhile_is_made_anew(store: UconDB) -
     assert store.get(7)[0] == BLOB
 
 
-def test_a_wrong_password_is_told_there_too(folder: Folder) -> None:
+def test_a_wrong_password_is_reported_through_the_front_end(folder: Folder) -> None:
     with pytest.raises(AccessDenied, match=r"wrong user or password .*\(401\)"):
         UconDB(folder.settings(writer_password=SecretStr("wrong"))).put(7, BLOB)
 
 
-def test_an_unknown_folder_is_told_there_too(folder: Folder) -> None:
+def test_an_unknown_folder_is_reported_through_the_front_end(folder: Folder) -> None:
     with pytest.raises(AccessDenied, match="has no folder nowhere"):
         UconDB(folder.settings(folder_name="nowhere")).runs()
 
 
-def test_an_answer_that_breaks_off_there_is_never_taken_for_whole(folder: Folder, store: UconDB) -> None:
+def test_an_answer_cut_by_the_front_end_is_never_accepted(folder: Folder, store: UconDB) -> None:
     folder.execute(
         "insert into {folder}_versions (key, object, tv, data_size, data_key, adler32) "
         "select n::text, 'configuration', 0, 1, '1', 1 from generate_series(1, 3000) n"

@@ -149,7 +149,7 @@ def test_learning_the_namespace_stores_nothing(namespaced: Folder) -> None:
     assert namespaced.execute("select key, data_size from {folder}_versions") == [("7", len(BLOB))]
 
 
-def test_a_password_that_is_right_again_is_taken_in_a_namespace(namespaced: Folder) -> None:
+def test_a_corrected_password_is_accepted_in_a_namespace(namespaced: Folder) -> None:
     settings = namespaced.settings(writer_password=SecretStr("unguessable"))
     with pytest.raises(AccessDenied):
         UconDB(settings).put(7, BLOB)

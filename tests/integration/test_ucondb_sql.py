@@ -25,7 +25,7 @@ def direct(ucondb: Folder) -> UconDB:
     return UconDB(ucondb.settings(database_uri=SecretStr(ucondb.server.pg())))
 
 
-def test_the_listing_is_the_servers_own_and_does_not_ask_it(ucondb: Folder, direct: UconDB) -> None:
+def test_the_listing_by_sql_equals_the_servers(ucondb: Folder, direct: UconDB) -> None:
     store = UconDB(ucondb.settings())
     first = store.put(7, BLOB).version
     store.put(7, b"new", override_of=first)  # the old version's key is now null
@@ -53,7 +53,7 @@ def test_an_object_without_a_version_is_an_empty_listing(direct: UconDB) -> None
     assert direct.read(7) is None
 
 
-def test_a_blob_read_from_the_tables_is_the_one_the_server_gives(ucondb: Folder, direct: UconDB) -> None:
+def test_a_blob_read_by_sql_equals_the_servers(ucondb: Folder, direct: UconDB) -> None:
     store = UconDB(ucondb.settings())
     store.put(7, BLOB)
     before = ucondb.stats()
@@ -81,7 +81,7 @@ def test_damage_in_the_tables_is_that_runs_fault(ucondb: Folder, direct: UconDB,
     assert not caught.value.stops_cycle
 
 
-def test_check_tells_how_many_keys_the_tables_hold(ucondb: Folder, direct: UconDB) -> None:
+def test_check_counts_the_keys_of_the_tables(ucondb: Folder, direct: UconDB) -> None:
     UconDB(ucondb.settings()).put(7, BLOB)
 
     assert direct.check() == f"UconDB at {ucondb.url}: version 3.9.7, folder {ucondb.folder}, 1 keys by SQL"
@@ -117,7 +117,7 @@ def test_a_role_that_may_only_select_is_enough(ucondb: Folder) -> None:
     assert store.read(7)[0] == BLOB
 
 
-def test_a_role_that_may_not_read_is_told_what_it_needs(ucondb: Folder) -> None:
+def test_a_role_without_select_gets_a_hint(ucondb: Folder) -> None:
     ucondb.execute(f"do $$ begin create role {READER} login; exception when duplicate_object then null; end $$")
     store = UconDB(ucondb.settings(database_uri=SecretStr(ucondb.server.pg().replace("postgres@", f"{READER}@"))))
 
@@ -125,7 +125,7 @@ def test_a_role_that_may_not_read_is_told_what_it_needs(ucondb: Folder) -> None:
         store.runs()
 
 
-def test_a_folder_without_tables_is_told(ucondb: Folder) -> None:
+def test_a_folder_without_tables_is_reported(ucondb: Folder) -> None:
     uri = SecretStr(ucondb.server.pg())
 
     with pytest.raises(AccessDenied, match=r"no_such_folder_versions.*ucon_db\.folder_name"):
@@ -133,12 +133,12 @@ def test_a_folder_without_tables_is_told(ucondb: Folder) -> None:
 
 
 @pytest.mark.parametrize("folder", ['x"; drop table y; --', "a b", "a.b.c", "", "é"])
-def test_a_folder_that_can_be_no_table_is_never_put_into_sql(ucondb: Folder, folder: str) -> None:
+def test_a_folder_name_that_is_no_table_is_refused(ucondb: Folder, folder: str) -> None:
     with pytest.raises(ConfigError, match=r"ucon_db\.folder_name"):
         UconDB(ucondb.settings(database_uri=SecretStr(ucondb.server.pg()), folder_name=folder))
 
 
-def test_an_object_with_quotes_in_its_name_is_only_a_value(ucondb: Folder) -> None:
+def test_an_object_name_with_quotes_is_only_a_value(ucondb: Folder) -> None:
     uri = SecretStr(ucondb.server.pg())
 
     assert UconDB(ucondb.settings(database_uri=uri, object_name="o'; drop table x; --")).runs() == set()
@@ -165,7 +165,7 @@ def test_no_message_shows_the_password_of_the_database(ucondb: Folder, uri: str)
     assert "ucon_db.database_uri" in str(caught.value)
 
 
-def test_a_connection_that_broke_is_made_again_by_the_next_call(ucondb: Folder, direct: UconDB) -> None:
+def test_a_broken_connection_is_opened_again(ucondb: Folder, direct: UconDB) -> None:
     direct.runs()
     ucondb.execute("select pg_terminate_backend(%s)", direct._tables._connection.info.backend_pid)
 

@@ -318,7 +318,8 @@ def _names(document: Tree, key: str) -> list[object]:
 def _check_identity(document: Tree, item: Item, location: Location) -> None:
     """Raise VerificationError unless version, entity, run and object id are the requested ones.
 
-    A key that the document lacks is not compared. Source: "Wrong document instead of not found" in spec/artdaqdb.md.
+    A key that the document lacks is not compared.
+    Source: docs/design/artdaqdb.md, Wrong document instead of not found.
     """
     version, entities, runs = document.get("version"), _names(document, "entities"), _names(document, "runs")
     if isinstance(version, str) and version != location.version and not _is_of(location.configuration, version):

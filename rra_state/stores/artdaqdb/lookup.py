@@ -1,6 +1,6 @@
 """Choose the documents of a run from the indexes: its configuration, its newest version, no duplicates.
 
-Works on indexes in memory; reads no file. Rules: spec/artdaqdb.md "Updates and duplicates", DESIGN.md section 5.
+Works on indexes in memory; reads no file. Rules: docs/design/artdaqdb.md, Updates and duplicates.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from rra_state.stores.artdaqdb.document import RUN_HISTORY, is_ours
 from rra_state.stores.artdaqdb.index import ASSIGNED, CONFIGURATION, ENTITY, RUN, VERSION, Index
 
 HASHES = "hashes"
-"""Entity of the checksums that the existing archiver adds; not a file of the run. Source: spec/artdaqdb.md."""
+"""Entity of the checksums that the existing archiver adds; not a file of the run.
+
+Source: docs/design/artdaqdb.md, Hashes documents.
+"""
 
 RUNS_AT_ONCE = 5000
 """Runs whose documents are in memory at the same time while many runs are listed."""

@@ -45,7 +45,7 @@ Tree: TypeAlias = dict[str, Any]
 _COLLECTIONS = (SYSTEM_LAYOUT, RUN_HISTORY)
 _VERSIONS = "rra_versions"
 _OURS = "rra"
-"""Top-level key of this archiver's documents; artdaq ignores unknown keys (spec/artdaqdb.md)."""
+"""Top-level key of this archiver's documents; artdaq ignores unknown keys (docs/design/artdaqdb.md, Document)."""
 _NAMES = {"entities": 1, "configurations": 1, "version": 1, "runs": 1, "aliases": 1}
 INDEXES: Mapping[str, Sequence[tuple[str, int]]] = {
     SYSTEM_LAYOUT: [(_OURS, 1), ("runs.name", 1)],

@@ -1,6 +1,6 @@
 """Shared by all kinds of artdaqDB: plan a run's next version, and make the files of a run from its documents.
 
-Reads and writes no store. Rules: DESIGN section 5.
+Reads and writes no store. Rules: docs/design/artdaqdb.md, How our writer keeps its promises.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class UconDB:
     def check(self) -> str:
         """Server, version and folder in one line. Raises StoreError. Only reads: the password is not checked.
 
-        Does not use /probe, which answers 200 with PostgreSQL down. Source: spec/ucondb.md section 1.
+        Does not use /probe, which answers 200 with PostgreSQL down. Source: docs/design/ucondb.md, Requests.
         """
         answer = self._http.ask("GET", "version", {})
         version = said_by(answer)
@@ -99,7 +99,7 @@ class UconDB:
         """The tables to read by SQL. Raises AccessDenied if they are of another folder than the server's.
 
         Without a namespace in `folder_name` the server takes its own, which is not always `public`. Its realm is
-        compared once per process. Source: spec/ucondb.md section 6.
+        compared once per process. Source: docs/design/ucondb.md, Tables.
         """
         if self._tables is not None and not self._same_folder:
             realm = self._http.realm(f"data/{self._folder}/{self._object}")
@@ -134,7 +134,8 @@ class UconDB:
     def get(self, run: int) -> tuple[bytes, BlobVersion] | None:
         """The blob of a run, with size and checksum checked; None if there is none. Raises StoreError.
 
-        Blobs come without Content-Length: a broken connection looks like the end. Source: docs/design/ucondb.md, Listings.
+        Blobs come without Content-Length: a broken connection looks like the end.
+        Source: docs/design/ucondb.md, Listings.
         Raises VerificationError if the blob is damaged or lost on the server.
         """
         answer = self._ask_for(run)
@@ -193,7 +194,8 @@ class UconDB:
             raise  # refused before anything was stored
         except StoreError as fault:
             # The answer does not show whether the blob was stored: a duplicate gives a 500 like any other error, and a
-            # put that timed out may have been stored. So the key is read. Source: spec/ucondb.md section 1.
+            # put that timed out may have been stored. So the key is read.
+            # Source: docs/design/ucondb.md, After an answer that is not 200.
             return self._outcome_of_failed_put(run, blob, override_of, fault)
         return self._read_back(run, blob, identity)
 

@@ -94,7 +94,8 @@ class Transport:
         """Learn the realm, once per process: the server answers an unsigned, empty POST with its challenge.
 
         It refuses a wrong realm like a wrong password, without a challenge. `tv=x` is not a time, so a server without
-        authentication refuses this request too and stores nothing. Source: spec/ucondb.md section 6.
+        authentication refuses this request too and stores nothing.
+        Source: docs/design/ucondb.md, Digest authentication.
         """
         with self._asking:
             if not self._asked_for_challenge:
@@ -113,7 +114,10 @@ class Transport:
         return True
 
     def fault(self, answer: requests.Response, *, run: int | None = None) -> ArchiverError:
-        """The error for an answer whose status is not the expected one. Source: spec/ucondb.md section 1."""
+        """The error for an answer whose status is not the expected one.
+
+        Source: docs/design/ucondb.md, Answers to a put.
+        """
         status, said = answer.status_code, said_by(answer)
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             return self._refused(status)

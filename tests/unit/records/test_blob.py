@@ -85,7 +85,7 @@ def test_only_content_with_a_delimiter_is_escaped_and_stays_fhicl() -> None:
         (b"", "Jan 01 00:00"),
     ],
 )
-def test_the_date_is_the_runs_own_so_that_a_retry_packs_the_same(times: bytes, packed_on: str) -> None:
+def test_packed_on_is_the_date_of_the_run(times: bytes, packed_on: str) -> None:
     packed = blob.pack(7, {"metadata.fcl": METADATA + times})
 
     assert blob.unpack(packed).packed_on == packed_on

@@ -172,7 +172,7 @@ def test_a_second_collision_finds_another_name_still() -> None:
     assert "boot_txt2.fcl" in made
 
 
-def test_a_file_that_is_not_fhicl_is_kept_as_text_with_line_and_reason() -> None:
+def test_a_bad_file_is_kept_as_text_with_the_reason() -> None:
     bad = b"a: 1\nb: 12-5\n"
 
     (kept,) = convert.convert(record(reader_fcl=bad)).kept
@@ -182,9 +182,7 @@ def test_a_file_that_is_not_fhicl_is_kept_as_text_with_line_and_reason() -> None
 
 
 @pytest.mark.parametrize(("data", "where"), NOT_FOR_ARTDAQDB)
-def test_good_fhicl_that_artdaqdb_cannot_hold_is_kept_as_text_and_stored(
-    tmp_path: Path, data: bytes, where: str
-) -> None:
+def test_fhicl_that_artdaqdb_cannot_hold_is_kept_as_text(tmp_path: Path, data: bytes, where: str) -> None:
     fhicl.check(data)
 
     documents = convert.convert(record(reader_fcl=data))
@@ -202,7 +200,7 @@ def test_good_fhicl_that_artdaqdb_cannot_hold_is_kept_as_text_and_stored(
 @pytest.mark.parametrize(
     ("data", "where"), [(b"a: 1\nb: 12-5\n", "reader.fcl line 2: "), (b"", "reader.fcl: the file is empty")]
 )
-def test_a_file_that_is_not_fhicl_fails_the_run_if_asked_for(data: bytes, where: str) -> None:
+def test_a_bad_file_fails_the_run_if_configured(data: bytes, where: str) -> None:
     with pytest.raises(RecordError) as caught:
         convert.convert(record(reader_fcl=data), on_bad_file="fail")
 

@@ -39,7 +39,7 @@ def test_case_e1_a_comment_after_a_form_feed_is_kept() -> None:
     assert made.decode() == 'config_name: "demo"\n # one\n   # two\n\t# three\n'
 
 
-def test_blocks_and_components_open_at_the_end_of_the_file_are_kept() -> None:
+def test_blocks_open_at_the_end_of_the_file_are_kept() -> None:
     assert values(metadata.to_fhicl(b"Component #0: a"))["components"] == ["a"]
     for kind in ("process manager", "boardreader", "routingmanager", "dispatcher", "aggregator", "routingmaster"):
         text = f"boardreader logfiles: \nx:/1\n\n{kind} logfiles: \nhost-1:/a\nhost.2:/cut-o".encode()
@@ -47,13 +47,13 @@ def test_blocks_and_components_open_at_the_end_of_the_file_are_kept() -> None:
         assert values(metadata.to_fhicl(text))[f"{kind.replace(' ', '_')}_logfiles"] == ["host-1:/a", "host.2:/cut-o"]
 
 
-def test_a_block_without_an_empty_line_after_it_ends_at_the_next_known_key() -> None:
+def test_a_known_key_ends_a_block() -> None:
     made = values(metadata.to_fhicl(b"a logfiles: \nx:/1\nb logfiles: \ny:/2\nDAQInterface stop time: now\n"))
 
     assert made == {"a_logfiles": ["x:/1"], "b_logfiles": ["y:/2"], "daqinterface_stop_time": "now"}
 
 
-def test_an_empty_line_ends_a_block_whatever_key_follows() -> None:
+def test_an_empty_line_ends_a_block_before_any_key() -> None:
     made = values(metadata.to_fhicl(b"a logfiles: \nx:/1\n\nRun type: physics\n"))
 
     assert made == {"a_logfiles": ["x:/1"], "Run_type": "physics"}
@@ -65,7 +65,7 @@ def test_older_keys_are_known() -> None:
     assert made == {"pmt_logfiles_wildcard": "h:/tmp/*.log", "artdaq_commit": "12e4", "artdaq_demo_commit": "0012"}
 
 
-def test_line_ends_byte_order_mark_and_foreign_bytes_are_no_part_of_keys() -> None:
+def test_line_ends_and_foreign_bytes_are_not_part_of_keys() -> None:
     made = values(metadata.to_fhicl("\ufeffConfig name: a\r\n# é\x0c #include\rOther: é\u2028x\n".encode()))
 
     assert made == {"config_name": "a", "Other": "\\u00E9\\u2028x"}
@@ -105,7 +105,7 @@ def test_repeated_sources_become_a_list_and_no_attribute_leaks() -> None:
     }
 
 
-def test_a_comment_line_closes_a_block_and_no_process_is_lost() -> None:
+def test_a_comment_line_closes_a_block() -> None:
     text = (
         b"EventBuilder host: a-1\nEventBuilder label: E1\nEventBuilder port: 5235\n"
         b"EventBuilder allowed_processors: 1,2\n"
@@ -148,7 +148,7 @@ def test_boot_values_are_what_the_text_says() -> None:
     }
 
 
-def test_of_equal_keys_the_last_keeps_the_name_and_none_is_lost() -> None:
+def test_of_equal_keys_the_last_keeps_the_name() -> None:
     made = values(boot.to_fhicl(b"a: 1\na-: 2\na: 3\na_earlier1: x\na: 4\n"))
 
     assert (made["a"], made["a_earlier1"], made["a_earlier2"], made["a_earlier3"]) == (4, "x", 1, 3)

@@ -40,7 +40,7 @@ def test_a_record_is_read_as_it_lies_on_the_disk(record: Path) -> None:
     assert read.start_time == "Wed Oct 16 18:50:42 UTC 2024"
 
 
-def test_everything_but_regular_files_of_known_names_is_reported_and_never_opened(record: Path, tmp_path: Path) -> None:
+def test_other_entries_are_skipped_and_never_opened(record: Path, tmp_path: Path) -> None:
     (tmp_path / "secret.fcl").write_bytes(b"password: 1\n")
     (record / "link.fcl").symlink_to(tmp_path / "secret.fcl")
     (record / "dangling.fcl").symlink_to("nowhere")
@@ -84,7 +84,7 @@ def test_a_record_without_metadata_fails_and_names_it(record: Path) -> None:
         source.read(record, 7001)
 
 
-def test_a_link_in_the_place_of_metadata_is_called_a_link(record: Path, tmp_path: Path) -> None:
+def test_a_link_named_metadata_txt_is_reported_as_a_link(record: Path, tmp_path: Path) -> None:
     (record / "metadata.txt").rename(tmp_path / "metadata.txt")
     (record / "metadata.txt").symlink_to(tmp_path / "metadata.txt")
 
@@ -120,7 +120,7 @@ def test_an_unreadable_file_fails_and_says_what_to_do(record: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("left", ["nothing", "a file", "an empty directory"])
-def test_when_all_records_are_away_the_place_is_at_fault_and_no_run(tmp_path: Path, left: str) -> None:
+def test_without_any_record_the_directory_is_reported_not_a_run(tmp_path: Path, left: str) -> None:
     records = tmp_path / "run_records"
     if left == "a file":
         records.write_bytes(b"")
@@ -137,7 +137,7 @@ def test_when_all_records_are_away_the_place_is_at_fault_and_no_run(tmp_path: Pa
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE], ids=errno.errorcode.get)
 @pytest.mark.parametrize("what", ["7001", "metadata.txt"])
 @pytest.mark.parametrize("above", [True, False], ids=["disk away", "disk there"])
-def test_a_failing_disk_is_the_runs_fault_only_while_the_other_records_can_be_listed(
+def test_a_disk_error_fails_a_run_while_others_are_listed(
     record: Path, monkeypatch: pytest.MonkeyPatch, number: int, what: str, above: bool
 ) -> None:
     open_, scandir = os.open, os.scandir
@@ -159,7 +159,7 @@ def test_a_failing_disk_is_the_runs_fault_only_while_the_other_records_can_be_li
         source.read(record, 7001)
 
 
-def test_a_file_written_while_it_is_read_is_a_transient_failure(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_written_while_read_is_a_transient_failure(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = source._read_file
 
     def read_and_append(place: source._Place, name: str, *rest: object) -> bytes:
@@ -195,9 +195,7 @@ def test_a_file_replaced_between_listing_and_reading_is_noticed(record: Path, mo
         source.read(record, 7001)
 
 
-def test_a_record_written_within_this_tick_of_the_clock_is_left_alone_for_that_long(
-    record: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_record_written_within_a_clock_tick_is_listed_again(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (record / "reader1.fcl").write_bytes(b"a: 2\n")
 
     def write_again(_seconds: float) -> None:
@@ -215,7 +213,7 @@ def test_limits_name_the_file_or_the_record(record: Path) -> None:
         source.read(record, 7001, max_record_bytes=30)
 
 
-def test_the_fingerprint_tells_names_and_contents_apart(record: Path) -> None:
+def test_the_fingerprint_depends_on_names_and_contents(record: Path) -> None:
     first = source.read(record, 7001).fingerprint
     assert source.read(record, 7001).fingerprint == first
 
@@ -276,7 +274,7 @@ def test_copied_modification_times_do_not_make_a_record_quiet(record: Path) -> N
     assert not ready(record, now + 1)
 
 
-def test_modification_times_in_the_future_do_not_keep_a_record_open(record: Path) -> None:
+def test_future_modification_times_do_not_keep_a_record_open(record: Path) -> None:
     now = _newest(record)
     for path in (*record.iterdir(), record):
         os.utime(path, (now + 2e9, now + 2e9))
@@ -284,7 +282,7 @@ def test_modification_times_in_the_future_do_not_keep_a_record_open(record: Path
     assert ready(record, _newest(record) + 61)
 
 
-def test_a_record_dated_by_a_clock_that_was_wrong_is_not_waited_for(record: Path) -> None:
+def test_a_change_time_far_ahead_is_ignored(record: Path) -> None:
     (record / "metadata.txt").write_bytes(b"Config name: standard\n")
     written = _newest(record)
 
@@ -303,17 +301,17 @@ def test_a_record_that_changed_after_planning_is_quiet_no_more(record: Path) -> 
 
 
 @pytest.mark.parametrize("end", [b"DAQInterface stop time: ", b"\nDAQInterface stop time: Thu Oct 17 18:5"])
-def test_a_stop_time_that_is_just_being_written_does_not_count(record: Path, end: bytes) -> None:
+def test_a_stop_time_still_being_written_does_not_count(record: Path, end: bytes) -> None:
     (record / "metadata.txt").write_bytes(METADATA + end)
 
     assert not ready(record, _newest(record))
 
 
-def test_a_record_that_cannot_be_read_is_ready_so_that_its_fault_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_record_is_ready(tmp_path: Path) -> None:
     assert ready(tmp_path / "gone", 0)
 
 
-def test_a_listing_tells_runs_from_everything_else(tmp_path: Path) -> None:
+def test_a_listing_separates_runs_from_other_entries(tmp_path: Path) -> None:
     for name in ("7001", "12", "0007050", "tmp"):
         (tmp_path / name).mkdir()
     (tmp_path / "7051").write_bytes(b"")
@@ -351,7 +349,7 @@ def test_a_listing_taken_right_after_a_change_is_taken_again(tmp_path: Path, mon
     assert source.listing(tmp_path, first) is not first
 
 
-def test_a_missing_directory_of_records_ends_the_cycle_with_a_hint(tmp_path: Path) -> None:
+def test_a_missing_records_directory_raises_with_a_hint(tmp_path: Path) -> None:
     with pytest.raises(SourceUnreadable, match=r"no such file.*check source_files\.run_records_dir") as caught:
         source.listing(tmp_path / "gone")
     assert caught.value.stops_cycle

@@ -93,7 +93,7 @@ def test_corners_of_the_grammar(text: str, printed: str | None) -> None:
         assert fhicl.dump(text) == printed
 
 
-def test_a_closing_brace_after_an_empty_table_has_no_indent_as_in_the_real_printer() -> None:
+def test_a_brace_after_an_empty_table_has_no_indent() -> None:
     assert fhicl.dump("a: {b: {c: {}} d: 1}") == "a: {\n   b: {\n      c: {}\n}\n   d: 1\n}\n"
     assert fhicl.dump("a: {b: {c: {} d: {x: 1}}}") == (
         "a: {\n   b: {\n      c: {}\n      d: {\n         x: 1\n      }\n   }\n}\n"
@@ -136,7 +136,7 @@ def test_the_message_names_the_line_and_the_thing(text: str | bytes, line: int, 
     assert message in f"{error.message} ({error.hint})"
 
 
-def test_nesting_ends_at_a_clear_limit_and_not_in_a_recursion_error() -> None:
+def test_deep_nesting_raises_fhicl_error_not_recursion_error() -> None:
     fhicl.dump("a: " + "[" * MAX_DEPTH + "]" * MAX_DEPTH)
     assert f"more than {MAX_DEPTH}" in fault("a: " + "[" * 10_000).message
     assert f"more than {MAX_DEPTH}" in fault("a: " + "{b:" * 10_000).message

@@ -52,7 +52,7 @@ def test_of_the_largest_record_exactly_one_file_is_not_fhicl() -> None:
 
 @with_real_records
 @pytest.mark.parametrize("run", ["7001", "7026", "7042", "7056"])
-def test_a_record_means_the_same_after_a_round_through_the_snippet(run: str) -> None:
+def test_a_record_keeps_its_values_through_the_snippet(run: str) -> None:
     for path in (RECORDS / run).glob("*.fcl"):
         snippet = fhicl.snippet(path.read_bytes())
 

@@ -44,7 +44,7 @@ def test_a_document_has_every_key_in_artdaqs_order() -> None:
     assert (tree["changelog"], tree["configtype"], tree["attachments"]) == ("notprovided", "notprovided", [])
 
 
-def test_the_bookkeeping_tells_the_five_events_in_order() -> None:
+def test_the_bookkeeping_has_five_events_in_order() -> None:
     bookkeeping = documents.tree(Document("boot.fcl", b"level: 3\n"), VERSION)["bookkeeping"]
 
     assert [(each["event"], each["value"]["name"]) for each in bookkeeping["updates"]] == [
@@ -57,7 +57,7 @@ def test_the_bookkeeping_tells_the_five_events_in_order() -> None:
     assert (bookkeeping["isdeleted"], bookkeeping["isreadonly"], bookkeeping["created"]) == (False, False, NOW)
 
 
-def test_the_origin_keeps_bytes_and_untouched_source_as_strings_that_any_json_writer_keeps() -> None:
+def test_the_origin_keeps_text_and_source_as_plain_strings() -> None:
     source = SourceFile("boot.txt", b"level: 3 \xff\r\n")
 
     origin = documents.tree(Document("boot.fcl", b"level: 3\n", source), VERSION)["origin"]
@@ -68,7 +68,7 @@ def test_the_origin_keeps_bytes_and_untouched_source_as_strings_that_any_json_wr
     assert all(re.fullmatch(r"[\w:.+/= -]*", text, re.ASCII) for text in origin["rawdata"])
 
 
-def test_a_file_kept_as_text_has_an_empty_tree_and_its_bytes() -> None:
+def test_a_file_kept_as_text_has_an_empty_tree() -> None:
     kept = Document("odd.fcl", b"a-b: \x00\xe9", kept='line 1: "a\\b" \u2013 quote it')
 
     tree = documents.tree(kept, VERSION)
@@ -79,7 +79,7 @@ def test_a_file_kept_as_text_has_an_empty_tree_and_its_bytes() -> None:
     assert stored.file == SourceFile("odd.fcl", b"a-b: \x00\xe9")
 
 
-def test_case_d7_an_empty_text_is_read_after_artdaq_rewrote_it() -> None:
+def test_case_d7_a_rewritten_empty_text_is_read() -> None:
     empty = Document("odd.fcl", b"", SourceFile("odd.txt", b""), kept="the file is empty")
     tree = documents.tree(empty, VERSION)
     rawdata = tree["origin"]["rawdata"]
@@ -196,7 +196,7 @@ def test_damage_in_the_raw_data_is_found(place: int, value: str | None) -> None:
     assert caught.value.run == 300
 
 
-def test_a_long_integer_in_a_document_of_another_program_keeps_its_digits() -> None:
+def test_a_long_integer_of_another_program_keeps_its_digits() -> None:
     number = 2**70 + 1
 
     assert documents.decode(b'{"document": {"data": {"main": {"level": %d}}}}' % number)["document"]["data"] == {
@@ -205,7 +205,7 @@ def test_a_long_integer_in_a_document_of_another_program_keeps_its_digits() -> N
 
 
 @pytest.mark.parametrize("value", [b'"\\ud800"', b"NaN"])
-def test_what_only_some_json_writers_write_is_read_all_the_same(value: bytes) -> None:
+def test_unusual_json_of_another_program_is_read(value: bytes) -> None:
     tree = documents.tree(Document("boot.fcl", b"level: 3\n"), VERSION)
     raw = documents.encode(tree).replace(b'"notprovided"', value)
 
@@ -220,7 +220,7 @@ def test_what_is_no_json_object_is_damaged(raw: bytes) -> None:
         documents.decode(raw)
 
 
-def test_a_document_of_any_size_is_read_without_the_end_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_document_is_not_read_by_orjson(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = documents.encode(documents.tree(Document("boot.fcl", b"level: 3\n"), VERSION))
     monkeypatch.setattr(documents, "_ORJSON_BYTES", len(raw) - 1)
     monkeypatch.setattr(documents.orjson, "loads", lambda _: pytest.fail("orjson ends the process where memory does"))

@@ -102,7 +102,7 @@ def _written(path: Path) -> dict[Path, tuple[int, int, int]]:
     return {each: (status.st_ino, status.st_size, status.st_mtime_ns) for each, status in found.items()}
 
 
-def test_other_content_is_the_next_version_and_the_old_documents_stay(path: Path, db: FilesystemDB) -> None:
+def test_other_content_is_stored_as_the_next_version(path: Path, db: FilesystemDB) -> None:
     store(db, record(300, {"boot.fcl": b"a: 0\n"}))
     versions = []
     for number in range(1, 12):
@@ -140,7 +140,7 @@ def test_what_a_try_without_publish_left_is_replaced(path: Path, db: FilesystemD
     assert exported(path, 300) == {"boot.fcl": b"a: 2\n"}
 
 
-def test_a_visible_version_that_the_caller_did_not_know_is_not_touched(path: Path, db: FilesystemDB) -> None:
+def test_a_visible_version_unknown_to_the_caller_stays_unchanged(path: Path, db: FilesystemDB) -> None:
     store(db, record(300))
     before = files_of(path)
 
@@ -151,7 +151,7 @@ def test_a_visible_version_that_the_caller_did_not_know_is_not_touched(path: Pat
     assert files_of(path).items() >= before.items()
 
 
-def test_a_run_is_shown_last_so_that_its_layout_is_never_missing(path: Path, db: FilesystemDB) -> None:
+def test_system_layout_is_published_before_run_history(path: Path, db: FilesystemDB) -> None:
     staged = stage(db, record(300))
 
     with mock.patch.object(files, "write_atomic", wraps=files.write_atomic) as write:
@@ -178,7 +178,7 @@ def test_publishing_twice_lists_nothing_twice(path: Path, db: FilesystemDB) -> N
     assert (path / "RunHistory/index.json").read_bytes() == before
 
 
-def test_one_bad_run_costs_its_neighbours_nothing(db: FilesystemDB) -> None:
+def test_one_bad_run_fails_alone(db: FilesystemDB) -> None:
     bad = [record(301, {"odd.fcl": b"a: %\n"}), record(302, {"\u00e9.fcl": b"a: 1\n"})]
 
     outcomes = db.stage([record(300), *bad, record(303)], {})

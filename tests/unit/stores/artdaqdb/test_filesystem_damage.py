@@ -73,7 +73,7 @@ def test_a_lost_index_is_noticed_before_documents_are_added(path: Path, db: File
         FilesystemDB(path).stage([record(301)], {})
 
 
-def test_runs_that_another_program_pushed_out_of_the_index_are_found_lost(path: Path, db: FilesystemDB) -> None:
+def test_runs_overwritten_in_the_index_are_lost(path: Path, db: FilesystemDB) -> None:
     index = path / "RunHistory/index.json"
     store(db, record(300))
     before = index.read_bytes()
@@ -84,7 +84,7 @@ def test_runs_that_another_program_pushed_out_of_the_index_are_found_lost(path: 
     assert db.lost([300, 301]) == {301}
 
 
-def test_a_path_that_is_a_file_is_an_error_with_a_remedy(path: Path) -> None:
+def test_a_path_to_a_file_is_refused_with_a_hint(path: Path) -> None:
     path.write_text("")
     db = FilesystemDB(path)
 
@@ -118,7 +118,7 @@ def test_a_fault_of_the_disk_names_path_and_remedy(path: Path, call: str, number
     assert db.runs() == {300}
 
 
-def test_after_a_fault_of_the_disk_the_same_store_goes_on(path: Path, db: FilesystemDB) -> None:
+def test_a_store_works_again_after_a_disk_error(path: Path, db: FilesystemDB) -> None:
     store(db, record(300))
     staged = stage(db, record(301))
     fault = OSError(errno.ENOSPC, "no space left on device")
@@ -176,7 +176,7 @@ def test_a_damaged_document_names_run_and_file(path: Path, db: FilesystemDB, dam
     assert (caught.value.run, caught.value.path) == (300, str(file))
 
 
-def test_a_version_of_which_a_document_is_not_listed_is_not_taken_for_whole(path: Path, db: FilesystemDB) -> None:
+def test_a_version_with_an_unlisted_document_is_not_whole(path: Path, db: FilesystemDB) -> None:
     store(db, record(300))
     location = db.locate([300])[300]
     less = type(location)(300, location.configuration, location.version, location.items[1:])
@@ -185,7 +185,7 @@ def test_a_version_of_which_a_document_is_not_listed_is_not_taken_for_whole(path
         db.export(less)
 
 
-def test_an_archive_that_is_gone_is_no_fault_of_the_run(path: Path, db: FilesystemDB) -> None:
+def test_a_missing_archive_is_not_an_error_of_the_run(path: Path, db: FilesystemDB) -> None:
     store(db, record(300))
     location = db.locate([300])[300]
     path.rename(path.with_name("elsewhere"))
@@ -217,7 +217,7 @@ def test_a_foreign_document_without_a_tree_names_the_run(path: Path, artdaq: Art
     assert caught.value.run == 300
 
 
-def test_a_run_stored_by_the_existing_archiver_gets_a_complete_version_of_ours(path: Path, artdaq: Artdaq) -> None:
+def test_a_run_of_the_existing_archiver_gets_a_whole_version(path: Path, artdaq: Artdaq) -> None:
     artdaq.write(300, "boot")
     artdaq.write(300, "RunHistory2", configuration="300/standard", version="300/standardv1")
 

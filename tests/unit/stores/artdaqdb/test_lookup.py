@@ -40,7 +40,7 @@ def test_version_ten_comes_after_nine(path: Path, artdaq: Artdaq) -> None:
     assert entities(location) == {"boot": newest}
 
 
-def test_an_update_of_the_existing_archiver_leaves_the_rest_of_the_run_in_place(path: Path, artdaq: Artdaq) -> None:
+def test_an_update_of_the_existing_archiver_keeps_other_documents(path: Path, artdaq: Artdaq) -> None:
     base = {name: artdaq.write(300, name) for name in ("boot", "RunHistory", "RunHistory2")}
     update = artdaq.write(300, "RunHistory2", configuration="300/standard", version="300/standardv1")
     artdaq.write(300, "schema", configuration="300/standard", version="300/standardv1", collection="SystemLayout")
@@ -51,16 +51,14 @@ def test_an_update_of_the_existing_archiver_leaves_the_rest_of_the_run_in_place(
     assert entities(location) == base | {"RunHistory2": update}
 
 
-def test_a_file_that_left_the_record_is_not_taken_from_an_older_version_of_ours(path: Path, db: FilesystemDB) -> None:
+def test_a_removed_file_is_not_taken_from_older_versions(path: Path, db: FilesystemDB) -> None:
     store(db, record(300, {"a.fcl": b"a: 1\n", "b.fcl": b"b: 1\n"}))
     store(db, record(300, {"a.fcl": b"a: 2\n"}))
 
     assert set(entities(located(path, 300))) == {"a"}
 
 
-def test_an_update_by_the_existing_archiver_on_top_of_ours_is_merged(
-    path: Path, db: FilesystemDB, artdaq: Artdaq
-) -> None:
+def test_an_update_of_our_version_is_merged(path: Path, db: FilesystemDB, artdaq: Artdaq) -> None:
     store(db, record(300, {"boot.fcl": b"a: 1\n", "RunHistory2.fcl": b"b: 1\n"}))
     update = artdaq.write(300, "RunHistory2", configuration="300/standard", version="300/standardv1")
 
@@ -84,7 +82,7 @@ def test_of_a_duplicate_of_ours_ours_is_taken(path: Path, db: FilesystemDB, artd
     assert db.export(located(path, 300)).files == {"boot.fcl": b"a: 1\n"}
 
 
-def test_a_run_with_several_configurations_is_read_under_the_last_assigned(path: Path, artdaq: Artdaq) -> None:
+def test_the_configuration_assigned_last_is_read(path: Path, artdaq: Artdaq) -> None:
     artdaq.write(300, "boot", configuration="300/z", assigned="2024-11-23T20:20:41.006+0000")
     chosen = artdaq.write(300, "boot", configuration="300/a", assigned="2024-11-23T14:20:41.007-0600")
 
@@ -93,7 +91,7 @@ def test_a_run_with_several_configurations_is_read_under_the_last_assigned(path:
     assert (location.configuration, entities(location)) == ("300/a", {"boot": chosen})
 
 
-def test_a_name_that_looks_like_another_names_version_is_kept_apart(path: Path, artdaq: Artdaq) -> None:
+def test_a_name_like_a_version_is_its_own_configuration(path: Path, artdaq: Artdaq) -> None:
     artdaq.write(300, "boot", configuration="300/av1", assigned="2024-11-23T20:20:41.006+0000")
     chosen = artdaq.write(300, "setup", configuration="300/a", assigned="2025-11-23T20:20:41.006+0000")
 
@@ -109,7 +107,7 @@ def test_foreign_configuration_names_are_found(path: Path, artdaq: Artdaq, confi
     assert located(path, 300).configuration == configuration
 
 
-def test_a_configuration_named_without_the_run_is_found_by_run_name(path: Path, artdaq: Artdaq) -> None:
+def test_a_configuration_without_run_number_is_found(path: Path, artdaq: Artdaq) -> None:
     oids = {run: artdaq.write(run, "boot", configuration="shared") for run in (300, 301)}
 
     found = FilesystemDB(path).locate([300, 301, 302])
@@ -124,7 +122,7 @@ def test_documents_without_a_run_name_still_count(path: Path, artdaq: Artdaq) ->
     assert located(path, 300).run == 300
 
 
-def test_a_version_with_a_foreign_name_is_older_than_all_others(path: Path, artdaq: Artdaq) -> None:
+def test_a_version_with_a_foreign_name_is_oldest(path: Path, artdaq: Artdaq) -> None:
     artdaq.write(300, "boot", configuration="300/standard", version="notprovided")
     newer = artdaq.write(300, "boot", configuration="300/standard", version="300/standard")
     old = artdaq.write(300, "setup", configuration="300/standard", version="notprovided")
@@ -132,9 +130,7 @@ def test_a_version_with_a_foreign_name_is_older_than_all_others(path: Path, artd
     assert entities(located(path, 300)) == {"boot": newer, "setup": old}
 
 
-def test_the_check_sums_of_the_existing_archiver_are_no_file_but_a_file_of_ours_by_that_name_is(
-    path: Path, db: FilesystemDB, artdaq: Artdaq
-) -> None:
+def test_checksums_are_not_a_file_but_our_hashes_fcl_is(path: Path, db: FilesystemDB, artdaq: Artdaq) -> None:
     artdaq.write(300, "boot")
     artdaq.write(300, "hashes")
     store(db, record(301, {"hashes.fcl": b"a: 1\n"}))
@@ -143,7 +139,7 @@ def test_the_check_sums_of_the_existing_archiver_are_no_file_but_a_file_of_ours_
     assert set(entities(located(path, 301))) == {"hashes"}
 
 
-def test_a_run_of_which_only_schema_or_check_sums_are_there_is_left_out(path: Path, artdaq: Artdaq) -> None:
+def test_a_run_with_schema_or_checksums_only_is_ignored(path: Path, artdaq: Artdaq) -> None:
     artdaq.write(300, "schema", collection="SystemLayout")
     artdaq.write(301, "hashes")
 

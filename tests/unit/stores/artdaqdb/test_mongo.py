@@ -134,7 +134,7 @@ def test_our_key_specifications_never_name_two_arrays() -> None:
     assert [keys for keys in mongo.INDEXES.values() if two_arrays([field for field, _ in keys])] == []
 
 
-def test_a_document_that_is_too_large_costs_its_neighbours_nothing(uri: str) -> None:
+def test_a_run_with_a_too_large_document_fails_alone(uri: str) -> None:
     db = MongoDB(uri)
     large = {"large.fcl": b'text: "' + b"x" * 2**23 + b'"\n'}
 
@@ -157,7 +157,7 @@ def test_what_another_archiver_staged_meanwhile_is_not_shown_as_ours(uri: str) -
     assert db.runs() == set()
 
 
-def test_a_server_that_is_away_is_told_without_the_password() -> None:
+def test_a_missing_server_is_reported_without_the_password() -> None:
     db = MongoDB("mongodb://archiver:s3cret@127.0.0.1:1/db?serverSelectionTimeoutMS=300")
 
     with pytest.raises(StoreUnavailable, match=r"MongoDB at .*, database db: it does not answer") as refused:
@@ -176,7 +176,7 @@ def test_a_server_that_is_away_is_told_without_the_password() -> None:
     ],
     ids=["no database", "slash", "at", "percent"],
 )
-def test_a_uri_that_is_none_is_told_without_a_word_of_it(uri: str) -> None:
+def test_a_bad_uri_is_refused_and_not_shown(uri: str) -> None:
     with pytest.raises(ConfigError, match="not a MongoDB URI with a database") as refused:
         artdaqdb.open_store(ArtdaqDBSection(database_uri=uri))
 

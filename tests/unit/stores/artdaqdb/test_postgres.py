@@ -41,7 +41,7 @@ def uri(postgres: str) -> Iterator[str]:
     ],
     ids=["percent", "space", "at", "slash", "no slashes"],
 )
-def test_a_password_that_is_not_escaped_is_told_without_a_word_of_it(uri: str) -> None:
+def test_an_unescaped_password_is_refused_and_not_shown(uri: str) -> None:
     with pytest.raises(ConfigError, match="database_uri") as refused:
         artdaqdb.open_store(ArtdaqDBSection(database_uri=uri))
 
@@ -68,7 +68,7 @@ def test_a_password_that_is_escaped_is_taken() -> None:
     assert db.describe() == "artdaqDB in PostgreSQL at 127.0.0.1:1, database db"
 
 
-def test_a_run_beyond_a_limit_of_the_server_costs_its_neighbours_nothing(uri: str) -> None:
+def test_a_run_that_the_server_refuses_fails_alone(uri: str) -> None:
     db = PostgresDB(uri)
     too_long_for_an_index = os.urandom(6000).hex()
 
@@ -91,7 +91,7 @@ def test_what_another_archiver_staged_meanwhile_is_not_shown_as_ours(uri: str) -
     assert db.runs() == set()
 
 
-def test_a_server_that_stands_still_is_not_waited_for_for_ever(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_server_is_given_up(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     db = PostgresDB(uri)
     store(db, record(1))
     monkeypatch.setattr(postgres_session, "ANSWER_SECONDS", 0.5)

@@ -55,7 +55,7 @@ def test_a_version_that_was_never_wholly_written_stays_invisible(path: Path, db:
     assert [reason for _, reason in rebuilt.skipped] == ["its version was never wholly written"] * 3
 
 
-def test_of_two_tries_at_a_version_the_whole_one_is_listed(path: Path, db: FilesystemDB) -> None:
+def test_of_two_tries_the_whole_one_is_listed(path: Path, db: FilesystemDB) -> None:
     db.stage([record(300, {"boot.fcl": b"a: 1\n", "gone.fcl": b"a: 1\n"})], {})
     db.stage([record(300, {"boot.fcl": b"a: 2\n"})], {})
 

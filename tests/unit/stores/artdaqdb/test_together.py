@@ -60,7 +60,7 @@ def test_what_another_program_added_between_two_publishes_is_kept(path: Path, ar
     assert db.runs() == FilesystemDB(path).runs() == {300, 301, 302}
 
 
-def test_what_another_program_writes_between_our_look_and_our_write_is_merged(path: Path, artdaq: Artdaq) -> None:
+def test_a_foreign_change_before_our_write_is_merged(path: Path, artdaq: Artdaq) -> None:
     db = FilesystemDB(path)
     store(db, record(300))
     staged = stage(db, record(302))
@@ -187,7 +187,7 @@ def test_an_index_is_read_only_when_another_program_changed_it(path: Path) -> No
     assert (own, read.call_count) == (0, 1)
 
 
-def test_an_archive_that_comes_into_being_while_we_look_is_not_called_damaged(path: Path) -> None:
+def test_an_archive_created_while_read_is_not_damaged(path: Path) -> None:
     looked, once = directory.has_documents, iter([301])
 
     def interfere(directory: Path) -> bool:
@@ -201,7 +201,7 @@ def test_an_archive_that_comes_into_being_while_we_look_is_not_called_damaged(pa
     assert found == {301}
 
 
-def test_an_archiver_killed_at_any_moment_leaves_whole_runs_and_can_go_on(path: Path) -> None:
+def test_a_killed_archiver_leaves_whole_runs(path: Path) -> None:
     runs = list(range(1, 1000))
     victim = _spawn.Process(target=_archive, args=(path, runs))
     victim.start()

@@ -61,7 +61,7 @@ def test_what_is_read_back_must_be_what_was_put(blob: bytes, identity: int, word
     assert caught.value.run == 7
 
 
-def test_a_blob_that_was_taken_but_is_not_shown_is_not_archived() -> None:
+def test_a_blob_missing_after_its_put_is_not_archived() -> None:
     missing = response("404 No", b"Version not found")
 
     with canned(CHALLENGE, taken(3), missing) as (url, _), pytest.raises(VerificationError, match="does not show it"):

@@ -21,7 +21,7 @@ def test_digest_is_that_of_the_example_in_rfc_2617() -> None:
     assert 'opaque="5ccc"' in header
 
 
-def test_digest_is_that_of_the_sha_256_example_in_rfc_7616() -> None:
+def test_digest_matches_the_sha_256_example_of_rfc_7616() -> None:
     digest = Digest.challenged(
         'Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm=SHA-256, '
         'nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v"'

@@ -48,7 +48,7 @@ def test_reading_takes_no_password_from_netrc(tmp_path: Path, monkeypatch: pytes
     assert b"Authorization" not in got[0]
 
 
-def test_the_environments_proxy_is_given_the_whole_address_and_the_signature_of_the_path(
+def test_a_proxy_gets_the_whole_address(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with canned(CHALLENGE, response("200 OK", b"5")) as (url, got):
@@ -75,14 +75,14 @@ def test_a_balancers_cookie_is_given_back_to_it() -> None:
     assert b"Cookie: node=b\r\n" in got[1]
 
 
-def test_nothing_but_identity_is_accepted_so_that_sizes_are_those_on_the_wire() -> None:
+def test_only_identity_encoding_is_accepted() -> None:
     with canned(response("200 OK", b"[]")) as (url, got):
         UconDB(settings(url)).versions()
 
     assert b"Accept-Encoding: identity\r\n" in got[0]
 
 
-def test_a_user_in_the_address_reaches_no_message_and_no_server() -> None:
+def test_a_user_in_the_address_is_never_sent_or_shown() -> None:
     with canned(response("500 No", b"down")) as (url, got):
         store = UconDB(settings(url.replace("http://", f"http://someone:{PASSWORD}@")))
         with pytest.raises(StoreUnavailable) as caught:
@@ -92,7 +92,7 @@ def test_a_user_in_the_address_reaches_no_message_and_no_server() -> None:
     assert b"Authorization" not in got[0]
 
 
-def test_the_realm_of_the_challenge_is_signed_once_it_is_known() -> None:
+def test_the_realm_of_the_challenge_is_used() -> None:
     with canned(CHALLENGE, response("200 OK", b"5")) as (url, got):
         transport = Transport(settings(url))
         for body in (b"first", b"second"):
@@ -105,7 +105,7 @@ def test_the_realm_of_the_challenge_is_signed_once_it_is_known() -> None:
     assert all(b'realm="elsewhere.run_records"' in head for head, _, _ in signed)
 
 
-def test_a_server_that_asks_for_no_password_is_told_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_without_authentication_gets_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login a password b\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     no_time = response("500 No", b"<h3>could not convert string to float: 'x'</h3>")
@@ -141,7 +141,7 @@ def test_a_server_that_keeps_challenging_has_refused() -> None:
     assert len(got) == 3
 
 
-def test_a_server_that_asks_for_basic_is_refused_a_readable_password() -> None:
+def test_basic_authentication_is_refused() -> None:
     basic = response("401 No", b"", 'WWW-Authenticate: Basic realm="x"')
 
     with canned(basic) as (url, got), pytest.raises(AccessDenied, match="asks for Basic authentication"):
@@ -177,7 +177,7 @@ def test_the_store_does_not_pickle_its_password() -> None:
         (b"nonsense\r\n\r\n", StoreUnavailable, "nonsense"),
     ],
 )
-def test_an_unwelcome_answer_says_what_and_where_and_what_to_do(answer: bytes, kind: type, words: str) -> None:
+def test_an_error_answer_gives_a_message_with_a_remedy(answer: bytes, kind: type, words: str) -> None:
     with canned(answer) as (url, _):
         store = UconDB(settings(url))
         with pytest.raises(ArchiverError) as caught:
@@ -200,7 +200,7 @@ def test_the_message_for_a_wrong_password_is_the_documented_one() -> None:
     )
 
 
-def test_a_blob_too_large_for_the_server_is_that_runs_fault_alone() -> None:
+def test_a_blob_too_large_fails_its_run_only() -> None:
     missing = response("404 No", b"Version not found")
 
     with (
@@ -220,7 +220,7 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
         UconDB(settings(f"http://127.0.0.1:{port}/x")).runs()
 
 
-def test_a_name_nobody_knows_is_unavailable() -> None:
+def test_an_unknown_host_name_is_unavailable() -> None:
     with pytest.raises(StoreUnavailable, match=r"no-such-host\.invalid"):
         UconDB(settings("http://no-such-host.invalid/x")).runs()
 
@@ -233,7 +233,7 @@ def test_a_silent_server_is_given_up_after_the_configured_time() -> None:
             store.runs()
 
 
-def test_a_server_that_takes_no_connection_is_given_up_after_the_configured_time() -> None:
+def test_an_unreachable_server_is_given_up_after_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         address = listener.getsockname()
         waiting = [socket.socket() for _ in range(3)]  # more than its queue holds
@@ -268,7 +268,7 @@ def test_an_answer_that_comes_slowly_but_steadily_is_waited_for() -> None:
         thread.join()
 
 
-def test_a_connection_that_is_reset_is_unavailable_and_the_put_is_looked_up() -> None:
+def test_after_a_reset_the_put_is_looked_up() -> None:
     """Linger 0 makes close a reset, as WebPie's full queue does (20 of 20 puts); a late reader sees its end."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         asked: list[bytes] = []
@@ -311,7 +311,7 @@ def tls_server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         yield url.replace("http://", "https://"), certificate
 
 
-def test_a_certificate_nobody_vouches_for_is_refused(tls_server: tuple[str, Path]) -> None:
+def test_a_self_signed_certificate_is_refused(tls_server: tuple[str, Path]) -> None:
     url, _ = tls_server
 
     with pytest.raises(StoreUnavailable, match=r"TLS certificate is not accepted: .*self.signed.*ucon_db.ca_bundle"):
@@ -340,12 +340,12 @@ def test_an_address_that_is_none_names_the_key_to_correct(url: str) -> None:
     assert not caught.value.transient
 
 
-def test_a_ca_file_that_is_not_there_names_the_key_to_correct(tmp_path: Path) -> None:
+def test_a_missing_ca_file_names_its_key(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="ca_bundle"):
         UconDB(settings("https://127.0.0.1:1/x", ca_bundle=tmp_path / "none.pem")).runs()
 
 
-def test_an_error_page_is_told_in_one_short_line() -> None:
+def test_an_error_page_becomes_one_short_line() -> None:
     page = b"<html><body><h3>Version of object o with key 1 already exists</h3>" + b"x" * 10_000
     with canned(response("500 No", page)) as (url, _):
         answer = requests.get(url, timeout=5)
