@@ -22,7 +22,7 @@ import urllib3
 from pydantic import SecretStr
 from requests.auth import AuthBase
 
-from rra_state.base import host_limits, steps
+from rra_state.base import files, host_limits
 from rra_state.base.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
 from rra_state.base.turns import Turns
 from rra_state.stores.ucondb.digest import Digest, DigestAuth, Unsigned, UnsupportedChallenge
@@ -156,7 +156,7 @@ class Transport:
         turn = self._turns.taken() if self._turns else nullcontext()
         try:
             with turn:
-                steps.announce("ask", method, self._address(tail))
+                files.announce("ask", method, self._address(tail))
                 answer = self._session().request(
                     method,
                     self._address(tail),
@@ -167,7 +167,7 @@ class Transport:
                     # Here and not in the session, whose value the variable REQUESTS_CA_BUNDLE would replace.
                     verify=str(bundle) if bundle else settings.verify_tls,
                 )
-                steps.announce("answered", method, self._address(tail))
+                files.announce("answered", method, self._address(tail))
                 return answer
         except requests.exceptions.SSLError as error:
             raise StoreUnavailable(
