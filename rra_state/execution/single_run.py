@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rra_state.base import bounds, log
+from rra_state.base import host_limits, log
 from rra_state.base.errors import ArchiverError
 from rra_state.config import loading
 from rra_state.execution import events
@@ -61,7 +61,7 @@ def _do_job(stage: Stage, path: str, action: Callable[[Bench, Settler], Outcome]
         tree = Tree(settings.app.work_dir)
         tree.prepare()
         bench = Bench(settings)
-        bounds.bound_memory(settings.app.worker_memory_bytes)
+        host_limits.bound_memory(settings.app.worker_memory_bytes)
         outcome = action(bench, Settler(tree, bench.artdaqdb))
     except ArchiverError as error:
         sys.exit(str(error))

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rra_state.base.bounds import within_memory
 from rra_state.base.errors import ArchiverError, Interrupted, RecordError, RecordTooLarge, VerificationError
+from rra_state.base.host_limits import within_memory
 from rra_state.records import blob
 from rra_state.records.model import RunDocuments
 from rra_state.stages.import_stage import read, source_facts

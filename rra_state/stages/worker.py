@@ -17,7 +17,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Protocol
 
-from rra_state.base import bounds
+from rra_state.base import host_limits
 from rra_state.base.turns import Turns
 from rra_state.config import loading
 from rra_state.records import blob
@@ -85,7 +85,7 @@ def start(config_path: Path, stop: Flag) -> None:
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
     _bench = Bench(loading.load(config_path), stop)
-    bounds.bound_memory(_bench.settings.app.worker_memory_bytes)
+    host_limits.bound_memory(_bench.settings.app.worker_memory_bytes)
 
 
 def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rra_state.base import bounds
+from rra_state.base import host_limits
 from rra_state.base.errors import ArchiverError, RecordTooLarge, RecordTooSlow
 from rra_state.config import loading
 from rra_state.stages import import_stage
@@ -27,11 +27,11 @@ def test_a_lack_of_memory_is_the_runs_failure_and_names_the_remedy() -> None:
         raise MemoryError
 
     with pytest.raises(RecordTooLarge, match=r"run 7: .*more memory than a worker may take .*worker_memory_bytes"):
-        bounds.within_memory(7, hungry)
+        host_limits.within_memory(7, hungry)
 
 
 def test_a_process_has_no_more_memory_than_it_was_given() -> None:
-    code = "from rra_state.base import bounds; bounds.bound_memory(512 * 2**20); bytearray(600 * 2**20)"
+    code = "from rra_state.base import host_limits; host_limits.bound_memory(512 * 2**20); bytearray(600 * 2**20)"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
@@ -39,14 +39,14 @@ def test_a_process_has_no_more_memory_than_it_was_given() -> None:
 
 
 def test_what_takes_too_long_is_interrupted() -> None:
-    with pytest.raises(RecordTooSlow, match=r"run 7: took more than 0\.05 s"), bounds.within_seconds(7, 0.05):
+    with pytest.raises(RecordTooSlow, match=r"run 7: took more than 0\.05 s"), host_limits.within_seconds(7, 0.05):
         time.sleep(10)
 
 
 def test_an_alarm_of_somebody_else_stays_set() -> None:
     before, _ = signal.getitimer(signal.ITIMER_REAL)  # pytest's own timeout
 
-    with bounds.within_seconds(7, 5):
+    with host_limits.within_seconds(7, 5):
         pass
 
     after, _ = signal.getitimer(signal.ITIMER_REAL)
@@ -57,7 +57,7 @@ def test_in_another_thread_nothing_is_interrupted() -> None:
     done: list[bool] = []
 
     def work() -> None:
-        with bounds.within_seconds(7, 0.01):
+        with host_limits.within_seconds(7, 0.01):
             time.sleep(0.1)
         done.append(True)
 
