@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rra_state.base.concurrency import attempt
 from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge
 from rra_state.base.host_limits import within_memory, within_seconds
-from rra_state.base.retry import attempt
 from rra_state.config.loading import Settings
 from rra_state.records import convert, source
 from rra_state.records.model import RunDocuments

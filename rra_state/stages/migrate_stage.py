@@ -13,9 +13,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from rra_state.base.concurrency import attempt
 from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge, VerificationError
 from rra_state.base.host_limits import within_memory
-from rra_state.base.retry import attempt
 from rra_state.records import blob
 from rra_state.stages import injected_faults
 from rra_state.stages.worker import Bench

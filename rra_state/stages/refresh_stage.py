@@ -11,9 +11,9 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from rra_state.base.concurrency import attempt
 from rra_state.base.errors import ArchiverError, Conflict, Interrupted, RecordChanged, VerificationError
 from rra_state.base.host_limits import within_memory
-from rra_state.base.retry import attempt
 from rra_state.records import blob
 from rra_state.stages.import_stage import facts_of, read
 from rra_state.stages.worker import Bench

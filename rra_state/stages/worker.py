@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rra_state.base import host_limits
-from rra_state.base.turns import Turns
+from rra_state.base.concurrency import Slots
 from rra_state.config import loading
 from rra_state.records import blob
 from rra_state.stores import artdaqdb
@@ -52,8 +52,8 @@ class Bench:
     def ucondb(self) -> UconDB:
         """The UconDB client, opened on first use."""
         section, app = self.settings.ucon_db, self.settings.app
-        turns = Turns(app.work_dir / "state", "ucondb", section.max_connections)
-        return UconDB(section, same=blob.same, turns=turns)
+        slots = Slots(app.work_dir / "state", "ucondb", section.max_connections)
+        return UconDB(section, same=blob.same, slots=slots)
 
     @cached_property
     def sender(self) -> ThreadPoolExecutor:
@@ -67,7 +67,7 @@ class Bench:
 
     @property
     def retrying(self) -> dict[str, Any]:
-        """Arguments for `retry.attempt`; a wait ends early when the driver stops."""
+        """Arguments for `concurrency.attempt`; a wait ends early when the driver stops."""
         app = self.settings.app
         return {"retries": app.run_process_retries, "delay": app.retry_delay_seconds, "sleep": self._stop.wait}
 

@@ -60,10 +60,10 @@ class Programs(Protocol):
     def check(self) -> None:
         """Raise StoreError unless both can be run."""
 
-    def load(self, run: int, config: str, files: Mapping[str, bytes], turn: int) -> Ended:
+    def load(self, run: int, config: str, files: Mapping[str, bytes], slot: int) -> Ended:
         """Have bulkloader store these files. Only the archive itself tells whether it did. Raises StoreError.
 
-        turn: descriptor that the program inherits: it loads alone, also if this process dies before it.
+        slot: descriptor that the program inherits: it loads alone, also if this process dies before it.
         """
 
     def download(self, run: int, config: str) -> tuple[Ended, dict[str, bytes]]:
@@ -83,12 +83,12 @@ class Local:
             if shutil.which(str(self._directory / program) if self._directory else program) is None:
                 raise _not_found(program)
 
-    def load(self, run: int, config: str, files: Mapping[str, bytes], turn: int) -> Ended:
+    def load(self, run: int, config: str, files: Mapping[str, bytes], slot: int) -> Ended:
         """See Programs."""
         with tempfile.TemporaryDirectory(prefix="rra-load-") as directory:
             for name, text in files.items():
                 Path(directory, name).write_bytes(text)
-            return self._call(LOADER, run, config, directory, (turn,))
+            return self._call(LOADER, run, config, directory, (slot,))
 
     def download(self, run: int, config: str) -> tuple[Ended, dict[str, bytes]]:
         """See Programs."""
@@ -121,10 +121,10 @@ class Remote:
             if ended.status:
                 raise StoreError(f"artdaq_db.remote_host {self._host}: {ended}")
 
-    def load(self, run: int, config: str, files: Mapping[str, bytes], turn: int) -> Ended:
+    def load(self, run: int, config: str, files: Mapping[str, bytes], slot: int) -> Ended:
         """See Programs."""
         script = f"{_checked(_TAKE)} {self._program(LOADER, run, config)} 1>&2 </dev/null"
-        ended, _ = self._call(LOADER, script, _packed(files), (turn,))
+        ended, _ = self._call(LOADER, script, _packed(files), (slot,))
         return ended
 
     def download(self, run: int, config: str) -> tuple[Ended, dict[str, bytes]]:

@@ -23,8 +23,8 @@ from pydantic import SecretStr
 from requests.auth import AuthBase
 
 from rra_state.base import files, host_limits
+from rra_state.base.concurrency import Slots
 from rra_state.base.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
-from rra_state.base.turns import Turns
 from rra_state.stores.ucondb.digest import Digest, DigestAuth, Unsigned, UnsupportedChallenge
 
 _HEADING = re.compile(r"<h3>(.*?)</h3>", re.DOTALL | re.IGNORECASE)
@@ -57,9 +57,9 @@ class Settings(Protocol):
 class Transport:
     """Requests to one UconDB server. Threads and forked processes may share it; it does not pickle (password)."""
 
-    def __init__(self, settings: Settings, turns: Turns | None = None) -> None:
-        """turns: taken for each request, so that all processes together send so many at once; no limit without."""
-        self._settings, self._turns = settings, turns
+    def __init__(self, settings: Settings, slots: Slots | None = None) -> None:
+        """slots: one is held for each request, which limits the requests of all processes; no limit without."""
+        self._settings, self._slots = settings, slots
         self.url = _without_user(settings.server_url).rstrip("/")
         self.name = f"UconDB at {self.url}"
         self._base = self.url.replace(",", "%2C")
@@ -153,9 +153,9 @@ class Transport:
         """Send one request. Every exception of the HTTP libraries is mapped here and nowhere else."""
         settings = self._settings
         bundle = settings.verify_tls and settings.ca_bundle
-        turn = self._turns.taken() if self._turns else nullcontext()
+        slot = self._slots.held() if self._slots else nullcontext()
         try:
-            with turn:
+            with slot:
                 files.announce("ask", method, self._address(tail))
                 answer = self._session().request(
                     method,
