@@ -25,12 +25,10 @@ from rra_state.cycle.display import Display
 from rra_state.cycle.window_process import Tail, WindowCommand
 from rra_state.execution import events as telling
 from rra_state.monitoring import after_cycle
-from rra_state.monitoring.cycle_history import Ended
 from rra_state.state import index_losses
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import Stage
+from rra_state.state.outcome import Ended, Stage, Tally
 from rra_state.state.planner import WINDOW_KEY, Planner, Selection, Window
-from rra_state.state.tally import Tally
 from rra_state.stores import artdaqdb
 
 log = logging.getLogger("rra")

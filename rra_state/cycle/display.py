@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from rra_state.execution.events import log
-from rra_state.state.outcome import PLACES, STAGES, Stage
-from rra_state.state.tally import Tally
+from rra_state.state.outcome import PLACES, STAGES, Stage, Tally
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -27,12 +27,10 @@ from rra_state.config.warnings import cautions
 from rra_state.cycle import paths
 from rra_state.execution import events
 from rra_state.monitoring import after_cycle
-from rra_state.monitoring.cycle_history import Ended
 from rra_state.state import planner
-from rra_state.state.outcome import STAGES
+from rra_state.state.outcome import STAGES, Ended, Tally
 from rra_state.state.planner import Planner, Window
 from rra_state.state.state_files import Keeper
-from rra_state.state.tally import Tally
 
 VALIDATE_KEY = "rra_validate"
 """Key of Snakemake's `--config` that asks for the check of the metadata keys."""

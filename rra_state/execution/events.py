@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from rra_state.base.errors import ArchiverError, Interrupted
-from rra_state.state import tally
-from rra_state.state.outcome import PLACES, Outcome, Stage
+from rra_state.state.outcome import PLACES, Outcome, Stage, retries, stored
 
 VARIABLE = "RRA_EVENTS_FD"
 """Environment variable with the descriptor that events go to."""
@@ -47,8 +46,8 @@ class Sender:
             archived=[outcome.run for outcome in outcomes if outcome.archived],
             failed=[outcome.run for outcome in outcomes if not outcome.archived and not outcome.untried],
             postponed=sum(outcome.error is not None and outcome.error.postpones for outcome in outcomes),
-            retries=tally.retries(outcomes),
-            stored=tally.stored(outcomes),
+            retries=retries(outcomes),
+            stored=stored(outcomes),
             lines=[line for outcome in outcomes for line in lines(stage, outcome)],
         )
 

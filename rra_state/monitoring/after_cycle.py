@@ -17,10 +17,10 @@ from rra_state.base.concurrency import run_within
 from rra_state.base.errors import ArchiverError
 from rra_state.config.loading import Settings
 from rra_state.monitoring import changes, channels, cycle_history, metrics
-from rra_state.monitoring.cycle_history import Ended, History
+from rra_state.monitoring.cycle_history import History
 from rra_state.state.counts import Census, Summary, counted
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import STAGES
+from rra_state.state.outcome import STAGES, Ended
 from rra_state.state.planner import Planner
 
 log = logging.getLogger("rra")
