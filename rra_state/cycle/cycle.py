@@ -20,7 +20,7 @@ from rra_state.base import host_limits, lock
 from rra_state.base.errors import ArchiverError, Interrupted, LockHeld
 from rra_state.base.lock import Lock
 from rra_state.config.loading import Settings
-from rra_state.cycle import current_cycle, paths, snakemake_session, window_process
+from rra_state.cycle import current_cycle, snakemake_session, window_process
 from rra_state.cycle.display import Display
 from rra_state.cycle.window_process import Tail, WindowCommand
 from rra_state.execution import events as telling
@@ -199,13 +199,15 @@ class _Child:
 
 def _arguments(settings: Settings, window: Window, options: Options) -> list[str]:
     """What Snakemake is called with."""
+    workflow = snakemake_session.FILES / "workflow"
+    profile = "default" if settings.app.workers is None else "dask"
     config = [f"{WINDOW_KEY}={json.dumps(window.mapping())}"]
     if options.validate:
         config.append(f"{snakemake_session.VALIDATE_KEY}=true")
     return [
         "all",
-        *("--snakefile", str(paths.SNAKEFILE)),
-        *("--workflow-profile", str(paths.PROFILE if settings.app.workers is None else paths.CLUSTER_PROFILE)),
+        *("--snakefile", str(workflow / "Snakefile")),
+        *("--workflow-profile", str(workflow / "profiles" / profile)),
         *("--directory", str(settings.app.work_dir)),
         *("--configfile", str(settings.path)),
         *("--config", *config),

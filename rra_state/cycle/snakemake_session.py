@@ -24,13 +24,16 @@ from rra_state.base.lock import Lock
 from rra_state.config import loading
 from rra_state.config.loading import Settings
 from rra_state.config.warnings import cautions
-from rra_state.cycle import paths
 from rra_state.execution import events
 from rra_state.monitoring import after_cycle
 from rra_state.state import planner
 from rra_state.state.outcome import STAGES, Ended, Tally
 from rra_state.state.planner import Planner, Window
 from rra_state.state.state_files import Keeper
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+FILES = _PACKAGE / "_files" if (_PACKAGE / "_files").is_dir() else _PACKAGE.parent
+"""Directory of `workflow`, `rules` and `scripts`: inside the package if it was installed from a wheel, else beside it."""
 
 VALIDATE_KEY = "rra_validate"
 """Key of Snakemake's `--config` that asks for the check of the metadata keys."""
@@ -76,7 +79,7 @@ class Session:
         """How a job runs a script in an isolated process of its own. Snakemake's `script:` would not be isolated, and
         does not quote the interpreter's path.
         """
-        return [sys.executable, "-I", str(paths.SCRIPTS / script), str(self.settings.path)]
+        return [sys.executable, "-I", str(FILES / "scripts" / script), str(self.settings.path)]
 
 
 _session: Session | None = None
