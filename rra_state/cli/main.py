@@ -41,7 +41,8 @@ def _run(options: argparse.Namespace) -> int:
     try:
         refuse_nonsense(options)
         settings = loading.load(options.config)
-        log.setup(settings.app, level=level(options), to_file=changes_something(options))
+        file = settings.app.log_file if changes_something(options) else None
+        log.setup(file, settings.app.log_level, console_level=level(options))
         return _act(options, settings)
     except Interrupted as error:
         print(error, file=sys.stderr)

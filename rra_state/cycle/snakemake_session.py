@@ -33,7 +33,7 @@ from rra_state.state.state_files import Keeper
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 FILES = _PACKAGE / "_files" if (_PACKAGE / "_files").is_dir() else _PACKAGE.parent
-"""Directory of `workflow`, `rules` and `scripts`: inside the package if it was installed from a wheel, else beside it."""
+"""Directory of `workflow`, `rules` and `scripts`: inside an installed package, beside the package of a checkout."""
 
 VALIDATE_KEY = "rra_validate"
 """Key of Snakemake's `--config` that asks for the check of the metadata keys."""
@@ -107,7 +107,8 @@ def begin(mapping: dict[str, Any], files: Sequence[str | Path], arguments: Seque
             if not held.inherit(os.environ):
                 held.acquire()
             _tidy_after_snakemake(settings.app.work_dir)
-        log.setup(settings.app, to_console=events.VARIABLE not in os.environ)
+        level = None if events.VARIABLE in os.environ else logging.INFO
+        log.setup(settings.app.log_file, settings.app.log_level, console_level=level)
         if held is not None and events.VARIABLE not in os.environ:
             for caution in cautions(settings):
                 logging.getLogger("rra").warning("%s", caution)

@@ -57,7 +57,8 @@ def refresh_run(wanted: Refresh, bench: Bench, settler: Settler) -> Outcome:
 def _do_job(stage: Stage, path: str, action: Callable[[Bench, Settler], Outcome]) -> None:
     try:
         settings = loading.load(path)
-        log.setup(settings.app, level=logging.INFO if stage == "refresh" else logging.WARNING)
+        level = logging.INFO if stage == "refresh" else logging.WARNING
+        log.setup(settings.app.log_file, settings.app.log_level, console_level=level)
         tree = Tree(settings.app.work_dir)
         tree.prepare()
         bench = Bench(settings)
