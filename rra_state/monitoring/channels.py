@@ -88,7 +88,7 @@ def tell(settings: Settings, ways: Iterable[Channel], now: Condition, summary: S
             log.warning("%s: the message was not sent: %s; the next cycle tries again", way.name, error)
     try:
         memory.keep(known)
-    except (OSError, WorkDirError) as error:
+    except WorkDirError as error:
         log.warning("what was told cannot be remembered, and will be told again: %s", error)
 
 
