@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from rra_state.base import host_limits, log, run_numbers
 from rra_state.base.errors import ArchiverError, Interrupted, UsageError
 from rra_state.cli import commands
-from rra_state.cli.options import changes_something, level, moment, parser, refuse_nonsense, selected
+from rra_state.cli.options import changes_something, level, moment, parser, reject_conflicting_options, selected
 from rra_state.config import loading
 from rra_state.config.loading import Settings
 from rra_state.config.warnings import cautions
@@ -39,7 +39,7 @@ def _run(options: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        refuse_nonsense(options)
+        reject_conflicting_options(options)
         settings = loading.load(options.config)
         file = settings.app.log_file if changes_something(options) else None
         log.setup(file, settings.app.log_level, console_level=level(options))

@@ -98,7 +98,7 @@ def run_number(text: str) -> int:
     return run
 
 
-def refuse_nonsense(options: argparse.Namespace) -> None:
+def reject_conflicting_options(options: argparse.Namespace) -> None:
     """Raise UsageError, naming both, for two options that contradict each other."""
     for first, second in _EXCLUSIVE:
         if getattr(options, first) and getattr(options, second):

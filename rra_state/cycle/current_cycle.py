@@ -23,7 +23,7 @@ _LOCKS = Path("/proc/locks")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CyclePlan:
     """The runs that a cycle has taken on, per stage. began: seconds since 1970."""
 
     began: float
@@ -37,8 +37,8 @@ class Plan:
         return len(archived), sum(_written_since(tree.failure_path(stage, run), self.began) for run in failed)
 
 
-def announce(tree: Tree, windows: Sequence[Window]) -> None:
-    """Note what a cycle is about to do. Raises WorkDirError."""
+def record_plan(tree: Tree, windows: Sequence[Window]) -> None:
+    """Write down which runs a cycle takes. Raises WorkDirError."""
     planned: dict[Stage, set[int]] = {stage: set() for stage in STAGES}
     for window in windows:
         for stage, found in window.stages():
@@ -46,14 +46,14 @@ def announce(tree: Tree, windows: Sequence[Window]) -> None:
     tree.write_note(NOTE, {"began": time.time()} | {stage: run_numbers.text(found) for stage, found in planned.items()})
 
 
-def plan(tree: Tree) -> Plan | None:
+def plan(tree: Tree) -> CyclePlan | None:
     """What the cycle at work has taken on; None if it has not said so yet."""
     values = tree.note(NOTE)
     try:
         if values is None or not float(values["began"]) >= _lock(tree).stat().st_mtime:
             return None  # of an earlier cycle: a new one writes its process id into the lock before anything else
         planned = {stage: frozenset(run_numbers.parse(str(values[stage]))) for stage in STAGES}
-        return Plan(float(values["began"]), planned)
+        return CyclePlan(float(values["began"]), planned)
     except (OSError, KeyError, TypeError, ValueError, UsageError):
         return None
 

@@ -23,7 +23,7 @@ from rra_state.config.loading import Settings
 from rra_state.cycle import current_cycle, snakemake_session, window_process
 from rra_state.cycle.display import Display
 from rra_state.cycle.window_process import Tail, WindowCommand
-from rra_state.execution import events as telling
+from rra_state.execution import events
 from rra_state.monitoring import after_cycle
 from rra_state.state import index_losses
 from rra_state.state.markers import Tree
@@ -110,7 +110,7 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
     if not windows:
         result.planner = planner
         return
-    current_cycle.announce(tree, windows)
+    current_cycle.record_plan(tree, windows)
     _windows(planner, windows, held, options, result)
 
 
@@ -157,7 +157,7 @@ class _Child:
             return Interrupted("interrupted before the next window began")
         with _pipe() as (reader, writer):
             environ = {name: value for name, value in os.environ.items() if not name.startswith("SNAKEMAKE_")}
-            environ |= {lock.VARIABLE: str(held.inheritable), telling.VARIABLE: str(writer)}
+            environ |= {lock.VARIABLE: str(held.inheritable), events.VARIABLE: str(writer)}
             # Snakemake wants a user's name and a cache; an account may have no entry in passwd and no home directory.
             environ.setdefault("LOGNAME", environ.get("USER", str(os.geteuid())))
             environ["XDG_CACHE_HOME"] = str(settings.app.work_dir / ".snakemake" / "cache")
@@ -168,8 +168,8 @@ class _Child:
             if self._interrupted:
                 self._process.terminate()  # the signal came while the process was being made
             tail = Tail(self._process, echo=options.verbose)
-            with os.fdopen(os.dup(reader), "rb") as events:
-                for line in events:
+            with os.fdopen(os.dup(reader), "rb") as lines:
+                for line in lines:
                     display.show(json.loads(line))
             status = self._process.wait()
         return self._verdict(status, window, display, tail)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
-from rra_state.execution.events import log
+from rra_state.execution.events import log, stopping_message
 from rra_state.state.outcome import PLACES, STAGES, Stage, Tally
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Display:
-    """Shows events of `telling.Sender`, and counts them. `totals`: runs of the whole cycle per stage."""
+    """Shows events of `events.EventSender`, and counts them. `totals`: runs of the whole cycle per stage."""
 
     def __init__(self, totals: Mapping[Stage, int], *, quiet: bool) -> None:
         self.tally = Tally()
@@ -67,6 +67,9 @@ class Display:
         """Take one event in."""
         if "stopped" in event:
             self.stopped = str(event["stopped"])
+            return
+        if "stopping" in event:
+            log.warning("%s", stopping_message(event["stopping"]))
             return
         stage: Stage = event["stage"]
         archived, failed = len(event["archived"]), len(event["failed"])

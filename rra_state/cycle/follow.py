@@ -12,7 +12,7 @@ from rich.progress import TaskID
 
 from rra_state.config.loading import Settings
 from rra_state.cycle import current_cycle
-from rra_state.cycle.current_cycle import Plan
+from rra_state.cycle.current_cycle import CyclePlan
 from rra_state.cycle.display import bars, describe, rate
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import PLACES, STAGES, Stage
@@ -24,10 +24,10 @@ LINE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CycleProgress:
     """How far the cycle is. plan: None while it is still planning. done: archived and failed runs per stage."""
 
-    plan: Plan | None
+    plan: CyclePlan | None
     done: dict[Stage, tuple[int, int]] = field(default_factory=dict)
 
     def line(self) -> str:
@@ -55,22 +55,22 @@ def follow(settings: Settings, out: TextIO | None = None) -> bool:
     return True
 
 
-def looks(tree: Tree) -> Iterator[Look]:
+def looks(tree: Tree) -> Iterator[CycleProgress]:
     """One look after the other until the cycle has ended, and one after that. Raises WorkDirError."""
-    plan: Plan | None = None
+    plan: CyclePlan | None = None
     while True:
         going_on = current_cycle.at_work(tree)
         plan = current_cycle.plan(tree) or plan
         began = time.monotonic()
-        yield Look(plan, {stage: plan.done(tree, stage) for stage in STAGES} if plan else {})
+        yield CycleProgress(plan, {stage: plan.done(tree, stage) for stage in STAGES} if plan else {})
         if not going_on:
             return
         took = time.monotonic() - began
         time.sleep(max(LOOK_SECONDS, 10 * took))  # a large tree is looked at less often: the cycle needs the disk
 
 
-def _watch_lines(tree: Tree, out: TextIO) -> Look:
-    told, when, look = "", 0.0, Look(None)
+def _watch_lines(tree: Tree, out: TextIO) -> CycleProgress:
+    told, when, look = "", 0.0, CycleProgress(None)
     for look in looks(tree):
         if look.line() != told and time.monotonic() - when >= LINE_SECONDS:
             told, when = look.line(), time.monotonic()
@@ -78,8 +78,8 @@ def _watch_lines(tree: Tree, out: TextIO) -> Look:
     return look
 
 
-def _watch_bars(tree: Tree, out: TextIO) -> Look:
-    look, shown = Look(None), dict[Stage, TaskID]()
+def _watch_bars(tree: Tree, out: TextIO) -> CycleProgress:
+    look, shown = CycleProgress(None), dict[Stage, TaskID]()
     with bars(out) as progress:
         for look in looks(tree):
             for stage, (archived, failed) in look.done.items():

@@ -54,7 +54,7 @@ READ_ONLY_FLAGS = frozenset(
 
 
 @dataclass
-class Session:
+class SnakemakeSession:
     """Settings, window and lock of this process.
 
     fault: why the cycle ended early. tried: whether a run was; jobs without the executor can not tell, so True, and
@@ -82,16 +82,18 @@ class Session:
         return [sys.executable, "-I", str(FILES / "scripts" / script), str(self.settings.path)]
 
 
-_session: Session | None = None
+_session: SnakemakeSession | None = None
 
 
-def current() -> Session:
+def current() -> SnakemakeSession:
     """The session of this process."""
     assert _session is not None  # noqa: S101 - the Snakefile began it
     return _session
 
 
-def begin(mapping: dict[str, Any], files: Sequence[str | Path], arguments: Sequence[str] = sys.argv) -> Session:
+def begin(
+    mapping: dict[str, Any], files: Sequence[str | Path], arguments: Sequence[str] = sys.argv
+) -> SnakemakeSession:
     """Load the configuration, take the lock unless Snakemake will only read, and plan this window.
 
     mapping, files: Snakemake's `config` and `--configfile`s. Ends the process with one readable line on any
@@ -121,7 +123,7 @@ def begin(mapping: dict[str, Any], files: Sequence[str | Path], arguments: Seque
         print(error, file=sys.stderr)  # noqa: T201 - logging may not be set up yet
         sys.exit(1)
     tried = bool(window.imports or window.migrations)
-    _session = Session(settings, window, held, bool(mapping.get(VALIDATE_KEY)), tried=tried)
+    _session = SnakemakeSession(settings, window, held, bool(mapping.get(VALIDATE_KEY)), tried=tried)
     mapping.clear()  # jobs read the file: Snakemake has no use for its passwords
     return _session
 
@@ -145,7 +147,7 @@ def finish() -> None:
         sys.exit(130)
 
 
-def _state_written(session: Session) -> ArchiverError | None:
+def _state_written(session: SnakemakeSession) -> ArchiverError | None:
     try:
         update_state(Planner(session.settings), attempted=session.tried, explicit=session.window.explicit)
     except ArchiverError as error:

@@ -16,7 +16,7 @@ from rra_state.config.loading import Settings
 from rra_state.records import convert, source
 from rra_state.records.model import RunDocuments
 from rra_state.stages import injected_faults
-from rra_state.stages.worker import Bench
+from rra_state.stages.worker import WorkerContext
 from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Location, Staged
 
@@ -27,30 +27,30 @@ HELD_BYTES = 8 * 2**20
 """Records of a chunk are stored together, but no more of them are kept in memory than have so many bytes of text."""
 
 
-def import_runs(numbers: Sequence[int], bench: Bench, known: Mapping[int, Location]) -> list[Outcome]:
+def import_runs(numbers: Sequence[int], context: WorkerContext, known: Mapping[int, Location]) -> list[Outcome]:
     """Read, convert and stage these runs. known: those that artdaqDB already shows; they are not imported again."""
     outcomes = {run: _already_archived(location) for run, location in known.items() if run in numbers}
     held: dict[int, Read] = {}
     for run in numbers:
         if run in outcomes:
             continue
-        if bench.stopping:
+        if context.stopping:
             outcomes[run] = Outcome(run, error=Interrupted(run=run))
             continue
-        found = _taken(run, bench)
+        found = _taken(run, context)
         if isinstance(found, RecordTooLarge) and held:
             # Its neighbours may be what filled the memory.
-            outcomes |= _stage(held, bench)
+            outcomes |= _stage(held, context)
             held.clear()
-            found = _taken(run, bench)
+            found = _taken(run, context)
         if isinstance(found, ArchiverError):
             outcomes[run] = Outcome(run, error=found, tries=found.tries)
             continue
         held[run] = found
         if sum(len(document.text) for documents, _ in held.values() for document in documents.documents) > HELD_BYTES:
-            outcomes |= _stage(held, bench)
+            outcomes |= _stage(held, context)
             held.clear()
-    outcomes |= _stage(held, bench)
+    outcomes |= _stage(held, context)
     return [outcomes[run] for run in numbers]
 
 
@@ -65,38 +65,38 @@ def read(run: int, settings: Settings, *, even_if_open: bool = False) -> RunDocu
         return convert.convert(record, fhiclize=settings.fhiclize_generate, on_bad_file=files.on_bad_file)
 
 
-def _taken(run: int, bench: Bench) -> Read | ArchiverError:
+def _taken(run: int, context: WorkerContext) -> Read | ArchiverError:
     """The converted record of a run, or why there is none."""
 
     def try_it() -> RunDocuments:
-        injected_faults.strike(bench.settings.app_fuzz, run)
-        return read(run, bench.settings)
+        injected_faults.inject_fault(context.settings.app_fuzz, run)
+        return read(run, context.settings)
 
     try:
-        return within_memory(run, lambda: attempt(try_it, **bench.retrying))
+        return within_memory(run, lambda: attempt(try_it, **context.retrying))
     except ArchiverError as error:
         return error
 
 
-def _stage(records: Mapping[int, Read], bench: Bench) -> dict[int, Outcome]:
+def _stage(records: Mapping[int, Read], context: WorkerContext) -> dict[int, Outcome]:
     """Store these runs' documents in one go; if they are too large together, one by one."""
     if len(records) == 1:
         [run] = records
         try:
-            return within_memory(run, lambda: _stage_together(records, bench))
+            return within_memory(run, lambda: _stage_together(records, context))
         except RecordTooLarge as error:
             return {run: Outcome(run, error=error)}
     try:
-        return _stage_together(records, bench)
+        return _stage_together(records, context)
     except MemoryError:
         pass  # what it held is free once this is over
-    return {run: outcome for run, read in records.items() for outcome in _stage({run: read}, bench).values()}
+    return {run: outcome for run, read in records.items() for outcome in _stage({run: read}, context).values()}
 
 
-def _stage_together(records: Mapping[int, Read], bench: Bench) -> dict[int, Outcome]:
+def _stage_together(records: Mapping[int, Read], context: WorkerContext) -> dict[int, Outcome]:
     """A fault of the place leaves all of these runs untried."""
     try:
-        results = bench.artdaqdb.stage([documents for documents, _ in records.values()], {}) if records else []
+        results = context.artdaqdb.stage([documents for documents, _ in records.values()], {}) if records else []
     except ArchiverError as error:
         if not error.stops_cycle:
             raise

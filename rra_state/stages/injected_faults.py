@@ -22,7 +22,7 @@ class FailedOnPurpose(ArchiverError):
     """failed on purpose, because app_fuzz.random_error_percent is set"""
 
 
-def strike(section: AppFuzz, run: int, chance: Callable[[], float] = random.random) -> None:
+def inject_fault(section: AppFuzz, run: int, chance: Callable[[], float] = random.random) -> None:
     """Raise SkippedOnPurpose or FailedOnPurpose for as many tries in a hundred as the section asks for.
 
     With random_..._retry the run is not tried again in this execution, else like after any fault that may pass.

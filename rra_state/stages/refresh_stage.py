@@ -16,7 +16,7 @@ from rra_state.base.errors import ArchiverError, Conflict, Interrupted, RecordCh
 from rra_state.base.host_limits import within_memory
 from rra_state.records import blob
 from rra_state.stages.import_stage import facts_of, read
-from rra_state.stages.worker import Bench
+from rra_state.stages.worker import WorkerContext
 from rra_state.state.changed_records import newest_marker
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Facts, Outcome
@@ -25,18 +25,18 @@ from rra_state.stores.ucondb.client import Version
 
 
 def stage_changed(
-    numbers: Sequence[int], bench: Bench, known: Mapping[int, Location], *, fingerprints: Mapping[int, str]
+    numbers: Sequence[int], context: WorkerContext, known: Mapping[int, Location], *, fingerprints: Mapping[int, str]
 ) -> list[Outcome]:
     """Read, convert and stage these changed records. fingerprints: how those of the records begin.
 
     What an earlier try already published is found done.
     """
-    return [_outcome(run, bench, lambda run=run: _staged(run, bench, known, fingerprints[run])) for run in numbers]  # type: ignore[misc]
+    return [_outcome(run, context, lambda run=run: _staged(run, context, known, fingerprints[run])) for run in numbers]  # type: ignore[misc]
 
 
 def replace_blobs(
     numbers: Sequence[int],
-    bench: Bench,
+    context: WorkerContext,
     located: Mapping[int, Location],
     *,
     facts: Mapping[int, Facts],
@@ -47,7 +47,7 @@ def replace_blobs(
     facts: what `stage_changed` gave.
     """
     return [
-        _outcome(run, bench, lambda run=run: _stored(run, bench, located.get(run), facts[run], replaced[run]))  # type: ignore[misc]
+        _outcome(run, context, lambda run=run: _stored(run, context, located.get(run), facts[run], replaced[run]))  # type: ignore[misc]
         for run in numbers
     ]
 
@@ -66,8 +66,8 @@ def version_to_replace(tree: Tree, run: int) -> Version:
         ) from error
 
 
-def _outcome(run: int, bench: Bench, action: Callable[[], Outcome]) -> Outcome:
-    if bench.stopping:
+def _outcome(run: int, context: WorkerContext, action: Callable[[], Outcome]) -> Outcome:
+    if context.stopping:
         return Outcome(run, error=Interrupted(run=run))
     try:
         return within_memory(run, action)
@@ -75,23 +75,25 @@ def _outcome(run: int, bench: Bench, action: Callable[[], Outcome]) -> Outcome:
         return Outcome(run, error=error, tries=error.tries)
 
 
-def _staged(run: int, bench: Bench, known: Mapping[int, Location], fingerprint: str) -> Outcome:
-    documents = read(run, bench.settings, even_if_open=True)  # the planner judged it; the fingerprint holds it to that
+def _staged(run: int, context: WorkerContext, known: Mapping[int, Location], fingerprint: str) -> Outcome:
+    documents = read(
+        run, context.settings, even_if_open=True
+    )  # the planner judged it; the fingerprint holds it to that
     if not documents.fingerprint.startswith(fingerprint):
         raise RecordChanged("changed again before it was read", run=run)
-    [staged] = bench.artdaqdb.stage([documents], known)
+    [staged] = context.artdaqdb.stage([documents], known)
     if not isinstance(staged, Staged):
         raise staged
     return Outcome(run, facts=facts_of(documents, staged), staged=staged)
 
 
-def _stored(run: int, bench: Bench, location: Location | None, facts: Facts, replaced: Version) -> Outcome:
+def _stored(run: int, context: WorkerContext, location: Location | None, facts: Facts, replaced: Version) -> Outcome:
     if location is None:
         hint = "put it right with --recover-import-state"
         raise VerificationError("has an import marker but artdaqDB does not show it", run=run, hint=hint)
-    export, _ = attempt(lambda: bench.artdaqdb.export(location), **bench.retrying)
+    export, _ = attempt(lambda: context.artdaqdb.export(location), **context.retrying)
     content = blob.pack(run, export.files)
-    stored, tries = attempt(lambda: bench.ucondb.put(run, content, override_of=replaced), **bench.retrying)
+    stored, tries = attempt(lambda: context.ucondb.put(run, content, override_of=replaced), **context.retrying)
     facts = replace(
         facts,
         version=export.version,

@@ -16,7 +16,7 @@ from rra_state.base.host_limits import within_memory
 from rra_state.records import blob
 from rra_state.records.model import RunDocuments
 from rra_state.stages.import_stage import read, source_facts
-from rra_state.stages.worker import Bench
+from rra_state.stages.worker import WorkerContext
 from rra_state.state.changed_records import Refresh, newest_marker
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, Facts, Stage
@@ -42,14 +42,14 @@ class Finding:
     on_disk: bool = True
 
 
-def verify_runs(numbers: Sequence[int], bench: Bench, located: Mapping[int, Location]) -> list[Finding]:
+def verify_runs(numbers: Sequence[int], context: WorkerContext, located: Mapping[int, Location]) -> list[Finding]:
     """Read these runs back from everywhere. located: where artdaqDB showed them."""
     findings: list[Finding] = []
     for run in numbers:
         try:
-            if bench.stopping:
+            if context.stopping:
                 raise Interrupted
-            findings.append(within_memory(run, lambda run=run: _verify(run, bench, located.get(run))))  # type: ignore[misc]
+            findings.append(within_memory(run, lambda run=run: _verify(run, context, located.get(run))))  # type: ignore[misc]
         except RecordTooLarge as error:
             findings.append(Finding(run, differences=(error.message,)))
         except ArchiverError as error:
@@ -58,17 +58,17 @@ def verify_runs(numbers: Sequence[int], bench: Bench, located: Mapping[int, Loca
     return findings
 
 
-def _verify(run: int, bench: Bench, location: Location | None) -> Finding:
+def _verify(run: int, context: WorkerContext, location: Location | None) -> Finding:
     """One run. Raises ArchiverError if a place cannot be read.
 
     A cycle may store a new version while this looks: what differs is looked at once more if anything moved.
     """
-    held = _held(run, bench, location)
+    held = _held(run, context, location)
     if not held.differences:
         return Finding(run, facts=dict(_facts(held)), on_disk=held.record is not None)
-    again = bench.artdaqdb.locate([run]).get(run)
-    if again != location or newest_marker(Tree(bench.settings.app.work_dir), run) != held.newest:
-        held = _held(run, bench, again)
+    again = context.artdaqdb.locate([run]).get(run)
+    if again != location or newest_marker(Tree(context.settings.app.work_dir), run) != held.newest:
+        held = _held(run, context, again)
     facts = dict(_facts(held)) if not held.differences else None
     return Finding(run, held.differences, facts, on_disk=held.record is not None)
 
@@ -86,43 +86,43 @@ class _Held:
     differences: tuple[str, ...] = ()
 
 
-def _held(run: int, bench: Bench, location: Location | None) -> _Held:
-    tree = Tree(bench.settings.app.work_dir)
+def _held(run: int, context: WorkerContext, location: Location | None) -> _Held:
+    tree = Tree(context.settings.app.work_dir)
     faults: list[str] = []
     held = _Held(
         run,
         tree.marker("import", run) or {},
         newest_marker(tree, run),
-        _record(run, bench),
-        _export(bench, location, faults),
-        _blob(run, bench, faults) if tree.marker_path("migrate", run).exists() else None,
+        _record(run, context),
+        _export(context, location, faults),
+        _blob(run, context, faults) if tree.marker_path("migrate", run).exists() else None,
     )
-    byte_identical = bench.artdaqdb.capabilities.byte_identical
-    return replace(held, differences=(*faults, *_differences(held, bench, byte_identical=byte_identical)))
+    byte_identical = context.artdaqdb.capabilities.byte_identical
+    return replace(held, differences=(*faults, *_differences(held, context, byte_identical=byte_identical)))
 
 
-def _record(run: int, bench: Bench) -> RunDocuments | None:
+def _record(run: int, context: WorkerContext) -> RunDocuments | None:
     """A fresh conversion of the record, if it still exists and can be read."""
     try:
-        return read(run, bench.settings, even_if_open=True)
+        return read(run, context.settings, even_if_open=True)
     except RecordError:
         return None
 
 
-def _export(bench: Bench, location: Location | None, faults: list[str]) -> Export | None:
+def _export(context: WorkerContext, location: Location | None, faults: list[str]) -> Export | None:
     if location is None:
         faults.append("artdaqDB: does not show the run")
         return None
     try:
-        return bench.artdaqdb.export(location)
+        return context.artdaqdb.export(location)
     except VerificationError as error:
         faults.append(f"artdaqDB: {_where(error)}{error.message}")
         return None
 
 
-def _blob(run: int, bench: Bench, faults: list[str]) -> tuple[bytes, Version] | None:
+def _blob(run: int, context: WorkerContext, faults: list[str]) -> tuple[bytes, Version] | None:
     try:
-        found = bench.ucondb.read(run)
+        found = context.ucondb.read(run)
     except VerificationError as error:
         faults.append(error.message)
         return None
@@ -138,8 +138,8 @@ def _where(error: ArchiverError) -> str:
 # ---- comparing -----------------------------------------------------------------------------------------------------
 
 
-def _differences(held: _Held, bench: Bench, *, byte_identical: bool) -> Iterator[str]:
-    tree = Tree(bench.settings.app.work_dir)
+def _differences(held: _Held, context: WorkerContext, *, byte_identical: bool) -> Iterator[str]:
+    tree = Tree(context.settings.app.work_dir)
     for stage in STAGES:
         marker = tree.marker(stage, held.run)
         if marker is not None and marker.get("run") != held.run:

@@ -36,7 +36,7 @@ class Flag(Protocol):
         """Wait for that, at most `timeout` seconds."""
 
 
-class Bench:
+class WorkerContext:
     """What one process works with: settings, the two stores, and whether it shall stop."""
 
     def __init__(self, settings: loading.Settings, stop: Flag | None = None) -> None:
@@ -72,27 +72,27 @@ class Bench:
         return {"retries": app.run_process_retries, "delay": app.retry_delay_seconds, "sleep": self._stop.wait}
 
 
-_bench: Bench | None = None
+_context: WorkerContext | None = None
 
 
 def start(config_path: Path, stop: Flag) -> None:
     """Initialise a worker process: called once by the pool in each."""
-    global _bench  # noqa: PLW0603 - a process pool has no other place for what its tasks share
+    global _context  # noqa: PLW0603 - a process pool has no other place for what its tasks share
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))  # for its own children
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
-    _bench = Bench(loading.load(config_path), stop)
-    host_limits.bound_memory(_bench.settings.app.worker_memory_bytes)
+    _context = WorkerContext(loading.load(config_path), stop)
+    host_limits.bound_memory(_context.settings.app.worker_memory_bytes)
 
 
 def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """Run a stage's function with this process's bench as second argument."""
-    assert _bench is not None  # noqa: S101 - the pool's initialiser ran
+    """Run a stage's function with this process's context as second argument."""
+    assert _context is not None  # noqa: S101 - the pool's initialiser ran
     try:
-        return function(arguments[0], _bench, *arguments[1:], **options)
+        return function(arguments[0], _context, *arguments[1:], **options)
     except MemoryError:
         os._exit(1)  # as if the system had killed it: only a run that does it again, alone in a new worker, is to blame
 

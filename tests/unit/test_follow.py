@@ -27,7 +27,7 @@ def cycle(site: Site) -> Iterator[Lock]:
     """A cycle that has taken on runs 1 to 4, and has archived run 1; run 9 is archived since long."""
     site.archive("import", 9)
     lock = Lock(site.settings.app.work_dir, site.settings.app.lock_file).acquire()
-    current_cycle.announce(
+    current_cycle.record_plan(
         site.tree, [Window(frozenset({1, 2}), frozenset({1})), Window(frozenset({3, 4}), frozenset({2}))]
     )
     site.archive("import", 1)
@@ -116,7 +116,7 @@ def test_failures_of_earlier_cycles_are_not_this_ones(site: Site) -> None:
     with_lock = Lock(site.settings.app.work_dir, site.settings.app.lock_file)
     time.sleep(0.05)
     with_lock.acquire()
-    current_cycle.announce(site.tree, [Window(frozenset({1, 2}))])
+    current_cycle.record_plan(site.tree, [Window(frozenset({1, 2}))])
 
     plan = current_cycle.plan(site.tree)
 
