@@ -179,6 +179,11 @@ class _Child:
             return Interrupted(display.stopped or "interrupted")
         if display.stopped:
             return ArchiverError(display.stopped)
+        if status < 0:
+            return ArchiverError(
+                f"the workflow's process was ended by {signal.Signals(-status).name}",
+                hint="by a person, or by the system for lack of memory (see dmesg); start the next cycle",
+            )
         explained = any(display.tally.failed.values()) or display.postponed or display.unrefreshed
         if status != 0 and not explained:
             log.debug("%s", tail.text())

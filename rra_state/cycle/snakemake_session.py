@@ -42,6 +42,7 @@ _OWN_KEYS = {planner.WINDOW_KEY, VALIDATE_KEY}
 KEPT_LOGS = 50
 """Snakemake's own logs in `.snakemake/log` of the work directory: so many of the last processes."""
 
+_GATHERING_RULES = ("all", "import_all", "migrate_all")
 _TARGET = re.compile(r"(?:.*/)?markers/(?:import|migrate)/([1-9][0-9]*)\.json")
 READ_ONLY_FLAGS = frozenset(
     """
@@ -57,14 +58,16 @@ READ_ONLY_FLAGS = frozenset(
 class SnakemakeSession:
     """Settings, window and lock of this process.
 
-    fault: why the cycle ended early. tried: whether a run was; jobs without the executor can not tell, so True, and
-    they are not in the tally. began: monotonic seconds.
+    explicit_target: Snakemake was asked for single runs, or for the report. fault: what ended the cycle early.
+    tried: whether a run was tried; jobs without the executor plugin cannot say so: then it is True, and they are not in
+    the tally. began: monotonic seconds.
     """
 
     settings: Settings
     window: Window
     lock: Lock | None
     validate: bool
+    explicit_target: bool
     fault: ArchiverError | None = None
     tried: bool = True
     tally: Tally = field(default_factory=Tally)
@@ -115,6 +118,8 @@ def begin(
             for caution in cautions(settings):
                 logging.getLogger("rra").warning("%s", caution)
         window = planner.current(settings, mapping)
+        if held is not None:
+            _filter_messages(started_by_us=events.VARIABLE in os.environ)
         named = _named_runs(arguments)
         if named:
             window = replace(window, explicit=True)
@@ -123,7 +128,8 @@ def begin(
         print(error, file=sys.stderr)  # noqa: T201 - logging may not be set up yet
         sys.exit(1)
     tried = bool(window.imports or window.migrations)
-    _session = SnakemakeSession(settings, window, held, bool(mapping.get(VALIDATE_KEY)), tried=tried)
+    explicit_target = bool(named) or "report" in arguments
+    _session = SnakemakeSession(settings, window, held, bool(mapping.get(VALIDATE_KEY)), explicit_target, tried=tried)
     mapping.clear()  # jobs read the file: Snakemake has no use for its passwords
     return _session
 
@@ -135,6 +141,8 @@ def finish() -> None:
     """
     session = current()
     if events.VARIABLE not in os.environ:
+        if not session.window and not session.explicit_target:
+            logging.getLogger("rra").info("nothing to do: no run is ready to be archived")
         error = _state_written(session)
         seconds = time.monotonic() - session.began
         after_cycle.follow(
@@ -202,6 +210,20 @@ def _only_reads(arguments: Sequence[str]) -> bool:
     """True if this Snakemake starts no job, or was itself started by another one for a job: no lock is needed."""
     dry_run = any(re.fullmatch("-[pkFrq]*n[pkFrq]*", argument) for argument in arguments)
     return dry_run or bool((READ_ONLY_FLAGS | {"--mode", "--target-jobs"}) & set(arguments))
+
+
+def _filter_messages(*, started_by_us: bool) -> None:
+    """Drop Snakemake's messages about scheduling and about rules that only gather; if we started it, its heading too."""
+
+    def wanted(record: logging.LogRecord) -> bool:
+        event = getattr(getattr(record, "event", None), "name", "")
+        if event == "WORKFLOW_STARTED" and started_by_us:
+            return False
+        if event == "JOB_INFO" and getattr(record, "rule_name", "") in _GATHERING_RULES:
+            return False
+        return not str(record.msg).startswith(("Select jobs to execute", "Execute ", "Finished jobid"))
+
+    logging.getLogger("snakemake.logging").addFilter(wanted)
 
 
 def _tidy_after_snakemake(work_dir: Path) -> None:

@@ -6,6 +6,7 @@ It is isolated (`python -I`): what it imports depends neither on the caller's di
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -17,6 +18,8 @@ from pathlib import Path
 from rra_state.base import host_limits
 
 log = logging.getLogger("rra")
+
+_CLASS_PATH = re.compile(r"\brra_state(\.\w+)+: ")
 
 LONGEST_REASON = 400
 """Characters of a line of Snakemake's that are shown."""
@@ -63,7 +66,7 @@ class Tail:
     def reason(self) -> tuple[str, str]:
         """The last line that names a limit of the host, else the last that is not empty; and what helps."""
         # Snakemake's own logger shows some exceptions with everything in one line.
-        text = self.text().replace("\\n", "\n")
+        text = _CLASS_PATH.sub("", self.text().replace("\\n", "\n"))
         lines = [line.strip()[:LONGEST_REASON] for line in reversed(text.splitlines()) if line.strip()]
         limited = ((line, remedy) for line in lines if (remedy := host_limits.remedy(line)))
         return next(limited, (lines[0] if lines else "no word from it", "-v shows all that it printed"))

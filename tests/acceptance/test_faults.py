@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -222,8 +223,47 @@ def test_two_instances_at_once_do_not_disturb_each_other(site: Site) -> None:
     site.assert_archived_once(range(1, 151))
 
 
+def test_an_interrupted_cycle_says_at_once_what_it_finishes(site: Site) -> None:
+    site.make(200)
+    cycle = site.start(site.command())
+    wait_until(lambda: len(site.markers("import")) >= 20)
+
+    os.kill(cycle.pid, signal.SIGINT)
+    output, _ = cycle.communicate(timeout=60)
+
+    assert cycle.returncode == 130, output
+    assert re.search(r"^finishing \d+ runs?; Ctrl-C twice more to stop now$", output, re.MULTILINE)
+    assert not re.search(r"^run \d+: (stopped|interrupted)", output, re.MULTILINE)
+
+
+def test_a_killed_workflow_process_is_named_in_plain_words(site: Site) -> None:
+    site.make(200)
+    cycle = site.start(site.command())
+    wait_until(lambda: len(site.markers("import")) >= 20)
+
+    os.kill(_windows_of(cycle.pid)[0], signal.SIGKILL)
+    output, _ = cycle.communicate(timeout=60)
+
+    assert cycle.returncode == 1, output
+    assert "the workflow's process was ended by SIGKILL" in output
+    assert "Building DAG" not in output
+    site.archive_runs("--incremental")
+    site.assert_archived_once(range(1, 201))
+
+
 def _a_worker_of(cycle: int) -> int:
     """A worker process: a child of the window's process, as which each of them began."""
+    parents = _parents()
+    return next(pid for pid, parent in parents.items() if parent in _windows_of(cycle))
+
+
+def _windows_of(cycle: int) -> list[int]:
+    """The Snakemake processes that a cycle started."""
+    return [pid for pid, parent in _parents().items() if parent == cycle]
+
+
+def _parents() -> dict[int, int]:
+    """The parent of each process of this host."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -231,66 +271,4 @@ def _a_worker_of(cycle: int) -> int:
         except OSError:
             continue
         parents[int(stat.parent.name)] = int(fields[1])
-    windows = [pid for pid, parent in parents.items() if parent == cycle]
-    return next(pid for pid, parent in parents.items() if parent in windows)
-
-
-def test_runs_that_another_program_dropped_from_the_index_are_told_and_taken_again(site: Site) -> None:
-    site.make(5)
-    site.archive_runs()
-    index = site.root / "artdaqdb" / "RunHistory" / "index.json"
-    before = index.read_bytes()
-    site.make(3, first_run=6)
-    site.archive_runs("--incremental")
-    index.write_bytes(before)
-
-    done = site.archive_runs("--incremental")
-
-    assert "LostFromIndex: runs 6-8 were in artdaqDB, but its index lost them; taken again" in done.stderr
-    site.assert_archived_once(range(1, 9))
-    assert "LostFromIndex" not in site.archive_runs("--incremental").stderr
-
-
-def test_a_damaged_index_is_one_error_and_never_an_empty_archive(site: Site) -> None:
-    site.make(3)
-    site.archive_runs()
-    index = site.root / "artdaqdb" / "RunHistory" / "index.json"
-    index.write_bytes(index.read_bytes()[:-200])
-    site.make(1, first_run=4)
-
-    done = site.archive_runs("--incremental", status=1)
-
-    assert "the index is damaged" in done.stderr
-    assert "--rebuild-index" in done.stderr
-    assert site.markers("import") == {1, 2, 3}
-
-
-def test_a_range_may_have_gaps(site: Site) -> None:
-    site.make(2, first_run=5)
-
-    done = site.archive_runs("--runs", "1-9")
-
-    site.assert_archived_once({5, 6})
-    assert "not there: 1-4,7-9" in done.stderr
-
-
-def test_faults_made_on_purpose_are_told_and_cost_nothing_for_good(site: Site) -> None:
-    site.make(40)
-    site.configure(
-        app_fuzz={
-            "random_skip_percent": 30,
-            "random_skip_retry": True,
-            "random_error_percent": 30,
-            "random_error_retry": True,
-        }
-    )
-
-    done = site.archive_runs(status=1)
-
-    assert "app_fuzz is on: runs are skipped and failed on purpose" in done.stderr
-    assert "failed on purpose" in done.stderr
-    assert 0 < len(site.markers("migrate")) < 40
-    site.configure()
-    site.archive_runs()
-    site.assert_archived_once(range(1, 41))
-    assert site.failures("import") == site.failures("migrate") == []
+    return parents

@@ -5,11 +5,11 @@ Translates between Snakemake's jobs and the driver's runs, nothing else.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any
@@ -30,7 +30,7 @@ from rra_state.execution.pool import open_pool
 from rra_state.state import index_losses
 from rra_state.state.changed_records import Refresh
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import Outcome, Stage
+from rra_state.state.outcome import STAGES, Outcome, Stage
 from rra_state.stores import artdaqdb
 
 common_settings = CommonSettings(
@@ -55,7 +55,6 @@ class Executor(RealExecutor):
         self._jobs_lock = threading.Lock()
         self._driver: Driver | None = None
         self._signals: list[float] = []
-        logging.getLogger("snakemake.logging").addFilter(_wanted_message)
 
     def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
         """Take all these ready jobs on at once, in the window's order."""
@@ -169,7 +168,7 @@ class Executor(RealExecutor):
         current.tried = False
         settings = current.settings
         window = current.window
-        self._events = events.event_sink(os.environ, {"import": len(window.imports), "migrate": len(window.migrations)})
+        self._events = events.event_sink(os.environ, self._totals())
         self._tree = Tree(settings.app.work_dir)
         self._tree.prepare()
         self._store = artdaqdb.open_store(settings.artdaq_db)
@@ -180,6 +179,12 @@ class Executor(RealExecutor):
             signal.signal(number, self._on_signal)
         events.when_parent_ends(os.environ, self._end_now)
         return self._driver
+
+    def _totals(self) -> dict[Stage, int]:
+        """Number of this process's jobs by stage."""
+        jobs = self._scheduler.workflow.dag.needrun_jobs(exclude_finished=False)
+        counts = Counter(_STAGES.get(job.rule.name) for job in jobs)
+        return {stage: counts[stage] for stage in STAGES}
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         """Once: finish the runs that workers have. Three times within two seconds: end at once."""
@@ -205,9 +210,3 @@ class Executor(RealExecutor):
 def _wanted(job: Any) -> tuple[Stage, int, str]:
     """Stage, run and (of a refresh) fingerprint of a job. Its declared interface lacks rule and wildcards."""
     return _STAGES[job.rule.name], int(job.wildcards_dict["run"]), job.wildcards_dict.get("fingerprint", "")
-
-
-def _wanted_message(record: logging.LogRecord) -> bool:
-    """False for what Snakemake logs in every scheduling round."""
-    text = str(record.msg)
-    return not text.startswith(("Select jobs to execute", "Execute ", "Finished jobid"))
