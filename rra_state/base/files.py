@@ -47,7 +47,7 @@ def write_batch(files: Iterable[tuple[Path, bytes]], *, mode: int = 0o644) -> No
     instead of 51 ms. A crash in between leaves any of the files old and any new, none mixed. Of a path that comes twice
     the last content counts. Raises OSError, and what `files` raises.
     """
-    pending: dict[str, str] = {}  # texts: with 100,000 markers half of Python's time went into their paths
+    pending: dict[str, str] = {}  # str, not Path: with 100,000 markers half of the time went into Path objects
     try:
         for path, data in files:
             temporary = _temporary(path)
@@ -94,7 +94,7 @@ def make_directory(path: Path, *, mode: int = 0o755) -> None:
 
 
 def check_replaceable(path: Path) -> None:
-    """Raise the OSError with which `write_atomic` would fail here, and leave nothing behind."""
+    """Raise the OSError with which `write_atomic` would fail here. Leaves no file behind."""
     temporary = _temporary(path)
     with _naming(path):
         _write(temporary, b"", 0o644, sync=False)
@@ -103,7 +103,7 @@ def check_replaceable(path: Path) -> None:
 
 
 def move(path: Path, target: Path) -> None:
-    """Give a file, or whatever it is, another name in its directory, durably. Raises OSError."""
+    """Rename a file or directory within its directory, durably. Raises OSError."""
     _replace(str(path), str(target))
     sync_directory(path.parent)
 
@@ -128,7 +128,7 @@ def sync_directory(path: Path) -> None:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Let an OSError inside name the file that could not be written: a full disk's names none, others the temporary."""
+    """Make an OSError name `path`: that of a full disk names no file, others name the temporary one."""
     try:
         yield
     except OSError as error:
@@ -137,7 +137,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _temporary(path: Path) -> str:
-    """One fixed name per target: what a crash leaves behind is overwritten by the next try, not collected."""
+    """The name of the temporary file. It is fixed per target, so the next try overwrites what a crash left."""
     directory, name = os.path.split(path)
     if len(os.fsencode(name)) > LONGEST_NAME - len("..tmp"):
         name = hashlib.sha256(os.fsencode(name)).hexdigest()

@@ -37,9 +37,9 @@ REMEDIES = {
     errno.EDQUOT: _INODES_OR_QUOTA,
     errno.EROFS: _READ_ONLY,
 }
-"""What helps, by errno."""
+"""Remedies by errno."""
 OF_PROCESS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""Errnos that say nothing of the file they came with."""
+"""Errnos that are about the process, not about the file that the exception names."""
 
 _SIGNS = tuple(
     (re.compile(sign, re.IGNORECASE), remedy)
@@ -59,19 +59,19 @@ _SIGNS = tuple(
 
 
 def remedy(text: str) -> str | None:
-    """What helps against what a program printed; None if it is no limit of the host's."""
+    """The remedy for a limit of the host that the text names; None if it names none."""
     return next((remedy for sign, remedy in _SIGNS if sign.search(text)), None)
 
 
 def reason(error: OSError) -> str:
-    """What the host said, in plain words, with the remedy if there is a general one."""
+    """The reason of an OSError, with the remedy if there is a general one."""
     said = (error.strerror or str(error)).lower()
     known = REMEDIES.get(error.errno or 0)
     return f"{said} ({known})" if known else said
 
 
 def refusal(error: BaseException) -> HostLimit | None:
-    """The error that names limit and remedy, if `error` or what caused it is a limit of the host's."""
+    """A HostLimit that names limit and remedy, if `error` or one of its causes is a limit of the host."""
     seen: BaseException | None = error
     while seen is not None:
         said = f"{type(seen).__name__}: {seen}"

@@ -1,7 +1,7 @@
 """Migration stage: a run's documents in artdaqDB -> one blob in UconDB, read back and compared.
 
-Takes run numbers, gives one Outcome per run, never raises for a single run's fault. While UconDB takes one run's blob
-and gives it back, the next run is read and packed.
+Takes run numbers and returns one Outcome per run; an error of one run is in its Outcome, not raised. While one blob is
+stored in UconDB and read back, the next run is read and packed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Location
 
 SMALL = 2**20
-"""Bytes. While a larger blob is stored nothing else is read: such a record has its worker's memory to itself."""
+"""Bytes. While a larger blob is stored no other run is read, so that it has all of the worker's memory."""
 
 T = TypeVar("T")
 
@@ -51,9 +51,9 @@ def migrate_runs(
 
 
 class _MigratingChunk:
-    """What became of the runs so far, in order, and the one that is being stored.
+    """The outcomes so far, in order, and the run that is being stored.
 
-    A fault of the place, or the wish to stop, ends it: then every other run is left as it is.
+    After an error of a store, or a stop by the driver, all further runs are untried.
     """
 
     def __init__(self, context: WorkerContext) -> None:
@@ -63,14 +63,14 @@ class _MigratingChunk:
         self._under_way: tuple[_Packed, Future[Outcome]] | None = None
 
     def tried(self, run: int, action: Callable[[], T]) -> T | Outcome:
-        """What `action` gives, or the outcome of a run that failed with it or is not begun any more."""
+        """The result of `action`, or the outcome of a run that failed or is not begun any more."""
         if self._context.stopping and self._fault is None:
             self._fault = Interrupted()
         if self._fault is not None:
             return Outcome(run, error=self._fault)
         made = _outcome(run, lambda: within_memory(run, action))
         if self._under_way is not None and isinstance(made, Outcome) and isinstance(made.error, RecordTooLarge):
-            self.finish_store()  # not to be blamed for the memory of its neighbour
+            self.finish_store()  # the run that is being stored may be what filled the memory
             return self.tried(run, action)
         return made
 
@@ -82,10 +82,10 @@ class _MigratingChunk:
         try:
             self._note(outcome.result())
         except MemoryError:
-            self._store(packed)  # once more, with nothing beside it
+            self._store(packed)  # again, without another run in memory
 
     def send(self, made: _Packed | Outcome, *, alone: bool) -> None:
-        """Begin to store a run; alone, or if it is large: and wait for that."""
+        """Begin to store a run. If it is `alone`, or large, wait until it is stored."""
         if isinstance(made, Outcome) or self._fault is not None:
             self._note(made if isinstance(made, Outcome) else Outcome(made.run, error=self._fault))
         elif alone or len(made.content) > SMALL:
@@ -96,7 +96,7 @@ class _MigratingChunk:
                     made,
                     self._context.sender.submit(_outcome, made.run, lambda: _store(made, self._context)),
                 )
-            except RuntimeError:  # no further thread to be had
+            except RuntimeError:  # no further thread can be started
                 self._store(made)
 
     def _store(self, packed: _Packed) -> None:
@@ -116,12 +116,12 @@ def _outcome(run: int, action: Callable[[], T]) -> T | Outcome:
 
 
 def _pack(run: int, context: WorkerContext, location: Location | None, *, validate: bool) -> _Packed:
-    """Read one run from artdaqDB. Raises VerificationError, BlobError, StoreError and their kin."""
+    """Read one run from artdaqDB. Raises VerificationError, BlobError, StoreError and their subclasses."""
     if location is None:
         raise VerificationError(
             "has an import marker but artdaqDB does not show it",
             run=run,
-            hint="put it right with --recover-import-state, then --retry-failed-import",
+            hint="run --recover-import-state, then --retry-failed-import",
         )
     attempt(lambda: injected_faults.inject_fault(context.settings.app_fuzz, run), **context.retrying)
     export, _ = attempt(lambda: context.artdaqdb.export(location), **context.retrying)
@@ -138,7 +138,7 @@ def _pack(run: int, context: WorkerContext, location: Location | None, *, valida
 
 
 def _store(packed: _Packed, context: WorkerContext) -> Outcome:
-    """Store its blob. Raises Conflict, VerificationError, StoreError and their kin."""
+    """Store its blob. Raises Conflict, VerificationError, StoreError and their subclasses."""
     run = packed.run
     stored, tries = attempt(lambda: context.ucondb.put(run, packed.content), **context.retrying)
     version = stored.version

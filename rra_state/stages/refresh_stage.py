@@ -1,7 +1,7 @@
 """Refresh: a record that changed after its run was archived becomes a new version in both stores, once.
 
-Two steps for workers, as import and migration are: `stage_changed` before the new version is published in artdaqDB,
-`replace_blobs` after it. Publishing and markers are the driver's. The old versions stay, and so do the first markers.
+A worker does it in two steps: `stage_changed` before the new version is published in artdaqDB, `replace_blobs`
+after it. The driver publishes and writes the marker. Old versions and the first markers stay.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from rra_state.stores.ucondb.client import Version
 def stage_changed(
     numbers: Sequence[int], context: WorkerContext, known: Mapping[int, Location], *, fingerprints: Mapping[int, str]
 ) -> list[Outcome]:
-    """Read, convert and stage these changed records. fingerprints: how those of the records begin.
+    """Read, convert and stage these changed records. fingerprints: first characters of the records' fingerprints.
 
-    What an earlier try already published is found done.
+    A version that an earlier try published is found and not stored again.
     """
     return [_outcome(run, context, lambda run=run: _staged(run, context, known, fingerprints[run])) for run in numbers]  # type: ignore[misc]
 
@@ -53,7 +53,7 @@ def replace_blobs(
 
 
 def version_to_replace(tree: Tree, run: int) -> Version:
-    """The blob that our newest marker names; only that one is replaced. Raises Conflict if it names none."""
+    """The blob that the newest marker names; no other is replaced. Raises Conflict if it names none."""
     marker = newest_marker(tree, run)
     try:
         identity, adler32, size = (int(marker[name]) for name in ("ucondb_id", "adler32", "size"))
@@ -76,9 +76,7 @@ def _outcome(run: int, context: WorkerContext, action: Callable[[], Outcome]) ->
 
 
 def _staged(run: int, context: WorkerContext, known: Mapping[int, Location], fingerprint: str) -> Outcome:
-    documents = read(
-        run, context.settings, even_if_open=True
-    )  # the planner judged it; the fingerprint holds it to that
+    documents = read(run, context.settings, even_if_open=True)  # the planner chose it by this fingerprint
     if not documents.fingerprint.startswith(fingerprint):
         raise RecordChanged("changed again before it was read", run=run)
     [staged] = context.artdaqdb.stage([documents], known)
@@ -89,7 +87,7 @@ def _staged(run: int, context: WorkerContext, known: Mapping[int, Location], fin
 
 def _stored(run: int, context: WorkerContext, location: Location | None, facts: Facts, replaced: Version) -> Outcome:
     if location is None:
-        hint = "put it right with --recover-import-state"
+        hint = "run --recover-import-state"
         raise VerificationError("has an import marker but artdaqDB does not show it", run=run, hint=hint)
     export, _ = attempt(lambda: context.artdaqdb.export(location), **context.retrying)
     content = blob.pack(run, export.files)

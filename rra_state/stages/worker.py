@@ -1,7 +1,7 @@
-"""A worker process: its stores, opened once, and how it stops.
+"""A worker process: its settings and stores, opened once, and how it ends.
 
-A worker computes and talks to the stores; it writes no marker. It ignores the signals meant for the driver and dies
-with its parent.
+A worker reads, converts and stores; it writes no marker. It ignores the signals meant for the driver, and ends when its
+parent ends.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from rra_state.stores.ucondb.client import UconDB
 
 
 class Flag(Protocol):
-    """A `threading.Event` or its like of multiprocessing."""
+    """A `threading.Event`, or an object with the same two methods."""
 
     def is_set(self) -> bool:
-        """Whether the driver wants to stop."""
+        """True if the driver has asked to stop."""
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for that, at most `timeout` seconds."""
+        """Wait until it has, at most `timeout` seconds."""
 
 
 class WorkerContext:
-    """What one process works with: settings, the two stores, and whether it shall stop."""
+    """What a worker needs: settings, the two stores, and the driver's request to stop."""
 
     def __init__(self, settings: loading.Settings, stop: Flag | None = None) -> None:
         self.settings = settings
@@ -57,12 +57,12 @@ class WorkerContext:
 
     @cached_property
     def sender(self) -> ThreadPoolExecutor:
-        """A thread with a line to UconDB of its own, which it keeps from chunk to chunk."""
+        """A thread with its own connection to UconDB, kept from chunk to chunk."""
         return ThreadPoolExecutor(1, "rra-sender")
 
     @property
     def stopping(self) -> bool:
-        """True once the driver wants no further run begun."""
+        """True once no further run is to be begun."""
         return self._stop.is_set()
 
     @property
@@ -83,7 +83,7 @@ def start(config_path: Path, stop: Flag) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))  # for its own children
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
+        threading.Thread(target=_exit_after, args=(parent.sentinel,), daemon=True).start()
     _context = WorkerContext(loading.load(config_path), stop)
     host_limits.bound_memory(_context.settings.app.worker_memory_bytes)
 
@@ -94,9 +94,9 @@ def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     try:
         return function(arguments[0], _context, *arguments[1:], **options)
     except MemoryError:
-        os._exit(1)  # as if the system had killed it: only a run that does it again, alone in a new worker, is to blame
+        os._exit(1)  # counts as a killed worker: its runs are tried again, one by one in a new worker
 
 
-def _die_with(sentinel: int) -> None:
+def _exit_after(sentinel: int) -> None:
     wait([sentinel])
     os._exit(1)

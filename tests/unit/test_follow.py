@@ -37,7 +37,7 @@ def cycle(site: Site) -> Iterator[Lock]:
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follow, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(follow, "POLL_SECONDS", 0.02)
     monkeypatch.setattr(follow, "LINE_SECONDS", 0.0)
 
 
@@ -66,7 +66,7 @@ def test_it_says_when_no_cycle_is_at_work(site: Site) -> None:
     out = io.StringIO()
 
     assert follow.follow(site.settings, out) is False
-    assert out.getvalue() == f"no cycle is at work in {site.settings.app.work_dir}\n"
+    assert out.getvalue() == f"no cycle is running in {site.settings.app.work_dir}\n"
 
 
 def test_a_lock_file_that_nobody_holds_is_no_cycle(site: Site, cycle: Lock) -> None:
@@ -135,7 +135,7 @@ def test_the_plan_of_an_earlier_cycle_is_not_this_ones(site: Site, cycle: Lock) 
     follow.follow(site.settings, out)
 
     assert out.getvalue().splitlines() == [
-        "a cycle is at work; it has not said yet which runs it takes",
+        "a cycle is running and still plans which runs it takes",
         "the cycle has ended",
     ]
 
