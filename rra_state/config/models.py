@@ -202,7 +202,7 @@ class Email(ConfigSection):
     @pydantic.model_validator(mode="after")
     def _complete(self) -> Email:
         if self.enabled and not self.recipients:
-            raise ValueError("recipient_email must name somebody while mail is enabled")
+            raise ValueError("recipient_email must hold an address while mail is enabled")
         return self
 
 

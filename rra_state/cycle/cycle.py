@@ -170,7 +170,8 @@ class _WindowRunner:
             tail = Tail(self._process, echo=options.verbose)
             with os.fdopen(os.dup(reader), "rb") as lines:
                 for line in lines:
-                    display.show(json.loads(line))
+                    if line.endswith(b"\n"):  # else the process was killed while it wrote
+                        display.show(json.loads(line))
             status = self._process.wait()
         return self._verdict(status, window, display, tail)
 

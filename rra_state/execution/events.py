@@ -37,7 +37,7 @@ class EventSink(Protocol):
 
 
 class EventSender:
-    """Writes JSON lines to a pipe: `{"stage", "archived", "failed", ..., "lines"}`, `{"stopped", ...}`."""
+    """Writes JSON lines to a pipe: `{"stage", "archived", ...}`, `{"stopping"}`, `{"stopped", ...}`."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

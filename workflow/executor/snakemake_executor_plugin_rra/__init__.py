@@ -50,14 +50,14 @@ class Executor(RealExecutor):
     """Passes Snakemake's jobs to the driver, and the driver's results to Snakemake's scheduler."""
 
     def __post_init__(self) -> None:
-        """Nothing is started before there is a job."""
+        """Called by the base class. The driver is started with the first job."""
         self._jobs: dict[tuple[Stage, int], JobExecutorInterface] = {}
         self._jobs_lock = threading.Lock()
         self._driver: Driver | None = None
         self._signals: list[float] = []
 
     def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
-        """Take all these ready jobs on at once, in the window's order."""
+        """Pass all these ready jobs to the driver at once, in the window's order."""
         try:
             driver = self._driver or self._start()
         except ArchiverError as error:
