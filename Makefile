@@ -59,6 +59,7 @@ lint: setup lint-ansible ## Check style, types, security and generated files
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+	"$(VENV)/bin/lint-imports" --no-cache --no-logo
 	$(PYTHON) -m bandit --quiet --configfile pyproject.toml --recursive rra_state workflow scripts
 	$(PYTHON) -m scripts.make_config_docs --check
 	$(PYTHON) -m scripts.make_deploy_docs --check

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from rra_state.base import files
 from rra_state.config.loading import Settings
-from rra_state.config.models import Section
+from rra_state.config.models import ConfigSection
 from scripts.generated import renewed
 
 DIRECTORY = Path(__file__).resolve().parent.parent / "config"
@@ -80,9 +80,9 @@ def _sections(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
             yield from _sections(section)
 
 
-def _section(field: FieldInfo) -> type[Section] | None:
+def _section(field: FieldInfo) -> type[ConfigSection] | None:
     kind = field.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+    return kind if isinstance(kind, type) and issubclass(kind, ConfigSection) else None
 
 
 def _meaning(field: FieldInfo) -> str:

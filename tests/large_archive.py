@@ -23,13 +23,12 @@ import psycopg
 from rra_state.config import loading
 from rra_state.config.loading import Settings
 from rra_state.monitoring import cycle_history
-from rra_state.monitoring.cycle_history import Ended
 from rra_state.records import blob, convert, source
 from rra_state.records.model import RunDocuments
 from rra_state.stages import import_stage
 from rra_state.state import index_losses, markers
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import STAGES, Facts, Marker, Stage
+from rra_state.state.outcome import STAGES, Ended, Facts, Marker, Stage
 from rra_state.state.planner import Planner
 from rra_state.state.state_files import Keeper, Ledger
 from rra_state.stores import artdaqdb

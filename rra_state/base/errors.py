@@ -1,7 +1,7 @@
-"""Every error the archiver raises on purpose, and what each means for the cycle.
+"""The archiver's exceptions, and what each means for the cycle.
 
-One root, `ArchiverError`; its attributes say what a message must name. Drivers' own exceptions are mapped to these
-classes at exactly one place per store. Nothing here logs, retries or formats for a terminal.
+The root is `ArchiverError`; its attributes hold what a message names. Exceptions of drivers are mapped to these classes
+at one place per store. A class's docstring is its default message.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ class ArchiverError(Exception):
     """something went wrong"""
 
     stops_cycle = False
-    """True: the fault is the place's, not the run's. Nothing more is handed out and no failure record is written."""
+    """True: an error of a store, a disk or the host, not of a run. The cycle ends; no failure record is written."""
     transient = False
-    """True: the same call may succeed later, so a retry is worth while."""
+    """True: the same call may succeed later, so it is retried."""
 
     postpones = False
-    """True: says nothing about the run itself. No failure record is written, and the next cycle takes it again."""
+    """True: the run is not judged. No failure record is written, and the next cycle takes it again."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class ArchiverError(Exception):
         return f"{text} ({self.hint})" if self.hint else text
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Cross a process boundary whole: workers hand errors to the driver."""
+        """Pickle with all attributes: workers send errors to the driver."""
         return (_rebuild, (type(self), self.__dict__.copy()))
 
 
@@ -66,7 +66,7 @@ class UsageError(ArchiverError):
     """these command line options do not go together"""
 
 
-# ---- faults of one run -------------------------------------------------------------------------------------------
+# ---- errors of one run -----------------------------------------------------------------------------------------------
 
 
 class RecordError(ArchiverError):
@@ -116,7 +116,7 @@ class WorkerLost(ArchiverError):
     """the worker process that had this run died twice"""
 
 
-# ---- faults of a place: they end the cycle and cost no run anything ------------------------------------------------
+# ---- errors of a store, a disk or the host: they end the cycle and fail no run ---------------------------------------
 
 
 class StoreError(ArchiverError):

@@ -1,7 +1,4 @@
-"""The only code that writes files.
-
-Everything the archiver keeps is replaced atomically and is on the disk when the call returns. Reading is not done here.
-"""
+"""Write files atomically and durably. No other module writes files that the archiver keeps; none is read here."""
 
 from __future__ import annotations
 
@@ -12,12 +9,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rra_state.base import steps
-
 LONGEST_NAME = 255
 """Bytes of a file's name on every Linux file system."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def announce(step: str, *details: object) -> None:
+    """Called right before each step that changes a file or a store, and after an answer came; does nothing.
+
+    Tests replace it by a listener that ends the process at a chosen step, or that writes down the steps.
+    step, details: `create path`, `write path bytes`, `rename from to`, ...
+    """
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -44,7 +47,7 @@ def write_batch(files: Iterable[tuple[Path, bytes]], *, mode: int = 0o644) -> No
     instead of 51 ms. A crash in between leaves any of the files old and any new, none mixed. Of a path that comes twice
     the last content counts. Raises OSError, and what `files` raises.
     """
-    pending: dict[str, str] = {}  # texts: with 100,000 markers half of Python's time went into their paths
+    pending: dict[str, str] = {}  # str, not Path: with 100,000 markers half of the time went into Path objects
     try:
         for path, data in files:
             temporary = _temporary(path)
@@ -68,7 +71,7 @@ def remove_batch(paths: Iterable[Path]) -> None:
     """Remove files, present or not, and make that durable. Raises OSError."""
     directories = set()
     for path in paths:
-        steps.announce("unlink", path)
+        announce("unlink", path)
         try:
             path.unlink()
         except FileNotFoundError:
@@ -85,29 +88,29 @@ def make_directory(path: Path, *, mode: int = 0o755) -> None:
         missing.append(path)
         path = path.parent
     for directory in reversed(missing):
-        steps.announce("mkdir", directory)
+        announce("mkdir", directory)
         directory.mkdir(mode=mode, exist_ok=True)
         sync_directory(directory.parent)
 
 
 def check_replaceable(path: Path) -> None:
-    """Raise the OSError with which `write_atomic` would fail here, and leave nothing behind."""
+    """Raise the OSError with which `write_atomic` would fail here. Leaves no file behind."""
     temporary = _temporary(path)
     with _naming(path):
         _write(temporary, b"", 0o644, sync=False)
-    steps.announce("unlink", temporary)
+    announce("unlink", temporary)
     Path(temporary).unlink()
 
 
 def move(path: Path, target: Path) -> None:
-    """Give a file, or whatever it is, another name in its directory, durably. Raises OSError."""
+    """Rename a file or directory within its directory, durably. Raises OSError."""
     _replace(str(path), str(target))
     sync_directory(path.parent)
 
 
 def rewrite(descriptor: int, data: bytes) -> None:
     """Replace the content behind an open descriptor in place: for lock files, which must keep their inode."""
-    steps.announce("rewrite", descriptor, data)
+    announce("rewrite", descriptor, data)
     with _naming(Path(f"/proc/self/fd/{descriptor}").readlink()):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, data, 0)
@@ -115,7 +118,7 @@ def rewrite(descriptor: int, data: bytes) -> None:
 
 def sync_directory(path: Path) -> None:
     """Make renames and removals in `path` durable. Raises OSError."""
-    steps.announce("fsync directory", path)
+    announce("fsync directory", path)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -125,7 +128,7 @@ def sync_directory(path: Path) -> None:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Let an OSError inside name the file that could not be written: a full disk's names none, others the temporary."""
+    """Make an OSError name `path`: that of a full disk names no file, others name the temporary one."""
     try:
         yield
     except OSError as error:
@@ -134,7 +137,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _temporary(path: Path) -> str:
-    """One fixed name per target: what a crash leaves behind is overwritten by the next try, not collected."""
+    """The name of the temporary file. It is fixed per target, so the next try overwrites what a crash left."""
     directory, name = os.path.split(path)
     if len(os.fsencode(name)) > LONGEST_NAME - len("..tmp"):
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
@@ -143,19 +146,19 @@ def _temporary(path: Path) -> str:
 
 def _write(path: str, data: bytes, mode: int, *, sync: bool) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    steps.announce("create", path)
+    announce("create", path)
     with open(os.open(path, flags, mode), "wb", buffering=0) as stream:
-        steps.announce("write", path, data)
+        announce("write", path, data)
         view = memoryview(data)
         while view:
             view = view[stream.write(view) :]
         if sync:
-            steps.announce("fsync", path)
+            announce("fsync", path)
             os.fsync(stream.fileno())
 
 
 def _replace(source: str, target: str) -> None:
-    steps.announce("rename", source, target)
+    announce("rename", source, target)
     os.replace(source, target)  # noqa: PTH105 - of texts
 
 
@@ -164,7 +167,7 @@ def _one_per_file_system(directories: Iterable[Path]) -> list[Path]:
 
 
 def _sync_file_system(directory: Path) -> None:
-    steps.announce("syncfs", directory)
+    announce("syncfs", directory)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if _libc.syncfs(descriptor) != 0:

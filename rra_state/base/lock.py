@@ -1,6 +1,6 @@
 """One instance at a time: flock on `markers/.lock` and on the documented lock file.
 
-The second is the one operators know and may remove; the first is what keeps a second instance out even then.
+Operators know the second and may remove it; the first keeps a second instance out even then.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from rra_state.base import files, host_limits
 from rra_state.base.errors import ArchiverError, LockHeld, WorkDirError
 
 VARIABLE = "RRA_LOCK_FD"
-"""Environment variable through which the command line hands its lock to the Snakemake process it starts."""
+"""Environment variable with the descriptor of the lock that the command line passes to its Snakemake process."""
 
 ORPHAN_SECONDS = 5.0
-"""How long to wait for the children of a holder that was killed."""
+"""Longest wait for the children of a killed holder to end."""
 
 _MAX_BYTES = 4096
 _PROCESS_ID = re.compile(rb"[\s\0]*+\d{0,20}[\s\0]*+")
-"""What a lock file may hold; some file systems leave zeros after a power cut."""
+"""Content of a lock file; some file systems leave NUL bytes after a power cut."""
 
 
 class Lock:
@@ -62,7 +62,7 @@ class Lock:
         return self
 
     def inherit(self, environ: Mapping[str, str]) -> bool:
-        """Adopt the lock that the parent process handed over; False if it handed none for this work directory."""
+        """Take over the parent process's lock; False if it passed none for this work directory."""
         try:
             descriptor = int(environ.get(VARIABLE, ""))
             same = os.path.samestat(os.fstat(descriptor), self._inner.stat())
@@ -74,12 +74,12 @@ class Lock:
         return same
 
     def release(self) -> None:
-        """Give the locks back. The files stay: removing them would let two instances lock two different files."""
+        """Release both locks. The files stay: without them two instances could lock two different files."""
         while self._descriptors:
             os.close(self._descriptors.pop())
 
     def _refuse_another_file(self) -> None:
-        """Raise WorkDirError if a slip in the configuration names a file as lock file that is none."""
+        """Raise WorkDirError if the configured lock file is another kind of file."""
         held = os.pread(self._descriptors[-1], _MAX_BYTES + 1, 0)
         if len(held) > _MAX_BYTES or not _PROCESS_ID.fullmatch(held):
             raise WorkDirError(
@@ -88,7 +88,7 @@ class Lock:
 
 
 def _open_and_lock(path: Path) -> int:
-    """An own descriptor with the lock on the file that `path` names. Raises LockHeld, OSError."""
+    """A descriptor of the file at `path`, locked. Raises LockHeld, OSError."""
     deadline = time.monotonic() + ORPHAN_SECONDS
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
@@ -98,7 +98,7 @@ def _open_and_lock(path: Path) -> int:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
             if time.monotonic() < deadline and _is_gone(holder):
-                time.sleep(0.05)  # killed a moment ago: what it started is about to end and gives the lock back
+                time.sleep(0.05)  # just killed: its children are about to end and release the lock
                 continue
             who = f"process {holder}" if holder else "another process"
             raise LockHeld(f"the archiver is already running: {who} holds {path}", hint="wait for it to end") from None

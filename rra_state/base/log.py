@@ -1,4 +1,9 @@
-"""Logging: plain lines on standard error, and the log file of the configuration, rotated by size and by age."""
+"""Logging: plain lines on standard error, and the log file of the configuration.
+
+A new log file is begun at 500 MB, or when a process starts and finds the file's first line older than 14 days. Five
+old files are kept. The standard library's timed rotation looks at the time of the last line, so it would never rotate
+the file of a program that is started every few minutes.
+"""
 
 from __future__ import annotations
 
@@ -11,77 +16,72 @@ from pathlib import Path
 
 from rra_state.base import host_limits
 from rra_state.base.errors import WorkDirError
-from rra_state.config.models import App
 
 MAX_BYTES = 500 * 2**20
 MAX_AGE_SECONDS = 14 * 86400
 BACKUPS = 5
 
+_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S"
+
 log = logging.getLogger("rra")
 
 
-class AgingFileHandler(RotatingFileHandler):
-    """Starts a new file at 500 MB or 14 days. The age is that of the file's first line, not of its inode."""
+class LogFile(RotatingFileHandler):
+    """A rotated log file. An error while writing it is printed once and does not stop the cycle."""
 
-    _told = False
+    _error_printed = False
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class's name
-        """Tell once that the log cannot be written; that costs the cycle nothing."""
+        """Print the first OSError on standard error; other errors are bugs, which the base class shows."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             super().handleError(record)
-        elif not self._told:
-            self._told = True
+        elif not self._error_printed:
+            self._error_printed = True
             print(f"{self.baseFilename}: log file cannot be written: {host_limits.reason(error)}", file=sys.stderr)  # noqa: T201 - it is the log that fails
 
-    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 - the base class's name
-        """Whether this record belongs into a new file."""
-        return bool(super().shouldRollover(record)) or self._too_old(record.created)
 
-    def _too_old(self, now: float) -> bool:
-        if not hasattr(self, "_born"):
-            self._born = _first_time(Path(self.baseFilename)) or now
-        return now - self._born > MAX_AGE_SECONDS
+def setup(file: Path | None, file_level: str = "INFO", *, console_level: int | None = logging.INFO) -> None:
+    """Attach the handlers, unless they are attached already. Raises WorkDirError.
 
-    def doRollover(self) -> None:  # noqa: N802 - the base class's name
-        """Rename the files by one and begin anew."""
-        super().doRollover()
-        self._born = time.time()
-
-
-def setup(app: App, *, level: int = logging.INFO, to_console: bool = True, to_file: bool = True) -> None:
-    """Attach the handlers, once. level: least important message for the console. Raises WorkDirError."""
+    file: the log file, None for none. file_level, console_level: the least important messages there; a console_level
+    of None writes nothing to standard error.
+    """
     if log.handlers:
         return
     log.setLevel(logging.DEBUG)
     log.propagate = False
-    if to_console:
+    if console_level is not None:
         console = logging.StreamHandler(sys.stderr)
-        console.setLevel(level)
+        console.setLevel(console_level)
         console.setFormatter(logging.Formatter("%(message)s"))
         log.addHandler(console)
-    if to_file and app.log_file is not None:
-        log.addHandler(_file_handler(app.log_file, app.log_level))
+    if file is not None:
+        log.addHandler(open_log_file(file, file_level))
 
 
-def _file_handler(path: Path, level: str) -> logging.Handler:
+def open_log_file(path: Path, level: str, *, max_bytes: int = MAX_BYTES, backups: int = BACKUPS) -> LogFile:
+    """Open the log file, and begin a new one if it is too old. Raises WorkDirError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handler = AgingFileHandler(path, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8", delay=False)
+        handler = LogFile(path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8")
+        if time.time() - (_first_time(path) or time.time()) > MAX_AGE_SECONDS:
+            handler.doRollover()
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise WorkDirError(f"log file cannot be written: {reason}", path=path, hint="see app.log_file") from error
     handler.setLevel(level)
-    formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S")
+    formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", datefmt=_TIME_FORMAT)
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     return handler
 
 
 def _first_time(path: Path) -> float | None:
+    """Time of the first line, in seconds since 1970; None for an empty file, or one of another program."""
     try:
         with path.open(encoding="utf-8", errors="replace") as stream:
             stamp = stream.readline().partition("Z ")[0]
-        return datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC).timestamp()
-    except (OSError, ValueError):
+        return datetime.strptime(stamp, _TIME_FORMAT).replace(tzinfo=UTC).timestamp()
+    except ValueError:
         return None

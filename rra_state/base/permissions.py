@@ -1,4 +1,4 @@
-"""Whose hands could have changed what the archiver believes: the marker tree, and files that hold a password.
+"""Permission checks: refuse marker trees and secret files that other accounts could modify or read.
 
 The archiver's own account, root and members of a directory's group are trusted (docs/security.md). Only reads.
 """
@@ -14,10 +14,10 @@ from rra_state.base.errors import WorkDirError
 
 
 def check_tree(work_dir: Path) -> None:
-    """Raise WorkDirError if somebody else could put another marker tree in the place of ours.
+    """Raise WorkDirError if another account could replace or modify the marker tree.
 
-    That is: a directory that anybody may write to, or, in a sticky one, a tree that somebody else made first; the same
-    for the directories above, whose entries could be given other names.
+    That is the case if everybody may write to one of its directories, or to a directory above it without the sticky
+    bit, or if another account made it in a sticky directory.
     """
     _check_above(work_dir)
     owners = {0, os.geteuid(), work_dir.stat().st_uid}
@@ -35,7 +35,7 @@ def check_tree(work_dir: Path) -> None:
 
 
 def _check_above(work_dir: Path) -> None:
-    """In a directory that anybody may write to, only a sticky bit keeps others from moving what is not theirs."""
+    """The same for the directories above: only a sticky bit keeps other accounts from renaming what is not theirs."""
     whole = work_dir.resolve()
     for directory, parent in pairwise((whole, *whole.parents)):
         mode = parent.stat().st_mode
@@ -53,8 +53,8 @@ def _check_above(work_dir: Path) -> None:
 
 
 def exposed(file: Path) -> bool:
-    """Whether others may read or change a secret. A file of root's may be read by its group: so it reaches the account
-    that needs it. Raises OSError.
+    """True if other accounts may read or change this file. The group of a file of root's may read it: the archiver's
+    account is in that group. Raises OSError.
     """
     status = file.stat()
     return bool(status.st_mode & (0o027 if status.st_uid == 0 else 0o077))

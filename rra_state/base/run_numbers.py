@@ -25,8 +25,10 @@ def number(name: str) -> int | None:
 
 
 def numbers(names: Iterable[str], suffix: str = "") -> set[int]:
-    """The runs that file names `<run><suffix>` tell; others are left out. For many: twice as fast as one by one, and
-    twice as fast again where there are no others.
+    """The runs of the file names `<run><suffix>`; other names are left out.
+
+    One regular expression over all names, since a directory has up to 100,000: twice as fast as name by name, and twice
+    as fast again without other names.
 
     >>> sorted(numbers(["12.json", "07.json", "9.json.tmp", "3.json"], ".json"))
     [3, 12]
@@ -76,7 +78,7 @@ def ranges(runs: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def text(runs: Iterable[int]) -> str:
-    """Ranges as people write them.
+    """Ranges as text.
 
     >>> text([1, 2, 3, 7])
     '1-3,7'
@@ -101,7 +103,7 @@ def parse(selection: str) -> set[int]:
 
 
 def named_alone(selection: str) -> set[int]:
-    """The runs that a selection names by their own number, not by a range.
+    """The runs that a selection names singly, not by a range.
 
     >>> sorted(named_alone("7, 1-3"))
     [7]

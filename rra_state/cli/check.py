@@ -1,4 +1,4 @@
-"""`--check`: one line per thing the archiver depends on, OK or FAILED with a hint. Changes nothing."""
+"""`--check`: test everything that a cycle depends on; one line each, OK or FAILED with a hint. Changes nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CONNECT_SECONDS = 5.0
 
 
 def lines(settings: Settings) -> Iterator[tuple[bool, str]]:
-    """For each dependency whether it is in order, and the line to print."""
+    """For each dependency: True if it is in order, and the line to print."""
     checks: tuple[tuple[str, Callable[[Settings], str]], ...] = (
         ("configuration", lambda found: str(found.path)),
         ("run records", _records),
@@ -48,7 +48,7 @@ def lines(settings: Settings) -> Iterator[tuple[bool, str]]:
 
 
 def _wanted(settings: Settings) -> Iterator[tuple[str, Callable[[Settings], str]]]:
-    """Where messages and metrics go, if they do. Nothing is sent: `--test-message` does that."""
+    """Checks of the servers for messages and metrics, if configured. Nothing is sent: `--test-message` does that."""
     email, carbon, file = settings.reporting.email, settings.carbon, settings.metrics.prometheus_file
     if email.enabled:
         yield "mail server", lambda _: _answers(email.smtp_host, email.smtp_port, "reporting.email")
@@ -99,7 +99,7 @@ def _artdaqdb(settings: Settings) -> str:
     store.check()
     number = len(store.runs())
     outgrown = number > LARGE_DIRECTORY_ARCHIVE and isinstance(store, FilesystemDB)
-    advice = "; PostgreSQL would serve so many better, see docs/stores.md" if outgrown else ""
+    advice = "; for so many runs use PostgreSQL, see docs/stores.md" if outgrown else ""
     return f"{store.describe()}, {number} runs{advice}"
 
 
@@ -110,19 +110,19 @@ def _ucondb(settings: Settings) -> str:
         raise AccessDenied(
             f"{found}, but no user or password to write with", hint="set ucon_db.writer_user and UCONDB_PASSWORD"
         )
-    return f"{found}, password {'accepted' if _takes_password(store) else 'not tried, for want of a stored run'}"
+    return f"{found}, password {'accepted' if _takes_password(store) else 'not tried, since no run is stored yet'}"
 
 
 def _takes_password(store: UconDB) -> bool:
-    """Whether user and password were accepted; False if there is no sound blob to try them with. Raises StoreError.
+    """True if user and password are accepted; False if no intact blob is stored to try them with. Raises StoreError.
 
-    The smallest is put once more under its own key. The server looks at the password first, and then refuses the key
-    because it is there: nothing changes. Were it gone in between, the same bytes would be back.
+    The smallest blob is put again under its own key. The server checks the password and then refuses the key because
+    it exists: nothing changes. If the blob was deleted in between, the same bytes are stored again.
     """
     for held in sorted(store.versions().values(), key=lambda held: held.size):
         try:
             stored = store.get(held.run)
-        except VerificationError:  # `--verify` tells of it
+        except VerificationError:  # `--verify` reports it
             continue
         if stored is not None:
             store.put(held.run, stored[0])

@@ -1,4 +1,4 @@
-"""`run-record-archiver unpack BLOB DIR` and `show RUN --config CONFIG`: what is asked without a cycle in mind."""
+"""The commands `run-record-archiver unpack BLOB DIR` and `show RUN --config CONFIG`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = ("unpack", "show")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one of these; give the exit status."""
+    """Run one of these commands; return the exit status."""
     options = _parser().parse_args(arguments)
     try:
         if options.command == "unpack":
@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     unpack = commands.add_parser("unpack", help="write the files of a blob into a directory")
     unpack.add_argument("blob", metavar="BLOB", type=Path, help="a blob as UconDB gave it")
     unpack.add_argument("directory", metavar="DIR", type=Path, help="made if missing; no file in it is replaced")
-    one = commands.add_parser("show", help="what every place holds of one run")
+    one = commands.add_parser("show", help="show what records, stores and markers hold of one run")
     one.add_argument("run", metavar="RUN", type=run_number)
     one.add_argument("--config", metavar="CONFIG", required=True, help="configuration file")
     return parser

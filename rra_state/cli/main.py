@@ -1,4 +1,4 @@
-"""The command line: which action the options ask for, and the exit status.
+"""The command line: do what the options ask for, and return the exit status.
 
 Exit status: 0 success; 1 a known error, or some runs failed; 2 an unexpected error; 130 interrupted.
 """
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from rra_state.base import host_limits, log, run_numbers
 from rra_state.base.errors import ArchiverError, Interrupted, UsageError
 from rra_state.cli import commands
-from rra_state.cli.options import changes_something, level, moment, parser, refuse_nonsense, selected
+from rra_state.cli.options import changes_something, level, moment, parser, reject_conflicting_options, selected
 from rra_state.config import loading
 from rra_state.config.loading import Settings
 from rra_state.config.warnings import cautions
@@ -39,28 +39,29 @@ def _run(options: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        refuse_nonsense(options)
+        reject_conflicting_options(options)
         settings = loading.load(options.config)
-        log.setup(settings.app, level=level(options), to_file=changes_something(options))
+        file = settings.app.log_file if changes_something(options) else None
+        log.setup(file, settings.app.log_level, console_level=level(options))
         return _act(options, settings)
     except Interrupted as error:
         print(error, file=sys.stderr)
         return 130
     except ArchiverError as error:
-        _fail(error, verbose=options.verbose)
+        _print_error(error, verbose=options.verbose)
         return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         return 1
     except Exception as error:
-        return _unforeseen(error, verbose=options.verbose)
+        return _unexpected(error, verbose=options.verbose)
 
 
-def _unforeseen(error: Exception, *, verbose: bool) -> int:
-    """Tell of an error that has no class of its own; give the exit status."""
+def _unexpected(error: Exception, *, verbose: bool) -> int:
+    """Print an error that has no class of its own; return the exit status."""
     if refused := host_limits.refusal(error):
-        _fail(refused, verbose=verbose)
+        _print_error(refused, verbose=verbose)
         return 1
     print(f"unexpected error: {error!r}; run again with -v and report what it prints", file=sys.stderr)
     if verbose:
@@ -115,7 +116,7 @@ def _cycle(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _refuse_unknown_runs(missing: set[int], selection: Selection, named: str) -> None:
-    """Ranges have gaps; a run named alone, or a selection of nothing, is a mistake. Raises UsageError."""
+    """Raise UsageError if a run named singly does not exist, or none of a range. Ranges may have gaps."""
     wrong = missing if missing == set(selection.only or ()) else missing & run_numbers.named_alone(named)
     if wrong:
         are = f"run {min(wrong)} is" if len(wrong) == 1 else f"runs {run_numbers.text(wrong)} are"
@@ -175,7 +176,7 @@ def _recover(settings: Settings, options: argparse.Namespace) -> int:
         ("import", options.recover_import_state),
         ("migrate", options.recover_migrate_state),
     )
-    recovery.recover(settings, [stage for stage, wanted in chosen if wanted], _say)
+    recovery.recover(settings, [stage for stage, wanted in chosen if wanted], _print_now)
     return 0
 
 
@@ -186,15 +187,15 @@ def _verify(settings: Settings, options: argparse.Namespace) -> int:
     named = None if options.runs is None else frozenset(run_numbers.parse(options.runs))
     unknown = verify.not_archived(settings, options.runs)
     if unknown:
-        _log.error("not archived, so that there is nothing to verify: %s", run_numbers.text(unknown))
-    found = verify.verify(settings, lambda run: part.has(run) and (named is None or run in named), _say)
+        _log.error("not archived, so there is nothing to verify: %s", run_numbers.text(unknown))
+    found = verify.verify(settings, lambda run: part.has(run) and (named is None or run in named), _print_now)
     return 0 if found.good and not unknown else 1
 
 
 def _show(settings: Settings, options: argparse.Namespace) -> int:
     from rra_state.reporting import show  # noqa: PLC0415 - not needed by a cycle
 
-    return _told((True, line) for line in show.lines(settings, options.show))
+    return _print_lines((True, line) for line in show.lines(settings, options.show))
 
 
 def _rebuild_index(settings: Settings, _options: argparse.Namespace) -> int:
@@ -214,8 +215,8 @@ def _rebuild_index(settings: Settings, _options: argparse.Namespace) -> int:
     return 0
 
 
-def _say(line: str) -> None:
-    """Print a line at once. A reader that went away (`| head`) or an old terminal must not stop a recovery halfway."""
+def _print_now(line: str) -> None:
+    """Print a line at once. A closed pipe (`| head`) or an old terminal must not stop a recovery halfway."""
     encoding = sys.stdout.encoding or "ascii"
     try:
         print(line.encode(encoding, "replace").decode(encoding), flush=True)
@@ -226,17 +227,17 @@ def _say(line: str) -> None:
 def _check(settings: Settings, _options: argparse.Namespace) -> int:
     from rra_state.cli import check  # noqa: PLC0415 - not needed by a cycle
 
-    return _told(check.lines(settings))
+    return _print_lines(check.lines(settings))
 
 
 def _test_message(settings: Settings, _options: argparse.Namespace) -> int:
     from rra_state.monitoring import channels  # noqa: PLC0415 - not needed by a report
 
-    return _told(channels.test(settings))
+    return _print_lines(channels.test(settings))
 
 
-def _told(lines: Iterable[tuple[bool, str]]) -> int:
-    """Print the lines as they come; 1 if one of them is not well."""
+def _print_lines(lines: Iterable[tuple[bool, str]]) -> int:
+    """Print the lines as they come; return 1 if one of them is an error, else 0."""
     good = True
     for fine, line in lines:
         print(line, flush=True)
@@ -244,7 +245,7 @@ def _told(lines: Iterable[tuple[bool, str]]) -> int:
     return 0 if good else 1
 
 
-def _fail(error: ArchiverError, *, verbose: bool) -> None:
+def _print_error(error: ArchiverError, *, verbose: bool) -> None:
     if _log.handlers:
         _log.error("%s", error)
     else:

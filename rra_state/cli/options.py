@@ -1,4 +1,4 @@
-"""The options of the command line: which there are, which do not go together, and which runs they select."""
+"""Command line options: their definitions, which of them conflict, and which runs they select."""
 
 from __future__ import annotations
 
@@ -68,24 +68,32 @@ def parser() -> argparse.ArgumentParser:
     instead = parser.add_argument_group("instead of archiving")
     instead.add_argument("--report-status", action="store_true", help="show what is where and what to do")
     instead.add_argument("--compare-state", action="store_true", help="check state files and logs against the stores")
-    instead.add_argument("--follow", action="store_true", help="watch the cycle that is at work")
-    instead.add_argument("--recover-import-state", action="store_true", help="rebuild it from disk and artdaqDB")
-    instead.add_argument("--recover-migrate-state", action="store_true", help="rebuild it from artdaqDB and UconDB")
+    instead.add_argument("--follow", action="store_true", help="watch the running cycle")
+    instead.add_argument(
+        "--recover-import-state", action="store_true", help="rebuild the import state from disk and artdaqDB"
+    )
+    instead.add_argument(
+        "--recover-migrate-state", action="store_true", help="rebuild the migration state from artdaqDB and UconDB"
+    )
     instead.add_argument("--rebuild-index", action="store_true", help="rebuild artdaqDB's index from its documents")
     instead.add_argument("--verify", action="store_true", help="read every archived run back and compare")
-    instead.add_argument("--subset", metavar="N/T", help="with --verify: part N of T, such as 1/7; week/T takes turns")
-    instead.add_argument("--show", metavar="RUN", type=run_number, help="what every place holds of one run")
+    instead.add_argument(
+        "--subset", metavar="N/T", help="with --verify: part N of T, such as 1/7; week/T another part each week"
+    )
+    instead.add_argument(
+        "--show", metavar="RUN", type=run_number, help="show what records, stores and markers hold of one run"
+    )
     instead.add_argument("--dry-run", action="store_true", help="show what would be done")
     instead.add_argument("--check", action="store_true", help="check everything the archiver depends on")
-    instead.add_argument("--test-message", action="store_true", help="send a message to everybody who would be told")
+    instead.add_argument("--test-message", action="store_true", help="send a test message to every recipient")
     reports = parser.add_argument_group("with --report-status")
     reports.add_argument("--format", choices=FORMATS, help="text (the default), json, csv (a row per run), html")
     reports.add_argument("--since", metavar="TIME", help="only what happened since 2026-11-20, or in the last 7d, 24h")
     reports.add_argument("--stage", choices=STAGES, help="only this stage")
     how = parser.add_argument_group("how")
     how.add_argument("--validate", action="store_true", help="check the metadata keys of every migrated run")
-    how.add_argument("-v", "--verbose", action="store_true", help="tell more; tracebacks")
-    how.add_argument("-q", "--quiet", action="store_true", help="tell errors only")
+    how.add_argument("-v", "--verbose", action="store_true", help="show details, Snakemake's output and tracebacks")
+    how.add_argument("-q", "--quiet", action="store_true", help="show errors only")
     parser.add_argument("--version", action="version", version=f"run-record-archiver {__version__}")
     return parser
 
@@ -98,8 +106,8 @@ def run_number(text: str) -> int:
     return run
 
 
-def refuse_nonsense(options: argparse.Namespace) -> None:
-    """Raise UsageError, naming both, for two options that contradict each other."""
+def reject_conflicting_options(options: argparse.Namespace) -> None:
+    """Raise UsageError for two options that contradict each other."""
     for first, second in _EXCLUSIVE:
         if getattr(options, first) and getattr(options, second):
             names = (f"--{name.replace('_', '-')}" for name in (first, second))
@@ -149,7 +157,7 @@ def selected(options: argparse.Namespace) -> Selection:
 
 
 def changes_something(options: argparse.Namespace) -> bool:
-    """Whether this call belongs in the log file; one that only looks leaves no trace."""
+    """True if this call is written to the log file; calls that only read are not."""
     names = ("check", "dry_run", "report_status", "compare_state", "follow", "verify", "show")
     return not any(getattr(options, name) for name in names)
 

@@ -1,6 +1,6 @@
-"""`--verify`: every archived run read back from everywhere and compared. Repairs nothing.
+"""`--verify`: read every archived run back from both stores and compare. Repairs nothing.
 
-Reads beside a running cycle and takes no lock, but to fill in markers that say `verified: false`.
+Runs beside a cycle. It takes the lock only to complete markers that say `verified: false`.
 Source: docs/design/state.md, Verification and findings.
 """
 
@@ -24,19 +24,19 @@ from rra_state.config.loading import Settings
 from rra_state.cycle import display
 from rra_state.execution.pool import ProcessPool
 from rra_state.records.metadata import printable
-from rra_state.stages.verify_stage import Finding, verify_runs
+from rra_state.stages.verify_stage import RunVerification, verify_runs
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Facts, Marker, Stage
 from rra_state.stores import artdaqdb
 
 CHUNK = 20
-"""Runs at a worker at once."""
-Say = Callable[[str], None]
+"""Runs handed to a worker at once."""
+Print = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Subset:
-    """Part `number` of `of`: the same runs every time, so that a weekly timer gets round (`week/8`).
+    """Part `number` of `of`: always the same runs, so that a weekly timer reaches all (`week/8`).
 
     >>> [run for run in range(1, 15) if Subset.parse("2/7").has(run)]
     [1, 8]
@@ -47,14 +47,16 @@ class Subset:
 
     @classmethod
     def parse(cls, text: str, today: date | None = None) -> Subset:
-        """`1/7`, or `week/7` for the part whose turn it is in this week (Monday to Sunday). Raises UsageError."""
+        """`1/7`, or `week/7` for the part of this week (Monday to Sunday). Raises UsageError."""
         match = re.fullmatch(r"([1-9][0-9]{0,5}|week)/([1-9][0-9]{0,5})", text)
         if match is None or (match[1] != "week" and int(match[1]) > int(match[2])):
             raise UsageError(f"--subset {text}: not a part such as 1/7", hint="the first number goes up to the second")
         of = int(match[2])
         if match[1] != "week":
             return cls(int(match[1]), of)
-        monday = ((today or date.today()).toordinal() - 1) // 7  # weeks since a Monday: no year leaves one out
+        monday = (
+            (today or date.today()).toordinal() - 1
+        ) // 7  # weeks since a Monday, so that no part is skipped at the end of a year
         return cls(monday % of + 1, of)
 
     def has(self, run: int) -> bool:
@@ -64,7 +66,7 @@ class Subset:
 
 @dataclass
 class Verification:
-    """What came out. differing: runs with a difference. filled: markers that say `verified` now."""
+    """Result of `--verify`. differing: runs with a difference. filled: markers that now say `verified`."""
 
     total: int = 0
     differing: set[int] = field(default_factory=set)
@@ -78,12 +80,12 @@ class Verification:
     def text(self) -> str:
         """The last line."""
         equal = self.total - len(self.differing)
-        told = f"verified {self.total} runs: {equal} equal"
-        return told + (f", {len(self.differing)} not: {run_numbers.text(self.differing)}" if self.differing else "")
+        text = f"verified {self.total} runs: {equal} equal"
+        return text + (f", {len(self.differing)} not: {run_numbers.text(self.differing)}" if self.differing else "")
 
 
 def not_archived(settings: Settings, named: str | None) -> set[int]:
-    """Runs named alone that have no marker, or all of a range that has none: `--runs` as it was given."""
+    """Runs named by `--runs` that have no marker: those named singly, or all of a range without any marker."""
     if named is None:
         return set()
     tree, wanted = Tree(settings.app.work_dir), frozenset(run_numbers.parse(named))
@@ -91,37 +93,37 @@ def not_archived(settings: Settings, named: str | None) -> set[int]:
     return set(missing if missing == wanted else missing & run_numbers.named_alone(named))
 
 
-def verify(settings: Settings, wanted: Callable[[int], bool], say: Say) -> Verification:
-    """Read back every archived run that is `wanted`, and say each difference. Raises ArchiverError."""
+def verify(settings: Settings, wanted: Callable[[int], bool], print_line: Print) -> Verification:
+    """Read back every archived run that is `wanted`, and print each difference. Raises ArchiverError."""
     tree = Tree(settings.app.work_dir)
     chosen = sorted(filter(wanted, tree.archived("import") | tree.archived("migrate")))
     result = Verification()
     facts: dict[int, Mapping[Stage, Facts]] = {}
     alone: set[int] = set()
     with _progress() as advance:
-        for finding in _findings(settings, chosen):
+        for found in _results(settings, chosen):
             result.total += 1
             advance()
-            for difference in finding.differences:
-                result.differing.add(finding.run)
-                say(f"run {finding.run}: {printable(difference)}")
-            if finding.facts:
-                facts[finding.run] = finding.facts
-            if not finding.on_disk:
-                alone.add(finding.run)
-    result.filled = _fill_in(settings, tree, facts, say)
+            for difference in found.differences:
+                result.differing.add(found.run)
+                print_line(f"run {found.run}: {printable(difference)}")
+            if found.facts:
+                facts[found.run] = found.facts
+            if not found.on_disk:
+                alone.add(found.run)
+    result.filled = _fill_in(settings, tree, facts, print_line)
     if alone:
-        say(f"{len(alone)} of them could not be compared with a record on disk: {run_numbers.text(alone)}")
-    say(result.text())
+        print_line(f"{len(alone)} of them could not be compared with a record on disk: {run_numbers.text(alone)}")
+    print_line(result.text())
     return result
 
 
-def _findings(settings: Settings, chosen: Sequence[int]) -> Iterator[Finding]:
-    """The findings as they come. Raises ArchiverError as soon as a place cannot be read."""
+def _results(settings: Settings, chosen: Sequence[int]) -> Iterator[RunVerification]:
+    """The results as they come. Raises ArchiverError as soon as a store cannot be read."""
     store = artdaqdb.open_store(settings.artdaq_db)
     pool = ProcessPool(settings)
     waiting = [chosen[first : first + CHUNK] for first in range(0, len(chosen), CHUNK)][::-1]
-    in_hand: set[Future[list[Finding]]] = set()
+    in_hand: set[Future[list[RunVerification]]] = set()
     try:
         while waiting or in_hand:
             while waiting and len(in_hand) < 2 * pool.size:
@@ -129,25 +131,27 @@ def _findings(settings: Settings, chosen: Sequence[int]) -> Iterator[Finding]:
                 in_hand.add(pool.submit(verify_runs, numbers, store.locate(numbers)))
             done, in_hand = wait(in_hand, return_when=FIRST_COMPLETED)
             for future in done:
-                for finding in future.result():
-                    if finding.error is not None:
-                        raise finding.error
-                    yield finding
+                for found in future.result():
+                    if found.error is not None:
+                        raise found.error
+                    yield found
     except BrokenExecutor as error:
         raise WorkersUnusable from error
     finally:
         pool.close()
 
 
-def _fill_in(settings: Settings, tree: Tree, facts: Mapping[int, Mapping[Stage, Facts]], say: Say) -> int:
-    """Write what is known by now into markers that said `verified: false`; how many. A running cycle goes first."""
+def _fill_in(settings: Settings, tree: Tree, facts: Mapping[int, Mapping[Stage, Facts]], print_line: Print) -> int:
+    """Complete the markers that say `verified: false`; return their number. Does nothing while a cycle runs."""
     if not facts:
         return 0
     held = Lock(settings.app.work_dir, settings.app.lock_file)
     try:
         held.acquire()
     except LockHeld:
-        say(f"{len(facts)} runs are equal, but their markers say so only after the next --verify: a cycle is at work")
+        print_line(
+            f"{len(facts)} runs are equal, but their markers will say so after the next --verify: a cycle is running"
+        )
         return 0
     try:
         markers = [
@@ -160,19 +164,19 @@ def _fill_in(settings: Settings, tree: Tree, facts: Mapping[int, Mapping[Stage, 
         tree.write_markers(markers, watch=[run for run in watch if facts[run]["import"].fingerprint])
     finally:
         held.release()
-    say(f"{len(markers)} markers say verified by now")
+    print_line(f"{len(markers)} markers say verified by now")
     return len(markers)
 
 
 def _filled(stored: Mapping[str, Any], facts: Facts) -> Marker:
-    """The marker with these facts; when and by whom the run was archived stays."""
+    """The marker with these facts; time, host and archiver version stay."""
     names = ("run", "stage", "archived", "archiver", "host")
     run, stage, archived, archiver, host = (stored[name] for name in names)
     return Marker(run, stage, archived, archiver, host, facts)
 
 
 def _progress() -> AbstractContextManager[Callable[[], None]]:
-    """A bar, if a person is looking."""
+    """A progress bar, if standard error is a terminal."""
     return _Bar(display.bars(sys.stderr)) if sys.stderr.isatty() else nullcontext(lambda: None)
 
 

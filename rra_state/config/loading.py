@@ -1,6 +1,6 @@
-"""The configuration: how a YAML file becomes checked settings. The keys themselves are in `sections.py`.
+"""Load the configuration: a YAML file becomes checked settings. The keys are in `models.py`.
 
-Values are expanded here; nothing is opened, connected or created.
+References in values are expanded. No store is opened, and no file or directory is created.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from rra_state.config.models import (
     AppFuzz,
     ArtdaqDBSection,
     Carbon,
+    ConfigSection,
     Metrics,
     Reporting,
-    Section,
     SourceFiles,
     UconDBSection,
     Validation,
@@ -37,7 +37,7 @@ PASSWORD_VARIABLE = "UCONDB_PASSWORD"  # noqa: S105 - the variable's name
 PASSWORD_CREDENTIAL = "ucondb_password"  # noqa: S105 - the credential's name
 
 
-class Settings(Section):
+class Settings(ConfigSection):
     """One configuration file, expanded and checked."""
 
     app: App
@@ -55,7 +55,7 @@ class Settings(Section):
 
     @property
     def path(self) -> Path:
-        """The file this came from; workers load it again, so that no secret travels."""
+        """The file that was loaded. Workers load it again, so that no secret is sent to them."""
         return self._path
 
     @pydantic.field_validator("fhiclize_generate", mode="before")
@@ -77,7 +77,7 @@ class Settings(Section):
 
     @pydantic.model_validator(mode="after")
     def _kept_apart(self) -> Settings:
-        """Nothing of ours lies among the run records, and no two files are one."""
+        """Refuse files of the archiver among the run records, and two keys with the same file."""
         records = self.source_files.run_records_dir
         kept = {
             f"{name}.{key}": value
@@ -134,7 +134,7 @@ def _with_default_paths(mapping: dict[str, Any]) -> dict[str, Any]:
     """Write those defaults of `app` that refer to other keys into the mapping, so that they are expanded too."""
     app = mapping.get("app")
     if not isinstance(app, dict) or not app.get("work_dir"):
-        return mapping  # what is missing is told when the rest is checked
+        return mapping  # pydantic names the missing key
     defaults = {name: str(field.default) for name, field in App.model_fields.items() if "${" in str(field.default)}
     given = {key: value for key, value in app.items() if value is not None}
     return {**mapping, "app": {**defaults, **given}}
@@ -145,7 +145,11 @@ def _anchored(mapping: dict[str, Any], directory: Path) -> dict[str, Any]:
     result = dict(mapping)
     for section, field in Settings.model_fields.items():
         values = mapping.get(section)
-        if isinstance(values, dict) and isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+        if (
+            isinstance(values, dict)
+            and isinstance(field.annotation, type)
+            and issubclass(field.annotation, ConfigSection)
+        ):
             result[section] = {
                 key: os.path.join(directory, os.path.expanduser(value))  # noqa: PTH111, PTH118 - an unknown ~name stays
                 if key in field.annotation.model_fields
@@ -159,7 +163,7 @@ def _anchored(mapping: dict[str, Any], directory: Path) -> dict[str, Any]:
 
 
 def _for_tools(settings: Settings) -> Settings:
-    """What artdaq's tools change in other sections: they take FHiCL only, and their loads are noted in the work_dir."""
+    """Adapt other settings to artdaq's tools: they take only FHiCL, and notes about loads lie in the work_dir."""
     section = settings.artdaq_db
     if not section.use_tools:
         return settings
@@ -195,13 +199,15 @@ def _with_password(settings: Settings, environ: Mapping[str, str]) -> Settings:
 
 
 def _kept_secret(file: Path, config: Path) -> Path:
-    """The file, if nobody else may read it. Raises ConfigError."""
+    """The file, if no other account may read it. Raises ConfigError."""
     try:
         exposed = permissions.exposed(file)
     except OSError:
-        return file  # reading it tells
+        return file  # reading it raises the error that names it
     if exposed:
-        raise ConfigError(f"the password's file {file} is open to others", path=config, hint=f"chmod 600 {file}")
+        raise ConfigError(
+            f"the password file {file} can be read by other accounts", path=config, hint=f"chmod 600 {file}"
+        )
     return file
 
 
@@ -210,4 +216,4 @@ def _first_line(file: Path, config: Path) -> str:
         return file.read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
     except (OSError, UnicodeError) as error:
         reason = (error.strerror or "").lower() if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"the password's file {file} cannot be read: {reason}", path=config) from error
+        raise ConfigError(f"the password file {file} cannot be read: {reason}", path=config) from error

@@ -1,7 +1,7 @@
 """The sections of the configuration: one model each, every key with type, default and meaning.
 
-They are the single source of the JSON schema and of the key table in config/README.md. How a file becomes them is
-`config.py`'s.
+They are the single source of the JSON schema and of the key table in config/README.md. `loading.py` reads a file into
+them.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
-class Section(BaseModel):
-    """What all sections share: no unknown key, no change after loading."""
+class ConfigSection(BaseModel):
+    """Base of all sections: no unknown key, no change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     @pydantic.field_validator("*", mode="before")
     @classmethod
     def _absent(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
-        """A key without a value, or with an empty one where none is allowed, counts as left out.
+        """Treat a key without a value, or with an empty one where None is allowed, as left out.
 
-        An empty path would be the current directory: it is never what was meant.
+        An empty path is refused: it would mean the current directory.
         """
         field = cls.model_fields[info.field_name or ""]
         optional = not field.is_required() and field.default is None
@@ -39,8 +39,8 @@ class Section(BaseModel):
         return value
 
 
-class App(Section):
-    """Where the archiver keeps its knowledge, and how hard it works."""
+class App(ConfigSection):
+    """The archiver's own files, and how much it does at once."""
 
     work_dir: Path
     """Directory of markers, failure records, state files and logs. Created if missing."""
@@ -63,11 +63,11 @@ class App(Section):
     workers: Annotated[str, Field(pattern=r"^dask://[^/\s]+:[0-9]+$")] | None = None
     """`dask://HOST:8786`: chunks run on the workers of a Dask cluster (docs/scale.md). Absent: on this machine."""
     run_process_retries: Annotated[int, Field(ge=0)] = 2
-    """Further tries of a run after a fault that may pass by itself."""
+    """Further tries of a run after an error that may pass by itself."""
     retry_delay_seconds: Seconds = 3
     """Seconds between two tries of a run."""
     window_size: Annotated[int, Field(ge=1, le=5000)] = 2000
-    """Runs that one Snakemake process handles; the command line goes on with the next window by itself."""
+    """Runs that one Snakemake process handles; the command line starts one process after another."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least important message that goes to the log file."""
     log_file: Path | None = None
@@ -79,7 +79,7 @@ class App(Section):
         return value.upper() if isinstance(value, str) else value
 
 
-class SourceFiles(Section):
+class SourceFiles(ConfigSection):
     """The run records as the DAQ leaves them."""
 
     run_records_dir: Path
@@ -98,7 +98,7 @@ class SourceFiles(Section):
     """A record that takes longer to read and convert fails its run."""
 
 
-class ArtdaqDBSection(Section):
+class ArtdaqDBSection(ConfigSection):
     """The intermediate store."""
 
     database_uri: str
@@ -112,12 +112,12 @@ class ArtdaqDBSection(Section):
     tools_timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 300
     """Longest time for one call of a tool."""
     tools_state_dir: Path | None = None
-    """Where loads in progress are noted. Absent: `state/artdaq_tools` in app.work_dir."""
+    """Directory for notes about loads in progress. Absent: `state/artdaq_tools` in app.work_dir."""
     remote_host: str | None = None
     """Host on which artdaq's tools run and the archive is, reached by ssh without a password. Absent: this one."""
 
 
-class UconDBSection(Section):
+class UconDBSection(ConfigSection):
     """The permanent store."""
 
     server_url: str
@@ -129,7 +129,7 @@ class UconDBSection(Section):
     timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30
     """Longest wait for a connection, and then for the next part of an answer."""
     max_connections: Annotated[int, Field(ge=1)] = 4
-    """Requests under way at once, over all worker processes. The server handles one at a time, and refuses a crowd."""
+    """Requests under way at once, over all worker processes. The server handles one at a time, and refuses too many."""
     database_uri: SecretStr | None = None
     """`postgresql://reader@host/database` of UconDB itself: lists and verifies by SQL, read only. Absent: by REST."""
     writer_user: str = ""
@@ -139,7 +139,7 @@ class UconDBSection(Section):
     writer_password_file: Path | None = None
     """File whose first line is the password. Refused if others may read it."""
     verify_tls: bool = True
-    """Check the server's certificate. Switching it off is told in every cycle."""
+    """Check the server's certificate. Every cycle warns if it is off."""
     ca_bundle: Path | None = None
     """Certificates to trust instead of the system's."""
 
@@ -152,15 +152,15 @@ class UconDBSection(Section):
         return value
 
 
-class Validation(Section):
+class Validation(ConfigSection):
     """What `--validate` looks for in each blob."""
 
     metadata_keys: tuple[str, ...] = ("components", "config_name", "sbndaq_commit_or_version")
     """Keys that metadata.fcl must hold exactly once, with a value."""
 
 
-class AppFuzz(Section):
-    """Deliberate faults, to see the archiver cope. Nothing is damaged; told in every cycle while it is on."""
+class AppFuzz(ConfigSection):
+    """Fault injection for tests of a site. Nothing is damaged; every cycle warns while it is on."""
 
     random_skip_percent: Percent = 0
     """Share of tries that are skipped: no failure is noted, and the next cycle takes the run."""
@@ -172,15 +172,15 @@ class AppFuzz(Section):
     """True: a failed run is not tried again in this execution."""
 
 
-class Email(Section):
-    """Mail when something needs a person, and when it no longer does."""
+class Email(ConfigSection):
+    """Mail when something needs a person, and when that is over."""
 
     enabled: bool = False
     """Send mail."""
     recipient_email: str | list[str] = ""
-    """Who gets it: one address, several with commas, or a list."""
+    """Recipients: one address, several with commas, or a list."""
     sender_email: str = ""
-    """Who sends it. Absent: run-record-archiver at this host."""
+    """Sender's address. Absent: run-record-archiver at this host."""
     smtp_host: str = "localhost"
     """Mail server."""
     smtp_port: Port = 25
@@ -202,11 +202,11 @@ class Email(Section):
     @pydantic.model_validator(mode="after")
     def _complete(self) -> Email:
         if self.enabled and not self.recipients:
-            raise ValueError("recipient_email must name somebody while mail is enabled")
+            raise ValueError("recipient_email must hold an address while mail is enabled")
         return self
 
 
-class Slack(Section):
+class Slack(ConfigSection):
     """The same as a message in Slack."""
 
     enabled: bool = False
@@ -216,7 +216,7 @@ class Slack(Section):
     channel: str = ""
     """Channel, such as `#daq-alerts`, or several with commas. The bot has to be a member."""
     mention_users: str | list[str] = Field(default_factory=list)
-    """Users to mention in messages about a fault, by their ids such as `U6TTX1F9R`."""
+    """Users to mention in messages about an error, by their ids such as `U6TTX1F9R`."""
 
     @property
     def channels(self) -> list[str]:
@@ -235,22 +235,22 @@ class Slack(Section):
         return self
 
 
-class Reporting(Section):
-    """Who is told. One message per cycle, and only if something changed."""
+class Reporting(ConfigSection):
+    """Recipients of messages: at most one per cycle, and only if something changed."""
 
     email: Email = Email()
     """Mail."""
     slack: Slack = Slack()
     """Slack."""
     urls: tuple[SecretStr, ...] = ()
-    """Further places to tell, as addresses of the library apprise: `ntfy://...`, `mmost://...`, `json://...`."""
+    """Further recipients, as addresses of the library apprise: `ntfy://...`, `mmost://...`, `json://...`."""
     alert_after_hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 24
-    """A run that waits so long, or so long without a good cycle, is told as stuck."""
+    """Send a message if a run has waited so long, or if no cycle has succeeded for so long."""
     html_file: Path | None = None
     """Status page, written after every cycle; it needs no network and no server. Absent: none."""
 
 
-class Carbon(Section):
+class Carbon(ConfigSection):
     """Metrics for Graphite, sent after every cycle."""
 
     enabled: bool = False
@@ -263,7 +263,7 @@ class Carbon(Section):
     """First part of every metric's name."""
 
 
-class Metrics(Section):
+class Metrics(ConfigSection):
     """Metrics for Prometheus, written after every cycle."""
 
     prometheus_file: Path | None = None

@@ -1,4 +1,4 @@
-"""pydantic's findings about a configuration, in the words of its file: line, key, nearest known key."""
+"""Turn pydantic's errors about a configuration into messages with line, key and nearest known key."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ def explain(error: ValidationError, model: type[BaseModel], text: str, path: Pat
 
 
 def refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
-    """Raise ConfigError for a key given twice in one table; YAML itself would take the last without a word."""
+    """Raise ConfigError for a key given twice in one table; YAML itself would silently take the last."""
     if isinstance(node, yaml.MappingNode):
         lines: dict[str, int] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1
             if key.value in lines:
-                raise ConfigError(f"{key.value} stands here again, after line {lines[key.value]}", path=path, line=line)
+                raise ConfigError(
+                    f"{key.value} is given twice; the first is in line {lines[key.value]}", path=path, line=line
+                )
             lines[str(key.value)] = line
             refuse_repeated_keys(value, path)
 
 
 def _key(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[str, ...]:
-    """The location as far as the file has it: pydantic adds which choice of a union, or which item, it looked at."""
+    """The key in the file: pydantic appends to it the choice of a union, or the item, that it looked at."""
     depth = min(1, len(location))
     while depth < len(location) and _known(model, tuple(map(str, location[:depth]))):
         depth += 1

@@ -1,4 +1,4 @@
-"""What a configuration asks for that nobody should want for long: told in every cycle and by `--check`. Only reads."""
+"""Warnings about risky settings, shown by every cycle and by `--check`. Only reads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FROM_ELSEWHERE = re.compile(r"\$\{[^}:]*\}")
 
 
 def cautions(settings: Settings) -> Iterator[str]:
-    """A sentence for each."""
+    """One sentence per risky setting."""
     email, fuzz = settings.reporting.email, settings.app_fuzz
     if not settings.ucon_db.verify_tls and settings.ucon_db.server_url.startswith("https:"):
         yield "ucon_db.verify_tls is off: the server's certificate is not checked"
@@ -28,7 +28,8 @@ def cautions(settings: Settings) -> Iterator[str]:
         yield "app_fuzz is on: runs are skipped and failed on purpose"
     if (key := _exposed(settings)) is not None:
         path = settings.path
-        yield f"{path} holds a secret ({key}) and is open to others (chmod 600 {path}, or keep the secret elsewhere)"
+        advice = f"chmod 600 {path}, or keep the secret elsewhere"
+        yield f"{path} holds a secret ({key}) and can be read by other accounts ({advice})"
 
 
 def _exposed(settings: Settings) -> str | None:
@@ -38,12 +39,12 @@ def _exposed(settings: Settings) -> str | None:
             return None
         mapping = yaml.safe_load(settings.path.read_bytes())
     except (OSError, yaml.YAMLError):
-        return None  # it was read a moment ago; who changes it is told by the next cycle
+        return None  # it was readable when it was loaded; the next cycle names what is wrong
     return next(_secrets(mapping, ""), None)
 
 
 def _secrets(value: Any, key: str) -> Iterator[str]:
-    """The keys below which a secret stands in so many words, and not as a reference to a variable."""
+    """The keys whose value is a secret itself, not a reference to a variable."""
     if isinstance(value, dict):
         for name, each in value.items():
             yield from _secrets(each, f"{key}.{name}" if key else str(name))

@@ -1,7 +1,7 @@
-"""The cycle that works right now: whether there is one, and what it has taken on. Looking at it touches nothing.
+"""The running cycle: whether there is one, and which runs it takes. Reading this changes nothing.
 
-A cycle leaves the note `state/running.json` when it begins. Whether it is still at work, its lock tells: taking the
-lock to find out would keep a cycle that begins at this moment from beginning, so the kernel's list of locks is read.
+A cycle writes the note `state/running.json` when it begins, and it runs as long as its lock is held. The kernel's list
+of locks says whether it is: to try the lock itself could stop a cycle that begins at this moment.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _LOCKS = Path("/proc/locks")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The runs that a cycle has taken on, per stage. began: seconds since 1970."""
+class CyclePlan:
+    """The runs that a cycle takes, per stage. began: seconds since 1970."""
 
     began: float
     runs: Mapping[Stage, frozenset[int]]
@@ -37,8 +37,8 @@ class Plan:
         return len(archived), sum(_written_since(tree.failure_path(stage, run), self.began) for run in failed)
 
 
-def announce(tree: Tree, windows: Sequence[Window]) -> None:
-    """Note what a cycle is about to do. Raises WorkDirError."""
+def record_plan(tree: Tree, windows: Sequence[Window]) -> None:
+    """Write down which runs a cycle takes. Raises WorkDirError."""
     planned: dict[Stage, set[int]] = {stage: set() for stage in STAGES}
     for window in windows:
         for stage, found in window.stages():
@@ -46,20 +46,20 @@ def announce(tree: Tree, windows: Sequence[Window]) -> None:
     tree.write_note(NOTE, {"began": time.time()} | {stage: run_numbers.text(found) for stage, found in planned.items()})
 
 
-def plan(tree: Tree) -> Plan | None:
-    """What the cycle at work has taken on; None if it has not said so yet."""
+def plan(tree: Tree) -> CyclePlan | None:
+    """The runs of the running cycle; None while it is still planning."""
     values = tree.note(NOTE)
     try:
         if values is None or not float(values["began"]) >= _lock(tree).stat().st_mtime:
             return None  # of an earlier cycle: a new one writes its process id into the lock before anything else
         planned = {stage: frozenset(run_numbers.parse(str(values[stage]))) for stage in STAGES}
-        return Plan(float(values["began"]), planned)
+        return CyclePlan(float(values["began"]), planned)
     except (OSError, KeyError, TypeError, ValueError, UsageError):
         return None
 
 
 def at_work(tree: Tree) -> bool:
-    """Whether a cycle, or what is left of a killed one, holds the archive's lock."""
+    """True if a cycle, or a process of a killed one, holds the archive's lock."""
     lock = _lock(tree)
     try:
         inode = str(lock.stat().st_ino)
@@ -70,7 +70,7 @@ def at_work(tree: Tree) -> bool:
 
 
 def _holder_lives(lock: Path) -> bool:
-    """Where the kernel has no list of locks: whether the process in the lock file is there."""
+    """For kernels without a list of locks: True if the process named in the lock file exists."""
     try:
         process = int(lock.read_text(encoding="ascii"))
     except (OSError, ValueError):

@@ -1,6 +1,6 @@
-"""One cycle of the command line: plan, let Snakemake do window after window, keep the state files true.
+"""One cycle of the command line: plan, start Snakemake for each window, update the state files after each.
 
-The lock is held from before the first look at the tree to after the last write.
+The lock is held from before the marker tree is first read until after the last write.
 """
 
 from __future__ import annotations
@@ -20,17 +20,15 @@ from rra_state.base import host_limits, lock
 from rra_state.base.errors import ArchiverError, Interrupted, LockHeld
 from rra_state.base.lock import Lock
 from rra_state.config.loading import Settings
-from rra_state.cycle import current_cycle, paths, snakemake_session, window_process
+from rra_state.cycle import current_cycle, snakemake_session, window_process
 from rra_state.cycle.display import Display
 from rra_state.cycle.window_process import Tail, WindowCommand
-from rra_state.execution import events as telling
+from rra_state.execution import events
 from rra_state.monitoring import after_cycle
-from rra_state.monitoring.cycle_history import Ended
 from rra_state.state import index_losses
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import Stage
+from rra_state.state.outcome import Ended, Stage, Tally
 from rra_state.state.planner import WINDOW_KEY, Planner, Selection, Window
-from rra_state.state.tally import Tally
 from rra_state.stores import artdaqdb
 
 log = logging.getLogger("rra")
@@ -38,7 +36,7 @@ log = logging.getLogger("rra")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a cycle is done, apart from which runs it takes."""
+    """Options of a cycle that do not select runs."""
 
     validate: bool = False
     quiet: bool = False
@@ -47,7 +45,7 @@ class Options:
 
 @dataclass(slots=True)
 class Result:
-    """What a cycle did. stopped: why it ended early, None if it did not. planner: what it saw after the last change."""
+    """What a cycle did. stopped: the error that ended it early. planner: the tree as it was after the last change."""
 
     tally: Tally = field(default_factory=Tally)
     refreshed: int = 0
@@ -63,14 +61,14 @@ class Result:
 
     @property
     def good(self) -> bool:
-        """True if every run the cycle took is archived and nothing else went wrong."""
+        """True if every run of the cycle is archived and there was no other error."""
         return self.stopped is None and not any(self.tally.failed.values()) and not self.problems
 
 
 def run(settings: Settings, selection: Selection, options: Options) -> Result:
-    """Archive what `selection` asks for; `stopped` says what kept it from that. Raises LockHeld.
+    """Archive the runs of `selection`; an error that ended it early is in `stopped`. Raises LockHeld.
 
-    What follows a cycle (`aftermath.py`) is done before the lock is given back.
+    Page, metrics and messages (`monitoring/after_cycle.py`) follow before the lock is released.
     """
     began = time.monotonic()
     held = Lock(settings.app.work_dir, settings.app.lock_file)
@@ -90,7 +88,7 @@ def _archive_or_stop(settings: Settings, selection: Selection, options: Options,
         _archive(settings, selection, options, held, result)
     except LockHeld:
         raise
-    except Exception as error:  # people have to be told of any; the command line raises it again
+    except Exception as error:  # a message is sent about any error; the command line raises it again
         result.stopped = error if isinstance(error, ArchiverError) else host_limits.refusal(error) or error
 
 
@@ -112,7 +110,7 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
     if not windows:
         result.planner = planner
         return
-    current_cycle.announce(tree, windows)
+    current_cycle.record_plan(tree, windows)
     _windows(planner, windows, held, options, result)
 
 
@@ -122,11 +120,11 @@ def _windows(planner: Planner, windows: list[Window], held: Lock, options: Optio
         "import": sum(len(window.imports) for window in windows),
         "migrate": sum(len(window.migrations) for window in windows),
     }
-    with Display(totals, quiet=options.quiet) as display, _Child() as process:
+    with Display(totals, quiet=options.quiet) as display, _WindowRunner() as runner:
         result.tally = display.tally
         for window in windows:
             before = display.begin_window()
-            error = process.run(settings, window, held, display, options)
+            error = runner.run(settings, window, held, display, options)
             result.planner = planner = planner.again()
             snakemake_session.update_state(planner, attempted=display.tried > before, explicit=window.explicit)
             if error is not None:
@@ -136,14 +134,14 @@ def _windows(planner: Planner, windows: list[Window], held: Lock, options: Optio
         result.refreshed = display.refreshed
 
 
-class _Child:
-    """The Snakemake process of the window in hand. Signals to this process are handed on to it."""
+class _WindowRunner:
+    """Runs the Snakemake process of each window, and passes signals of this process on to it."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._interrupted = False
 
-    def __enter__(self) -> _Child:
+    def __enter__(self) -> _WindowRunner:
         self._before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
@@ -154,13 +152,13 @@ class _Child:
     def run(
         self, settings: Settings, window: Window, held: Lock, display: Display, options: Options
     ) -> ArchiverError | None:
-        """Do one window; give the reason if the cycle has to end with it."""
+        """Run one window; return the error if the cycle has to end with it."""
         if self._interrupted:
             return Interrupted("interrupted before the next window began")
         with _pipe() as (reader, writer):
             environ = {name: value for name, value in os.environ.items() if not name.startswith("SNAKEMAKE_")}
-            environ |= {lock.VARIABLE: str(held.inheritable), telling.VARIABLE: str(writer)}
-            # Snakemake wants a user's name and a cache; an account may have no entry in passwd and no home directory.
+            environ |= {lock.VARIABLE: str(held.inheritable), events.VARIABLE: str(writer)}
+            # Snakemake needs a user name and a cache directory; an account may have no passwd entry and no home.
             environ.setdefault("LOGNAME", environ.get("USER", str(os.geteuid())))
             environ["XDG_CACHE_HOME"] = str(settings.app.work_dir / ".snakemake" / "cache")
             handed, arguments = (held.inheritable, writer), _arguments(settings, window, options)
@@ -168,11 +166,12 @@ class _Child:
             self._process = window_process.start(command)
             os.close(writer)
             if self._interrupted:
-                self._process.terminate()  # the signal came while the process was being made
+                self._process.terminate()  # the signal came while the process was started
             tail = Tail(self._process, echo=options.verbose)
-            with os.fdopen(os.dup(reader), "rb") as events:
-                for line in events:
-                    display.show(json.loads(line))
+            with os.fdopen(os.dup(reader), "rb") as lines:
+                for line in lines:
+                    if line.endswith(b"\n"):  # else the process was killed while it wrote
+                        display.show(json.loads(line))
             status = self._process.wait()
         return self._verdict(status, window, display, tail)
 
@@ -181,6 +180,11 @@ class _Child:
             return Interrupted(display.stopped or "interrupted")
         if display.stopped:
             return ArchiverError(display.stopped)
+        if status < 0:
+            return ArchiverError(
+                f"the workflow's process was ended by {signal.Signals(-status).name}",
+                hint="by a person, or by the system for lack of memory (see dmesg); start the next cycle",
+            )
         explained = any(display.tally.failed.values()) or display.postponed or display.unrefreshed
         if status != 0 and not explained:
             log.debug("%s", tail.text())
@@ -200,14 +204,16 @@ class _Child:
 
 
 def _arguments(settings: Settings, window: Window, options: Options) -> list[str]:
-    """What Snakemake is called with."""
+    """The command line arguments for Snakemake."""
+    workflow = snakemake_session.FILES / "workflow"
+    profile = "default" if settings.app.workers is None else "dask"
     config = [f"{WINDOW_KEY}={json.dumps(window.mapping())}"]
     if options.validate:
         config.append(f"{snakemake_session.VALIDATE_KEY}=true")
     return [
         "all",
-        *("--snakefile", str(paths.SNAKEFILE)),
-        *("--workflow-profile", str(paths.PROFILE if settings.app.workers is None else paths.CLUSTER_PROFILE)),
+        *("--snakefile", str(workflow / "Snakefile")),
+        *("--workflow-profile", str(workflow / "profiles" / profile)),
         *("--directory", str(settings.app.work_dir)),
         *("--configfile", str(settings.path)),
         *("--config", *config),
@@ -216,7 +222,7 @@ def _arguments(settings: Settings, window: Window, options: Options) -> list[str
 
 @contextmanager
 def _pipe() -> Iterator[tuple[int, int]]:
-    """A pipe for events; the reader is closed at the end, the writer by whoever handed it on."""
+    """A pipe for events. The reader is closed at the end; the caller closes the writer."""
     reader, writer = os.pipe()
     try:
         yield reader, writer

@@ -1,4 +1,4 @@
-"""How a running cycle looks: a progress bar on a terminal, plain lines elsewhere."""
+"""Show a running cycle: progress bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
-from rra_state.execution.events import log
-from rra_state.state.outcome import PLACES, STAGES, Stage
-from rra_state.state.tally import Tally
+from rra_state.execution.events import log, stopping_message
+from rra_state.state.outcome import PLACES, STAGES, Stage, Tally
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
 class Display:
-    """Shows events of `telling.Sender`, and counts them. `totals`: runs of the whole cycle per stage."""
+    """Shows events of `events.EventSender`, and counts them. `totals`: runs of the whole cycle per stage."""
 
     def __init__(self, totals: Mapping[Stage, int], *, quiet: bool) -> None:
         self.tally = Tally()
@@ -37,12 +36,12 @@ class Display:
         return sum(self.tally.archived.values()) + sum(self.tally.failed.values())
 
     def begin_window(self) -> int:
-        """Count this window's runs from here; give the number of runs tried before."""
+        """Start to count a window's runs; return the number of runs tried before."""
         self.window = _nothing()
         return self.tried
 
     def __enter__(self) -> Self:
-        """Show the bars if a person is looking."""
+        """Show the bars if standard error is a terminal."""
         if not self._quiet and sys.stderr.isatty():
             self._progress = bars(sys.stderr)
             for stage in STAGES:
@@ -50,11 +49,11 @@ class Display:
                     total = self._totals[stage]
                     self._bars[stage] = self._progress.add_task(describe(stage), total=total, rate="")
             self._progress.start()
-            self._log_to(sys.stderr)  # which by now writes above the bars
+            self._log_to(sys.stderr)  # rich has replaced it: lines appear above the bars
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the terminal as it was."""
+        """Remove the bars."""
         if self._progress is not None:
             self._progress.stop()
             self._log_to(sys.stderr)
@@ -65,9 +64,12 @@ class Display:
                 handler.setStream(stream)
 
     def show(self, event: Mapping[str, Any]) -> None:
-        """Take one event in."""
+        """Count and show one event."""
         if "stopped" in event:
             self.stopped = str(event["stopped"])
+            return
+        if "stopping" in event:
+            log.warning("%s", stopping_message(event["stopping"]))
             return
         stage: Stage = event["stage"]
         archived, failed = len(event["archived"]), len(event["failed"])
@@ -102,7 +104,7 @@ def _nothing() -> dict[Stage, int]:
 
 def bars(stream: TextIO) -> Progress:
     """Progress bars on a terminal, with rate and time left; tasks need a field `rate`."""
-    from rich.console import Console  # noqa: PLC0415 - a timer's cycle shows none
+    from rich.console import Console  # noqa: PLC0415 - a timer's cycle needs none
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
     return Progress(
@@ -116,11 +118,11 @@ def bars(stream: TextIO) -> Progress:
 
 
 def describe(stage: Stage) -> str:
-    """What stands beside a stage's bar."""
+    """The label of a stage's bar."""
     return f"into {PLACES[stage]}"
 
 
 def rate(progress: Progress, bar: TaskID) -> str:
-    """How fast a bar grows."""
+    """The speed of a bar, `12 runs/s`."""
     speed = next(task.speed for task in progress.tasks if task.id == bar)
     return f"{speed:.0f} runs/s" if speed else ""

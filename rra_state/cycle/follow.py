@@ -1,4 +1,4 @@
-"""`--follow`: watch a cycle that another terminal, or a timer, has started. Reads the tree and touches nothing."""
+"""`--follow`: show the progress of a cycle that another terminal, or a timer, started. Only reads the marker tree."""
 
 from __future__ import annotations
 
@@ -12,80 +12,80 @@ from rich.progress import TaskID
 
 from rra_state.config.loading import Settings
 from rra_state.cycle import current_cycle
-from rra_state.cycle.current_cycle import Plan
+from rra_state.cycle.current_cycle import CyclePlan
 from rra_state.cycle.display import bars, describe, rate
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import PLACES, STAGES, Stage
 
-LOOK_SECONDS = 0.5
-"""Between two looks at the tree."""
+POLL_SECONDS = 0.5
+"""Between two reads of the tree."""
 LINE_SECONDS = 5.0
-"""Between two lines where no bar is shown."""
+"""Between two lines, if the output is no terminal."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """How far the cycle is. plan: None while it is still planning. done: archived and failed runs per stage."""
+class CycleProgress:
+    """Progress of the cycle. plan: None while it is planning. done: number of archived and of failed runs per stage."""
 
-    plan: Plan | None
+    plan: CyclePlan | None
     done: dict[Stage, tuple[int, int]] = field(default_factory=dict)
 
     def line(self) -> str:
         """Both stages in one line."""
         if self.plan is None:
-            return "a cycle is at work; it has not said yet which runs it takes"
+            return "a cycle is running and still plans which runs it takes"
         parts = [
             f"{archived + failed} of {len(self.plan.runs[stage])} runs into {PLACES[stage]}"
             + (f" ({failed} failed)" if failed else "")
             for stage, (archived, failed) in self.done.items()
             if self.plan.runs[stage]
         ]
-        return ", ".join(parts) or "records that changed are archived again"
+        return ", ".join(parts) or "changed records are archived again"
 
 
 def follow(settings: Settings, out: TextIO | None = None) -> bool:
-    """Show the cycle at work until it ends; False if there is none. Raises WorkDirError."""
+    """Show the running cycle until it ends; return False if there is none. Raises WorkDirError."""
     out = sys.stdout if out is None else out
     tree = Tree(settings.app.work_dir)
     if not current_cycle.at_work(tree):
-        print(f"no cycle is at work in {tree.root}", file=out)
+        print(f"no cycle is running in {tree.root}", file=out)
         return False
     last = _watch_bars(tree, out) if out.isatty() else _watch_lines(tree, out)
     print(f"the cycle has ended: {last.line()}" if last.plan else "the cycle has ended", file=out)
     return True
 
 
-def looks(tree: Tree) -> Iterator[Look]:
-    """One look after the other until the cycle has ended, and one after that. Raises WorkDirError."""
-    plan: Plan | None = None
+def watch(tree: Tree) -> Iterator[CycleProgress]:
+    """The progress again and again until the cycle has ended, and once more after that. Raises WorkDirError."""
+    plan: CyclePlan | None = None
     while True:
-        going_on = current_cycle.at_work(tree)
+        running = current_cycle.at_work(tree)
         plan = current_cycle.plan(tree) or plan
         began = time.monotonic()
-        yield Look(plan, {stage: plan.done(tree, stage) for stage in STAGES} if plan else {})
-        if not going_on:
+        yield CycleProgress(plan, {stage: plan.done(tree, stage) for stage in STAGES} if plan else {})
+        if not running:
             return
         took = time.monotonic() - began
-        time.sleep(max(LOOK_SECONDS, 10 * took))  # a large tree is looked at less often: the cycle needs the disk
+        time.sleep(max(POLL_SECONDS, 10 * took))  # a large tree is read less often: the cycle needs the disk
 
 
-def _watch_lines(tree: Tree, out: TextIO) -> Look:
-    told, when, look = "", 0.0, Look(None)
-    for look in looks(tree):
-        if look.line() != told and time.monotonic() - when >= LINE_SECONDS:
-            told, when = look.line(), time.monotonic()
-            print(told, file=out, flush=True)
-    return look
+def _watch_lines(tree: Tree, out: TextIO) -> CycleProgress:
+    shown, when, seen = "", 0.0, CycleProgress(None)
+    for seen in watch(tree):
+        if seen.line() != shown and time.monotonic() - when >= LINE_SECONDS:
+            shown, when = seen.line(), time.monotonic()
+            print(shown, file=out, flush=True)
+    return seen
 
 
-def _watch_bars(tree: Tree, out: TextIO) -> Look:
-    look, shown = Look(None), dict[Stage, TaskID]()
+def _watch_bars(tree: Tree, out: TextIO) -> CycleProgress:
+    seen, shown = CycleProgress(None), dict[Stage, TaskID]()
     with bars(out) as progress:
-        for look in looks(tree):
-            for stage, (archived, failed) in look.done.items():
-                if look.plan is None or not look.plan.runs[stage]:
+        for seen in watch(tree):
+            for stage, (archived, failed) in seen.done.items():
+                if seen.plan is None or not seen.plan.runs[stage]:
                     continue
                 if stage not in shown:
-                    shown[stage] = progress.add_task(describe(stage), total=len(look.plan.runs[stage]), rate="")
+                    shown[stage] = progress.add_task(describe(stage), total=len(seen.plan.runs[stage]), rate="")
                 progress.update(shown[stage], completed=archived + failed, rate=rate(progress, shown[stage]))
-    return look
+    return seen

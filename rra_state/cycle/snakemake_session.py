@@ -1,6 +1,6 @@
-"""One Snakemake process: what the Snakefile, the executor and the hooks share.
+"""State of one Snakemake process, shared by the Snakefile, the executor plugin and the hooks.
 
-`begin` is called at the top of the Snakefile and only reads, but for taking the lock. `finish` is called by its hooks.
+The Snakefile calls `begin` at its top, which takes the lock and otherwise only reads. Its hooks call `finish`.
 """
 
 from __future__ import annotations
@@ -24,23 +24,25 @@ from rra_state.base.lock import Lock
 from rra_state.config import loading
 from rra_state.config.loading import Settings
 from rra_state.config.warnings import cautions
-from rra_state.cycle import paths
 from rra_state.execution import events
 from rra_state.monitoring import after_cycle
-from rra_state.monitoring.cycle_history import Ended
 from rra_state.state import planner
-from rra_state.state.outcome import STAGES
+from rra_state.state.outcome import STAGES, Ended, Tally
 from rra_state.state.planner import Planner, Window
 from rra_state.state.state_files import Keeper
-from rra_state.state.tally import Tally
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+FILES = _PACKAGE / "_files" if (_PACKAGE / "_files").is_dir() else _PACKAGE.parent
+"""Directory of `workflow`, `rules` and `scripts`: inside an installed package, beside the package of a checkout."""
 
 VALIDATE_KEY = "rra_validate"
-"""Key of Snakemake's `--config` that asks for the check of the metadata keys."""
+"""Key of Snakemake's `--config` that turns on the check of the metadata keys."""
 _OWN_KEYS = {planner.WINDOW_KEY, VALIDATE_KEY}
 
 KEPT_LOGS = 50
-"""Snakemake's own logs in `.snakemake/log` of the work directory: so many of the last processes."""
+"""Number of Snakemake's own log files that are kept in `.snakemake/log` of the work directory."""
 
+_GATHERING_RULES = ("all", "import_all", "migrate_all")
 _TARGET = re.compile(r"(?:.*/)?markers/(?:import|migrate)/([1-9][0-9]*)\.json")
 READ_ONLY_FLAGS = frozenset(
     """
@@ -49,21 +51,23 @@ READ_ONLY_FLAGS = frozenset(
     --list-target-rules --lt --lint --unlock --containerize --report --print-compilation --archive
     """.split()  # noqa: SIM905 - forty quoted words would hide them
 )
-"""Arguments of Snakemake with which it starts no job, so that no lock is needed."""
+"""Arguments with which Snakemake starts no job, so that no lock is needed."""
 
 
 @dataclass
-class Session:
+class SnakemakeSession:
     """Settings, window and lock of this process.
 
-    fault: why the cycle ended early. tried: whether a run was; jobs without the executor can not tell, so True, and
-    they are not in the tally. began: monotonic seconds.
+    explicit_target: Snakemake was asked for single runs, or for the report. fault: what ended the cycle early.
+    tried: whether a run was tried; jobs without the executor plugin cannot say so: then it is True, and they are not in
+    the tally. began: monotonic seconds.
     """
 
     settings: Settings
     window: Window
     lock: Lock | None
     validate: bool
+    explicit_target: bool
     fault: ArchiverError | None = None
     tried: bool = True
     tally: Tally = field(default_factory=Tally)
@@ -75,26 +79,29 @@ class Session:
         return self.lock is not None
 
     def command(self, script: str) -> list[str]:
-        """How a job runs a script in an isolated process of its own. Snakemake's `script:` would not be isolated, and
-        does not quote the interpreter's path.
+        """The command of a job: a script in an isolated process.
+
+        Snakemake's `script:` would not be isolated, and does not quote the interpreter's path.
         """
-        return [sys.executable, "-I", str(paths.SCRIPTS / script), str(self.settings.path)]
+        return [sys.executable, "-I", str(FILES / "scripts" / script), str(self.settings.path)]
 
 
-_session: Session | None = None
+_session: SnakemakeSession | None = None
 
 
-def current() -> Session:
+def current() -> SnakemakeSession:
     """The session of this process."""
-    assert _session is not None  # noqa: S101 - the Snakefile began it
+    assert _session is not None  # noqa: S101 - the Snakefile called begin
     return _session
 
 
-def begin(mapping: dict[str, Any], files: Sequence[str | Path], arguments: Sequence[str] = sys.argv) -> Session:
+def begin(
+    mapping: dict[str, Any], files: Sequence[str | Path], arguments: Sequence[str] = sys.argv
+) -> SnakemakeSession:
     """Load the configuration, take the lock unless Snakemake will only read, and plan this window.
 
-    mapping, files: Snakemake's `config` and `--configfile`s. Ends the process with one readable line on any
-    ArchiverError: an exception would add a traceback of Snakemake's.
+    mapping, files: Snakemake's `config` and `--configfile`s. On an ArchiverError it prints one line and ends the
+    process: Snakemake would add a traceback to an exception.
     """
     global _session  # noqa: PLW0603 - hooks and executor have no other way to the Snakefile's values
     try:
@@ -106,11 +113,14 @@ def begin(mapping: dict[str, Any], files: Sequence[str | Path], arguments: Seque
             if not held.inherit(os.environ):
                 held.acquire()
             _tidy_after_snakemake(settings.app.work_dir)
-        log.setup(settings.app, to_console=events.VARIABLE not in os.environ)
+        level = None if events.VARIABLE in os.environ else logging.INFO
+        log.setup(settings.app.log_file, settings.app.log_level, console_level=level)
         if held is not None and events.VARIABLE not in os.environ:
             for caution in cautions(settings):
                 logging.getLogger("rra").warning("%s", caution)
         window = planner.current(settings, mapping)
+        if held is not None:
+            _filter_messages(started_by_us=events.VARIABLE in os.environ)
         named = _named_runs(arguments)
         if named:
             window = replace(window, explicit=True)
@@ -119,31 +129,34 @@ def begin(mapping: dict[str, Any], files: Sequence[str | Path], arguments: Seque
         print(error, file=sys.stderr)  # noqa: T201 - logging may not be set up yet
         sys.exit(1)
     tried = bool(window.imports or window.migrations)
-    _session = Session(settings, window, held, bool(mapping.get(VALIDATE_KEY)), tried=tried)
-    mapping.clear()  # jobs read the file: Snakemake has no use for its passwords
+    explicit_target = bool(named) or "report" in arguments
+    _session = SnakemakeSession(settings, window, held, bool(mapping.get(VALIDATE_KEY)), explicit_target, tried=tried)
+    mapping.clear()  # jobs read the file; Snakemake must not keep the passwords
     return _session
 
 
 def finish() -> None:
-    """Do what ends a cycle of a plain Snakemake: state files, failure logs, aftermath; exit 130 if interrupted.
+    """End a cycle of a plain `snakemake`: write state files and failure logs, page, metrics and messages.
 
-    The command line does it for the Snakemake that it started.
+    Exits with 130 if interrupted. For a process that the command line started, the command line does all this.
     """
     session = current()
     if events.VARIABLE not in os.environ:
+        if not session.window and not session.explicit_target:
+            logging.getLogger("rra").info("nothing to do: no run is ready to be archived")
         error = _state_written(session)
         seconds = time.monotonic() - session.began
         after_cycle.follow(
             session.settings, Ended(session.tally.stages, seconds, session.tally, error or session.fault)
         )
         if error is not None:
-            print(error, file=sys.stderr)  # noqa: T201 - the last word of a process that ends
+            print(error, file=sys.stderr)  # noqa: T201 - the process ends with it
             sys.exit(1)
     if isinstance(session.fault, Interrupted):
         sys.exit(130)
 
 
-def _state_written(session: Session) -> ArchiverError | None:
+def _state_written(session: SnakemakeSession) -> ArchiverError | None:
     try:
         update_state(Planner(session.settings), attempted=session.tried, explicit=session.window.explicit)
     except ArchiverError as error:
@@ -154,7 +167,7 @@ def _state_written(session: Session) -> ArchiverError | None:
 def update_state(planner: Planner, *, attempted: bool = False, explicit: bool = False) -> None:
     """Derive and write state file, failure log and ledger of both stages. Raises ArchiverError.
 
-    planner: one that has not looked at the tree before the last change.
+    planner: created after the last change of the tree.
     """
     planner.tree.tidy()
     for stage in STAGES:
@@ -168,13 +181,13 @@ def _settings(mapping: Mapping[str, Any], files: Sequence[str | Path]) -> Settin
     written = yaml.safe_load(Path(files[0]).read_text(encoding="utf-8"))
     changed = [key for key in mapping if key not in _OWN_KEYS and mapping[key] != written.get(key)]
     if changed:
-        # Scripts and workers read the file; they would not see it.
+        # Scripts and workers read the file, so they would not see the change.
         raise ConfigError(f"--config {changed[0]}: settings come from {files[0]} alone", hint="change that file")
     return settings
 
 
 def _refuse_other_directory(settings: Settings, arguments: Sequence[str]) -> None:
-    """Another `--directory` would silently split the markers from the state."""
+    """Raise ConfigError for another `--directory`: markers and state would silently be apart."""
     given = [value for flag, value in pairwise(arguments) if flag in ("-d", "--directory")]
     given += [match[1] for argument in arguments if (match := re.fullmatch("(?:--directory=|-d)(.+)", argument))]
     for value in given:
@@ -183,7 +196,7 @@ def _refuse_other_directory(settings: Settings, arguments: Sequence[str]) -> Non
 
 
 def _named_runs(arguments: Sequence[str]) -> set[int]:
-    """The runs whose markers are targets of this Snakemake."""
+    """The runs whose markers are targets of this process."""
     return {int(match[1]) for argument in arguments if (match := _TARGET.fullmatch(argument))}
 
 
@@ -195,15 +208,29 @@ def _refuse_unknown(settings: Settings, named: set[int]) -> None:
 
 
 def _only_reads(arguments: Sequence[str]) -> bool:
-    """True if this Snakemake starts no job, or was itself started by another one for a job: no lock is needed."""
+    """True if no lock is needed: Snakemake starts no job, or another Snakemake started it for a job."""
     dry_run = any(re.fullmatch("-[pkFrq]*n[pkFrq]*", argument) for argument in arguments)
     return dry_run or bool((READ_ONLY_FLAGS | {"--mode", "--target-jobs"}) & set(arguments))
 
 
-def _tidy_after_snakemake(work_dir: Path) -> None:
-    """Remove what a killed Snakemake left, since we hold the archive's lock and no other is alive, and its old logs.
+def _filter_messages(*, started_by_us: bool) -> None:
+    """Drop Snakemake's messages about scheduling and gathering rules; if we started it, its heading too."""
 
-    It keeps a log of every process for ever: at a cycle every few minutes 100,000 files a year.
+    def wanted(record: logging.LogRecord) -> bool:
+        event = getattr(getattr(record, "event", None), "name", "")
+        if event == "WORKFLOW_STARTED" and started_by_us:
+            return False
+        if event == "JOB_INFO" and getattr(record, "rule_name", "") in _GATHERING_RULES:
+            return False
+        return not str(record.msg).startswith(("Select jobs to execute", "Execute ", "Finished jobid"))
+
+    logging.getLogger("snakemake.logging").addFilter(wanted)
+
+
+def _tidy_after_snakemake(work_dir: Path) -> None:
+    """Remove locks of killed Snakemake processes (the archive's lock is held, so none runs) and old logs.
+
+    Snakemake keeps the log of every process for ever: 100,000 files a year with a cycle every five minutes.
     """
     kept = work_dir / ".snakemake"
     files.remove_batch((kept / "locks").glob("*"))

@@ -1,11 +1,12 @@
-"""The Snakemake process of one window: how it is started, and the last lines that it prints.
+"""The Snakemake process of one window: start it, and keep the last lines that it prints.
 
-It is isolated (`python -I`): what it imports depends neither on the caller's directory nor on his environment.
+It is isolated (`python -I`): what it imports depends neither on the caller's directory nor on the environment.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -18,13 +19,15 @@ from rra_state.base import host_limits
 
 log = logging.getLogger("rra")
 
+_CLASS_PATH = re.compile(r"\brra_state(\.\w+)+: ")
+
 LONGEST_REASON = 400
-"""Characters of a line of Snakemake's that are shown."""
+"""Longest part of a line of Snakemake's that is shown, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowCommand:
-    """How Snakemake is called. keep: descriptors that it inherits."""
+    """A call of Snakemake. keep: descriptors that it inherits."""
 
     arguments: Sequence[str]
     directory: Path
@@ -47,7 +50,7 @@ def start(command: WindowCommand) -> subprocess.Popen[bytes]:
 
 
 class Tail:
-    """Keeps the last lines that a process prints, for the case that it ends unexpectedly."""
+    """The last lines of a process, shown if it ends unexpectedly."""
 
     def __init__(self, process: subprocess.Popen[bytes], *, echo: bool) -> None:
         self._lines: deque[str] = deque(maxlen=400)
@@ -61,15 +64,15 @@ class Tail:
         return "\n".join(self._lines)
 
     def reason(self) -> tuple[str, str]:
-        """The last line that names a limit of the host, else the last that is not empty; and what helps."""
+        """The last line that names a limit of the host, else the last line that is not empty; and a remedy."""
         # Snakemake's own logger shows some exceptions with everything in one line.
-        text = self.text().replace("\\n", "\n")
+        text = _CLASS_PATH.sub("", self.text().replace("\\n", "\n"))
         lines = [line.strip()[:LONGEST_REASON] for line in reversed(text.splitlines()) if line.strip()]
         limited = ((line, remedy) for line in lines if (remedy := host_limits.remedy(line)))
-        return next(limited, (lines[0] if lines else "no word from it", "-v shows all that it printed"))
+        return next(limited, (lines[0] if lines else "it printed nothing", "-v shows all that it printed"))
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None  # noqa: S101 - it was asked for
+        assert process.stdout is not None  # noqa: S101 - stdout=PIPE
         with process.stdout as lines:
             for line in lines:
                 text = line.decode("utf-8", "replace").rstrip()

@@ -1,6 +1,6 @@
-"""The driver's part of a chunk: make imported runs visible, then write markers and failure records.
+"""Commit a chunk: publish imported runs in artdaqDB, then write markers and failure records.
 
-Runs in one process at a time. Order matters: documents are durable before the index, the index before the markers.
+One process does this at a time. Documents are durable before the index is written, the index before the markers.
 """
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ from rra_state.stores.artdaqdb.base import ArtdaqDB
 log = logging.getLogger("rra")
 
 
-class Settler:
-    """Turns what workers found out into what the archive and the marker tree say."""
+class Committer:
+    """Writes the workers' outcomes into the index of artdaqDB and into the marker tree."""
 
     def __init__(self, tree: Tree, artdaqdb: ArtdaqDB) -> None:
         self.tree = tree
         self._artdaqdb = artdaqdb
 
-    def settle(self, stage: Stage, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Record these outcomes durably; give them back as they finally are.
+    def commit(self, stage: Stage, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Record these outcomes durably; return what became of them.
 
-        A fault of the place (index or work directory not writable) turns those it kept from being recorded into
-        untried ones.
+        If the index or the work directory cannot be written, the outcomes that are not recorded become untried.
         """
         final = {outcome.run: outcome for outcome in outcomes}
         try:
@@ -49,15 +48,15 @@ class Settler:
         return list(final.values())
 
     def publish_refreshes(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Make the new versions of changed records visible; a fault of the store leaves them untried."""
+        """Publish the new versions of changed records; if the store fails, they become untried."""
         try:
             self._artdaqdb.publish([each.staged for each in outcomes if each.staged and each.staged.changed])
         except ArchiverError as error:
             return list(_untried(outcomes, error).values())
         return list(outcomes)
 
-    def settle_refresh(self, wanted: Refresh, outcome: Outcome) -> Outcome:
-        """Record durably what became of a refresh; give it back as it finally is."""
+    def commit_refresh(self, wanted: Refresh, outcome: Outcome) -> Outcome:
+        """Record the outcome of a refresh durably; return what became of it."""
         name = str(wanted)
         try:
             if outcome.facts is not None and outcome.archived:
@@ -77,7 +76,7 @@ class Settler:
         )
 
     def _complete(self, stage: Stage, run: int, facts: Facts) -> Facts:
-        """Give a migration's marker what only the import knew of the record."""
+        """Copy into a migration's facts what only the import knows of the record."""
         if stage == "import":
             return facts
         imported = self.tree.marker("import", run) or {}
@@ -86,7 +85,7 @@ class Settler:
 
 
 def _earlier(read: Callable[[], Failure | None]) -> Failure | None:
-    """The earlier failure record. A damaged one counts as none: it is about to be replaced."""
+    """The earlier failure record; a damaged one counts as none, since it is about to be replaced."""
     try:
         return read()
     except WorkDirError as error:
@@ -95,7 +94,7 @@ def _earlier(read: Callable[[], Failure | None]) -> Failure | None:
 
 
 def _untried(outcomes: Sequence[Outcome], error: ArchiverError) -> dict[int, Outcome]:
-    """These outcomes, not recorded because of a fault of the place. Raises any other error."""
+    """These outcomes as untried ones, if `error` stops the cycle. Raises any other error."""
     if not error.stops_cycle:
         raise error
     return {outcome.run: Outcome(outcome.run, error=error) for outcome in outcomes}

@@ -1,7 +1,7 @@
-"""Worker processes on other machines: a Dask distributed cluster that is already there.
+"""Workers on other machines: a Dask distributed cluster, which the site runs.
 
-Chunks travel as run numbers; each worker loads the configuration from the same path, so no secret travels. Dask itself
-gives a chunk whose worker died to another one; what is left of that, the driver tries run by run.
+Chunks are sent as run numbers; each worker loads the configuration from the same path, so no secret is sent. If a
+worker dies, Dask gives its chunk to another one; if that fails too, the driver tries the chunk's runs one by one.
 Source: docs/design/architecture.md, Executor.
 """
 
@@ -23,18 +23,18 @@ from distributed.scheduler import KilledWorker
 from rra_state.base.errors import ArchiverError, WorkersUnusable
 from rra_state.config import loading
 from rra_state.config.loading import Settings
-from rra_state.stages.worker import Bench
+from rra_state.stages.worker import WorkerContext
 from rra_state.state.outcome import Outcome
 
 SCHEME = "dask://"
 START_SECONDS = 60
-"""Longest wait for the scheduler, and for a worker to come (again)."""
+"""Longest wait for the scheduler, and for a first worker."""
 _LOOK_SECONDS = 1.0
 _LOST = (KilledWorker, CancelledError, TimeoutError, OSError, distributed.client.FutureCancelledError)
-"""What stands for a worker or a scheduler that is gone, not for an error of ours."""
+"""Exceptions that mean that a worker or the scheduler is gone."""
 _CLOSED = getattr(distributed.client, "ClosedClientError", RuntimeError)  # older ones raise a RuntimeError
 _UNREACHABLE = (*_LOST, _CLOSED, RuntimeError, ValueError)
-"""What a client raises that has lost its scheduler: after a while it has closed itself (`IOLoop is closed`)."""
+"""Exceptions of a client without scheduler; after a while it closes itself (`IOLoop is closed`)."""
 
 
 class DaskPool:
@@ -49,7 +49,7 @@ class DaskPool:
         self._in_hand: dict[Future[Any], distributed.Future[Any]] = {}
         self._closed = threading.Event()
         self._client = self._connected()
-        self._say(stop=False)
+        self._set_stop(stop=False)
         threading.Thread(target=self._watch, name="rra-dask-watch", daemon=True).start()
 
     def submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future[Any]:
@@ -69,17 +69,17 @@ class DaskPool:
         self._give_up("renewed")
         self._client.close(timeout=2)
         self._client = self._connected()
-        self._say(stop=self._stopped)
+        self._set_stop(stop=self._stopped)
 
     def ask_to_stop(self) -> None:
         """See Pool."""
         self._stopped = True
         try:
-            self._say(stop=True)
+            self._set_stop(stop=True)
         except _UNREACHABLE:
-            return  # without a scheduler there is nobody to be told
+            return  # without a scheduler no worker has a chunk
 
-    def _say(self, *, stop: bool) -> None:
+    def _set_stop(self, *, stop: bool) -> None:
         distributed.Variable(self._stop, client=self._client).set(stop, timeout="2s")
 
     def close(self) -> None:
@@ -102,29 +102,29 @@ class DaskPool:
         return client
 
     def _done(self, future: Future[Any], task: distributed.Future[Any]) -> None:
-        """Hand a result on; whoever waits for it knows only BrokenExecutor."""
+        """Pass a result on. Dask's exceptions for lost workers become BrokenExecutor, as in Pool."""
         if self._in_hand.pop(future, None) is None:
-            return  # given up before
+            return  # already given up
         try:
             future.set_result(task.result())
         except _LOST as error:
             future.set_exception(BrokenExecutor(f"a Dask worker is gone: {error!r}"))
-        except Exception as error:  # of ours, on the worker: the driver raises it
+        except Exception as error:  # an error of the stage's function
             future.set_exception(error)
 
     def _watch(self) -> None:
-        """Count the workers, and give up what nobody will do: without a worker Dask waits for ever."""
-        alone_since = None
+        """Count the workers; without any, give the chunks up, because Dask would wait for ever."""
+        idle_since = None
         while not self._closed.wait(_LOOK_SECONDS):
             number = self._workers()
             self.size = max(number, 1)
-            alone_since = None if number else alone_since or time.monotonic()
-            if alone_since is not None and time.monotonic() - alone_since > _LOOK_SECONDS * 5:
+            idle_since = None if number else idle_since or time.monotonic()
+            if idle_since is not None and time.monotonic() - idle_since > _LOOK_SECONDS * 5:
                 self._give_up("no worker is left")
-                alone_since = None
+                idle_since = None
 
     def _workers(self) -> int:
-        """How many there are, none where the scheduler does not say."""
+        """Number of workers; 0 if the scheduler does not answer."""
         try:
             return len(self._client.nthreads())
         except (*_UNREACHABLE, AttributeError):  # a closed client asks None
@@ -141,16 +141,16 @@ class DaskPool:
 
 
 class _Stop:
-    """The driver's wish to stop, asked of the scheduler at most twice a second."""
+    """Whether the driver asked to stop; the scheduler is asked at most twice a second."""
 
     def __init__(self, name: str) -> None:
-        self._wish = distributed.Variable(name)
+        self._variable = distributed.Variable(name)
         self._asked, self._answer = 0.0, False
 
     def is_set(self) -> bool:
         """See worker.Flag."""
         if not self._answer and time.monotonic() - self._asked > _LOOK_SECONDS / 2:
-            self._answer = bool(self._wish.get(timeout="10s"))
+            self._answer = bool(self._variable.get(timeout="10s"))
             self._asked = time.monotonic()
         return self._answer
 
@@ -163,22 +163,22 @@ class _Stop:
 
 
 _lock = threading.Lock()
-_benches: dict[tuple[Path, str], Bench] = {}
+_contexts: dict[tuple[Path, str], WorkerContext] = {}
 
 
 def _call(config_path: Path, stop: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """Run a stage's function with this process's bench. One at a time, however many threads the worker has.
+    """Run a stage's function with this process's WorkerContext, one call at a time whatever threads the worker has.
 
-    A fault of this host, such as records it does not see, is told with its name and costs no run anything.
+    An error of this host, such as records that it does not see, is reported with the host's name and fails no run.
     """
     with _lock:
         try:
-            bench = _benches.get((config_path, stop))
-            if bench is None:
-                bench = Bench(loading.load(config_path), _Stop(stop))
-                _benches.clear()
-                _benches[config_path, stop] = bench
-            outcomes = function(arguments[0], bench, *arguments[1:], **options)
+            context = _contexts.get((config_path, stop))
+            if context is None:
+                context = WorkerContext(loading.load(config_path), _Stop(stop))
+                _contexts.clear()
+                _contexts[config_path, stop] = context
+            outcomes = function(arguments[0], context, *arguments[1:], **options)
         except ArchiverError as error:
             outcomes = [Outcome(run, error=WorkersUnusable(str(error), hint=error.hint)) for run in arguments[0]]
     for outcome in outcomes:

@@ -1,9 +1,9 @@
-"""The driver: groups ready runs into chunks, keeps the workers busy, settles what comes back.
+"""The driver: groups ready runs into chunks, keeps the workers busy, commits the outcomes.
 
 A refresh goes to a worker twice: before its new version is published in artdaqDB, and after it for its blob.
 
-Knows nothing of Snakemake: a Listener is told what became of each run. One thread does everything; whoever calls
-`add` or `stop` only leaves it a message.
+Independent of Snakemake: a Listener gets the outcome of each run. One thread does all the work; `add` and `stop` put a
+message into its queue and return.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from rra_state.base.errors import ArchiverError, Interrupted, WorkerLost, WorkersUnusable
-from rra_state.execution.commit import Settler
+from rra_state.execution.commit import Committer
 from rra_state.execution.pool import BrokenExecutor, Pool
 from rra_state.stages.import_stage import import_runs
 from rra_state.stages.migrate_stage import migrate_runs
@@ -34,33 +34,36 @@ SMALL_CHUNK = 4
 CHUNKS_PER_WORKER = 2
 
 CLOSE_SECONDS = 2.0
-"""Longest wait for the driver's thread to finish what it is about."""
+"""Longest wait for the driver's thread to end."""
 PUBLISHING_SHARE = 0.05
-"""Publishing rewrites an index that grows with the archive: so much of the time may go into it. What workers have
+"""Largest share of the time that goes into publishing, which rewrites an index that grows with the archive. What is
 staged meanwhile is published together."""
 SHORT_SECONDS = 0.05
-"""What is published faster than this is published chunk by chunk."""
-BARREN_GENERATIONS = 5
-"""So many pools in a row without a finished chunk, and it is not the runs that kill the workers."""
+"""While publishing takes less than this, every chunk is published by itself."""
+MAX_POOL_RESTARTS = 5
+"""Consecutive pool restarts without a finished chunk; after that the workers are blamed, not the runs."""
 
 
 _STAGES: tuple[Stage, ...] = (*STAGES, "refresh")
 
 
 class Listener(Protocol):
-    """Who wants to know. Called from the driver's thread."""
+    """Gets the driver's results, in the driver's thread."""
 
-    def settled(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
-        """These runs are archived, failed, or (a fault of the place) not tried, and all that is durable."""
+    def committed(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
+        """These runs are archived, failed, or untried (the store or the work directory failed), and that is durable."""
 
     def dropped(self, stage: Stage, numbers: Sequence[int]) -> None:
         """These runs were not begun."""
 
+    def stopping(self, number: int) -> None:
+        """The window was interrupted: nothing more is handed out, and about `number` begun runs are finished."""
+
     def stopped(self, error: ArchiverError) -> None:
-        """Nothing more is handed out, and nothing is in hand any more."""
+        """Nothing more is handed out, and no worker has a run any more."""
 
     def broken(self, error: BaseException) -> None:
-        """The driver itself failed; it does nothing more."""
+        """The driver itself failed; its thread has ended."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,7 @@ class _Chunk:
 
 @dataclass
 class _Staged:
-    """Imported and changed runs that are not visible yet, and when they may become so at the earliest (monotonic
-    seconds).
-    """
+    """Imported and changed runs that are not published yet. due: earliest time to publish them, monotonic seconds."""
 
     imports: list[Outcome] = field(default_factory=list)
     refreshes: list[Outcome] = field(default_factory=list)
@@ -88,14 +89,14 @@ class _Staged:
         return max(0.0, self.due - time.monotonic()) if self.imports or self.refreshes else None
 
     def published(self, began: float) -> None:
-        """They are, which took from `began` to now."""
+        """Set the next time, after a publication that began at `began`."""
         now = time.monotonic()
         self.due = now + (now - began) / PUBLISHING_SHARE if now - began > SHORT_SECONDS else now
 
 
 @dataclass
 class _Refreshing:
-    """A refresh and how far it is. replaced: the blob to replace. facts: of the new version, once that is published."""
+    """A refresh under way. replaced: the blob to replace. facts: of the new version, once that is published."""
 
     wanted: Refresh
     replaced: BlobVersion | None = None
@@ -104,7 +105,7 @@ class _Refreshing:
 
 @dataclass
 class _Work:
-    """What waits: per stage the ready runs, and apart those whose worker died."""
+    """Runs that wait for a worker, by stage. suspects: those whose worker died; each is tried alone."""
 
     ready: dict[Stage, deque[int]] = field(default_factory=lambda: {stage: deque() for stage in _STAGES})
     suspects: deque[tuple[Stage, int]] = field(default_factory=deque)
@@ -114,11 +115,11 @@ class Driver:
     """Runs one window's chunks on a pool. Start it with the first `add`, end it with `close`."""
 
     def __init__(
-        self, pool: Pool, artdaqdb: ArtdaqDB, settler: Settler, listener: Listener, *, validate: bool = False
+        self, pool: Pool, artdaqdb: ArtdaqDB, committer: Committer, listener: Listener, *, validate: bool = False
     ) -> None:
         self._pool = pool
         self._artdaqdb = artdaqdb
-        self._settler = settler
+        self._committer = committer
         self._listener = listener
         self._validate = validate
         self._work = _Work()
@@ -127,19 +128,19 @@ class Driver:
         self._published: dict[int, Location] = {}
         self._refreshing: dict[int, _Refreshing] = {}
         self._generation = 0
-        self._barren = 0
+        self._restarts = 0
         self._fault: ArchiverError | None = None
-        self._told = False
+        self._stopped = False
         self._messages: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="rra-driver", daemon=True)
 
     def add(self, stage: Stage, numbers: Sequence[int]) -> None:
         """Take these runs on, in this order."""
-        self._leave(lambda: self._work.ready[stage].extend(numbers))
+        self._post(lambda: self._work.ready[stage].extend(numbers))
 
     def add_refreshes(self, wanted: Sequence[Refresh]) -> None:
         """Take these changed records on, each of another run."""
-        self._leave(lambda: self._take_refreshes(wanted))
+        self._post(lambda: self._take_refreshes(wanted))
 
     def stop(self, error: ArchiverError) -> None:
         """Let chunks in hand finish, drop the rest. Safe in a signal handler."""
@@ -152,8 +153,8 @@ class Driver:
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(CLOSE_SECONDS)
 
-    def _leave(self, message: Callable[[], None]) -> None:
-        if self._thread.ident is None:  # one that has ended told `broken` why, and takes nothing on any more
+    def _post(self, message: Callable[[], None]) -> None:
+        if self._thread.ident is None:  # never started; a thread that has ended stays so, `broken` was called
             self._thread.start()
         self._messages.put(message)
 
@@ -161,9 +162,9 @@ class Driver:
         for each in wanted:
             refreshing = self._refreshing[each.run] = _Refreshing(each)
             try:
-                refreshing.replaced = version_to_replace(self._settler.tree, each.run)
+                refreshing.replaced = version_to_replace(self._committer.tree, each.run)
             except ArchiverError as error:
-                self._settle("refresh", [Outcome(each.run, error=error)])
+                self._commit("refresh", [Outcome(each.run, error=error)])
             else:
                 self._work.ready["refresh"].append(each.run)
 
@@ -178,7 +179,7 @@ class Driver:
             self._listener.broken(error)
 
     def _next_message(self) -> Callable[[], None] | None:
-        """The next message, or one to do nothing once it is time to publish."""
+        """The next message, or an empty one when it is time to publish."""
         try:
             return self._messages.get(timeout=self._staged.wait())
         except queue.Empty:
@@ -197,7 +198,7 @@ class Driver:
             self._drop()
 
     def _next(self) -> _Chunk | None:
-        """The next chunk, if there is one and a worker to give it to. Stages take turns, so that they overlap."""
+        """The next chunk, if there is one and a worker is free. The stage with the fewest chunks at work goes first."""
         work = self._work
         if any(chunk.alone for chunk in self._in_hand.values()):
             return None
@@ -219,7 +220,7 @@ class Driver:
         return _Chunk(stage, numbers, self._generation)
 
     def _chunk_size(self, waiting: int) -> int:
-        """Large while much waits, smaller towards the end so that all workers finish together, never tiny."""
+        """Large while many runs wait, smaller towards the end so that all workers finish together."""
         even_share = -(-waiting // self._pool.size)
         return min(CHUNK, max(-(-even_share // CHUNKS_PER_WORKER), min(SMALL_CHUNK, even_share)))
 
@@ -235,7 +236,7 @@ class Driver:
         future.add_done_callback(lambda done: self._messages.put(lambda: self._done(done)))
 
     def _call(self, chunk: _Chunk) -> tuple[Callable[..., list[Outcome]], dict[str, Any]]:
-        """What a worker is to do with a chunk: a function, and its named arguments."""
+        """The stage's function for a chunk, and its keyword arguments."""
         if chunk.stage == "import":
             return import_runs, {}
         if chunk.stage == "migrate":
@@ -247,7 +248,7 @@ class Driver:
         return replace_blobs, {"facts": {run: refreshing.facts}, "replaced": {run: refreshing.replaced}}
 
     def _located(self, chunk: _Chunk) -> dict[int, Location]:
-        """Where artdaqDB holds the runs of a chunk; in a large archive it takes long to find that out."""
+        """Where artdaqDB holds the runs of a chunk. What this driver published is remembered: a look-up can be slow."""
         known = {}
         if chunk.stage != "import":
             known = {run: self._published.pop(run) for run in chunk.numbers if run in self._published}
@@ -263,56 +264,58 @@ class Driver:
         except BrokenExecutor:
             self._lost(chunk)
             return
-        self._barren = 0
+        except ArchiverError as error:
+            outcomes = [Outcome(run, error=error) for run in chunk.numbers]
+        self._restarts = 0
         if chunk.stage == "import":
             self._staged.imports += outcomes
-            self._heed(outcomes)
+            self._stop_if_needed(outcomes)
         elif chunk.stage == "refresh" and outcomes[0].staged is not None:
             self._staged.refreshes += outcomes
         else:
-            self._settle(chunk.stage, outcomes)
+            self._commit(chunk.stage, outcomes)
 
     def _publish(self) -> None:
-        """Make visible what is staged."""
+        """Publish and commit what is staged."""
         began, staged = time.monotonic(), self._staged
         if staged.wait() is None:
             return
         self._staged = _Staged()
         if staged.imports:
-            self._settle("import", staged.imports)
+            self._commit("import", staged.imports)
         if staged.refreshes:
             self._publish_refreshes(staged.refreshes)
         self._staged.published(began)
         self._hand_out()
 
     def _publish_refreshes(self, outcomes: Sequence[Outcome]) -> None:
-        for outcome in self._settler.publish_refreshes(outcomes):
+        for outcome in self._committer.publish_refreshes(outcomes):
             if outcome.staged is None:
-                self._settle("refresh", [outcome])
+                self._commit("refresh", [outcome])
                 continue
             self._published[outcome.run] = outcome.staged.location
             self._refreshing[outcome.run].facts = outcome.facts
             self._work.ready["refresh"].append(outcome.run)
 
-    def _settle(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
+    def _commit(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
         if stage == "refresh":
-            final = [self._settler.settle_refresh(self._refreshing[each.run].wanted, each) for each in outcomes]
+            final = [self._committer.commit_refresh(self._refreshing[each.run].wanted, each) for each in outcomes]
         else:
-            final = self._settler.settle(stage, outcomes)
+            final = self._committer.commit(stage, outcomes)
         for outcome in final if stage == "import" else ():
             if outcome.archived and outcome.staged is not None:
                 self._published[outcome.run] = outcome.staged.location
-        self._listener.settled(stage, final)
-        self._heed(final)
+        self._listener.committed(stage, final)
+        self._stop_if_needed(final)
 
-    def _heed(self, outcomes: Sequence[Outcome]) -> None:
-        """Stop at a fault of the place."""
-        fault = next((outcome.error for outcome in outcomes if outcome.error and outcome.error.stops_cycle), None)
-        if fault is not None:
-            self._halt(fault)
+    def _stop_if_needed(self, outcomes: Sequence[Outcome]) -> None:
+        """Stop the window at an error that is not one run's."""
+        error = next((outcome.error for outcome in outcomes if outcome.error and outcome.error.stops_cycle), None)
+        if error is not None:
+            self._halt(error)
 
     def _lost(self, chunk: _Chunk) -> None:
-        """A worker died. Its runs, and those of every chunk that the pool lost with it, are tried once more, alone."""
+        """A worker died. Its runs, and those of all chunks that the pool lost with it, are tried again one by one."""
         if chunk.generation == self._generation:
             try:
                 self._renew()
@@ -322,25 +325,29 @@ class Driver:
                 return
         if chunk.alone:
             lost = [Outcome(run, error=WorkerLost(run=run), tries=2) for run in chunk.numbers]
-            self._settle(chunk.stage, lost)
+            self._commit(chunk.stage, lost)
         else:
             self._work.suspects.extend((chunk.stage, run) for run in chunk.numbers)
 
     def _renew(self) -> None:
-        """New workers. Raises WorkersUnusable if they do not start, or if no pool in a row got anything done."""
-        self._barren += 1
+        """Start new workers. Raises WorkersUnusable if they do not start, or after too many restarts in a row."""
+        self._restarts += 1
         self._generation += 1
-        if self._barren > BARREN_GENERATIONS:
+        if self._restarts > MAX_POOL_RESTARTS:
             raise WorkersUnusable
         self._pool.renew()
 
     # ---- stopping ----
 
     def _halt(self, error: ArchiverError) -> None:
-        """Hand out nothing more. The first reason counts, but for the workers' own Interrupted."""
-        if self._fault is None or isinstance(self._fault, Interrupted):
+        """Hand out nothing more. The first reason counts; an error replaces an interruption."""
+        first = self._fault is None
+        if first or (isinstance(self._fault, Interrupted) and not isinstance(error, Interrupted)):
             self._fault = error
         self._pool.ask_to_stop()
+        if first and isinstance(error, Interrupted):
+            at_work = min(len(self._in_hand), self._pool.size)  # each worker finishes one run
+            self._listener.stopping(at_work + len(self._staged.imports) + len(self._staged.refreshes))
 
     def _drop(self) -> None:
         for stage, waiting in self._work.ready.items():
@@ -351,6 +358,6 @@ class Driver:
             stage, run = self._work.suspects.popleft()
             self._listener.dropped(stage, [run])
         at_work = self._in_hand or self._staged.wait() is not None
-        if not at_work and self._fault is not None and not self._told:
-            self._told = True
+        if not at_work and self._fault is not None and not self._stopped:
+            self._stopped = True
             self._listener.stopped(self._fault)

@@ -1,7 +1,7 @@
-"""What a cycle tells while it works: one line per failed run, kept file and the like, and counts for a progress bar.
+"""Events of a cycle: a message for each failed run, kept file and the like, and counts for a progress bar.
 
-A Snakemake process started by the command line sends events through a pipe, and the command line shows them; one that
-an operator started logs them itself.
+A Snakemake process that the command line started sends its events through a pipe, and the command line shows them. One
+that an operator started logs them itself.
 """
 
 from __future__ import annotations
@@ -15,45 +15,51 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from rra_state.base.errors import ArchiverError, Interrupted
-from rra_state.state import tally
-from rra_state.state.outcome import PLACES, Outcome, Stage
+from rra_state.state.outcome import PLACES, Outcome, Stage, retries, stored
 
 VARIABLE = "RRA_EVENTS_FD"
-"""Environment variable with the descriptor that events go to."""
+"""Environment variable with the descriptor of the pipe for events."""
 
 log = logging.getLogger("rra")
 
 
-class Teller(Protocol):
-    """Where news of a cycle goes."""
+class EventSink(Protocol):
+    """Takes the events of a cycle."""
 
-    def settled(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
-        """These runs are done with, one way or the other."""
+    def committed(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
+        """These runs are archived, failed or untried."""
+
+    def stopping(self, number: int) -> None:
+        """The cycle was interrupted, and about `number` begun runs are finished."""
 
     def stopped(self, error: ArchiverError) -> None:
         """The cycle ends early because of this."""
 
 
-class Sender:
-    """Writes JSON lines to a pipe: `{"stage", "archived", "failed", ..., "lines"}`, `{"stopped", ...}`."""
+class EventSender:
+    """Writes JSON lines to a pipe: `{"stage", "archived", ...}`, `{"stopping"}`, `{"stopped", ...}`."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def settled(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
-        """See Teller."""
+    def committed(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
+        """See EventSink."""
         self._send(
             stage=stage,
             archived=[outcome.run for outcome in outcomes if outcome.archived],
             failed=[outcome.run for outcome in outcomes if not outcome.archived and not outcome.untried],
             postponed=sum(outcome.error is not None and outcome.error.postpones for outcome in outcomes),
-            retries=tally.retries(outcomes),
-            stored=tally.stored(outcomes),
+            retries=retries(outcomes),
+            stored=stored(outcomes),
             lines=[line for outcome in outcomes for line in lines(stage, outcome)],
         )
 
+    def stopping(self, number: int) -> None:
+        """See EventSink."""
+        self._send(stopping=number)
+
     def stopped(self, error: ArchiverError) -> None:
-        """See Teller."""
+        """See EventSink."""
         self._send(stopped=str(error), interrupted=isinstance(error, Interrupted))
 
     def _send(self, **event: Any) -> None:
@@ -62,16 +68,16 @@ class Sender:
             data = data[os.write(self._descriptor, data) :]
 
 
-class Logger:
-    """Logs the lines, and a count per chunk."""
+class EventLogger:
+    """Logs a message per event, and the counts after each chunk."""
 
     def __init__(self, totals: Mapping[Stage, int]) -> None:
         self._totals = totals
         self._done: dict[Stage, int] = {"import": 0, "migrate": 0}
         self._failed: dict[Stage, int] = {"import": 0, "migrate": 0}
 
-    def settled(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
-        """See Teller."""
+    def committed(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
+        """See EventSink."""
         for outcome in outcomes:
             for level, text in lines(stage, outcome):
                 log.log(level, "%s", text)
@@ -82,22 +88,26 @@ class Logger:
         failed = f", {self._failed[stage]} failed" if self._failed[stage] else ""
         log.info("%s: %d of %d runs in %s%s", stage, self._done[stage], self._totals[stage], PLACES[stage], failed)
 
+    def stopping(self, number: int) -> None:
+        """See EventSink."""
+        log.warning("%s", stopping_message(number))
+
     def stopped(self, error: ArchiverError) -> None:
-        """See Teller."""
+        """See EventSink."""
         log.error("%s", error)
 
 
-def teller(environ: Mapping[str, str], totals: Mapping[Stage, int]) -> Teller:
-    """The Sender if a command line listens, else a Logger. totals: runs per stage in this window."""
-    return Sender(int(environ[VARIABLE])) if VARIABLE in environ else Logger(totals)
+def event_sink(environ: Mapping[str, str], totals: Mapping[Stage, int]) -> EventSink:
+    """An EventSender if the command line started this process, else an EventLogger. totals: runs of this window."""
+    return EventSender(int(environ[VARIABLE])) if VARIABLE in environ else EventLogger(totals)
 
 
-def when_nobody_listens(environ: Mapping[str, str], action: Callable[[], None]) -> None:
-    """Call `action` when the command line that reads the events is gone (killed): its workflow must not outlive it."""
+def when_parent_ends(environ: Mapping[str, str], action: Callable[[], None]) -> None:
+    """Call `action` if the command line that started this process is killed: the workflow must not go on without it."""
     if VARIABLE not in environ:
         return
     poll = select.poll()
-    poll.register(int(environ[VARIABLE]), 0)  # no event asked for: only the closing of the other end is told
+    poll.register(int(environ[VARIABLE]), 0)  # no events: poll returns when the other end is closed
 
     def watch() -> None:
         poll.poll()
@@ -106,8 +116,14 @@ def when_nobody_listens(environ: Mapping[str, str], action: Callable[[], None]) 
     threading.Thread(target=watch, name="rra-parent-watch", daemon=True).start()
 
 
+def stopping_message(number: int) -> str:
+    """What an interrupted cycle waits for."""
+    runs = f"{number} run" if number == 1 else f"{number} runs"
+    return f"finishing {runs}; Ctrl-C twice more to stop now"
+
+
 def lines(stage: Stage, outcome: Outcome) -> Iterator[tuple[int, str]]:
-    """Level and text of everything worth telling about one run."""
+    """Log level and text of each message about one run."""
     if outcome.error is not None and outcome.error.stops_cycle:
         return
     if outcome.error is not None and outcome.error.postpones:

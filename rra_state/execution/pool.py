@@ -1,4 +1,4 @@
-"""Where chunks of runs are worked on: a small interface that a cluster can implement, and local processes."""
+"""Worker pools: the interface that a cluster can implement, and worker processes on this machine."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 from rra_state.base import host_limits
@@ -21,29 +22,29 @@ from rra_state.stages import worker
 START_SECONDS = 60
 """Longest wait for worker processes to come up."""
 CLOSE_SECONDS = 5.0
-"""Longest wait for idle ones to go."""
+"""Longest wait for idle workers to end."""
 
 
 class Pool(Protocol):
-    """Workers. `submit` may raise, and its futures may hold, BrokenExecutor: a worker died; `renew`, then go on."""
+    """Workers. If one died, `submit` raises BrokenExecutor, or its futures do; then call `renew` and submit again."""
 
     size: int
 
     def submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future[Any]:
-        """Have a worker call a stage's function with its own bench as second argument."""
+        """Call a stage's function in a worker, with the worker's WorkerContext as second argument."""
 
     def renew(self) -> None:
         """Replace the workers after one died. Raises WorkersUnusable if the new ones do not start."""
 
     def ask_to_stop(self) -> None:
-        """Let workers finish the run in hand and begin no other."""
+        """Let each worker finish its run and begin no other."""
 
     def close(self) -> None:
         """End the workers; those still busy are killed."""
 
 
 def open_pool(settings: Settings, *, most: int | None = None) -> Pool:
-    """The workers that the configuration asks for. most: processes that there is work for.
+    """The workers that the configuration asks for. most: upper limit, the number of runs.
 
     Raises ConfigError, WorkersUnusable.
     """
@@ -59,10 +60,10 @@ def open_pool(settings: Settings, *, most: int | None = None) -> Pool:
 
 
 class ProcessPool:
-    """Worker processes on this machine, as isolated (`python -I`) as this one: multiprocessing hands that on."""
+    """Worker processes on this machine, isolated (`python -I`) as this process is: multiprocessing passes that on."""
 
     def __init__(self, settings: Settings, *, most: int | None = None) -> None:
-        """most: workers that there is work for."""
+        """most: upper limit for the number of workers."""
         size = settings.app.parallel_workers or len(os.sched_getaffinity(0))
         self.size = size if most is None else max(1, min(size, most))
         self._config_path = settings.path
@@ -88,48 +89,45 @@ class ProcessPool:
         self._stop.set()
 
     def close(self) -> None:
-        """See Pool. Idle workers are let go in peace: killing one can leave the executor's own locks taken."""
+        """See Pool. Idle workers end by themselves: to kill one can leave the executor's own locks held."""
         self._stop.set()
         if all(future.done() for future in self._handed_out):
             self._executor.shutdown(wait=False)
             end = time.monotonic() + CLOSE_SECONDS
-            for process in self._processes:
+            for process in self._workers():
                 process.join(max(0.0, end - time.monotonic()))
-        # Where memory is short the executor may be unable to tell them; nobody must wait for them then.
+        # Where memory is short the executor may be unable to end them.
         self._kill()
 
     def _kill(self) -> None:
-        """End the workers for good: they ignore the SIGTERM with which an executor ends the mates of a dead one."""
-        for process in self._processes:
+        """SIGKILL the workers: they ignore SIGTERM, which ProcessPoolExecutor sends to the rest when one has died."""
+        for process in self._workers():
             process.kill()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
+    def _workers(self) -> list[BaseProcess]:
+        """The processes of this pool that are alive. The executor starts some of them only when chunks wait."""
+        return [process for process in multiprocessing.active_children() if process not in self._others]
+
     def _start(self) -> None:
         context = _fork_server()
+        self._others = multiprocessing.active_children()
         with _starting():
             self._stop = context.Event()
-            self._executor = self._started(context)
-        self._processes = list(self._executor._processes.values())
-
-    def _started(self, context: BaseContext) -> ProcessPoolExecutor:
-        executor = ProcessPoolExecutor(
-            self.size, mp_context=context, initializer=worker.start, initargs=(self._config_path, self._stop)
-        )
-        try:
-            pending = [executor.submit(os.getpid) for _ in range(self.size)]
-            for future in pending:
-                future.result(timeout=START_SECONDS)
-        except BaseException:
-            for process in executor._processes.values():
-                process.kill()  # nobody else ends those that came up, and this process would wait for them
-            executor.shutdown(wait=False, cancel_futures=True)
-            raise
-        return executor
+            self._executor = ProcessPoolExecutor(
+                self.size, mp_context=context, initializer=worker.start, initargs=(self._config_path, self._stop)
+            )
+            try:
+                for future in [self._executor.submit(os.getpid) for _ in range(self.size)]:
+                    future.result(timeout=START_SECONDS)
+            except BaseException:
+                self._kill()  # this process would wait at its end for those that did start
+                raise
 
 
 @contextmanager
 def _starting() -> Iterator[None]:
-    """Raise HostLimit or WorkersUnusable for what keeps processes from starting."""
+    """Raise HostLimit or WorkersUnusable if processes do not start."""
     try:
         yield
     except (BrokenExecutor, OSError, EOFError, RuntimeError, MemoryError) as error:
@@ -137,18 +135,18 @@ def _starting() -> Iterator[None]:
 
 
 def _fork_server() -> BaseContext:
-    """Workers are forked by a small process that has no thread; this one has some."""
+    """Workers are forked by a small process without threads, because this process has some."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["rra_state.stages.import_stage", "rra_state.stages.migrate_stage"])
     with _signals_blocked(), _starting():
-        # The fork server would otherwise die of a SIGTERM sent to the process group, and every worker with it.
+        # Otherwise a SIGTERM to the process group would end the fork server, and every worker with it.
         forkserver.ensure_running()
     return context
 
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Block SIGINT and SIGTERM while a process is started that must inherit that; any thread may."""
+    """Block SIGINT and SIGTERM in this thread, so that a process started meanwhile inherits that."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
         yield

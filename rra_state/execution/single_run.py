@@ -1,4 +1,4 @@
-"""One run in a process of its own: what a job of Snakemake's does when the workflow runs without its executor."""
+"""One run in one process: the job of a Snakemake rule when the workflow runs without its executor plugin."""
 
 from __future__ import annotations
 
@@ -10,59 +10,60 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rra_state.base import bounds, log
+from rra_state.base import host_limits, log
 from rra_state.base.errors import ArchiverError
 from rra_state.config import loading
 from rra_state.execution import events
-from rra_state.execution.commit import Settler
+from rra_state.execution.commit import Committer
 from rra_state.stages.refresh_stage import replace_blobs, stage_changed, version_to_replace
-from rra_state.stages.worker import Bench
+from rra_state.stages.worker import WorkerContext
 from rra_state.state.changed_records import Refresh
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Outcome, Stage
 
 
 def run_job(stage: Stage, function: Callable[..., list[Outcome]], arguments: Sequence[str]) -> None:
-    """Do the workers' and the driver's part for one run; end with exit status 1 if it failed.
+    """Do the work of worker and driver for one run; exit with status 1 if it failed.
 
     arguments: configuration and run.
     """
     path, run = arguments
-    _do_job(stage, path, lambda bench, settler: _one(int(run), stage, function, bench, settler))
+    _do_job(stage, path, lambda context, committer: _one(int(run), stage, function, context, committer))
 
 
 def run_refresh_job(arguments: Sequence[str]) -> None:
     """The same for a record that changed. arguments: configuration, run and fingerprint."""
     path, run, fingerprint = arguments
     wanted = Refresh(int(run), fingerprint)
-    _do_job("refresh", path, lambda bench, settler: refresh_run(wanted, bench, settler))
+    _do_job("refresh", path, lambda context, committer: refresh_run(wanted, context, committer))
 
 
-def refresh_run(wanted: Refresh, bench: Bench, settler: Settler) -> Outcome:
-    """Archive a changed record, and write its marker last. What was done of it before a crash is found done."""
-    run, store = wanted.run, bench.artdaqdb
+def refresh_run(wanted: Refresh, context: WorkerContext, committer: Committer) -> Outcome:
+    """Archive a changed record, and write its marker last. After a crash it is found half done and is completed."""
+    run, store = wanted.run, context.artdaqdb
     try:
-        replaced = version_to_replace(settler.tree, run)
-        [outcome] = stage_changed([run], bench, store.locate([run]), fingerprints={run: wanted.fingerprint})
+        replaced = version_to_replace(committer.tree, run)
+        [outcome] = stage_changed([run], context, store.locate([run]), fingerprints={run: wanted.fingerprint})
         if outcome.archived:
-            [outcome] = settler.publish_refreshes([outcome])
+            [outcome] = committer.publish_refreshes([outcome])
         if outcome.archived and outcome.facts is not None:
             facts = {run: outcome.facts}
-            [outcome] = replace_blobs([run], bench, store.locate([run]), facts=facts, replaced={run: replaced})
+            [outcome] = replace_blobs([run], context, store.locate([run]), facts=facts, replaced={run: replaced})
     except ArchiverError as error:
         outcome = Outcome(run, error=error, tries=error.tries)
-    return settler.settle_refresh(wanted, outcome)
+    return committer.commit_refresh(wanted, outcome)
 
 
-def _do_job(stage: Stage, path: str, action: Callable[[Bench, Settler], Outcome]) -> None:
+def _do_job(stage: Stage, path: str, action: Callable[[WorkerContext, Committer], Outcome]) -> None:
     try:
         settings = loading.load(path)
-        log.setup(settings.app, level=logging.INFO if stage == "refresh" else logging.WARNING)
+        level = logging.INFO if stage == "refresh" else logging.WARNING
+        log.setup(settings.app.log_file, settings.app.log_level, console_level=level)
         tree = Tree(settings.app.work_dir)
         tree.prepare()
-        bench = Bench(settings)
-        bounds.bound_memory(settings.app.worker_memory_bytes)
-        outcome = action(bench, Settler(tree, bench.artdaqdb))
+        context = WorkerContext(settings)
+        host_limits.bound_memory(settings.app.worker_memory_bytes)
+        outcome = action(context, Committer(tree, context.artdaqdb))
     except ArchiverError as error:
         sys.exit(str(error))
     for level, text in events.lines(stage, outcome):
@@ -72,14 +73,16 @@ def _do_job(stage: Stage, path: str, action: Callable[[Bench, Settler], Outcome]
     sys.exit(0 if outcome.archived else 1)
 
 
-def _one(run: int, stage: Stage, function: Callable[..., list[Outcome]], bench: Bench, settler: Settler) -> Outcome:
-    outcomes = function([run], bench, bench.artdaqdb.locate([run]))
-    with _settling(bench.settings.app.work_dir):
-        return settler.settle(stage, outcomes)[0]
+def _one(
+    run: int, stage: Stage, function: Callable[..., list[Outcome]], context: WorkerContext, committer: Committer
+) -> Outcome:
+    outcomes = function([run], context, context.artdaqdb.locate([run]))
+    with _committing(context.settings.app.work_dir):
+        return committer.commit(stage, outcomes)[0]
 
 
 @contextmanager
-def _settling(work_dir: Path) -> Iterator[None]:
+def _committing(work_dir: Path) -> Iterator[None]:
     """The driver's part is for one process at a time."""
     descriptor = os.open(work_dir / "markers", os.O_RDONLY | os.O_DIRECTORY)
     try:

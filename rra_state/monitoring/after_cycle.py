@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from rra_state.base import host_limits
-from rra_state.base.deadline import within
+from rra_state.base.concurrency import run_within
 from rra_state.base.errors import ArchiverError
 from rra_state.config.loading import Settings
 from rra_state.monitoring import changes, channels, cycle_history, metrics
-from rra_state.monitoring.cycle_history import Ended, History
+from rra_state.monitoring.cycle_history import History
 from rra_state.state.counts import Census, Summary, counted
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import STAGES
+from rra_state.state.outcome import STAGES, Ended
 from rra_state.state.planner import Planner
 
 log = logging.getLogger("rra")
@@ -98,6 +98,6 @@ def _metrics(settings: Settings, ended: Ended, known: History, summary: Summary 
         except OSError as error:
             log.warning("metrics: %s cannot be written: %s", path, host_limits.reason(error))
     if carbon.enabled:
-        sent = within(metrics.CARBON_SECONDS, {"carbon": lambda: metrics.send_carbon(carbon, samples, ended.at)})
+        sent = run_within(metrics.CARBON_SECONDS, {"carbon": lambda: metrics.send_carbon(carbon, samples, ended.at)})
         if sent["carbon"] is not None:
             log.warning("metrics: Carbon at %s:%d cannot be used: %s", carbon.host, carbon.port, sent["carbon"])

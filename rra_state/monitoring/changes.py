@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 
 from rra_state.base import run_numbers
 from rra_state.base.errors import ArchiverError
-from rra_state.monitoring.cycle_history import Ended, History
+from rra_state.monitoring.cycle_history import History
 from rra_state.state.counts import Oldest, Summary
-from rra_state.state.outcome import STAGES, Stage
+from rra_state.state.outcome import STAGES, Ended, Stage
 
 Runs = Mapping[Stage, frozenset[int]]
 WHERE: tuple[Stage, ...] = (*STAGES, "refresh")

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote, unquote
 
-from rra_state.base.deadline import within
+from rra_state.base.concurrency import run_within
 from rra_state.base.errors import NotSent, UsageError, WorkDirError
 from rra_state.config.loading import Settings
 from rra_state.config.models import Email, Slack
@@ -78,7 +78,7 @@ def tell(settings: Settings, ways: Iterable[Channel], now: Condition, summary: S
         for stage in changes.WHERE
     }
     words = {way: _message(settings, found, reasons, summary) for way, found in wanted.items()}
-    results = within(LIMIT_SECONDS, {way.name: partial(send, way, text) for way, text in words.items()})
+    results = run_within(LIMIT_SECONDS, {way.name: partial(send, way, text) for way, text in words.items()})
     for way in wanted:
         error = results[way.name]
         if error is None:
@@ -88,7 +88,7 @@ def tell(settings: Settings, ways: Iterable[Channel], now: Condition, summary: S
             log.warning("%s: the message was not sent: %s; the next cycle tries again", way.name, error)
     try:
         memory.keep(known)
-    except (OSError, WorkDirError) as error:
+    except WorkDirError as error:
         log.warning("what was told cannot be remembered, and will be told again: %s", error)
 
 
@@ -100,7 +100,7 @@ def test(settings: Settings) -> Iterator[tuple[bool, str]]:
     words = Message(
         f"run record archiver on {socket.gethostname()}: test", "A test. There is nothing to do.\n", bad=False
     )
-    results = within(LIMIT_SECONDS, {way.name: partial(send, way, words) for way in ways})
+    results = run_within(LIMIT_SECONDS, {way.name: partial(send, way, words) for way in ways})
     for name, error in results.items():
         yield error is None, f"{name}: " + ("OK" if error is None else f"FAILED ({error})")
 

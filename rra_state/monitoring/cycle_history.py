@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pydantic
 
-from rra_state.base.errors import Interrupted
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import STAGES, Stage
-from rra_state.state.tally import Tally
+from rra_state.state.outcome import STAGES, Ended, Stage
 
 NOTE = "cycles"
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A cycle that has just ended.
-
-    stages: what it was to do. seconds: how long it took. fault: what ended it early. at: its end, seconds since 1970.
-    """
-
-    stages: tuple[Stage, ...]
-    seconds: float
-    tally: Tally = field(default_factory=Tally)
-    fault: Exception | None = None
-    at: float = field(default_factory=time.time)
-
-    @property
-    def interrupted(self) -> bool:
-        """True if a person or the system stopped it: nobody has to be told."""
-        return isinstance(self.fault, Interrupted)
 
 
 @dataclass(frozen=True)

@@ -1,30 +1,23 @@
-"""Who was told what, so that nothing is told twice. The note `state/told.json`.
+"""What each channel was sent, so that no message is repeated. The note `state/told.json`.
 
-If the work directory cannot be written, which is a thing to tell, a file in shared memory serves until the next boot.
+While the work directory cannot be written the note stays as it is, and each cycle repeats its message.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pydantic
 
-from rra_state.base import files, run_numbers
-from rra_state.base.errors import UsageError, WorkDirError
+from rra_state.base import run_numbers
+from rra_state.base.errors import UsageError
 from rra_state.monitoring.changes import WHERE, Fault, Told
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Stage
 
 NOTE = "told"
-SPARE_DIRECTORY = Path("/dev/shm")  # noqa: S108 - of a file there only an own one is believed
-"""Writable when disks are full. Not /tmp: under systemd each cycle may have one of its own, empty."""
 
 
 @dataclass
@@ -54,45 +47,19 @@ class Memory:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._known = _parsed(_newer(tree.root / "state" / f"{NOTE}.json", self._spare))
+        self._known = _parsed(tree.root / "state" / f"{NOTE}.json")
 
     def of(self, key: str) -> Told:
         """What this channel knows; nothing if it is new, or if the note is damaged."""
         return self._known.get(key, Told())
 
     def keep(self, known: Mapping[str, Told]) -> None:
-        """Remember this, and nothing else. Raises OSError, WorkDirError if it can be kept nowhere."""
-        values = {key: asdict(_Entry.of(told)) for key, told in known.items()}
-        try:
-            self._tree.write_note(NOTE, values)
-        except WorkDirError:
-            files.write_atomic(self._spare, json.dumps(values).encode(), mode=0o600)
-            return
-        if self._spare.exists():
-            files.remove_batch([self._spare])
-
-    @property
-    def _spare(self) -> Path:
-        name = hashlib.sha256(os.fsencode(self._tree.root)).hexdigest()[:16]
-        return SPARE_DIRECTORY / f"run-record-archiver-{os.geteuid()}-{name}.json"
+        """Replace the note by this. Raises WorkDirError if it cannot be written."""
+        self._tree.write_note(NOTE, {key: asdict(_Entry.of(told)) for key, told in known.items()})
 
 
-def _newer(note: Path, spare: Path) -> Path | None:
-    """The file that was written last. A spare one has to be ours: anybody may write there."""
-    found = {}
-    for path in (note, spare):
-        try:
-            status = path.lstat()
-        except OSError:
-            continue
-        if path is note or (stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()):
-            found[path] = status.st_mtime_ns
-    return max(found, key=found.__getitem__, default=None)
-
-
-def _parsed(path: Path | None) -> dict[str, Told]:
+def _parsed(path: Path) -> dict[str, Told]:
     try:
-        text: Any = b"{}" if path is None else path.read_bytes()
-        return {key: entry.told() for key, entry in _ENTRIES.validate_json(text).items()}
+        return {key: entry.told() for key, entry in _ENTRIES.validate_json(path.read_bytes()).items()}
     except (OSError, ValueError, UsageError):
         return {}

@@ -14,9 +14,9 @@ from typing import Literal
 from rra_state import __version__
 from rra_state.base import files
 from rra_state.config.models import Carbon
-from rra_state.monitoring.cycle_history import Ended, History
+from rra_state.monitoring.cycle_history import History
 from rra_state.state.counts import StageSummary, Summary
-from rra_state.state.outcome import STAGES, Stage
+from rra_state.state.outcome import STAGES, Ended, Stage
 
 CARBON_SECONDS = 5.0
 """Longest wait for Carbon."""

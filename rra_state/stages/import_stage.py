@@ -1,7 +1,7 @@
 """Import stage: run records on disk -> documents in artdaqDB, durable but not yet visible.
 
-Takes run numbers, gives one Outcome per run, never raises for a single run's fault. Publishing and markers are the
-driver's.
+Takes run numbers and returns one Outcome per run; an error of one run is in its Outcome, not raised. The driver
+publishes the documents and writes the markers.
 """
 
 from __future__ import annotations
@@ -9,55 +9,55 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rra_state.base.bounds import within_memory, within_seconds
+from rra_state.base.concurrency import attempt
 from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge
-from rra_state.base.retry import attempt
+from rra_state.base.host_limits import within_memory, within_seconds
 from rra_state.config.loading import Settings
 from rra_state.records import convert, source
 from rra_state.records.model import RunDocuments
 from rra_state.stages import injected_faults
-from rra_state.stages.worker import Bench
+from rra_state.stages.worker import WorkerContext
 from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Location, Staged
 
 Read = tuple[RunDocuments, int]
-"""A converted record, and how many tries it took."""
+"""A converted record, and the number of tries."""
 
 HELD_BYTES = 8 * 2**20
-"""Records of a chunk are stored together, but no more of them are kept in memory than have so many bytes of text."""
+"""Records of a chunk are stored together, up to so many bytes of text at once."""
 
 
-def import_runs(numbers: Sequence[int], bench: Bench, known: Mapping[int, Location]) -> list[Outcome]:
-    """Read, convert and stage these runs. known: those that artdaqDB already shows; they are not imported again."""
+def import_runs(numbers: Sequence[int], context: WorkerContext, known: Mapping[int, Location]) -> list[Outcome]:
+    """Read, convert and stage these runs. known: those that are in artdaqDB; they are not imported again."""
     outcomes = {run: _already_archived(location) for run, location in known.items() if run in numbers}
     held: dict[int, Read] = {}
     for run in numbers:
         if run in outcomes:
             continue
-        if bench.stopping:
+        if context.stopping:
             outcomes[run] = Outcome(run, error=Interrupted(run=run))
             continue
-        found = _taken(run, bench)
+        found = _taken(run, context)
         if isinstance(found, RecordTooLarge) and held:
-            # Its neighbours may be what filled the memory.
-            outcomes |= _stage(held, bench)
+            # The other records may be what filled the memory: store them first.
+            outcomes |= _stage(held, context)
             held.clear()
-            found = _taken(run, bench)
+            found = _taken(run, context)
         if isinstance(found, ArchiverError):
             outcomes[run] = Outcome(run, error=found, tries=found.tries)
             continue
         held[run] = found
         if sum(len(document.text) for documents, _ in held.values() for document in documents.documents) > HELD_BYTES:
-            outcomes |= _stage(held, bench)
+            outcomes |= _stage(held, context)
             held.clear()
-    outcomes |= _stage(held, bench)
+    outcomes |= _stage(held, context)
     return [outcomes[run] for run in numbers]
 
 
 def read(run: int, settings: Settings, *, even_if_open: bool = False) -> RunDocuments:
-    """The record of a run, read whole and converted. Raises RecordError and its kin.
+    """Read and convert the record of a run. Raises RecordError and its subclasses.
 
-    even_if_open: take it as it is, although somebody may still be writing to it.
+    even_if_open: also a record that may still be written to.
     """
     files = settings.source_files
     with within_seconds(run, files.max_record_seconds):
@@ -65,38 +65,38 @@ def read(run: int, settings: Settings, *, even_if_open: bool = False) -> RunDocu
         return convert.convert(record, fhiclize=settings.fhiclize_generate, on_bad_file=files.on_bad_file)
 
 
-def _taken(run: int, bench: Bench) -> Read | ArchiverError:
-    """The converted record of a run, or why there is none."""
+def _taken(run: int, context: WorkerContext) -> Read | ArchiverError:
+    """The converted record of a run, or the error that prevented it."""
 
     def try_it() -> RunDocuments:
-        injected_faults.strike(bench.settings.app_fuzz, run)
-        return read(run, bench.settings)
+        injected_faults.inject_fault(context.settings.app_fuzz, run)
+        return read(run, context.settings)
 
     try:
-        return within_memory(run, lambda: attempt(try_it, **bench.retrying))
+        return within_memory(run, lambda: attempt(try_it, **context.retrying))
     except ArchiverError as error:
         return error
 
 
-def _stage(records: Mapping[int, Read], bench: Bench) -> dict[int, Outcome]:
-    """Store these runs' documents in one go; if they are too large together, one by one."""
+def _stage(records: Mapping[int, Read], context: WorkerContext) -> dict[int, Outcome]:
+    """Store the documents of these runs together; if they are too large for that, run by run."""
     if len(records) == 1:
         [run] = records
         try:
-            return within_memory(run, lambda: _stage_together(records, bench))
+            return within_memory(run, lambda: _stage_together(records, context))
         except RecordTooLarge as error:
             return {run: Outcome(run, error=error)}
     try:
-        return _stage_together(records, bench)
+        return _stage_together(records, context)
     except MemoryError:
-        pass  # what it held is free once this is over
-    return {run: outcome for run, read in records.items() for outcome in _stage({run: read}, bench).values()}
+        pass  # its memory is free after this block
+    return {run: outcome for run, read in records.items() for outcome in _stage({run: read}, context).values()}
 
 
-def _stage_together(records: Mapping[int, Read], bench: Bench) -> dict[int, Outcome]:
-    """A fault of the place leaves all of these runs untried."""
+def _stage_together(records: Mapping[int, Read], context: WorkerContext) -> dict[int, Outcome]:
+    """Store these runs together. An error of the store leaves all of them untried."""
     try:
-        results = bench.artdaqdb.stage([documents for documents, _ in records.values()], {}) if records else []
+        results = context.artdaqdb.stage([documents for documents, _ in records.values()], {}) if records else []
     except ArchiverError as error:
         if not error.stops_cycle:
             raise
@@ -111,12 +111,12 @@ def _stage_together(records: Mapping[int, Read], bench: Bench) -> dict[int, Outc
 
 
 def facts_of(documents: RunDocuments, staged: Staged) -> Facts:
-    """What the import knows of a run for its marker."""
+    """The facts of an imported run, for its marker."""
     return Facts(verified=True, version=staged.location.version, **source_facts(documents))
 
 
 def source_facts(documents: RunDocuments) -> dict[str, Any]:
-    """What a marker tells of the record itself."""
+    """The facts about the record itself, for markers."""
     return {
         "configuration": documents.config_name,
         "config_name": documents.config_text,

@@ -1,6 +1,6 @@
-"""Deliberate faults: the section `app_fuzz` of the configuration, to see the archiver cope. Never on in production.
+"""Fault injection by the section `app_fuzz` of the configuration, for tests of a site. Never on in production.
 
-Decides per try of a run; nothing is damaged, the run is only not archived this time.
+Decided for each try of a run. Nothing is damaged; the run is only not archived this time.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class FailedOnPurpose(ArchiverError):
     """failed on purpose, because app_fuzz.random_error_percent is set"""
 
 
-def strike(section: AppFuzz, run: int, chance: Callable[[], float] = random.random) -> None:
-    """Raise SkippedOnPurpose or FailedOnPurpose for as many tries in a hundred as the section asks for.
+def inject_fault(section: AppFuzz, run: int, chance: Callable[[], float] = random.random) -> None:
+    """Raise SkippedOnPurpose or FailedOnPurpose for the configured percentage of tries.
 
-    With random_..._retry the run is not tried again in this execution, else like after any fault that may pass.
-    chance: gives numbers from 0 to below 1.
+    With random_..._retry the run is not tried again in this execution, otherwise as after any transient error.
+    chance: returns numbers from 0 to below 1.
     """
     for kind, percent, final in (
         (SkippedOnPurpose, section.random_skip_percent, section.random_skip_retry),

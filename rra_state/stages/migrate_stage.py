@@ -1,7 +1,7 @@
 """Migration stage: a run's documents in artdaqDB -> one blob in UconDB, read back and compared.
 
-Takes run numbers, gives one Outcome per run, never raises for a single run's fault. While UconDB takes one run's blob
-and gives it back, the next run is read and packed.
+Takes run numbers and returns one Outcome per run; an error of one run is in its Outcome, not raised. While one blob is
+stored in UconDB and read back, the next run is read and packed.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from rra_state.base.bounds import within_memory
+from rra_state.base.concurrency import attempt
 from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge, VerificationError
-from rra_state.base.retry import attempt
+from rra_state.base.host_limits import within_memory
 from rra_state.records import blob
 from rra_state.stages import injected_faults
-from rra_state.stages.worker import Bench
+from rra_state.stages.worker import WorkerContext
 from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Location
 
 SMALL = 2**20
-"""Bytes. While a larger blob is stored nothing else is read: such a record has its worker's memory to itself."""
+"""Bytes. While a larger blob is stored no other run is read, so that it has all of the worker's memory."""
 
 T = TypeVar("T")
 
@@ -38,43 +38,43 @@ class _Packed:
 
 
 def migrate_runs(
-    numbers: Sequence[int], bench: Bench, located: Mapping[int, Location], *, validate: bool = False
+    numbers: Sequence[int], context: WorkerContext, located: Mapping[int, Location], *, validate: bool = False
 ) -> list[Outcome]:
     """Export, pack and store these runs. located: where artdaqDB holds them. validate: check the metadata keys."""
-    chunk = _Chunk(bench)
+    chunk = _MigratingChunk(context)
     for run in numbers:
-        made = chunk.tried(run, lambda run=run: _pack(run, bench, located.get(run), validate=validate))  # type: ignore[misc]
-        chunk.settle()
+        made = chunk.tried(run, lambda run=run: _pack(run, context, located.get(run), validate=validate))  # type: ignore[misc]
+        chunk.finish_store()
         chunk.send(made, alone=run == numbers[-1])
-    chunk.settle()
+    chunk.finish_store()
     return chunk.outcomes
 
 
-class _Chunk:
-    """What became of the runs so far, in order, and the one that is being stored.
+class _MigratingChunk:
+    """The outcomes so far, in order, and the run that is being stored.
 
-    A fault of the place, or the wish to stop, ends it: then every other run is left as it is.
+    After an error of a store, or a stop by the driver, all further runs are untried.
     """
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, context: WorkerContext) -> None:
         self.outcomes: list[Outcome] = []
-        self._bench = bench
+        self._context = context
         self._fault: ArchiverError | None = None
         self._under_way: tuple[_Packed, Future[Outcome]] | None = None
 
     def tried(self, run: int, action: Callable[[], T]) -> T | Outcome:
-        """What `action` gives, or the outcome of a run that failed with it or is not begun any more."""
-        if self._bench.stopping and self._fault is None:
+        """The result of `action`, or the outcome of a run that failed or is not begun any more."""
+        if self._context.stopping and self._fault is None:
             self._fault = Interrupted()
         if self._fault is not None:
             return Outcome(run, error=self._fault)
         made = _outcome(run, lambda: within_memory(run, action))
         if self._under_way is not None and isinstance(made, Outcome) and isinstance(made.error, RecordTooLarge):
-            self.settle()  # not to be blamed for the memory of its neighbour
+            self.finish_store()  # the run that is being stored may be what filled the memory
             return self.tried(run, action)
         return made
 
-    def settle(self) -> None:
+    def finish_store(self) -> None:
         """Wait for the run that is being stored, if there is one."""
         if self._under_way is None:
             return
@@ -82,22 +82,25 @@ class _Chunk:
         try:
             self._note(outcome.result())
         except MemoryError:
-            self._store(packed)  # once more, with nothing beside it
+            self._store(packed)  # again, without another run in memory
 
     def send(self, made: _Packed | Outcome, *, alone: bool) -> None:
-        """Begin to store a run; alone, or if it is large: and wait for that."""
+        """Begin to store a run. If it is `alone`, or large, wait until it is stored."""
         if isinstance(made, Outcome) or self._fault is not None:
             self._note(made if isinstance(made, Outcome) else Outcome(made.run, error=self._fault))
         elif alone or len(made.content) > SMALL:
             self._store(made)
         else:
             try:
-                self._under_way = made, self._bench.sender.submit(_outcome, made.run, lambda: _store(made, self._bench))
-            except RuntimeError:  # no further thread to be had
+                self._under_way = (
+                    made,
+                    self._context.sender.submit(_outcome, made.run, lambda: _store(made, self._context)),
+                )
+            except RuntimeError:  # no further thread can be started
                 self._store(made)
 
     def _store(self, packed: _Packed) -> None:
-        self._note(_outcome(packed.run, lambda: within_memory(packed.run, lambda: _store(packed, self._bench))))
+        self._note(_outcome(packed.run, lambda: within_memory(packed.run, lambda: _store(packed, self._context))))
 
     def _note(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
@@ -112,16 +115,16 @@ def _outcome(run: int, action: Callable[[], T]) -> T | Outcome:
         return Outcome(run, error=error, tries=error.tries)
 
 
-def _pack(run: int, bench: Bench, location: Location | None, *, validate: bool) -> _Packed:
-    """Read one run from artdaqDB. Raises VerificationError, BlobError, StoreError and their kin."""
+def _pack(run: int, context: WorkerContext, location: Location | None, *, validate: bool) -> _Packed:
+    """Read one run from artdaqDB. Raises VerificationError, BlobError, StoreError and their subclasses."""
     if location is None:
         raise VerificationError(
             "has an import marker but artdaqDB does not show it",
             run=run,
-            hint="put it right with --recover-import-state, then --retry-failed-import",
+            hint="run --recover-import-state, then --retry-failed-import",
         )
-    attempt(lambda: injected_faults.strike(bench.settings.app_fuzz, run), **bench.retrying)
-    export, _ = attempt(lambda: bench.artdaqdb.export(location), **bench.retrying)
+    attempt(lambda: injected_faults.inject_fault(context.settings.app_fuzz, run), **context.retrying)
+    export, _ = attempt(lambda: context.artdaqdb.export(location), **context.retrying)
     content = blob.pack(run, export.files)
     facts = Facts(
         verified=True,
@@ -129,15 +132,15 @@ def _pack(run: int, bench: Bench, location: Location | None, *, validate: bool) 
         version=export.version,
         adler32=zlib.adler32(content),
         sha256=hashlib.sha256(content).hexdigest(),
-        problems=tuple(blob.validate(export.files, bench.settings.validation.metadata_keys)) if validate else (),
+        problems=tuple(blob.validate(export.files, context.settings.validation.metadata_keys)) if validate else (),
     )
     return _Packed(run, content, facts)
 
 
-def _store(packed: _Packed, bench: Bench) -> Outcome:
-    """Store its blob. Raises Conflict, VerificationError, StoreError and their kin."""
+def _store(packed: _Packed, context: WorkerContext) -> Outcome:
+    """Store its blob. Raises Conflict, VerificationError, StoreError and their subclasses."""
     run = packed.run
-    stored, tries = attempt(lambda: bench.ucondb.put(run, packed.content), **bench.retrying)
+    stored, tries = attempt(lambda: context.ucondb.put(run, packed.content), **context.retrying)
     version = stored.version
     facts = replace(
         packed.facts,

@@ -1,7 +1,7 @@
 """Refresh: a record that changed after its run was archived becomes a new version in both stores, once.
 
-Two steps for workers, as import and migration are: `stage_changed` before the new version is published in artdaqDB,
-`replace_blobs` after it. Publishing and markers are the driver's. The old versions stay, and so do the first markers.
+A worker does it in two steps: `stage_changed` before the new version is published in artdaqDB, `replace_blobs`
+after it. The driver publishes and writes the marker. Old versions and the first markers stay.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from rra_state.base.bounds import within_memory
+from rra_state.base.concurrency import attempt
 from rra_state.base.errors import ArchiverError, Conflict, Interrupted, RecordChanged, VerificationError
-from rra_state.base.retry import attempt
+from rra_state.base.host_limits import within_memory
 from rra_state.records import blob
 from rra_state.stages.import_stage import facts_of, read
-from rra_state.stages.worker import Bench
+from rra_state.stages.worker import WorkerContext
 from rra_state.state.changed_records import newest_marker
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Facts, Outcome
@@ -25,18 +25,18 @@ from rra_state.stores.ucondb.values import BlobVersion
 
 
 def stage_changed(
-    numbers: Sequence[int], bench: Bench, known: Mapping[int, Location], *, fingerprints: Mapping[int, str]
+    numbers: Sequence[int], context: WorkerContext, known: Mapping[int, Location], *, fingerprints: Mapping[int, str]
 ) -> list[Outcome]:
-    """Read, convert and stage these changed records. fingerprints: how those of the records begin.
+    """Read, convert and stage these changed records. fingerprints: first characters of the records' fingerprints.
 
-    What an earlier try already published is found done.
+    A version that an earlier try published is found and not stored again.
     """
-    return [_outcome(run, bench, lambda run=run: _staged(run, bench, known, fingerprints[run])) for run in numbers]  # type: ignore[misc]
+    return [_outcome(run, context, lambda run=run: _staged(run, context, known, fingerprints[run])) for run in numbers]  # type: ignore[misc]
 
 
 def replace_blobs(
     numbers: Sequence[int],
-    bench: Bench,
+    context: WorkerContext,
     located: Mapping[int, Location],
     *,
     facts: Mapping[int, Facts],
@@ -47,13 +47,13 @@ def replace_blobs(
     facts: what `stage_changed` gave.
     """
     return [
-        _outcome(run, bench, lambda run=run: _stored(run, bench, located.get(run), facts[run], replaced[run]))  # type: ignore[misc]
+        _outcome(run, context, lambda run=run: _stored(run, context, located.get(run), facts[run], replaced[run]))  # type: ignore[misc]
         for run in numbers
     ]
 
 
 def version_to_replace(tree: Tree, run: int) -> BlobVersion:
-    """The blob that our newest marker names; only that one is replaced. Raises Conflict if it names none."""
+    """The blob that the newest marker names; no other is replaced. Raises Conflict if it names none."""
     marker = newest_marker(tree, run)
     try:
         identity, adler32, size = (int(marker[name]) for name in ("ucondb_id", "adler32", "size"))
@@ -66,8 +66,8 @@ def version_to_replace(tree: Tree, run: int) -> BlobVersion:
         ) from error
 
 
-def _outcome(run: int, bench: Bench, action: Callable[[], Outcome]) -> Outcome:
-    if bench.stopping:
+def _outcome(run: int, context: WorkerContext, action: Callable[[], Outcome]) -> Outcome:
+    if context.stopping:
         return Outcome(run, error=Interrupted(run=run))
     try:
         return within_memory(run, action)
@@ -75,23 +75,25 @@ def _outcome(run: int, bench: Bench, action: Callable[[], Outcome]) -> Outcome:
         return Outcome(run, error=error, tries=error.tries)
 
 
-def _staged(run: int, bench: Bench, known: Mapping[int, Location], fingerprint: str) -> Outcome:
-    documents = read(run, bench.settings, even_if_open=True)  # the planner judged it; the fingerprint holds it to that
+def _staged(run: int, context: WorkerContext, known: Mapping[int, Location], fingerprint: str) -> Outcome:
+    documents = read(run, context.settings, even_if_open=True)  # the planner chose it by this fingerprint
     if not documents.fingerprint.startswith(fingerprint):
         raise RecordChanged("changed again before it was read", run=run)
-    [staged] = bench.artdaqdb.stage([documents], known)
+    [staged] = context.artdaqdb.stage([documents], known)
     if not isinstance(staged, Staged):
         raise staged
     return Outcome(run, facts=facts_of(documents, staged), staged=staged)
 
 
-def _stored(run: int, bench: Bench, location: Location | None, facts: Facts, replaced: BlobVersion) -> Outcome:
+def _stored(
+    run: int, context: WorkerContext, location: Location | None, facts: Facts, replaced: BlobVersion
+) -> Outcome:
     if location is None:
-        hint = "put it right with --recover-import-state"
+        hint = "run --recover-import-state"
         raise VerificationError("has an import marker but artdaqDB does not show it", run=run, hint=hint)
-    export, _ = attempt(lambda: bench.artdaqdb.export(location), **bench.retrying)
+    export, _ = attempt(lambda: context.artdaqdb.export(location), **context.retrying)
     content = blob.pack(run, export.files)
-    stored, tries = attempt(lambda: bench.ucondb.put(run, content, override_of=replaced), **bench.retrying)
+    stored, tries = attempt(lambda: context.ucondb.put(run, content, override_of=replaced), **context.retrying)
     facts = replace(
         facts,
         version=export.version,

@@ -1,6 +1,6 @@
-"""Verification of archived runs, as a worker does it: what UconDB, artdaqDB, markers and disk hold, against each other.
+"""Verification stage: compare what UconDB, artdaqDB, markers and disk hold of archived runs.
 
-Takes run numbers, gives one finding per run, changes nothing. A fault of a place is the finding's error.
+Takes run numbers and returns one RunVerification per run; changes nothing. An error of a store is in its `error`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rra_state.base.bounds import within_memory
 from rra_state.base.errors import ArchiverError, Interrupted, RecordError, RecordTooLarge, VerificationError
+from rra_state.base.host_limits import within_memory
 from rra_state.records import blob
 from rra_state.records.model import RunDocuments
 from rra_state.stages.import_stage import read, source_facts
-from rra_state.stages.worker import Bench
+from rra_state.stages.worker import WorkerContext
 from rra_state.state.changed_records import Refresh, newest_marker
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, Facts, Stage
@@ -24,15 +24,15 @@ from rra_state.stores.artdaqdb.base import Export, Location
 from rra_state.stores.ucondb.values import BlobVersion
 
 _BLOB_FACTS = ("size", "adler32", "sha256", "ucondb_id", "version")
-"""What the marker of a verified migration must tell."""
+"""Fields that the marker of a verified migration must have."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One run. differences: a sentence each, naming place and file; none: all is equal.
+class RunVerification:
+    """Result for one run. differences: a sentence for each, with store and file; none if all is equal.
 
-    facts: what is now known of a run whose marker says `verified: false`, by stage. error: a place could not be read.
-    on_disk: its record could be read, so that it was compared too.
+    facts: what is now known of a run whose marker says `verified: false`, by stage. error: a store could not be read.
+    on_disk: its record could be read and was compared too.
     """
 
     run: int
@@ -42,40 +42,42 @@ class Finding:
     on_disk: bool = True
 
 
-def verify_runs(numbers: Sequence[int], bench: Bench, located: Mapping[int, Location]) -> list[Finding]:
-    """Read these runs back from everywhere. located: where artdaqDB showed them."""
-    findings: list[Finding] = []
+def verify_runs(
+    numbers: Sequence[int], context: WorkerContext, located: Mapping[int, Location]
+) -> list[RunVerification]:
+    """Read these runs back from both stores and disk. located: where artdaqDB holds them."""
+    results: list[RunVerification] = []
     for run in numbers:
         try:
-            if bench.stopping:
+            if context.stopping:
                 raise Interrupted
-            findings.append(within_memory(run, lambda run=run: _verify(run, bench, located.get(run))))  # type: ignore[misc]
+            results.append(within_memory(run, lambda run=run: _verify(run, context, located.get(run))))  # type: ignore[misc]
         except RecordTooLarge as error:
-            findings.append(Finding(run, differences=(error.message,)))
+            results.append(RunVerification(run, differences=(error.message,)))
         except ArchiverError as error:
-            findings.append(Finding(run, error=error))
+            results.append(RunVerification(run, error=error))
             break
-    return findings
+    return results
 
 
-def _verify(run: int, bench: Bench, location: Location | None) -> Finding:
-    """One run. Raises ArchiverError if a place cannot be read.
+def _verify(run: int, context: WorkerContext, location: Location | None) -> RunVerification:
+    """Verify one run. Raises ArchiverError if a store cannot be read.
 
-    A cycle may store a new version while this looks: what differs is looked at once more if anything moved.
+    A cycle may store a new version meanwhile: if one appeared, a run that differs is read again.
     """
-    held = _held(run, bench, location)
+    held = _held(run, context, location)
     if not held.differences:
-        return Finding(run, facts=dict(_facts(held)), on_disk=held.record is not None)
-    again = bench.artdaqdb.locate([run]).get(run)
-    if again != location or newest_marker(Tree(bench.settings.app.work_dir), run) != held.newest:
-        held = _held(run, bench, again)
+        return RunVerification(run, facts=dict(_facts(held)), on_disk=held.record is not None)
+    again = context.artdaqdb.locate([run]).get(run)
+    if again != location or newest_marker(Tree(context.settings.app.work_dir), run) != held.newest:
+        held = _held(run, context, again)
     facts = dict(_facts(held)) if not held.differences else None
-    return Finding(run, held.differences, facts, on_disk=held.record is not None)
+    return RunVerification(run, held.differences, facts, on_disk=held.record is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """What each place holds of a run; None where it holds nothing or nothing that can be read."""
+    """What each store holds of a run; None if it holds nothing, or nothing that can be read."""
 
     run: int
     imported: Mapping[str, Any]
@@ -86,43 +88,43 @@ class _Held:
     differences: tuple[str, ...] = ()
 
 
-def _held(run: int, bench: Bench, location: Location | None) -> _Held:
-    tree = Tree(bench.settings.app.work_dir)
+def _held(run: int, context: WorkerContext, location: Location | None) -> _Held:
+    tree = Tree(context.settings.app.work_dir)
     faults: list[str] = []
     held = _Held(
         run,
         tree.marker("import", run) or {},
         newest_marker(tree, run),
-        _record(run, bench),
-        _export(bench, location, faults),
-        _blob(run, bench, faults) if tree.marker_path("migrate", run).exists() else None,
+        _record(run, context),
+        _export(context, location, faults),
+        _blob(run, context, faults) if tree.marker_path("migrate", run).exists() else None,
     )
-    byte_identical = bench.artdaqdb.capabilities.byte_identical
-    return replace(held, differences=(*faults, *_differences(held, bench, byte_identical=byte_identical)))
+    byte_identical = context.artdaqdb.capabilities.byte_identical
+    return replace(held, differences=(*faults, *_differences(held, context, byte_identical=byte_identical)))
 
 
-def _record(run: int, bench: Bench) -> RunDocuments | None:
+def _record(run: int, context: WorkerContext) -> RunDocuments | None:
     """A fresh conversion of the record, if it still exists and can be read."""
     try:
-        return read(run, bench.settings, even_if_open=True)
+        return read(run, context.settings, even_if_open=True)
     except RecordError:
         return None
 
 
-def _export(bench: Bench, location: Location | None, faults: list[str]) -> Export | None:
+def _export(context: WorkerContext, location: Location | None, faults: list[str]) -> Export | None:
     if location is None:
         faults.append("artdaqDB: does not show the run")
         return None
     try:
-        return bench.artdaqdb.export(location)
+        return context.artdaqdb.export(location)
     except VerificationError as error:
         faults.append(f"artdaqDB: {_where(error)}{error.message}")
         return None
 
 
-def _blob(run: int, bench: Bench, faults: list[str]) -> tuple[bytes, BlobVersion] | None:
+def _blob(run: int, context: WorkerContext, faults: list[str]) -> tuple[bytes, BlobVersion] | None:
     try:
-        found = bench.ucondb.read(run)
+        found = context.ucondb.read(run)
     except VerificationError as error:
         faults.append(error.message)
         return None
@@ -138,8 +140,8 @@ def _where(error: ArchiverError) -> str:
 # ---- comparing -----------------------------------------------------------------------------------------------------
 
 
-def _differences(held: _Held, bench: Bench, *, byte_identical: bool) -> Iterator[str]:
-    tree = Tree(bench.settings.app.work_dir)
+def _differences(held: _Held, context: WorkerContext, *, byte_identical: bool) -> Iterator[str]:
+    tree = Tree(context.settings.app.work_dir)
     for stage in STAGES:
         marker = tree.marker(stage, held.run)
         if marker is not None and marker.get("run") != held.run:
@@ -153,7 +155,7 @@ def _differences(held: _Held, bench: Bench, *, byte_identical: bool) -> Iterator
 
 
 def _marker_and_archive(held: _Held) -> Iterator[str]:
-    """The marker against what the stores gave back. One that was never verified tells less, but nothing else."""
+    """Compare the marker with what the stores hold. A marker that was never verified lacks fields."""
     found: dict[str, Any] = {}
     if held.blob is not None:
         content, version = held.blob
@@ -164,11 +166,11 @@ def _marker_and_archive(held: _Held) -> Iterator[str]:
     marker = held.newest or held.imported
     required = _BLOB_FACTS if held.blob is not None and marker.get("verified") else ()
     for name, value in found.items():
-        told = marker.get(name)
-        if told is None and name in required:
-            yield f"marker: does not tell {name}"
-        elif told is not None and told != value:
-            yield f"marker: tells {name} {told}, the store has {value}"
+        noted = marker.get(name)
+        if noted is None and name in required:
+            yield f"marker: {name} is missing"
+        elif noted is not None and noted != value:
+            yield f"marker: {name} is {noted}, the store has {value}"
 
 
 def _blob_and_archive(run: int, content: bytes, export: Export) -> Iterator[str]:
@@ -177,7 +179,7 @@ def _blob_and_archive(run: int, content: bytes, export: Export) -> Iterator[str]
     try:
         unpacked = blob.unpack(content)
     except ArchiverError as error:
-        yield f"UconDB: the blob cannot be taken apart: {error.message}"
+        yield f"UconDB: the blob cannot be unpacked: {error.message}"
         return
     if unpacked.run != run:
         yield f"UconDB: the blob is one of run {unpacked.run}"
@@ -187,21 +189,21 @@ def _blob_and_archive(run: int, content: bytes, export: Export) -> Iterator[str]
 def _record_and_archive(held: _Held, tree: Tree) -> Iterator[str]:
     assert held.record is not None  # noqa: S101 - the caller looked
     assert held.export is not None  # noqa: S101 - likewise
-    told = held.newest.get("fingerprint") or held.imported.get("fingerprint")
+    archived = held.newest.get("fingerprint") or held.imported.get("fingerprint")
     again = held.run in tree.watched() and bool(
         Refresh.next(held.run, held.record.fingerprint, tree.refreshed().get(held.run, ()))
     )
-    if again and told is not None and told != held.record.fingerprint:
+    if again and archived is not None and archived != held.record.fingerprint:
         return  # the next cycle archives it again
     fresh = {document.name: document.text for document in held.record.documents}
     differences = _files("disk", fresh, "artdaqDB", held.export.files)
-    if differences and told is not None and told != held.record.fingerprint:
+    if differences and archived is not None and archived != held.record.fingerprint:
         yield "disk: the record is not the one that was archived"
     yield from differences
 
 
 def _files(one: str, first: Mapping[str, bytes], other: str, second: Mapping[str, bytes]) -> list[str]:
-    """A sentence for each file that is not the same in two places."""
+    """A sentence for each file that differs between two stores."""
     lines = [f"{other}: {name} is missing, {one} has it" for name in sorted(first.keys() - second.keys())]
     lines += [f"{one}: {name} is missing, {other} has it" for name in sorted(second.keys() - first.keys())]
     lines += [
@@ -216,7 +218,7 @@ def _files(one: str, first: Mapping[str, bytes], other: str, second: Mapping[str
 
 
 def _facts(held: _Held) -> Iterator[tuple[Stage, Facts]]:
-    """What the markers that say `verified: false` can say now: their content was compared with another place's."""
+    """Facts for the markers that say `verified: false`: their content was compared with another store's."""
     assert held.export is not None  # noqa: S101 - nothing differs, so artdaqDB gave it
     known = source_facts(held.record) if held.record is not None and held.export.exact else {}
     if held.imported.get("verified") is False and (known or held.blob is not None):

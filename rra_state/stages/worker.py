@@ -1,7 +1,7 @@
-"""A worker process: its stores, opened once, and how it stops.
+"""A worker process: its settings and stores, opened once, and how it ends.
 
-A worker computes and talks to the stores; it writes no marker. It ignores the signals meant for the driver and dies
-with its parent.
+A worker reads, converts and stores; it writes no marker. It ignores the signals meant for the driver, and ends when its
+parent ends.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Protocol
 
-from rra_state.base import bounds
-from rra_state.base.turns import Turns
+from rra_state.base import host_limits
+from rra_state.base.concurrency import Slots
 from rra_state.config import loading
 from rra_state.records import blob
 from rra_state.stores import artdaqdb
@@ -27,17 +27,17 @@ from rra_state.stores.ucondb.client import UconDB
 
 
 class Flag(Protocol):
-    """A `threading.Event` or its like of multiprocessing."""
+    """A `threading.Event`, or an object with the same two methods."""
 
     def is_set(self) -> bool:
-        """Whether the driver wants to stop."""
+        """True if the driver has asked to stop."""
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for that, at most `timeout` seconds."""
+        """Wait until it has, at most `timeout` seconds."""
 
 
-class Bench:
-    """What one process works with: settings, the two stores, and whether it shall stop."""
+class WorkerContext:
+    """What a worker needs: settings, the two stores, and the driver's request to stop."""
 
     def __init__(self, settings: loading.Settings, stop: Flag | None = None) -> None:
         self.settings = settings
@@ -52,51 +52,51 @@ class Bench:
     def ucondb(self) -> UconDB:
         """The UconDB client, opened on first use."""
         section, app = self.settings.ucon_db, self.settings.app
-        turns = Turns(app.work_dir / "state", "ucondb", section.max_connections)
-        return UconDB(section, same=blob.same, turns=turns)
+        slots = Slots(app.work_dir / "state", "ucondb", section.max_connections)
+        return UconDB(section, same=blob.same, slots=slots)
 
     @cached_property
     def sender(self) -> ThreadPoolExecutor:
-        """A thread with a line to UconDB of its own, which it keeps from chunk to chunk."""
+        """A thread with its own connection to UconDB, kept from chunk to chunk."""
         return ThreadPoolExecutor(1, "rra-sender")
 
     @property
     def stopping(self) -> bool:
-        """True once the driver wants no further run begun."""
+        """True once no further run is to be begun."""
         return self._stop.is_set()
 
     @property
     def retrying(self) -> dict[str, Any]:
-        """Arguments for `retry.attempt`; a wait ends early when the driver stops."""
+        """Arguments for `concurrency.attempt`; a wait ends early when the driver stops."""
         app = self.settings.app
         return {"retries": app.run_process_retries, "delay": app.retry_delay_seconds, "sleep": self._stop.wait}
 
 
-_bench: Bench | None = None
+_context: WorkerContext | None = None
 
 
 def start(config_path: Path, stop: Flag) -> None:
     """Initialise a worker process: called once by the pool in each."""
-    global _bench  # noqa: PLW0603 - a process pool has no other place for what its tasks share
+    global _context  # noqa: PLW0603 - a process pool has no other place for what its tasks share
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))  # for its own children
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
-    _bench = Bench(loading.load(config_path), stop)
-    bounds.bound_memory(_bench.settings.app.worker_memory_bytes)
+        threading.Thread(target=_exit_after, args=(parent.sentinel,), daemon=True).start()
+    _context = WorkerContext(loading.load(config_path), stop)
+    host_limits.bound_memory(_context.settings.app.worker_memory_bytes)
 
 
 def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """Run a stage's function with this process's bench as second argument."""
-    assert _bench is not None  # noqa: S101 - the pool's initialiser ran
+    """Run a stage's function with this process's context as second argument."""
+    assert _context is not None  # noqa: S101 - the pool's initialiser ran
     try:
-        return function(arguments[0], _bench, *arguments[1:], **options)
+        return function(arguments[0], _context, *arguments[1:], **options)
     except MemoryError:
-        os._exit(1)  # as if the system had killed it: only a run that does it again, alone in a new worker, is to blame
+        os._exit(1)  # counts as a killed worker: its runs are tried again, one by one in a new worker
 
 
-def _die_with(sentinel: int) -> None:
+def _exit_after(sentinel: int) -> None:
     wait([sentinel])
     os._exit(1)

@@ -1,14 +1,18 @@
-"""What became of one run in one stage: the value workers hand to the driver, and the two records made from it."""
+"""Outcomes: of one run in one stage (from the worker to the driver), of a whole cycle in numbers, and the two records
+that are written for a run, its marker and its failure.
+"""
 
 from __future__ import annotations
 
 import socket
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
 from rra_state import __version__
-from rra_state.base.errors import ArchiverError
+from rra_state.base.errors import ArchiverError, Interrupted
 from rra_state.stores.artdaqdb.base import Staged
 
 Stage = Literal["import", "migrate", "refresh"]
@@ -118,6 +122,65 @@ class Failure:
         attempts = outcome.tries + (before.attempts if before else 0)
         kind = type(outcome.error).__name__
         return cls(outcome.run, stage, kind, str(outcome.error), attempts, before.first if before else now, now)
+
+
+# ---- a cycle in numbers ----------------------------------------------------------------------------------------------
+
+
+def _none_yet() -> dict[Stage, int]:
+    return dict.fromkeys(STAGES, 0)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Numbers per stage. retries: tries of a run beyond its first. stored: bytes put into UconDB."""
+
+    archived: dict[Stage, int] = field(default_factory=_none_yet)
+    failed: dict[Stage, int] = field(default_factory=_none_yet)
+    retries: dict[Stage, int] = field(default_factory=_none_yet)
+    stored: int = 0
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages in which a run was tried."""
+        return tuple(stage for stage in STAGES if self.archived[stage] or self.failed[stage])
+
+    def add(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
+        """Count these runs."""
+        self.archived[stage] += sum(outcome.archived for outcome in outcomes)
+        self.failed[stage] += sum(not outcome.archived and not outcome.untried for outcome in outcomes)
+        self.retries[stage] += retries(outcomes)
+        self.stored += stored(outcomes)
+
+
+def retries(outcomes: Sequence[Outcome]) -> int:
+    """How often these runs were tried again."""
+    return sum(outcome.tries - 1 for outcome in outcomes)
+
+
+def stored(outcomes: Sequence[Outcome]) -> int:
+    """Bytes of these runs' blobs."""
+    return sum(outcome.facts.size or 0 for outcome in outcomes if outcome.facts is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A cycle that has just ended.
+
+    stages: those it was asked for. seconds: its duration. fault: the error that ended it early.
+    at: its end, seconds since 1970.
+    """
+
+    stages: tuple[Stage, ...]
+    seconds: float
+    tally: Tally = field(default_factory=Tally)
+    fault: Exception | None = None
+    at: float = field(default_factory=time.time)
+
+    @property
+    def interrupted(self) -> bool:
+        """True if a person or the system stopped it: then no message is sent."""
+        return isinstance(self.fault, Interrupted)
 
 
 def utc_now() -> str:

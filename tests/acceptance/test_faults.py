@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -222,8 +223,47 @@ def test_two_instances_at_once_do_not_disturb_each_other(site: Site) -> None:
     site.assert_archived_once(range(1, 151))
 
 
+def test_an_interrupted_cycle_says_at_once_what_it_finishes(site: Site) -> None:
+    site.make(200)
+    cycle = site.start(site.command())
+    wait_until(lambda: len(site.markers("import")) >= 20)
+
+    os.kill(cycle.pid, signal.SIGINT)
+    output, _ = cycle.communicate(timeout=60)
+
+    assert cycle.returncode == 130, output
+    assert re.search(r"^finishing \d+ runs?; Ctrl-C twice more to stop now$", output, re.MULTILINE)
+    assert not re.search(r"^run \d+: (stopped|interrupted)", output, re.MULTILINE)
+
+
+def test_a_killed_workflow_process_is_named_in_plain_words(site: Site) -> None:
+    site.make(200)
+    cycle = site.start(site.command())
+    wait_until(lambda: len(site.markers("import")) >= 20)
+
+    os.kill(_windows_of(cycle.pid)[0], signal.SIGKILL)
+    output, _ = cycle.communicate(timeout=60)
+
+    assert cycle.returncode == 1, output
+    assert "the workflow's process was ended by SIGKILL" in output
+    assert "Building DAG" not in output
+    site.archive_runs("--incremental")
+    site.assert_archived_once(range(1, 201))
+
+
 def _a_worker_of(cycle: int) -> int:
     """A worker process: a child of the window's process, as which each of them began."""
+    parents = _parents()
+    return next(pid for pid, parent in parents.items() if parent in _windows_of(cycle))
+
+
+def _windows_of(cycle: int) -> list[int]:
+    """The Snakemake processes that a cycle started."""
+    return [pid for pid, parent in _parents().items() if parent == cycle]
+
+
+def _parents() -> dict[int, int]:
+    """The parent of each process of this host."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -231,8 +271,7 @@ def _a_worker_of(cycle: int) -> int:
         except OSError:
             continue
         parents[int(stat.parent.name)] = int(fields[1])
-    windows = [pid for pid, parent in parents.items() if parent == cycle]
-    return next(pid for pid, parent in parents.items() if parent in windows)
+    return parents
 
 
 def test_runs_that_another_program_dropped_from_the_index_are_told_and_taken_again(site: Site) -> None:

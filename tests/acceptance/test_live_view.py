@@ -62,7 +62,7 @@ def test_another_terminal_can_follow_the_cycle_to_its_end(site: Site) -> None:
 
 
 def test_following_nothing_says_so(site: Site) -> None:
-    assert site.archive_runs("--follow").stdout == f"no cycle is at work in {site.work}\n"
+    assert site.archive_runs("--follow").stdout == f"no cycle is running in {site.work}\n"
     assert not site.work.exists()
 
 

@@ -298,7 +298,7 @@ def test_a_refreshed_run_is_verified_against_its_newest_marker(watched: Site) ->
     assert watched.archive_runs("--verify").stdout == "verified 3 runs: 3 equal\n"
     [marker] = (watched.work / "markers" / "refresh").iterdir()
     marker.write_text(json.dumps(json.loads(marker.read_text()) | {"sha256": "0" * 64}))
-    assert "run 2: marker: tells sha256 0000" in watched.archive_runs("--verify", status=1).stdout
+    assert "run 2: marker: sha256 is 0000" in watched.archive_runs("--verify", status=1).stdout
 
 
 def test_a_cycle_with_watched_runs_and_nothing_to_do_starts_no_workflow(watched: Site) -> None:

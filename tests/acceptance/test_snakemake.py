@@ -28,6 +28,25 @@ def test_a_plain_call_archives_everything_and_writes_the_state(site: Site) -> No
     assert "import: 12 of 12 runs in artdaqDB" in done.stderr
 
 
+def test_a_plain_call_without_work_says_so(site: Site) -> None:
+    site.make(2)
+    site.snakemake()
+
+    done = site.snakemake()
+
+    assert "nothing to do: no run is ready to be archived" in done.stderr
+    assert "localrule all" not in done.stderr
+
+
+def test_counts_are_of_the_runs_that_were_named(site: Site) -> None:
+    site.make(4)
+
+    done = site.snakemake("markers/migrate/3.json")
+
+    assert "import: 1 of 1 runs in artdaqDB" in done.stderr
+    assert "nothing to do" not in done.stderr
+
+
 def test_targets_name_a_stage_or_a_run(site: Site) -> None:
     site.make(4)
 

@@ -94,14 +94,14 @@ def edit_record(site: Site, run: int) -> None:
 DAMAGE: tuple[tuple[Spoil, str], ...] = (
     (flip, "artdaqDB: .*is damaged"),
     (flip_in_ucondb, "UconDB.*came back damaged"),
-    (replace_by_another, "marker: tells sha256"),
+    (replace_by_another, "marker: sha256 is"),
     (truncate, "UconDB.*cannot give its content"),
     (delete_in_ucondb, "UconDB: has no blob of the run"),
     (delete_document, "document boot is missing"),
-    (edit_marker("sha256", "0" * 64), "marker: tells sha256 0000"),
-    (edit_marker("size", 17), "marker: tells size 17"),
-    (edit_marker("ucondb_id", None), "marker: does not tell ucondb_id"),
-    (edit_marker("version", "3/other"), "marker: tells version 3/other"),
+    (edit_marker("sha256", "0" * 64), "marker: sha256 is 0000"),
+    (edit_marker("size", 17), "marker: size is 17"),
+    (edit_marker("ucondb_id", None), "marker: ucondb_id is missing"),
+    (edit_marker("version", "3/other"), "marker: version is 3/other"),
     (edit_marker("run", 4), "marker: markers/migrate/11.json is one of run 4"),
     (edit_record, "disk: boot.fcl is not what artdaqDB has"),
     (swap, "UconDB: the blob is one of run 14"),
@@ -177,7 +177,7 @@ def test_a_marker_that_tells_nothing_is_found_whatever_the_other_one_tells(archi
 def test_runs_that_are_not_archived_are_not_called_verified(archived: Site) -> None:
     for named in ("9", "3,9", "7-9"):
         done = archived.archive_runs("--verify", "--runs", named, status=1)
-        assert "not archived, so that there is nothing to verify: " in done.stderr
+        assert "not archived, so there is nothing to verify: " in done.stderr
 
     assert "verified 2 runs: 2 equal" in archived.archive_runs("--verify", "--runs", "5-9").stdout
 

@@ -22,14 +22,14 @@ import re, sys
 from pathlib import Path
 from rra_state.config import loading
 from rra_state.stages import import_stage
-from rra_state.stages.worker import Bench
+from rra_state.stages.worker import WorkerContext
 
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 
 Path("/proc/self/clear_refs").write_text("5")
 before = peak()
-[outcome] = import_stage.import_runs([int(sys.argv[2])], Bench(loading.load(sys.argv[1])), {})
+[outcome] = import_stage.import_runs([int(sys.argv[2])], WorkerContext(loading.load(sys.argv[1])), {})
 assert outcome.archived, outcome.error
 print(1024 * (peak() - before))
 """

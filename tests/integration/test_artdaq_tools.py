@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rra_state.base.concurrency import Slots
 from rra_state.base.errors import (
     ArchiverError,
     ConfigError,
@@ -17,7 +18,6 @@ from rra_state.base.errors import (
     StoreUnavailable,
     VerificationError,
 )
-from rra_state.base.turns import Turns
 from rra_state.config.models import ArtdaqDBSection
 from rra_state.records import fhicl
 from rra_state.stores.artdaqdb import open_store
@@ -213,7 +213,7 @@ def test_an_index_that_a_load_rewrites_is_not_called_damaged(opened: Callable[..
     whole = index.read_bytes()
 
     def load() -> None:
-        with Turns(tmp_path / "state", "loading", 1).taken():
+        with Slots(tmp_path / "state", "loading", 1).held():
             index.write_bytes(whole[: len(whole) // 2])
             half_written.set()
             time.sleep(1.5)

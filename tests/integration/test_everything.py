@@ -21,11 +21,10 @@ import rra_state
 from rra_state.base.errors import StoreUnavailable
 from rra_state.config.loading import Settings
 from rra_state.monitoring import after_cycle
-from rra_state.monitoring.cycle_history import Ended
 from rra_state.reporting import catalog, request, show, status, tables
 from rra_state.reporting.page import data, file, render
 from rra_state.reporting.request import Format, Request
-from rra_state.state.outcome import STAGES
+from rra_state.state.outcome import STAGES, Ended
 from tests import mailbox
 from tests import site_with_everything as everything
 from tests.mailbox import Mailbox

@@ -17,8 +17,8 @@ import pytest
 from rra_state.config.loading import Settings
 from rra_state.config.models import Carbon, Metrics
 from rra_state.monitoring import after_cycle, metrics
-from rra_state.monitoring.cycle_history import Ended
 from rra_state.monitoring.metrics import Sample
+from rra_state.state.outcome import Ended
 from tests.programs import needed
 from tests.unit.archive_site import Site
 from tests.waiting import scaled

@@ -14,7 +14,7 @@ from rra_state.config import loading
 from rra_state.stages import migrate_stage
 from rra_state.stages.import_stage import import_runs
 from rra_state.stages.migrate_stage import migrate_runs
-from rra_state.stages.worker import Bench
+from rra_state.stages.worker import WorkerContext
 from rra_state.state.outcome import Outcome
 from scripts.make_run_records import make_records
 from tests.servers import Folder
@@ -23,7 +23,7 @@ RUNS = (1, 2, 3, 4)
 
 
 @pytest.fixture
-def bench(tmp_path: Path, ucondb: Folder) -> Bench:
+def bench(tmp_path: Path, ucondb: Folder) -> WorkerContext:
     make_records(len(RUNS), tmp_path / "records", first_run=1)
     file = tmp_path / "config.yaml"
     file.write_text(
@@ -33,17 +33,19 @@ def bench(tmp_path: Path, ucondb: Folder) -> Bench:
         f"ucon_db: {{server_url: '{ucondb.url}', folder_name: {ucondb.folder}, writer_user: {ucondb.user},"
         " writer_password: '${PASSWORD}'}\n"
     )
-    bench = Bench(loading.load(file, {"PASSWORD": ucondb.password}))
+    bench = WorkerContext(loading.load(file, {"PASSWORD": ucondb.password}))
     outcomes = import_runs(list(RUNS), bench, {})
     bench.artdaqdb.publish([outcome.staged for outcome in outcomes if outcome.staged])
     return bench
 
 
-def migrate(bench: Bench, runs: tuple[int, ...] = RUNS) -> list[Outcome]:
+def migrate(bench: WorkerContext, runs: tuple[int, ...] = RUNS) -> list[Outcome]:
     return migrate_runs(runs, bench, bench.artdaqdb.locate(runs))
 
 
-def before(bench: Bench, store: str, method: str, act: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def before(
+    bench: WorkerContext, store: str, method: str, act: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Have something done right before a store's method is called for a run."""
     place = getattr(bench, store)
     real = getattr(place, method)
@@ -55,7 +57,7 @@ def before(bench: Bench, store: str, method: str, act: Callable[[int], None], mo
     monkeypatch.setattr(place, method, called)
 
 
-def test_every_run_is_stored_whole_and_told_in_order(bench: Bench) -> None:
+def test_every_run_is_stored_whole_and_told_in_order(bench: WorkerContext) -> None:
     outcomes = migrate(bench)
 
     assert [outcome.run for outcome in outcomes] == list(RUNS)
@@ -67,7 +69,9 @@ def test_every_run_is_stored_whole_and_told_in_order(bench: Bench) -> None:
     assert all("already holds" in str(outcome.note) for outcome in migrate(bench))
 
 
-def test_the_next_run_is_read_while_ucondb_has_the_one_before(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_run_is_read_while_ucondb_has_the_one_before(
+    bench: WorkerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read = {run: threading.Event() for run in RUNS}
     overlapped = []
     before(bench, "artdaqdb", "export", lambda run: read[run].set(), monkeypatch)
@@ -79,7 +83,7 @@ def test_the_next_run_is_read_while_ucondb_has_the_one_before(bench: Bench, monk
     assert overlapped == [True] * 4
 
 
-def test_beside_a_large_blob_no_other_run_is_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beside_a_large_blob_no_other_run_is_read(bench: WorkerContext, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[str, int]] = []
     monkeypatch.setattr(migrate_stage, "SMALL", 0)
     before(bench, "artdaqdb", "export", lambda run: told.append(("read", run)), monkeypatch)
@@ -91,7 +95,7 @@ def test_beside_a_large_blob_no_other_run_is_read(bench: Bench, monkeypatch: pyt
 
 
 def test_a_place_that_is_away_leaves_the_run_read_meanwhile_untried(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: WorkerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(run: int) -> None:
         if run == 2:
@@ -106,7 +110,9 @@ def test_a_place_that_is_away_leaves_the_run_read_meanwhile_untried(
     assert bench.ucondb.runs() == {1}
 
 
-def test_who_asks_to_stop_gets_the_run_in_hand_and_no_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_asks_to_stop_gets_the_run_in_hand_and_no_other(
+    bench: WorkerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before(bench, "ucondb", "put", lambda run: bench._stop.set(), monkeypatch)
 
     outcomes = migrate(bench)
@@ -118,7 +124,7 @@ def test_who_asks_to_stop_gets_the_run_in_hand_and_no_other(bench: Bench, monkey
     assert all(isinstance(outcome.error, Interrupted) for outcome in outcomes if outcome.run not in stored)
 
 
-def test_a_run_without_documents_fails_alone(bench: Bench) -> None:
+def test_a_run_without_documents_fails_alone(bench: WorkerContext) -> None:
     located = bench.artdaqdb.locate(RUNS)
     del located[2]
 
@@ -128,7 +134,9 @@ def test_a_run_without_documents_fails_alone(bench: Bench) -> None:
     assert "artdaqDB does not show it" in str(outcomes[1].error)
 
 
-def test_a_run_is_not_blamed_for_memory_that_its_neighbour_has(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_not_blamed_for_memory_that_its_neighbour_has(
+    bench: WorkerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lacking = {2, 3}
 
     def short(run: int) -> None:
@@ -144,7 +152,9 @@ def test_a_run_is_not_blamed_for_memory_that_its_neighbour_has(bench: Bench, mon
     assert isinstance(outcomes[2].error, RecordTooLarge)
 
 
-def test_a_run_that_lacked_memory_beside_another_is_stored_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_lacked_memory_beside_another_is_stored_alone(
+    bench: WorkerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tries: list[int] = []
 
     def short(run: int) -> None:
@@ -161,7 +171,9 @@ def test_a_run_that_lacked_memory_beside_another_is_stored_alone(bench: Bench, m
     assert isinstance(outcomes[2].error, RecordTooLarge)
 
 
-def test_without_a_further_thread_runs_are_stored_one_by_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_further_thread_runs_are_stored_one_by_one(
+    bench: WorkerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 

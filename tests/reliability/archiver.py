@@ -1,6 +1,6 @@
 """The archiver in this process: `cycle.run` as it is, but for the Snakemake child, whose part is played here.
 
-A window is done by the real Driver, Settler and stages over real stores; only the worker processes and Snakemake's
+A window is done by the real Driver, Committer and stages over real stores; only the worker processes and Snakemake's
 own bookkeeping (a run is migrated once its import marker is there) are stood in for. A cycle takes milliseconds.
 """
 
@@ -23,11 +23,11 @@ from rra_state.config.loading import Settings
 from rra_state.cycle import cycle, snakemake_session
 from rra_state.cycle.display import Display
 from rra_state.execution import driver
-from rra_state.execution.commit import Settler
+from rra_state.execution.commit import Committer
 from rra_state.execution.driver import Driver
-from rra_state.execution.events import Sender
+from rra_state.execution.events import EventSender
 from rra_state.execution.pool import BrokenExecutor
-from rra_state.stages.worker import Bench
+from rra_state.stages.worker import WorkerContext
 from rra_state.state import recovery
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, Outcome, Stage
@@ -50,7 +50,7 @@ class Report:
     killed: bool = False
     troubled: bool = False
 
-    def settled(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
+    def committed(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
         """Note what became of runs."""
         for outcome in outcomes:
             if not outcome.untried:
@@ -127,7 +127,7 @@ class _Child:
         return Interrupted() if interrupted else error
 
 
-class _Teller(Sender):
+class _DisplaySink(EventSender):
     """Tells the display without a pipe in between."""
 
     def __init__(self, display: Display) -> None:
@@ -142,7 +142,7 @@ class _Pool:
 
     size = 1
 
-    def __init__(self, bench: Bench, stop: Signal, course: Course) -> None:
+    def __init__(self, bench: WorkerContext, stop: Signal, course: Course) -> None:
         self._bench = bench
         self._stop = stop
         self._course = course
@@ -172,14 +172,14 @@ class _Workflow:
         tree = Tree(settings.app.work_dir)
         tree.prepare()
         stop = Signal(course, lambda: self._driver.stop(Interrupted()))
-        bench = Bench(settings, stop)
+        bench = WorkerContext(settings, stop)
         store: Any = Unreliable(artdaqdb.open_store(settings.artdaq_db), "artdaqdb", course)
         bench.artdaqdb = store
         bench.ucondb = Unreliable(bench.ucondb, "ucondb", course)  # type: ignore[assignment]
-        self._driver = Driver(_Pool(bench, stop, course), store, Settler(tree, store), listener=self)
+        self._driver = Driver(_Pool(bench, stop, course), store, Committer(tree, store), listener=self)
         self._window = window
         self._report = report
-        self._teller = _Teller(display)
+        self._events = _DisplaySink(display)
         imported, migrated = tree.archived("import"), tree.archived("migrate")
         self._waiting = set(window.migrations) - migrated
         # As the rules say: a migration without an import marker asks for the import first.
@@ -214,10 +214,10 @@ class _Workflow:
             self._open |= {("migrate", run) for run in numbers}
             self._driver.add("migrate", self._window.sorted(numbers))
 
-    def settled(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
+    def committed(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
         archived = [outcome.run for outcome in outcomes if outcome.archived]
-        self._report.settled(stage, outcomes)
-        self._teller.settled(stage, outcomes)
+        self._report.committed(stage, outcomes)
+        self._events.committed(stage, outcomes)
         self._open.difference_update((stage, outcome.run) for outcome in outcomes)
         self._halted = self._halted or any(outcome.error and outcome.error.stops_cycle for outcome in outcomes)
         if stage == "import" and not self._halted:
@@ -227,6 +227,9 @@ class _Workflow:
     def dropped(self, stage: Stage, numbers: Sequence[int]) -> None:
         self._open.difference_update((stage, run) for run in numbers)
         self._halted = True
+
+    def stopping(self, number: int) -> None:
+        self._events.stopping(number)
 
     def stopped(self, error: ArchiverError) -> None:
         self._fault = error

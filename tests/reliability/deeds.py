@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from rra_state.base.errors import ArchiverError
 from rra_state.stages.verify_stage import verify_runs
-from rra_state.stages.worker import Bench
+from rra_state.stages.worker import WorkerContext
 from rra_state.state import recovery
 from rra_state.state.outcome import STAGES
 from rra_state.state.planner import Selection
@@ -90,7 +90,7 @@ def archive_runs(world: World) -> None:
 
 def verify(world: World) -> ArchiverError | None:
     """All that is archived is read back: a fault on the way is no difference."""
-    bench = Bench(world.settings)
+    bench = WorkerContext(world.settings)
     try:
         findings = verify_runs(RUNS, bench, bench.artdaqdb.locate(RUNS))
     except ArchiverError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from rra_state.base import steps
+from rra_state.base import files
 
 KILLED = 137
 
@@ -61,7 +61,7 @@ def life(action: Callable[[], object], listener: Listener | None = None) -> int:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     status = 1
     try:
-        with mock.patch.object(steps, "announce", listener or steps.announce):
+        with mock.patch.object(files, "announce", listener or files.announce):
             action()
         status = 0
     except BaseException:

@@ -1,7 +1,7 @@
 """A disk that loses what was not synced: power loss as POSIX permits it, not as one file system happens to do it.
 
-Follows the steps that `fsio` announces. What `fsync` did not reach is kept apart: the content of a file, and each
-creation, rename and removal in a directory. When the power goes, any of that is lost and any is kept.
+Follows the steps that `rra_state/base/files.py` announces. What `fsync` did not reach is kept apart: the content of a
+file, and each creation, rename and removal in a directory. When the power goes, any of that is lost and any is kept.
 """
 
 from __future__ import annotations

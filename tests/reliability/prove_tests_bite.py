@@ -33,7 +33,7 @@ BREAKAGES = (
     Breakage(
         "fsync of files removed",
         "rra_state/base/files.py",
-        '            steps.announce("fsync", path)\n            os.fsync(stream.fileno())\n',
+        '            announce("fsync", path)\n            os.fsync(stream.fileno())\n',
         "            pass\n",
         ("tests/reliability/test_power_loss.py",),
     ),
@@ -47,7 +47,7 @@ BREAKAGES = (
     Breakage(
         "fsync of directories removed",
         "rra_state/base/files.py",
-        '    steps.announce("fsync directory", path)\n',
+        '    announce("fsync directory", path)\n',
         "    return\n",
         ("tests/reliability/test_power_loss.py",),
     ),

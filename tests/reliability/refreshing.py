@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rra_state.base.errors import ArchiverError
-from rra_state.execution.commit import Settler
+from rra_state.execution.commit import Committer
 from rra_state.execution.single_run import refresh_run
 from rra_state.records import blob
-from rra_state.stages.worker import Bench
+from rra_state.stages.worker import WorkerContext
 from rra_state.state.markers import Tree
 from rra_state.state.planner import Planner
 from tests.reliability.mortal import life
@@ -29,9 +29,9 @@ def refresh(world: World) -> ArchiverError | None:
     """What a cycle and the job of its rule do with changed records; what kept them from it."""
     planner = Planner(world.settings)
     planner.watch.remember(planner.tree)
-    bench = Bench(world.settings)
-    settler = Settler(planner.tree, bench.artdaqdb)
-    outcomes = [refresh_run(wanted, bench, settler) for wanted in planner.watch.changed]
+    bench = WorkerContext(world.settings)
+    committer = Committer(planner.tree, bench.artdaqdb)
+    outcomes = [refresh_run(wanted, bench, committer) for wanted in planner.watch.changed]
     return next((outcome.error for outcome in outcomes if not outcome.archived), None)
 
 

@@ -1,7 +1,7 @@
 """The process ends at step k, for k = 1, 2, 3 and so on until it lives: what is done again afterwards puts all right.
 
-A step is everything that changes a disk or a store (`rra_state/base/steps.py`). `make test` takes points spread over
-the whole; `make test-long` takes every one.
+A step is everything that changes a disk or a store (`announce` in `rra_state/base/files.py`). `make test` takes points
+spread over the whole; `make test-long` takes every one.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def test_no_secret_appears_in_files_output_messages_tracebacks_or_the_process_li
 def test_a_configuration_with_a_password_that_others_can_read_is_told_every_time(site: Site) -> None:
     site.make(2)
     site.config.chmod(0o644)
-    words = f"{site.config} holds a secret (ucon_db.writer_password) and is open to others"
+    words = f"{site.config} holds a secret (ucon_db.writer_password) and can be read by other accounts"
 
     check = site.archive_runs("--check")
     cycles = [site.archive_runs(), site.archive_runs("--incremental")]

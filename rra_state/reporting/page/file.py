@@ -15,10 +15,9 @@ from rra_state import __version__
 from rra_state.base import files
 from rra_state.base.errors import ArchiverError
 from rra_state.config.loading import Settings
-from rra_state.monitoring.cycle_history import Ended
 from rra_state.reporting.page import words
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import PLACES, STAGES
+from rra_state.state.outcome import PLACES, STAGES, Ended
 
 LONGEST_SECONDS = 3600
 """At least so often the page is made anew: ages and days go on although nothing changes."""

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import psycopg
 
-from rra_state.base import steps
+from rra_state.base import files
 from rra_state.base.errors import AccessDenied, ArchiverError, RecordError, StoreUnavailable, VerificationError
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document as documents
@@ -200,7 +200,7 @@ def _stage(cursor: psycopg.Cursor[Row], plan: versions.PlannedVersion, rows: Seq
     cursor.execute(named["stage_version"], arguments)
     cursor.execute(named["clear_version"], arguments)
     cursor.executemany(named["stage_document"], rows)
-    steps.announce("commit", version.configuration)
+    files.announce("commit", version.configuration)
     cursor.execute("COMMIT")
 
 
@@ -213,7 +213,7 @@ def _publish(connection: Connection, staged: Sequence[Staged], name: str) -> Non
     ]
     with connection.pipeline():
         for each in arguments:
-            steps.announce("publish", each["configuration"])
+            files.announce("publish", each["configuration"])
             connection.execute(named["publish"], each)
         shown = [connection.execute(named["published"], each) for each in arguments]
     for one, cursor in zip(staged, shown, strict=True):

@@ -22,7 +22,7 @@ import psycopg
 import tenacity
 from psycopg.conninfo import conninfo_to_dict
 
-from rra_state.base import host_limits, steps
+from rra_state.base import files, host_limits
 from rra_state.base.errors import AccessDenied, StoreError, StoreUnavailable
 from rra_state.stores import postgres_uri
 
@@ -116,10 +116,10 @@ class PostgresSession:
                 self._connection = self._connect()
             self._was_open = True
             try:
-                steps.announce("query")
+                files.announce("query")
                 with _time_limit(self._connection):
                     result = action(self._connection)
-                steps.announce("queried")
+                files.announce("queried")
                 return result
             except psycopg.Error:
                 _roll_back(self._connection)
@@ -211,6 +211,6 @@ def _applied(connection: Connection) -> set[int]:
 @cache
 def _steps() -> tuple[tuple[int, str], ...]:
     """Number and text of the files sql/NNN_*.sql, in order."""
-    files = resources.files(__package__).joinpath("sql").iterdir()
-    steps = [(each.name.partition("_")[0], each) for each in files]
+    texts = resources.files(__package__).joinpath("sql").iterdir()
+    steps = [(each.name.partition("_")[0], each) for each in texts]
     return tuple(sorted((int(number), each.read_text(encoding="utf-8")) for number, each in steps if number.isdigit()))

@@ -60,10 +60,10 @@ class Tools(Protocol):
     def check(self) -> None:
         """Raise StoreError unless both can be run."""
 
-    def load(self, run: int, config: str, files: Mapping[str, bytes], turn: int) -> ToolResult:
+    def load(self, run: int, config: str, files: Mapping[str, bytes], slot: int) -> ToolResult:
         """Have bulkloader store these files. The caller must check the archive for the result. Raises StoreError.
 
-        turn: descriptor of the lock that allows one load at a time; the program inherits it and so keeps the lock even
+        slot: descriptor of the lock that allows one load at a time; the program inherits it and so keeps the lock even
         if this process dies.
         """
 
@@ -84,12 +84,12 @@ class LocalTools:
             if shutil.which(str(self._directory / program) if self._directory else program) is None:
                 raise _not_found(program)
 
-    def load(self, run: int, config: str, files: Mapping[str, bytes], turn: int) -> ToolResult:
+    def load(self, run: int, config: str, files: Mapping[str, bytes], slot: int) -> ToolResult:
         """See Tools."""
         with tempfile.TemporaryDirectory(prefix="rra-load-") as directory:
             for name, text in files.items():
                 Path(directory, name).write_bytes(text)
-            return self._call(LOADER, run, config, directory, (turn,))
+            return self._call(LOADER, run, config, directory, (slot,))
 
     def download(self, run: int, config: str) -> tuple[ToolResult, dict[str, bytes]]:
         """See Tools."""
@@ -122,10 +122,10 @@ class RemoteTools:
             if result.status:
                 raise StoreError(f"artdaq_db.remote_host {self._host}: {result}")
 
-    def load(self, run: int, config: str, files: Mapping[str, bytes], turn: int) -> ToolResult:
+    def load(self, run: int, config: str, files: Mapping[str, bytes], slot: int) -> ToolResult:
         """See Tools."""
         script = f"{_checked(_TAKE)} {self._program(LOADER, run, config)} 1>&2 </dev/null"
-        result, _ = self._call(LOADER, script, _packed(files), (turn,))
+        result, _ = self._call(LOADER, script, _packed(files), (slot,))
         return result
 
     def download(self, run: int, config: str) -> tuple[ToolResult, dict[str, bytes]]:

@@ -15,6 +15,7 @@ from typing import Protocol
 from urllib.parse import quote, unquote
 
 from rra_state.base import files
+from rra_state.base.concurrency import Slots
 from rra_state.base.errors import (
     ArchiverError,
     FhiclError,
@@ -25,7 +26,6 @@ from rra_state.base.errors import (
     WorkDirError,
 )
 from rra_state.base.run_numbers import number
-from rra_state.base.turns import Turns
 from rra_state.records import fhicl
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document as documents
@@ -67,7 +67,7 @@ class ToolsDB:
         """state: directory with one file per load in progress; it must survive this process."""
         self._reader, self._programs, self._state = reader, programs, state
         self._schema = None if schema is None else versions.Schema(schema)
-        self._turns = Turns(state, "loading", 1)
+        self._slots = Slots(state, "loading", 1)
 
     def describe(self) -> str:
         """The store in one phrase."""
@@ -112,7 +112,7 @@ class ToolsDB:
         except (IndexDamaged, StoreUnavailable):
             if not self._state.is_dir():
                 raise
-        with self._turns.taken():
+        with self._slots.held():
             return self._reader.read_indexes()
 
     def _unfinished(self) -> set[str]:
@@ -127,12 +127,12 @@ class ToolsDB:
         """Load each run and read it back. One load at a time in all processes: parallel loads lose documents."""
 
         def stage(record: RunDocuments) -> Staged:
-            with self._turns.taken() as turn:
-                return self._stage(record, known.get(record.run), turn)
+            with self._slots.held() as slot:
+                return self._stage(record, known.get(record.run), slot)
 
         return versions.each_by_itself(records, stage)
 
-    def _stage(self, record: RunDocuments, known: Location | None, turn: int) -> Staged:
+    def _stage(self, record: RunDocuments, known: Location | None, slot: int) -> Staged:
         documents.check_names(record)
         meaning = _meaning_of(record)
         now = documents.timestamp()
@@ -143,7 +143,7 @@ class ToolsDB:
         config = self._free_name(record)
         note = self._state / f"{quote(f'{record.run}/{config}', safe='')}.loading"
         with _noted(note):
-            ended = self._programs.load(record.run, config, self._files(record), turn)
+            ended = self._programs.load(record.run, config, self._files(record), slot)
             location = self._found(record, config, str(ended))
             self._compare(record, config, meaning)
         return Staged(location, changed=True, assigned=now)

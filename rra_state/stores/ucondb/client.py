@@ -17,8 +17,8 @@ from typing import Any
 import requests
 
 from rra_state.base import run_numbers
+from rra_state.base.concurrency import Slots
 from rra_state.base.errors import AccessDenied, ArchiverError, Conflict, StoreError, StoreUnavailable, VerificationError
-from rra_state.base.turns import Turns
 from rra_state.stores.ucondb.http import Transport, UconDBSettings, said_by
 from rra_state.stores.ucondb.sql import Tables
 from rra_state.stores.ucondb.values import BlobVersion, StoredBlob
@@ -33,15 +33,15 @@ class UconDB:
     """One object of one folder of a UconDB server.
 
     settings: the section `ucon_db`. same: whether two blobs have the same content; default: equal bytes.
-    turns: limits the requests that all processes have in progress. Raises ConfigError for a bad `database_uri`.
+    slots: limits the requests that all processes have in progress. Raises ConfigError for a bad `database_uri`.
     """
 
     def __init__(
-        self, settings: UconDBSettings, same: Callable[[bytes, bytes], bool] = operator.eq, turns: Turns | None = None
+        self, settings: UconDBSettings, same: Callable[[bytes, bytes], bool] = operator.eq, slots: Slots | None = None
     ) -> None:
         self._folder, self._object = settings.folder_name, settings.object_name
         self._same = same
-        self._http = Transport(settings, turns)
+        self._http = Transport(settings, slots)
         uri = settings.database_uri.get_secret_value() if settings.database_uri else None
         self._tables = Tables(uri, self._folder, self._object, settings.timeout_seconds) if uri else None
         self._same_folder = False

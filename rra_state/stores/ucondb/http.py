@@ -22,9 +22,9 @@ import urllib3
 from pydantic import SecretStr
 from requests.auth import AuthBase
 
-from rra_state.base import host_limits, steps
+from rra_state.base import files, host_limits
+from rra_state.base.concurrency import Slots
 from rra_state.base.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
-from rra_state.base.turns import Turns
 from rra_state.stores.ucondb.digest import Digest, DigestAuth, NoAuth, UnsupportedChallenge
 
 _HEADING = re.compile(r"<h3>(.*?)</h3>", re.DOTALL | re.IGNORECASE)
@@ -57,9 +57,9 @@ class UconDBSettings(Protocol):
 class Transport:
     """Requests to one UconDB server. Threads and forked processes may share it. Not picklable: holds the password."""
 
-    def __init__(self, settings: UconDBSettings, turns: Turns | None = None) -> None:
-        """turns: limits the requests that all processes together have in progress; None: no limit."""
-        self._settings, self._turns = settings, turns
+    def __init__(self, settings: UconDBSettings, slots: Slots | None = None) -> None:
+        """slots: limits the requests that all processes together have in progress; None: no limit."""
+        self._settings, self._slots = settings, slots
         self.url = _without_user(settings.server_url).rstrip("/")
         self.name = f"UconDB at {self.url}"
         self._base = self.url.replace(",", "%2C")
@@ -158,10 +158,10 @@ class Transport:
         """Send one request. Only here exceptions of the HTTP libraries are mapped to StoreError."""
         settings = self._settings
         bundle = settings.verify_tls and settings.ca_bundle
-        turn = self._turns.taken() if self._turns else nullcontext()
+        slot = self._slots.held() if self._slots else nullcontext()
         try:
-            with turn:
-                steps.announce("ask", method, self._address(tail))
+            with slot:
+                files.announce("ask", method, self._address(tail))
                 answer = self._session().request(
                     method,
                     self._address(tail),
@@ -172,7 +172,7 @@ class Transport:
                     # Not set in the session: there the variable REQUESTS_CA_BUNDLE would override it.
                     verify=str(bundle) if bundle else settings.verify_tls,
                 )
-                steps.announce("answered", method, self._address(tail))
+                files.announce("answered", method, self._address(tail))
                 return answer
         except requests.exceptions.SSLError as error:
             raise StoreUnavailable(

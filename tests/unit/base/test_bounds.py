@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from rra_state.base import bounds
+from rra_state.base import host_limits
 from rra_state.base.errors import ArchiverError, RecordTooLarge, RecordTooSlow
 from rra_state.config import loading
 from rra_state.stages import import_stage
 from rra_state.stages.import_stage import import_runs
-from rra_state.stages.worker import Bench
+from rra_state.stages.worker import WorkerContext
 from rra_state.stores.artdaqdb.base import Staged
 from scripts.make_run_records import make_records
 
@@ -27,11 +27,11 @@ def test_a_lack_of_memory_is_the_runs_failure_and_names_the_remedy() -> None:
         raise MemoryError
 
     with pytest.raises(RecordTooLarge, match=r"run 7: .*more memory than a worker may take .*worker_memory_bytes"):
-        bounds.within_memory(7, hungry)
+        host_limits.within_memory(7, hungry)
 
 
 def test_a_process_has_no_more_memory_than_it_was_given() -> None:
-    code = "from rra_state.base import bounds; bounds.bound_memory(512 * 2**20); bytearray(600 * 2**20)"
+    code = "from rra_state.base import host_limits; host_limits.bound_memory(512 * 2**20); bytearray(600 * 2**20)"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
@@ -39,14 +39,14 @@ def test_a_process_has_no_more_memory_than_it_was_given() -> None:
 
 
 def test_what_takes_too_long_is_interrupted() -> None:
-    with pytest.raises(RecordTooSlow, match=r"run 7: took more than 0\.05 s"), bounds.within_seconds(7, 0.05):
+    with pytest.raises(RecordTooSlow, match=r"run 7: took more than 0\.05 s"), host_limits.within_seconds(7, 0.05):
         time.sleep(10)
 
 
 def test_an_alarm_of_somebody_else_stays_set() -> None:
     before, _ = signal.getitimer(signal.ITIMER_REAL)  # pytest's own timeout
 
-    with bounds.within_seconds(7, 5):
+    with host_limits.within_seconds(7, 5):
         pass
 
     after, _ = signal.getitimer(signal.ITIMER_REAL)
@@ -57,7 +57,7 @@ def test_in_another_thread_nothing_is_interrupted() -> None:
     done: list[bool] = []
 
     def work() -> None:
-        with bounds.within_seconds(7, 0.01):
+        with host_limits.within_seconds(7, 0.01):
             time.sleep(0.1)
         done.append(True)
 
@@ -72,7 +72,7 @@ def test_in_another_thread_nothing_is_interrupted() -> None:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def bench(tmp_path: Path) -> WorkerContext:
     make_records(6, tmp_path / "records", first_run=1)
     file = tmp_path / "config.yaml"
     file.write_text(
@@ -81,10 +81,12 @@ def bench(tmp_path: Path) -> Bench:
         f"artdaq_db: {{database_uri: 'filesystemdb://{tmp_path}/artdaqdb'}}\n"
         "ucon_db: {server_url: 'http://127.0.0.1:9/x', folder_name: f}\n"
     )
-    return Bench(loading.load(file, {}))
+    return WorkerContext(loading.load(file, {}))
 
 
-def _short_of_memory_once_it_holds(bench: Bench, number: int, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+def _short_of_memory_once_it_holds(
+    bench: WorkerContext, number: int, monkeypatch: pytest.MonkeyPatch
+) -> list[list[int]]:
     """Reading fails while so many records wait to be stored; the groups in which they were."""
     stored: list[list[int]] = []
     held: list[int] = []
@@ -106,7 +108,9 @@ def _short_of_memory_once_it_holds(bench: Bench, number: int, monkeypatch: pytes
     return stored
 
 
-def test_a_run_is_not_blamed_for_the_memory_of_its_neighbours(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_not_blamed_for_the_memory_of_its_neighbours(
+    bench: WorkerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stored = _short_of_memory_once_it_holds(bench, 4, monkeypatch)
 
     outcomes = import_runs([1, 2, 3, 4, 5, 6], bench, {})
@@ -115,7 +119,7 @@ def test_a_run_is_not_blamed_for_the_memory_of_its_neighbours(bench: Bench, monk
     assert stored == [[1, 2, 3, 4], [5, 6]]
 
 
-def test_a_run_that_is_too_large_by_itself_fails_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_too_large_by_itself_fails_alone(bench: WorkerContext, monkeypatch: pytest.MonkeyPatch) -> None:
     real = import_stage.read
 
     def read(run: int, settings: Any) -> Any:
@@ -131,7 +135,9 @@ def test_a_run_that_is_too_large_by_itself_fails_alone(bench: Bench, monkeypatch
     assert isinstance(outcomes[2].error, RecordTooLarge)
 
 
-def test_runs_that_are_too_large_together_are_stored_one_by_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_that_are_too_large_together_are_stored_one_by_one(
+    bench: WorkerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = bench.artdaqdb.stage
 
     def stage(records: Any, known: Any) -> list[Staged | ArchiverError]:
@@ -147,7 +153,9 @@ def test_runs_that_are_too_large_together_are_stored_one_by_one(bench: Bench, mo
     assert isinstance(outcomes[1].error, RecordTooLarge)
 
 
-def test_no_more_records_are_held_than_have_so_many_bytes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_records_are_held_than_have_so_many_bytes(
+    bench: WorkerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stored = _short_of_memory_once_it_holds(bench, 99, monkeypatch)
     monkeypatch.setattr(import_stage, "HELD_BYTES", 1)
 

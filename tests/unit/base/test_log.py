@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -12,7 +13,7 @@ import pytest
 
 from rra_state.base import log
 from rra_state.base.errors import WorkDirError
-from rra_state.base.log import MAX_AGE_SECONDS, AgingFileHandler
+from rra_state.base.log import MAX_AGE_SECONDS, LogFile, open_log_file
 from tests.unit.archive_site import Site
 
 
@@ -41,7 +42,7 @@ def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_the_file_has_utc_times_levels_and_what_is_important_enough(make_site: Callable[..., Site]) -> None:
     site = make_site(log_file="logs/archiver.log", log_level="WARNING")
 
-    log.setup(site.settings.app, to_console=False)
+    log.setup(site.settings.app.log_file, site.settings.app.log_level, console_level=None)
     log.log.info("unimportant")
     log.log.warning("run %d: kept", 7)
 
@@ -52,7 +53,7 @@ def test_the_file_has_utc_times_levels_and_what_is_important_enough(make_site: C
 
 
 def test_the_console_has_plain_lines_at_its_own_level(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    log.setup(site.settings.app, level=logging.INFO)
+    log.setup(None, console_level=logging.INFO)
     log.log.debug("a detail")
     log.log.info("news")
 
@@ -60,8 +61,8 @@ def test_the_console_has_plain_lines_at_its_own_level(site: Site, capsys: pytest
 
 
 def test_setting_up_twice_tells_everything_once(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    log.setup(site.settings.app)
-    log.setup(site.settings.app)
+    log.setup(site.settings.app.log_file)
+    log.setup(site.settings.app.log_file)
     log.log.info("news")
 
     assert capsys.readouterr().err == "news\n"
@@ -70,7 +71,7 @@ def test_setting_up_twice_tells_everything_once(site: Site, capsys: pytest.Captu
 def test_without_a_log_file_none_is_made(site: Site) -> None:
     before = sorted(site.root.rglob("*"))
 
-    log.setup(site.settings.app, to_console=False)
+    log.setup(site.settings.app.log_file, console_level=None)
 
     assert log.log.handlers == []
     assert sorted(site.root.rglob("*")) == before
@@ -81,19 +82,11 @@ def test_a_log_file_that_cannot_be_written_is_named_with_its_key(make_site: Call
     (site.root / "a-file").write_text("")
 
     with pytest.raises(WorkDirError, match=r"archiver\.log: log file cannot be written: .* \(see app\.log_file\)"):
-        log.setup(site.settings.app)
+        log.setup(site.settings.app.log_file)
 
 
-def _handler(path: Path, *, max_bytes: int = 0) -> AgingFileHandler:
-    handler = AgingFileHandler(path, maxBytes=max_bytes, backupCount=2, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    return handler
-
-
-def _say(handler: logging.Handler, text: str, at: float) -> None:
-    record = logging.LogRecord("rra", logging.INFO, __file__, 1, text, None, None)
-    record.created = at
-    handler.emit(record)
+def _write(file: LogFile, text: str) -> None:
+    file.emit(logging.LogRecord("rra", logging.INFO, __file__, 1, text, None, None))
 
 
 def _stamp(age: float) -> str:
@@ -101,36 +94,36 @@ def _stamp(age: float) -> str:
 
 
 @pytest.mark.parametrize(("age", "rotated"), [(MAX_AGE_SECONDS + 60, True), (MAX_AGE_SECONDS - 60, False)])
-def test_a_file_is_begun_anew_after_14_days_however_often_the_program_is_started(
-    tmp_path: Path, age: float, rotated: bool
-) -> None:
+def test_a_file_is_rotated_after_14_days_of_many_processes(tmp_path: Path, age: float, rotated: bool) -> None:
     path = tmp_path / "a.log"
     path.write_text(_stamp(age))
 
-    handler = _handler(path)
-    _say(handler, "news", time.time())
-    _say(handler, "more", time.time())
-    handler.close()
+    for text in ("news", "more"):
+        file = open_log_file(path, "INFO")
+        _write(file, text)
+        file.close()
 
     assert (tmp_path / "a.log.1").exists() is rotated
-    assert path.read_text().endswith("news\nmore\n")
+    assert re.search(r"(^|\n).*Z INFO news\n.*Z INFO more\n$", path.read_text())
 
 
-def test_a_file_is_begun_anew_when_it_is_full(tmp_path: Path) -> None:
-    handler = _handler(tmp_path / "a.log", max_bytes=10)
+def test_a_full_file_is_rotated(tmp_path: Path) -> None:
+    file = open_log_file(tmp_path / "a.log", "INFO", max_bytes=10, backups=2)
     for text in ("first", "second", "third"):
-        _say(handler, text, time.time())
-    handler.close()
+        _write(file, text)
+    file.close()
 
     contents = [(tmp_path / name).read_text() for name in ("a.log", "a.log.1", "a.log.2")]
-    assert contents == ["third\n", "second\n", "first\n"]
+    assert [text.split()[-1] for text in contents] == ["third", "second", "first"]
 
 
-def test_a_file_of_another_program_is_gone_on_with(tmp_path: Path) -> None:
+def test_lines_are_appended_to_a_file_of_another_program(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text("no time here\n")
 
-    handler = _handler(tmp_path / "a.log")
-    _say(handler, "news", time.time())
-    handler.close()
+    file = open_log_file(tmp_path / "a.log", "INFO")
+    _write(file, "news")
+    file.close()
 
-    assert (tmp_path / "a.log").read_text() == "no time here\nnews\n"
+    first, second = (tmp_path / "a.log").read_text().splitlines()
+    assert first == "no time here"
+    assert second.endswith("INFO news")

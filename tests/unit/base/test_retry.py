@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from rra_state.base.concurrency import attempt
 from rra_state.base.errors import ArchiverError, RecordChanged, RecordError, StoreUnavailable
-from rra_state.base.retry import attempt
 
 
 def failing(*errors: BaseException) -> Callable[[], str]:

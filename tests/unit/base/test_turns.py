@@ -1,4 +1,4 @@
-"""Taking turns: never more at once than there are, and none is lost with a process that dies."""
+"""Slots: never more held at once than there are, and none is lost with a process that dies."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from rra_state.base.concurrency import Slots
 from rra_state.base.errors import WorkDirError
-from rra_state.base.turns import Turns
 
 _processes = multiprocessing.get_context("spawn")
 
 
 def hold(directory: Path, number: int) -> None:
     """Take turns for ever, a file per turn in hand saying so."""
-    turns = Turns(directory / "state", "ucondb", number)
+    slots = Slots(directory / "state", "ucondb", number)
     while not (directory / "stop").exists():
-        with turns.taken():
+        with slots.held():
             mine = directory / "held" / f"{os.getpid()}"
             mine.touch()
             time.sleep(0.005)
@@ -50,12 +50,12 @@ def test_more_processes_than_turns_never_hold_more_than_there_are(tmp_path: Path
 
 
 def test_threads_of_one_process_take_turns_too(tmp_path: Path) -> None:
-    turns, at_once, most = Turns(tmp_path, "x", 3), 0, 0
+    slots, at_once, most = Slots(tmp_path, "x", 3), 0, 0
     guard = threading.Lock()
 
     def work(_: int) -> None:
         nonlocal at_once, most
-        with turns.taken():
+        with slots.held():
             with guard:
                 at_once += 1
                 most = max(most, at_once)
@@ -78,21 +78,21 @@ def test_a_killed_process_gives_its_turn_back(tmp_path: Path) -> None:
     os.kill(worker.pid, signal.SIGKILL)
     worker.join()
 
-    with Turns(tmp_path / "state", "ucondb", 1).taken():
+    with Slots(tmp_path / "state", "ucondb", 1).held():
         pass
 
 
 def test_a_fault_inside_gives_the_turn_back(tmp_path: Path) -> None:
-    turns = Turns(tmp_path, "x", 1)
+    slots = Slots(tmp_path, "x", 1)
 
-    with pytest.raises(ZeroDivisionError), turns.taken():
+    with pytest.raises(ZeroDivisionError), slots.held():
         raise ZeroDivisionError
-    with turns.taken():
+    with slots.held():
         pass
 
 
 def test_a_place_where_nothing_can_be_locked_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(WorkDirError, match="cannot be locked"), Turns(tmp_path / "file", "x", 1).taken():
+    with pytest.raises(WorkDirError, match="cannot be locked"), Slots(tmp_path / "file", "x", 1).held():
         pass

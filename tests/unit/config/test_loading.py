@@ -304,14 +304,14 @@ def test_a_password_file_that_is_open_to_others_is_refused(tmp_path: Path, mode:
 
     message = complaint(tmp_path, f"{SMALL}    writer_password_file: pw\n")
 
-    assert "is open to others (chmod 600 " in message
+    assert "can be read by other accounts (chmod 600 " in message
     assert "secret" not in message
 
 
 def test_an_unreadable_password_file_is_named(tmp_path: Path) -> None:
     message = complaint(tmp_path, f"{SMALL}    writer_password_file: none\n")
 
-    assert f"the password's file {tmp_path}/none cannot be read: no such file" in message
+    assert f"the password file {tmp_path}/none cannot be read: no such file" in message
 
 
 def test_no_secret_is_shown(tmp_path: Path) -> None:
@@ -353,7 +353,7 @@ def test_places_that_would_destroy_each_other_are_refused(tmp_path: Path, change
 def test_a_section_given_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
     text = "app:\n    work_dir: a\nsource_files:\n    run_records_dir: b\napp:\n    work_dir: c\n"
 
-    assert complaint(tmp_path, text) == "config.yaml line 5: app stands here again, after line 1"
+    assert complaint(tmp_path, text) == "config.yaml line 5: app is given twice; the first is in line 1"
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "ftp://host/x", "host:9443/x", "https://"])

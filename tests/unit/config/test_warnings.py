@@ -48,7 +48,7 @@ def test_a_secret_that_others_can_read_is_told_without_it(
 ) -> None:
     [caution] = _cautions(tmp_path, **{section: values})
 
-    assert f"holds a secret ({key}) and is open to others (chmod 600 {tmp_path}/config.yaml" in caution
+    assert f"holds a secret ({key}) and can be read by other accounts (chmod 600 {tmp_path}/config.yaml" in caution
     assert "s3cret" not in caution
     assert _cautions(tmp_path, 0o600, **{section: values}) == []
 

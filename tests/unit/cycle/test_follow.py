@@ -27,7 +27,7 @@ def cycle(site: Site) -> Iterator[Lock]:
     """A cycle that has taken on runs 1 to 4, and has archived run 1; run 9 is archived since long."""
     site.archive("import", 9)
     lock = Lock(site.settings.app.work_dir, site.settings.app.lock_file).acquire()
-    current_cycle.announce(
+    current_cycle.record_plan(
         site.tree, [Window(frozenset({1, 2}), frozenset({1})), Window(frozenset({3, 4}), frozenset({2}))]
     )
     site.archive("import", 1)
@@ -37,7 +37,7 @@ def cycle(site: Site) -> Iterator[Lock]:
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follow, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(follow, "POLL_SECONDS", 0.02)
     monkeypatch.setattr(follow, "LINE_SECONDS", 0.0)
 
 
@@ -66,7 +66,7 @@ def test_it_says_when_no_cycle_is_at_work(site: Site) -> None:
     out = io.StringIO()
 
     assert follow.follow(site.settings, out) is False
-    assert out.getvalue() == f"no cycle is at work in {site.settings.app.work_dir}\n"
+    assert out.getvalue() == f"no cycle is running in {site.settings.app.work_dir}\n"
 
 
 def test_a_lock_file_that_nobody_holds_is_no_cycle(site: Site, cycle: Lock) -> None:
@@ -116,7 +116,7 @@ def test_failures_of_earlier_cycles_are_not_this_ones(site: Site) -> None:
     with_lock = Lock(site.settings.app.work_dir, site.settings.app.lock_file)
     time.sleep(0.05)
     with_lock.acquire()
-    current_cycle.announce(site.tree, [Window(frozenset({1, 2}))])
+    current_cycle.record_plan(site.tree, [Window(frozenset({1, 2}))])
 
     plan = current_cycle.plan(site.tree)
 
@@ -135,7 +135,7 @@ def test_the_plan_of_an_earlier_cycle_is_not_this_ones(site: Site, cycle: Lock) 
     follow.follow(site.settings, out)
 
     assert out.getvalue().splitlines() == [
-        "a cycle is at work; it has not said yet which runs it takes",
+        "a cycle is running and still plans which runs it takes",
         "the cycle has ended",
     ]
 

@@ -59,6 +59,15 @@ def test_exit_status_and_last_line_are_snakemakes(tmp_path: Path, pipe: tuple[in
     assert tail.reason() == ("no luck", "-v shows all that it printed")
 
 
+def test_the_reason_of_a_failure_shows_no_class_path(tmp_path: Path, pipe: tuple[int, int]) -> None:
+    failing = "raise SystemExit('rra_state.base.errors.WorkersUnusable: no worker can be had')"
+    process = window_process.start(_command(tmp_path, pipe, failing))
+    tail = Tail(process, echo=False)
+
+    assert (_told(pipe), process.wait()) == (b"event", 1), tail.text()
+    assert tail.reason()[0] == "no worker can be had"
+
+
 def test_sigterm_ends_a_process_that_has_not_begun(tmp_path: Path, pipe: tuple[int, int]) -> None:
     process = window_process.start(_command(tmp_path, pipe, "import time; time.sleep(600)"))
     wait_until(lambda: Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(sys.executable.encode()))

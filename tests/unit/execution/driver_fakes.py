@@ -104,20 +104,26 @@ class FakeListener:
         self.outcomes: dict[tuple[Stage, int], list[Outcome]] = {}
         self.begun_not: list[tuple[Stage, int]] = []
         self.reasons: list[ArchiverError] = []
+        self.finishing: list[int] = []
         self.failure: BaseException | None = None
-        self.on_settled: Callable[[], None] = lambda: None
+        self.on_committed: Callable[[], None] = lambda: None
         self._told = threading.Condition()
 
-    def settled(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
+    def committed(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
         with self._told:
             for outcome in outcomes:
                 self.outcomes.setdefault((stage, outcome.run), []).append(outcome)
             self._told.notify_all()
-        self.on_settled()
+        self.on_committed()
 
     def dropped(self, stage: Stage, numbers: Sequence[int]) -> None:
         with self._told:
             self.begun_not += [(stage, run) for run in numbers]
+            self._told.notify_all()
+
+    def stopping(self, number: int) -> None:
+        with self._told:
+            self.finishing.append(number)
             self._told.notify_all()
 
     def stopped(self, error: ArchiverError) -> None:
@@ -154,7 +160,7 @@ class NoStore:
         return {}
 
 
-class FakeSettler:
+class FakeCommitter:
     """Settles everything as it is, unless told otherwise."""
 
     def __init__(self, tree: Tree | None = None) -> None:
@@ -167,11 +173,11 @@ class FakeSettler:
             return [Outcome(each.run, error=self.error) for each in outcomes]
         return list(outcomes)
 
-    def settle_refresh(self, wanted: Refresh, outcome: Outcome) -> Outcome:
+    def commit_refresh(self, wanted: Refresh, outcome: Outcome) -> Outcome:
         self.refreshed[str(wanted)] = outcome
         return outcome
 
-    def settle(self, stage: Stage, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    def commit(self, stage: Stage, outcomes: Sequence[Outcome]) -> list[Outcome]:
         if self.error is not None:
             raise self.error
         return list(outcomes)
@@ -179,10 +185,10 @@ class FakeSettler:
 
 @contextmanager
 def driving(
-    pool: FakePool, store: NoStore | None = None, settler: FakeSettler | None = None, *, validate: bool = False
+    pool: FakePool, store: NoStore | None = None, committer: FakeCommitter | None = None, *, validate: bool = False
 ) -> Iterator[tuple[Driver, FakeListener]]:
     listener = FakeListener()
-    driver = Driver(pool, store or NoStore(), settler or FakeSettler(), listener, validate=validate)  # type: ignore[arg-type]
+    driver = Driver(pool, store or NoStore(), committer or FakeCommitter(), listener, validate=validate)  # type: ignore[arg-type]
     try:
         yield driver, listener
     finally:
@@ -197,7 +203,7 @@ def all_said_is_done(driver: Driver) -> None:
     assert done.wait(PATIENCE)
 
 
-class SlowSettler(FakeSettler):
+class SlowCommitter(FakeCommitter):
     """Publishing takes its time, as in a large archive; remembers what it published together."""
 
     def __init__(self, seconds: float) -> None:
@@ -205,8 +211,8 @@ class SlowSettler(FakeSettler):
         self.seconds = seconds
         self.together: list[set[int]] = []
 
-    def settle(self, stage: Stage, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    def commit(self, stage: Stage, outcomes: Sequence[Outcome]) -> list[Outcome]:
         if stage == "import":
             time.sleep(self.seconds)
             self.together.append({outcome.run for outcome in outcomes})
-        return super().settle(stage, outcomes)
+        return super().commit(stage, outcomes)

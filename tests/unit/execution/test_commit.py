@@ -8,7 +8,7 @@ import pytest
 
 from rra_state.base import files
 from rra_state.base.errors import ArchiverError, IndexDamaged, RecordChanged, RecordError, StoreUnavailable
-from rra_state.execution.commit import Settler
+from rra_state.execution.commit import Committer
 from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Location, Staged
 from tests.unit.archive_site import Site
@@ -35,14 +35,14 @@ def imported(run: int, *, changed: bool = True, stop_time: str | None = "then", 
     return Outcome(run, facts=Facts(verified=verified, stop_time=stop_time, config_name="standard"), staged=staged)
 
 
-def settler(site: Site, store: Store) -> Settler:
-    return Settler(site.tree, store)  # type: ignore[arg-type]
+def committer(site: Site, store: Store) -> Committer:
+    return Committer(site.tree, store)  # type: ignore[arg-type]
 
 
 def test_imported_runs_are_visible_before_they_have_a_marker(site: Site) -> None:
     store = Store(site)
 
-    final = settler(site, store).settle("import", [imported(1), imported(2)])
+    final = committer(site, store).commit("import", [imported(1), imported(2)])
 
     assert store.published == [1, 2]
     assert store.markers_then == set()
@@ -53,7 +53,7 @@ def test_imported_runs_are_visible_before_they_have_a_marker(site: Site) -> None
 def test_content_that_is_visible_already_is_not_published_again(site: Site) -> None:
     store = Store(site)
 
-    settler(site, store).settle("import", [imported(1, changed=False), Outcome(2, facts=Facts(verified=False))])
+    committer(site, store).commit("import", [imported(1, changed=False), Outcome(2, facts=Facts(verified=False))])
 
     assert store.published == []
     assert site.tree.archived("import") == {1, 2}
@@ -62,7 +62,7 @@ def test_content_that_is_visible_already_is_not_published_again(site: Site) -> N
 def test_a_failed_run_gets_a_record_and_no_marker_and_harms_no_other(site: Site) -> None:
     outcomes = [imported(1), Outcome(2, error=RecordError("bad", run=2), tries=3)]
 
-    final = settler(site, Store(site)).settle("import", outcomes)
+    final = committer(site, Store(site)).commit("import", outcomes)
 
     failure = site.tree.failure("import", 2)
     assert site.tree.archived("import") == {1}
@@ -72,7 +72,7 @@ def test_a_failed_run_gets_a_record_and_no_marker_and_harms_no_other(site: Site)
 
 
 def test_a_run_not_tried_gets_neither_marker_nor_record(site: Site) -> None:
-    settler(site, Store(site)).settle("migrate", [Outcome(1, error=StoreUnavailable())])
+    committer(site, Store(site)).commit("migrate", [Outcome(1, error=StoreUnavailable())])
 
     assert (site.tree.archived("migrate"), site.tree.failed("migrate")) == (set(), set())
 
@@ -80,7 +80,7 @@ def test_a_run_not_tried_gets_neither_marker_nor_record(site: Site) -> None:
 def test_an_index_that_cannot_be_written_leaves_all_of_the_chunk_untried(site: Site) -> None:
     fault = IndexDamaged("cannot be written")
 
-    final = settler(site, Store(site, fault)).settle("import", [imported(1), imported(2)])
+    final = committer(site, Store(site, fault)).commit("import", [imported(1), imported(2)])
 
     assert [outcome.error for outcome in final] == [fault, fault]
     assert all(outcome.untried for outcome in final)
@@ -93,7 +93,7 @@ def test_a_full_disk_leaves_all_of_the_chunk_untried(site: Site, monkeypatch: py
 
     monkeypatch.setattr(files, "_sync_file_system", full)
 
-    final = settler(site, Store(site)).settle("import", [imported(1), Outcome(2, error=RecordError(run=2))])
+    final = committer(site, Store(site)).commit("import", [imported(1), Outcome(2, error=RecordError(run=2))])
 
     assert all(outcome.untried and outcome.facts is None for outcome in final)
     assert site.tree.failed("import") == set()
@@ -101,13 +101,13 @@ def test_a_full_disk_leaves_all_of_the_chunk_untried(site: Site, monkeypatch: py
 
 def test_a_fault_that_is_no_places_is_not_hidden(site: Site) -> None:
     with pytest.raises(RecordError):
-        settler(site, Store(site, RecordError("a bug"))).settle("import", [imported(1)])
+        committer(site, Store(site, RecordError("a bug"))).commit("import", [imported(1)])
 
 
 def test_a_verified_record_without_a_stop_time_is_watched(site: Site) -> None:
     outcomes = [imported(1), imported(2, stop_time=None), imported(3, stop_time=None, verified=False)]
 
-    settler(site, Store(site)).settle("import", outcomes)
+    committer(site, Store(site)).commit("import", outcomes)
 
     assert site.tree.watched() == {2}
 
@@ -115,7 +115,7 @@ def test_a_verified_record_without_a_stop_time_is_watched(site: Site) -> None:
 def test_a_migrations_marker_tells_what_the_import_knew(site: Site) -> None:
     site.archive("import", 7, fingerprint="ab", config_name="standard", kept={"a.fcl": "line 3"})
 
-    settler(site, Store(site)).settle("migrate", [Outcome(7, facts=Facts(verified=True, size=10))])
+    committer(site, Store(site)).commit("migrate", [Outcome(7, facts=Facts(verified=True, size=10))])
 
     marker = site.tree.marker("migrate", 7)
     assert marker is not None
@@ -124,7 +124,7 @@ def test_a_migrations_marker_tells_what_the_import_knew(site: Site) -> None:
 
 
 def test_a_migration_without_an_import_marker_is_settled_all_the_same(site: Site) -> None:
-    settler(site, Store(site)).settle("migrate", [Outcome(7, facts=Facts(verified=True))])
+    committer(site, Store(site)).commit("migrate", [Outcome(7, facts=Facts(verified=True))])
 
     assert site.tree.archived("migrate") == {7}
 
@@ -132,7 +132,7 @@ def test_a_migration_without_an_import_marker_is_settled_all_the_same(site: Site
 def test_a_damaged_failure_record_does_not_stop_the_archive(site: Site) -> None:
     site.tree.failure_path("import", 2).write_text("")
 
-    final = settler(site, Store(site)).settle("import", [imported(1), Outcome(2, error=RecordError("bad", run=2))])
+    final = committer(site, Store(site)).commit("import", [imported(1), Outcome(2, error=RecordError("bad", run=2))])
 
     assert [outcome.untried for outcome in final] == [False, False]
     assert site.tree.failure("import", 2) is not None
@@ -147,14 +147,14 @@ def test_a_run_whose_marker_is_durable_is_not_called_untried(site: Site, monkeyp
     batches = iter(range(9))
     monkeypatch.setattr(files, "write_batch", lambda files: write(files) if next(batches) == 0 else full())
 
-    final = settler(site, Store(site)).settle("import", [imported(1), Outcome(2, error=RecordError(run=2))])
+    final = committer(site, Store(site)).commit("import", [imported(1), Outcome(2, error=RecordError(run=2))])
 
     assert site.tree.archived("import") == {1}
     assert final[0].archived
 
 
 def test_a_record_that_kept_changing_is_no_failure_of_its_run(site: Site) -> None:
-    final = settler(site, Store(site)).settle("import", [imported(1), Outcome(2, error=RecordChanged(run=2))])
+    final = committer(site, Store(site)).commit("import", [imported(1), Outcome(2, error=RecordChanged(run=2))])
 
     assert [outcome.untried for outcome in final] == [False, True]
     assert site.tree.failed("import") == set()

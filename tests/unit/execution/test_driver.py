@@ -20,8 +20,8 @@ from rra_state.state.outcome import Outcome
 from rra_state.stores.artdaqdb.base import Location, Staged
 from tests.unit.execution.driver_fakes import (
     PATIENCE,
+    FakeCommitter,
     FakePool,
-    FakeSettler,
     NoStore,
     Result,
     Task,
@@ -248,10 +248,26 @@ def test_stop_lets_chunks_in_hand_finish_and_drops_the_rest() -> None:
         listener.wait(lambda: listener.reasons)
 
     in_hand = [run for task in pool.tasks[:2] for run in task.runs]
+    assert listener.finishing == [1]
     assert told_early == []
     assert [run for _, run in listener.outcomes] == in_hand
     assert listener.failed() == {}
     assert len(in_hand) + len(listener.begun_not) == 100
+
+
+def test_the_reason_of_a_stop_names_no_run() -> None:
+    reason = Interrupted("by a person")
+    pool = FakePool()
+
+    with driving(pool) as (driver, listener):
+        driver.add("import", [1, 2])
+        pool.task(0)
+        driver.stop(reason)
+        assert pool.stopping.wait(PATIENCE)
+        pool.tasks[0].ends([Outcome(run, error=Interrupted(run=run)) for run in (1, 2)])
+        listener.wait(lambda: listener.reasons)
+
+    assert listener.reasons == [reason]
 
 
 def test_runs_that_come_after_a_stop_are_dropped() -> None:
@@ -341,22 +357,22 @@ def test_a_failing_listener_ends_in_broken() -> None:
         raise LookupError("no such job")
 
     with driving(pool) as (driver, listener):
-        listener.on_settled = fail
+        listener.on_committed = fail
         driver.add("import", [1])
         listener.wait(lambda: listener.failure)
 
     assert isinstance(listener.failure, LookupError)
 
 
-@pytest.mark.parametrize("where", ["worker", "settler"])
+@pytest.mark.parametrize("where", ["worker", "committer"])
 def test_an_unexpected_exception_ends_in_broken_and_not_in_silence(where: str) -> None:
-    pool, settler = FakePool(), FakeSettler()
+    pool, committer = FakePool(), FakeCommitter()
 
-    with driving(pool, settler=settler) as (driver, listener):
+    with driving(pool, committer=committer) as (driver, listener):
         driver.add("import", [1])
         task = pool.task(0)
-        if where == "settler":
-            settler.error = ZeroDivisionError()
+        if where == "committer":
+            committer.error = ZeroDivisionError()
         task.ends(ZeroDivisionError() if where == "worker" else None)
         listener.wait(lambda: listener.failure)
 

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from rra_state.base.errors import Interrupted
 from rra_state.execution.driver import SHORT_SECONDS
-from tests.unit.execution.driver_fakes import FakePool, SlowSettler, driving, good
+from tests.unit.execution.driver_fakes import FakePool, SlowCommitter, driving, good
 
 
 def test_what_is_staged_while_publishing_takes_long_is_published_together() -> None:
-    settler = SlowSettler(2 * SHORT_SECONDS)
+    committer = SlowCommitter(2 * SHORT_SECONDS)
 
-    with driving(FakePool(size=1, work=lambda task: good(task.runs)), settler=settler) as (driver, listener):
+    with driving(FakePool(size=1, work=lambda task: good(task.runs)), committer=committer) as (driver, listener):
         driver.add("import", range(1, 501))
         listener.wait_for("import", range(1, 501))
 
-    assert set().union(*settler.together) == set(range(1, 501))
-    assert sum(map(len, settler.together)) == 500
-    assert len(settler.together) <= 3
+    assert set().union(*committer.together) == set(range(1, 501))
+    assert sum(map(len, committer.together)) == 500
+    assert len(committer.together) <= 3
 
 
 def test_a_chunk_does_not_wait_for_another_that_takes_long() -> None:
     pool = FakePool(size=1)
-    settler = SlowSettler(1.2 * SHORT_SECONDS)
+    committer = SlowCommitter(1.2 * SHORT_SECONDS)
 
-    with driving(pool, settler=settler) as (driver, listener):
+    with driving(pool, committer=committer) as (driver, listener):
         driver.add("import", range(1, 51))
         pool.task(1)
         for task in pool.tasks[:1]:
@@ -40,9 +40,9 @@ def test_a_chunk_does_not_wait_for_another_that_takes_long() -> None:
 
 def test_what_is_staged_is_published_before_a_cycle_is_called_stopped() -> None:
     pool = FakePool(size=1)
-    settler = SlowSettler(2 * SHORT_SECONDS)
+    committer = SlowCommitter(2 * SHORT_SECONDS)
 
-    with driving(pool, settler=settler) as (driver, listener):
+    with driving(pool, committer=committer) as (driver, listener):
         driver.add("import", range(1, 101))
         pool.task(1)
         pool.tasks[0].ends()
@@ -54,5 +54,5 @@ def test_what_is_staged_is_published_before_a_cycle_is_called_stopped() -> None:
         listener.wait(lambda: listener.reasons)
         staged = {run for task in pool.tasks for run in task.runs}
 
-        assert set().union(*settler.together) == staged
+        assert set().union(*committer.together) == staged
         assert {run for _, run in listener.outcomes} == staged

@@ -14,7 +14,7 @@ from rra_state.state.changed_records import Refresh
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Facts, Marker, Outcome
 from rra_state.stores.artdaqdb.base import Location, Staged
-from tests.unit.execution.driver_fakes import FakePool, FakeSettler, Result, Task, driving
+from tests.unit.execution.driver_fakes import FakeCommitter, FakePool, Result, Task, driving
 
 WANTED = Refresh(7, "1f2e3d4c")
 STAGED = Staged(Location(7, "7/standard", "7/standardv1", ()), changed=True, assigned="now")
@@ -22,11 +22,11 @@ STORED = Facts(verified=True, size=5, adler32=6, ucondb_id=3, ucondb_data_key="4
 
 
 @pytest.fixture
-def settler(tmp_path: Path) -> FakeSettler:
+def committer(tmp_path: Path) -> FakeCommitter:
     tree = Tree(tmp_path)
     tree.prepare()
     tree.write_markers([Marker.of("migrate", 7, STORED)])
-    return FakeSettler(tree)
+    return FakeCommitter(tree)
 
 
 def work(task: Task) -> Result:
@@ -35,16 +35,16 @@ def work(task: Task) -> Result:
     return [Outcome(7, facts=STORED)]
 
 
-def refreshed(settler: FakeSettler, does: Callable[[Task], Result] = work) -> tuple[FakePool, Outcome]:
+def refreshed(committer: FakeCommitter, does: Callable[[Task], Result] = work) -> tuple[FakePool, Outcome]:
     pool = FakePool(work=does)
-    with driving(pool, settler=settler) as (driver, listener):
+    with driving(pool, committer=committer) as (driver, listener):
         driver.add_refreshes([WANTED])
         listener.wait_for("refresh", [7])
-    return pool, settler.refreshed[str(WANTED)]
+    return pool, committer.refreshed[str(WANTED)]
 
 
-def test_a_changed_record_is_staged_published_and_then_stored(settler: FakeSettler) -> None:
-    pool, outcome = refreshed(settler)
+def test_a_changed_record_is_staged_published_and_then_stored(committer: FakeCommitter) -> None:
+    pool, outcome = refreshed(committer)
 
     first, second = (task.options for task in pool.tasks)
     assert first == {"fingerprints": {7: "1f2e3d4c"}}
@@ -53,28 +53,28 @@ def test_a_changed_record_is_staged_published_and_then_stored(settler: FakeSettl
     assert outcome.facts == STORED
 
 
-def test_a_record_that_cannot_be_read_is_not_stored(settler: FakeSettler) -> None:
-    pool, outcome = refreshed(settler, lambda _: [Outcome(7, error=RecordError("no metadata.txt", run=7))])
+def test_a_record_that_cannot_be_read_is_not_stored(committer: FakeCommitter) -> None:
+    pool, outcome = refreshed(committer, lambda _: [Outcome(7, error=RecordError("no metadata.txt", run=7))])
 
     assert len(pool.tasks) == 1
     assert str(outcome.error) == "run 7: no metadata.txt"
 
 
-def test_a_marker_without_its_blob_is_a_conflict(settler: FakeSettler) -> None:
-    assert settler.tree is not None
-    settler.tree.write_markers([Marker.of("migrate", 7, Facts(verified=True))])
+def test_a_marker_without_its_blob_is_a_conflict(committer: FakeCommitter) -> None:
+    assert committer.tree is not None
+    committer.tree.write_markers([Marker.of("migrate", 7, Facts(verified=True))])
 
-    pool, outcome = refreshed(settler)
+    pool, outcome = refreshed(committer)
 
     assert pool.tasks == []
     assert "which blob in UconDB is ours" in str(outcome.error)
 
 
-def test_a_store_that_refuses_the_new_version_ends_the_window(settler: FakeSettler) -> None:
-    settler.error = fault = StoreUnavailable("no answer")
+def test_a_store_that_refuses_the_new_version_ends_the_window(committer: FakeCommitter) -> None:
+    committer.error = fault = StoreUnavailable("no answer")
     pool = FakePool(work=work)
 
-    with driving(pool, settler=settler) as (driver, listener):
+    with driving(pool, committer=committer) as (driver, listener):
         driver.add_refreshes([WANTED])
         listener.wait(lambda: listener.reasons)
 
@@ -83,20 +83,20 @@ def test_a_store_that_refuses_the_new_version_ends_the_window(settler: FakeSettl
 
 
 @pytest.mark.parametrize("step", [1, 2])
-def test_a_worker_that_dies_once_costs_no_refresh(settler: FakeSettler, step: int) -> None:
+def test_a_worker_that_dies_once_costs_no_refresh(committer: FakeCommitter, step: int) -> None:
     calls: list[Any] = []
 
     def does(task: Task) -> Result:
         calls.append(task)
         return BrokenExecutor("killed") if len(calls) == step else work(task)
 
-    _, outcome = refreshed(settler, does)
+    _, outcome = refreshed(committer, does)
 
     assert outcome.facts == STORED
     assert len(calls) == 3
 
 
-def test_a_worker_that_dies_twice_is_the_refreshs_failure(settler: FakeSettler) -> None:
-    _, outcome = refreshed(settler, lambda _: BrokenExecutor("killed"))
+def test_a_worker_that_dies_twice_is_the_refreshs_failure(committer: FakeCommitter) -> None:
+    _, outcome = refreshed(committer, lambda _: BrokenExecutor("killed"))
 
     assert type(outcome.error).__name__ == "WorkerLost"

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from rra_state.base.errors import Interrupted, RecordChanged, RecordError, StoreUnavailable
-from rra_state.execution import events as telling
-from rra_state.execution.events import VARIABLE, Logger, Sender, lines, teller, when_nobody_listens
+from rra_state.execution import events as cycle_events
+from rra_state.execution.events import VARIABLE, EventLogger, EventSender, event_sink, lines, when_parent_ends
 from rra_state.state.outcome import Facts, Outcome
 
 
@@ -30,8 +30,8 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 @pytest.fixture
 def messages(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
-    monkeypatch.setattr(telling.log, "propagate", True)
-    caplog.set_level(logging.DEBUG, telling.log.name)
+    monkeypatch.setattr(cycle_events.log, "propagate", True)
+    caplog.set_level(logging.DEBUG, cycle_events.log.name)
     return caplog
 
 
@@ -50,7 +50,7 @@ OUTCOMES = [
 
 
 def test_the_command_line_hears_which_runs_are_archived_and_which_failed(pipe: tuple[int, int]) -> None:
-    teller({VARIABLE: str(pipe[1])}, {}).settled("import", OUTCOMES)
+    event_sink({VARIABLE: str(pipe[1])}, {}).committed("import", OUTCOMES)
 
     (event,) = events(pipe)
     assert (event["stage"], event["archived"], event["failed"]) == ("import", [1], [2])
@@ -61,7 +61,7 @@ def test_the_command_line_hears_which_runs_are_archived_and_which_failed(pipe: t
 def test_the_command_line_hears_why_a_cycle_ends_early(
     pipe: tuple[int, int], error: Interrupted | StoreUnavailable, interrupted: bool
 ) -> None:
-    Sender(pipe[1]).stopped(error)
+    EventSender(pipe[1]).stopped(error)
 
     assert events(pipe) == [{"stopped": str(error), "interrupted": interrupted}]
 
@@ -76,23 +76,23 @@ def test_an_event_larger_than_the_pipe_arrives_whole(pipe: tuple[int, int]) -> N
 
     reader = threading.Thread(target=read)
     reader.start()
-    Sender(pipe[1]).settled("import", outcomes)
+    EventSender(pipe[1]).committed("import", outcomes)
     reader.join(10)
 
     assert received[0]["failed"] == list(range(300))
 
 
 def test_file_names_that_are_not_utf8_do_not_break_an_event(pipe: tuple[int, int]) -> None:
-    Sender(pipe[1]).settled("import", [Outcome(1, error=RecordError("bad", run=1, path="a\udcff.fcl"))])
+    EventSender(pipe[1]).committed("import", [Outcome(1, error=RecordError("bad", run=1, path="a\udcff.fcl"))])
 
     assert events(pipe)[0]["failed"] == [1]
 
 
 def test_a_plain_snakemake_logs_counts_and_failures(messages: pytest.LogCaptureFixture) -> None:
-    news = teller({}, {"import": 5, "migrate": 0})
+    news = event_sink({}, {"import": 5, "migrate": 0})
 
-    news.settled("import", OUTCOMES)
-    news.settled("import", [Outcome(4, facts=Facts(verified=True))])
+    news.committed("import", OUTCOMES)
+    news.committed("import", [Outcome(4, facts=Facts(verified=True))])
     news.stopped(StoreUnavailable("no answer"))
 
     told = [record.getMessage() for record in messages.records if record.levelno >= logging.INFO]
@@ -104,8 +104,21 @@ def test_a_plain_snakemake_logs_counts_and_failures(messages: pytest.LogCaptureF
     ]
 
 
+@pytest.mark.parametrize(("number", "runs"), [(1, "1 run"), (12, "12 runs")])
+def test_an_interrupted_cycle_says_what_it_finishes(messages: pytest.LogCaptureFixture, number: int, runs: str) -> None:
+    event_sink({}, {"import": 5, "migrate": 0}).stopping(number)
+
+    assert messages.messages == [f"finishing {runs}; Ctrl-C twice more to stop now"]
+
+
+def test_the_command_line_gets_the_number_of_runs_being_finished(pipe: tuple[int, int]) -> None:
+    EventSender(pipe[1]).stopping(12)
+
+    assert events(pipe) == [{"stopping": 12}]
+
+
 def test_a_percent_sign_in_a_message_is_only_a_percent_sign(messages: pytest.LogCaptureFixture) -> None:
-    Logger({"import": 1, "migrate": 0}).settled("import", [Outcome(1, error=RecordError("100%s of it", run=1))])
+    EventLogger({"import": 1, "migrate": 0}).committed("import", [Outcome(1, error=RecordError("100%s of it", run=1))])
 
     assert "run 1: 100%s of it" in messages.messages
 
@@ -141,7 +154,7 @@ def test_what_the_check_of_the_metadata_found_is_an_error() -> None:
 
 def test_a_workflow_notices_that_its_command_line_is_gone(pipe: tuple[int, int]) -> None:
     gone = threading.Event()
-    when_nobody_listens({VARIABLE: str(pipe[1])}, gone.set)
+    when_parent_ends({VARIABLE: str(pipe[1])}, gone.set)
     early = gone.is_set()
 
     os.close(pipe[0])
@@ -153,7 +166,7 @@ def test_a_workflow_notices_that_its_command_line_is_gone(pipe: tuple[int, int])
 def test_without_a_command_line_nobody_is_watched() -> None:
     before = threading.active_count()
 
-    when_nobody_listens({}, lambda: None)
+    when_parent_ends({}, lambda: None)
 
     assert threading.active_count() == before
 

@@ -10,9 +10,9 @@ import pytest
 from rra_state.base.errors import AccessDenied, Interrupted, StoreUnavailable
 from rra_state.monitoring import changes
 from rra_state.monitoring.changes import Condition, Fault, Told
-from rra_state.monitoring.cycle_history import Ended, History
+from rra_state.monitoring.cycle_history import History
 from rra_state.state.counts import summary
-from rra_state.state.outcome import Stage
+from rra_state.state.outcome import Ended, Stage
 from tests.unit.archive_site import Site
 
 NOW = datetime(2026, 11, 23, 20, 20, 41, tzinfo=UTC).timestamp()

@@ -9,11 +9,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from rra_state.base.errors import StoreUnavailable
 from rra_state.monitoring import metrics
-from rra_state.monitoring.cycle_history import Ended, History, after, record
+from rra_state.monitoring.cycle_history import History, after, record
 from rra_state.monitoring.metrics import FAMILIES, Sample
 from rra_state.state.counts import summary
-from rra_state.state.outcome import Facts, Outcome
-from rra_state.state.tally import Tally
+from rra_state.state.outcome import Ended, Facts, Outcome, Tally
 from tests.unit.archive_site import Site
 
 NOW = datetime(2026, 11, 23, 20, 20, 41, tzinfo=UTC).timestamp()

@@ -206,4 +206,4 @@ def test_no_time_is_refused() -> None:
 )
 def test_options_that_would_do_nothing_are_refused(arguments: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        options.refuse_nonsense(options.parser().parse_args(["config.yaml", *arguments]))
+        options.reject_conflicting_options(options.parser().parse_args(["config.yaml", *arguments]))

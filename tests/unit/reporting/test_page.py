@@ -14,10 +14,9 @@ import pytest
 
 from rra_state.base.errors import StoreUnavailable
 from rra_state.monitoring import after_cycle
-from rra_state.monitoring.cycle_history import Ended
 from rra_state.reporting import catalog, status
 from rra_state.reporting.page import data, file, plots, render
-from rra_state.state.outcome import Facts, Failure, Marker
+from rra_state.state.outcome import Ended, Facts, Failure, Marker
 from tests.unit.archive_site import Site, edit_state
 
 TIME = "2026-11-20T00:00:00Z"

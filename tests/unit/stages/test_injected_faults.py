@@ -19,7 +19,7 @@ def outcomes(**keys: Any) -> list[ArchiverError | None]:
     found: list[ArchiverError | None] = []
     for run in range(1000):
         try:
-            injected_faults.strike(section, run, chance)
+            injected_faults.inject_fault(section, run, chance)
             found.append(None)
         except ArchiverError as error:
             found.append(error)

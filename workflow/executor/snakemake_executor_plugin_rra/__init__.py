@@ -5,13 +5,14 @@ Translates between Snakemake's jobs and the driver's runs, nothing else.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from types import FrameType
+from typing import Any
 
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
@@ -23,13 +24,13 @@ from rra_state.base import lock
 from rra_state.base.errors import ArchiverError, Interrupted
 from rra_state.cycle import snakemake_session
 from rra_state.execution import events
-from rra_state.execution.commit import Settler
+from rra_state.execution.commit import Committer
 from rra_state.execution.driver import Driver
 from rra_state.execution.pool import open_pool
 from rra_state.state import index_losses
 from rra_state.state.changed_records import Refresh
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import Outcome, Stage
+from rra_state.state.outcome import STAGES, Outcome, Stage
 from rra_state.stores import artdaqdb
 
 common_settings = CommonSettings(
@@ -46,18 +47,17 @@ _STAGES: dict[str, Stage] = {"import_run": "import", "migrate_run": "migrate", "
 
 
 class Executor(RealExecutor):
-    """Listens to the driver and reports to Snakemake's scheduler."""
+    """Passes Snakemake's jobs to the driver, and the driver's results to Snakemake's scheduler."""
 
     def __post_init__(self) -> None:
-        """Nothing is started before there is a job."""
+        """Called by the base class. The driver is started with the first job."""
         self._jobs: dict[tuple[Stage, int], JobExecutorInterface] = {}
         self._jobs_lock = threading.Lock()
         self._driver: Driver | None = None
         self._signals: list[float] = []
-        logging.getLogger("snakemake.logging").addFilter(_is_news)
 
     def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
-        """Take all these ready jobs on at once, in the window's order."""
+        """Pass all these ready jobs to the driver at once, in the window's order."""
         try:
             driver = self._driver or self._start()
         except ArchiverError as error:
@@ -67,12 +67,12 @@ class Executor(RealExecutor):
         refreshes: list[Refresh] = []
         with self._jobs_lock:
             for job in jobs:
-                stage, run = _STAGES[job.rule.name], int(job.wildcards_dict["run"])
+                stage, run, fingerprint = _wanted(job)
                 if (stage, run) in self._jobs:
                     raise WorkflowError(f"run {run}: two refreshes at once; name one of them")
                 self._jobs[stage, run] = job
                 if stage == "refresh":
-                    refreshes.append(Refresh(run, job.wildcards_dict["fingerprint"]))
+                    refreshes.append(Refresh(run, fingerprint))
                 else:
                     by_stage.setdefault(stage, []).append(run)
         for job in jobs:
@@ -88,7 +88,7 @@ class Executor(RealExecutor):
         self.run_jobs([job])
 
     def shutdown(self) -> None:
-        """All is done, or all that still can be."""
+        """End the driver; Snakemake calls this when no job is left."""
         if self._driver is not None:
             self._driver.close()
             if snakemake_session.current().fault is None:
@@ -111,11 +111,11 @@ class Executor(RealExecutor):
         """See get_exec_mode."""
         raise NotImplementedError("jobs of this executor start no Python of their own")
 
-    # ---- what the driver tells ----
+    # ---- driver.Listener ----
 
-    def settled(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
-        """Report a whole chunk in one go: the scheduler then looks at its queue once, not once per run."""
-        self._teller.settled(stage, outcomes)
+    def committed(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
+        """Report a whole chunk to Snakemake at once: its scheduler then looks at its queue once, not once per run."""
+        self._events.committed(stage, outcomes)
         if stage != "refresh":
             snakemake_session.current().tally.add(stage, outcomes)
             snakemake_session.current().tried |= not all(outcome.untried for outcome in outcomes)
@@ -124,32 +124,42 @@ class Executor(RealExecutor):
             if outcome.archived:
                 self.report_job_success(SubmittedJobInfo(job=job))
             else:
-                self.workflow.scheduler.error_callback(job)
+                self._scheduler.error_callback(job)
 
     def dropped(self, stage: Stage, numbers: Sequence[int]) -> None:
-        """For Snakemake a job not begun is a failed one; for the archiver it is not."""
+        """Tell Snakemake that these jobs failed; for the archiver they were not begun, and leave no failure record."""
         for run in numbers:
-            self.workflow.scheduler.error_callback(self._take(stage, run))
+            self._scheduler.error_callback(self._take(stage, run))
+
+    def stopping(self, number: int) -> None:
+        """Say at once what an interrupted cycle waits for."""
+        self._events.stopping(number)
 
     def stopped(self, error: ArchiverError) -> None:
         """The window ends here."""
         snakemake_session.current().fault = error
-        self._teller.stopped(error)
-        self.workflow.scheduler.exit_gracefully()
+        self._events.stopped(error)
+        self._scheduler.exit_gracefully()
 
     def broken(self, error: BaseException) -> None:
-        """A bug in the driver: let Snakemake raise it, or it would wait for ever."""
-        self.workflow.scheduler.executor_error_callback(
-            error if isinstance(error, Exception) else WorkflowError(repr(error))
-        )
+        """The driver ended with an error: let Snakemake raise it, or it would wait for ever."""
+        if isinstance(error, ArchiverError):
+            snakemake_session.current().fault = error
+            self._events.stopped(error)
+        self._scheduler.executor_error_callback(error if isinstance(error, Exception) else WorkflowError(repr(error)))
 
     # ---- private ----
 
+    @property
+    def _scheduler(self) -> Any:
+        """Snakemake's scheduler. Its declared interface lacks methods that Snakemake's own executors call."""
+        return self.workflow.scheduler
+
     def _refused(self, jobs: list[JobExecutorInterface], error: ArchiverError) -> None:
-        """No worker or no store can be had: nothing is begun."""
+        """The workers or a store cannot be used: no job is begun."""
         self.stopped(error)
         for job in jobs:
-            self.workflow.scheduler.error_callback(job)
+            self._scheduler.error_callback(job)
 
     def _start(self) -> Driver:
         current = snakemake_session.current()
@@ -158,20 +168,26 @@ class Executor(RealExecutor):
         current.tried = False
         settings = current.settings
         window = current.window
-        self._teller = events.teller(os.environ, {"import": len(window.imports), "migrate": len(window.migrations)})
+        self._events = events.event_sink(os.environ, self._totals())
         self._tree = Tree(settings.app.work_dir)
         self._tree.prepare()
         self._store = artdaqdb.open_store(settings.artdaq_db)
-        settler = Settler(self._tree, self._store)
+        committer = Committer(self._tree, self._store)
         pool = open_pool(settings, most=len(window))
-        self._driver = Driver(pool, self._store, settler, self, validate=current.validate)
+        self._driver = Driver(pool, self._store, committer, self, validate=current.validate)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
-        events.when_nobody_listens(os.environ, self._end_now)
+        events.when_parent_ends(os.environ, self._end_now)
         return self._driver
 
+    def _totals(self) -> dict[Stage, int]:
+        """Number of this process's jobs by stage."""
+        jobs = self._scheduler.workflow.dag.needrun_jobs(exclude_finished=False)
+        counts = Counter(_STAGES.get(job.rule.name) for job in jobs)
+        return {stage: counts[stage] for stage in STAGES}
+
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        """Once: finish what is in hand. Three times within two seconds: end at once."""
+        """Once: finish the runs that workers have. Three times within two seconds: end at once."""
         now = time.monotonic()
         self._signals = [moment for moment in self._signals if now - moment < IMPATIENT_SECONDS] + [now]
         if self._driver is None:
@@ -181,7 +197,7 @@ class Executor(RealExecutor):
         self._driver.stop(Interrupted("interrupted; runs in hand were finished, the others wait for the next cycle"))
 
     def _end_now(self) -> None:
-        """End without ceremony; what is durable stays, the rest is tried again by the next cycle."""
+        """End this process; what is durable stays, and the next cycle tries the rest."""
         if self._driver is not None:
             self._driver.close()
         os._exit(130)
@@ -191,7 +207,6 @@ class Executor(RealExecutor):
             return self._jobs.pop((stage, run))
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Leave out what Snakemake says in every scheduling round."""
-    text = str(record.msg)
-    return not text.startswith(("Select jobs to execute", "Execute ", "Finished jobid"))
+def _wanted(job: Any) -> tuple[Stage, int, str]:
+    """Stage, run and (of a refresh) fingerprint of a job. Its declared interface lacks rule and wildcards."""
+    return _STAGES[job.rule.name], int(job.wildcards_dict["run"]), job.wildcards_dict.get("fingerprint", "")

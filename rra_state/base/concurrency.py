@@ -1,0 +1,129 @@
+"""Concurrency helpers: retries after errors that may pass, calls with a time limit, and slots shared by processes.
+
+Source: docs/design/architecture.md, Executor.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar, cast
+
+import tenacity
+
+from rra_state.base.errors import ArchiverError, WorkDirError
+
+T = TypeVar("T")
+
+_POLL_SECONDS = 0.01
+"""Between two looks for a free slot."""
+
+
+# ---- retries -------------------------------------------------------------------------------------------------------
+
+
+def is_transient(error: BaseException) -> bool:
+    """True if another try may help. A bad record stays bad; a lost connection may come back."""
+    return isinstance(error, ArchiverError) and error.transient
+
+
+def attempt(action: Callable[[], T], *, retries: int, delay: float, sleep: Callable[[float], object]) -> tuple[T, int]:
+    """Call `action` until it succeeds or fails for good; return its result and the number of calls.
+
+    delay: seconds between calls, passed to `sleep`. Raises what the last call raised, with the number of calls as
+    its attribute `tries`.
+    """
+    policy = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(retries + 1),
+        wait=tenacity.wait_fixed(delay),
+        retry=tenacity.retry_if_exception(is_transient),
+        sleep=cast("Callable[[float], None]", sleep),
+        reraise=True,
+    )
+    try:
+        result = policy(action)
+    except ArchiverError as error:
+        error.tries = policy.statistics.get("attempt_number", 1)
+        raise
+    return result, policy.statistics.get("attempt_number", 1)
+
+
+# ---- time limits ---------------------------------------------------------------------------------------------------
+
+
+def run_within(seconds: float, actions: Mapping[str, Callable[[], None]]) -> dict[str, Exception | None]:
+    """Run all actions in parallel; return for each the exception it raised, or None.
+
+    For servers that may not answer (mail, metrics, name service) and must not delay a cycle. An action that has not
+    ended after `seconds` counts as TimeoutError; its thread ends with the process.
+    """
+    results: dict[str, Exception | None] = {}
+
+    def act(name: str) -> None:
+        try:
+            actions[name]()
+            results[name] = None
+        except Exception as error:
+            results[name] = error
+
+    threads = {name: threading.Thread(target=act, args=(name,), name=f"rra-{name}", daemon=True) for name in actions}
+    end = time.monotonic() + seconds
+    for thread in threads.values():
+        thread.start()
+    for thread in threads.values():
+        thread.join(max(0.0, end - time.monotonic()))
+    late = TimeoutError(f"no answer within {seconds:g} s")
+    return {name: results.get(name, late) for name in actions}
+
+
+# ---- slots ---------------------------------------------------------------------------------------------------------
+
+
+class Slots:
+    """A semaphore across processes: one locked file per slot. The kernel frees a slot when its holder dies."""
+
+    def __init__(self, directory: Path, name: str, number: int) -> None:
+        """directory: where the lock files `.<name>-<n>` lie; made when first needed. number: of slots."""
+        self._files = [directory / f".{name}-{each}" for each in range(number)]
+
+    @contextmanager
+    def held(self) -> Iterator[int]:
+        """Hold one slot; waits until one is free. Raises WorkDirError.
+
+        Yields the descriptor of the locked file: a program that inherits it holds the slot until it ends too.
+        """
+        while (descriptor := self._free()) is None:
+            time.sleep(_POLL_SECONDS)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _free(self) -> int | None:
+        """Lock the first file that is free, and return its descriptor; None if all are locked."""
+        for file in self._files:
+            descriptor = _open_lock_file(file)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+            else:
+                return descriptor
+        return None
+
+
+def _open_lock_file(file: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        try:
+            return os.open(file, flags, 0o644)
+        except FileNotFoundError:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(file, flags, 0o644)
+    except OSError as error:
+        raise WorkDirError(f"cannot be locked: {error.strerror}", path=file, hint="check owner and mode") from error
