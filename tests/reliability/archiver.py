@@ -68,7 +68,7 @@ def run(settings: Settings, selection: Selection, course: Course, updated: Calla
 
     real_update = snakemake_session.update_state
     with (
-        mock.patch.object(cycle, "_Child", partial(_Child, report, course)),
+        mock.patch.object(cycle, "_WindowRunner", partial(_SameProcess, report, course)),
         mock.patch.object(snakemake_session, "update_state", update_state),
         mock.patch.object(driver, "CHUNK", CHUNK),
         _process(cycle, course),
@@ -103,14 +103,14 @@ def _process(module: ModuleType, course: Course) -> Iterator[None]:
                 held.release()
 
 
-class _Child:
+class _SameProcess:
     """Stands in for the child process: does a window here. Everything in memory ends with it."""
 
     def __init__(self, report: Report, course: Course) -> None:
         self._report = report
         self._course = course
 
-    def __enter__(self) -> _Child:
+    def __enter__(self) -> _SameProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
