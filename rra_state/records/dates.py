@@ -1,6 +1,6 @@
 """Read times as `date` writes them, in either of two forms. Independent of this process's locale.
 
-Source: spec/run_records.md section 1.1, item 8.
+Source: docs/design/run_records.md, Dates.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """State files, failure logs and markers against what the places hold. Only reads.
 
 Each discrepancy is one line with the runs and the command that mends it. What is as it should be, and what an operator
-did on purpose, is told but is no discrepancy. Source: State Management Guide, Use --compare-state for Validation.
+did on purpose, is told but is no discrepancy. Source: docs/design/state.md, Comparison.
 """
 
 from __future__ import annotations

@@ -27,7 +27,10 @@ RUN_STATES: tuple[RunState, ...] = ("archived", "waiting", "failed", "open")
 """What a run can be, taken over both stages: in UconDB; ready and on its way; failed; still being written."""
 
 NOT_ATTEMPTED = "NotAttempted"
-"""Class of a run that is in the failure log without ever having been tried (DESIGN section 3)."""
+"""Class of a run that is in the failure log without ever having been tried.
+
+Source: docs/design/state.md, Typed records.
+"""
 DAMAGED = "Damaged"
 """Class of a failure record that cannot be read."""
 LISTED = "Listed"

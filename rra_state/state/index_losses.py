@@ -1,6 +1,7 @@
 """Runs with an import marker that artdaqDB no longer shows: another program overwrote its index.
 
-Looking is cheap when nothing changed: the archive's stamp is remembered with the tree. Source: DESIGN section 5.
+Looking is cheap when nothing changed: the archive's stamp is remembered with the tree.
+Source: docs/design/state.md, Lost from the index.
 """
 
 from __future__ import annotations

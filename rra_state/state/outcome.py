@@ -19,7 +19,9 @@ PLACES: dict[Stage, str] = {"import": "artdaqDB", "migrate": "UconDB", "refresh"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What an audit needs to know of an archived run (DESIGN section 3). Absent: None or empty.
+    """What an audit needs to know of an archived run. Absent: None or empty.
+
+    Source: docs/design/state.md, Typed records.
 
     fingerprint: sha256 over names and contents of the source record. size: bytes of the blob. sha256, adler32: of the
     blob. kept: files kept as text, with the reason. verified: the content was read back and compared.

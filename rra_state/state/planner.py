@@ -1,7 +1,7 @@
 """The planner: which runs a cycle takes, in which order, in which windows. Only reads.
 
 Directories are listed; a record is opened only when its run is about to be planned, to see whether it is ready.
-Source: DESIGN sections 3, 4 and 6.
+Source: docs/design/state.md, Incremental mode and Ready; docs/design/architecture.md, Snakemake.
 """
 
 from __future__ import annotations

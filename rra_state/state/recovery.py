@@ -2,7 +2,7 @@
 
 For state that was lost or damaged, and for runs that other programs archived. Every place is read before anything is
 changed; content is not compared, so the markers made here say `verified: false`.
-Source: State Management Guide, State Recovery; DESIGN section 3.
+Source: docs/design/state.md, Recovery.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def _rebuild(settings: Settings, stage: Stage, places: Places, say: Say) -> None
 
 
 def _tell(stage: Stage, places: Places, keeper: Keeper, derived: Derived, say: Say) -> None:
-    """The second part of the block, and what it has no place for. Source: State Management Guide, State Recovery."""
+    """The second part of the block, and what it has no place for. Source: docs/design/state.md, Recovery output."""
     words, state, missing = _WORDS[stage], derived.state, derived.log
     for line in (
         f"Last attempted run: {state.last_attempted_run}",

@@ -1,7 +1,8 @@
 """State files and failure logs, derived from the marker tree by one pure function.
 
-`derive` is the rule (DESIGN section 3); `Keeper` reads and writes the files of one stage: the documented state file and
-failure log, and the ledger that remembers what was last written, so that an operator's edit is recognised and honoured.
+`derive` is the rule; `Keeper` reads and writes the files of one stage: the documented state file and failure log, and
+the ledger that remembers what was last written, so that an operator's edit is recognised and honoured.
+Source: docs/design/state.md, State file, Failure log and Ledger.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from rra_state.state.outcome import Stage
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The two documented numbers. Source: State Management Guide, State File Structure."""
+    """The two documented numbers. Source: docs/design/state.md, State file."""
 
     last_contiguous_run: int = 0
     last_attempted_run: int = 0
 
     @property
     def start(self) -> int:
-        """Incremental mode takes the runs above this. Source: State Management Guide, Incremental Mode."""
+        """Incremental mode takes the runs above this. Source: docs/design/state.md, Incremental mode."""
         return max(self.last_contiguous_run, self.last_attempted_run)
 
 
@@ -85,7 +86,7 @@ class Derived:
 
 
 def derive(known: Known, ledger: Ledger) -> Derived:
-    """State and failure log that follow from what is known. Pure. Source: DESIGN section 3.
+    """State and failure log that follow from what is known. Pure. Source: docs/design/state.md, Failure log.
 
     Every source run above the base and at or below `last_attempted_run` is archived, or in the log, or open.
     """

@@ -1,6 +1,6 @@
 """Convert a run's files to artdaqDB's JSON documents and back. All kinds of artdaqDB hold the same documents.
 
-Reads and writes no file, index or database. Source of every key and its order: spec/artdaqdb.md section (b).
+Reads and writes no file, index or database. Source of every key and its order: docs/design/artdaqdb.md, Document.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def digest_of(record: RunDocuments) -> str:
 def check_names(record: RunDocuments) -> None:
     """Raise RecordError unless every file name can be an entity: plain ASCII without path or escape, each once.
 
-    Source: spec/artdaqdb.md, "What makes a document findable".
+    Source: docs/design/artdaqdb.md, What makes a document findable.
     """
     seen = set()
     for document in record.documents:

@@ -1,7 +1,7 @@
 """artdaqDB in a directory: reads and writes artdaq's FileSystemDB format without artdaq's tools.
 
 Workers write the documents. Then the driver makes them visible: it adds them to the index of SystemLayout and then to
-the index of RunHistory, which decides what the archive holds. Format: spec/artdaqdb.md section (b).
+the index of RunHistory, which decides what the archive holds. Format: docs/design/artdaqdb.md, Layout.
 """
 
 from __future__ import annotations
@@ -269,7 +269,7 @@ def _nearest_parent(path: Path) -> Path:
 
 
 def _metadata_record(path: Path, oid: str) -> bytes:
-    """The document of SystemMetadata. Source: spec/artdaqdb.md section (b), Layout."""
+    """The document of SystemMetadata. Source: docs/design/artdaqdb.md, Layout."""
     system = os.uname()
     names = ("sysname", "nodename", "release", "version", "machine")
     record = {

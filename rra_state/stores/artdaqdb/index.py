@@ -1,7 +1,6 @@
 """The search index of one FileSystemDB collection: read it, ask it, extend it, write it.
 
-Nothing else links a run to its documents. It is read and written whole. Format: spec/artdaqdb.md section (b),
-index.json.
+Nothing else links a run to its documents. It is read and written whole. Format: docs/design/artdaqdb.md, Index file.
 """
 
 from __future__ import annotations

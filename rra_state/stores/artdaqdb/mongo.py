@@ -2,7 +2,7 @@
 
 One MongoDB collection per artdaqDB collection. A standalone server has no transactions, so a version becomes visible
 by one document in the collection `rra_versions`, whose field `visible` is set last. Documents of other programs have no
-version there and are always visible. Source: spec/artdaqdb.md, DESIGN section 5.
+version there and are always visible. Source: docs/design/artdaqdb.md, MongoDB.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The tools may lose files and still end with status 0, make a run visible while they load it, and store it twice if it is
 loaded twice. So each load gets its own configuration name, is hidden until it was read back and counted, and only then
-counts as stored. Behaviour of the tools: spec/artdaqdb.md section (c).
+counts as stored. Source: docs/design/artdaqdb.md, Loader and downloader.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """UconDB, the permanent store: one blob per run, with the run number as key, through the REST interface.
 
 A blob that is reported as stored was read back and compared. No retries: a put is done, or raises `Conflict` or
-`StoreUnavailable` (try again). Source: spec/ucondb.md; DESIGN section 5.
+`StoreUnavailable` (try again). Source: docs/design/ucondb.md, Rules of the client.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class UconDB:
 
         The server sends rows after "200 OK", so a listing can be cut off: it is then not JSON, and raises. An object
         exists from its first put on; before that the listing is empty. With `database_uri` the listing is read by SQL.
-        Source: spec/ucondb.md section 3.
+        Source: docs/design/ucondb.md, Listings.
         """
         return self._by_run(self._listed())
 
@@ -116,7 +116,7 @@ class UconDB:
 
         A run that is missing in the result may still be stored: an answer that was cut off looks complete. `put` is
         safe all the same, since the server refuses a second blob with the same key.
-        Source: spec/ucondb.md section 3.
+        Source: docs/design/ucondb.md, Listings.
         """
         wanted, found = sorted(set(runs)), dict[int, BlobVersion]()
         for start in range(0, len(wanted), _KEYS_PER_LOOKUP):
@@ -134,7 +134,7 @@ class UconDB:
     def get(self, run: int) -> tuple[bytes, BlobVersion] | None:
         """The blob of a run, with size and checksum checked; None if there is none. Raises StoreError.
 
-        Blobs come without Content-Length: a broken connection looks like the end. Source: spec/ucondb.md section 3.
+        Blobs come without Content-Length: a broken connection looks like the end. Source: docs/design/ucondb.md, Listings.
         Raises VerificationError if the blob is damaged or lost on the server.
         """
         answer = self._ask_for(run)
