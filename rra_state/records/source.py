@@ -10,7 +10,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,9 @@ from typing import Protocol
 
 from rra_state.base import host_limits, run_numbers
 from rra_state.base.errors import RecordChanged, RecordError, RecordOpen, SourceUnreadable
-from rra_state.records import metadata
+from rra_state.records import metadata, signatures
 from rra_state.records.model import Record, Skipped, SourceFile
+from rra_state.records.signatures import Signature
 
 TEXTS = ("boot", "known_boardreaders_list", "setup", "environment", "metadata", "settings", "ranks")
 """Stems of the seven text files of a record. Source: docs/design/run_records.md, Files of a record."""
@@ -29,9 +30,6 @@ MAX_RECORD_BYTES = 512 * 2**20
 CLOCK_SECONDS = 86400
 """A change time further ahead than this comes from a wrong clock; waiting for it might take years."""
 
-TICK_SECONDS = 0.02
-"""Two writes within a tick of the kernel's clock (1 to 10 ms) can leave the same times, and so the same signature."""
-
 _TEXT_NAMES = frozenset(f"{stem}.txt" for stem in TEXTS)
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -40,16 +38,12 @@ _MAYBE_ALL = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE, er
 """Errors of a record that may be errors of the whole disk, unmounted or unreachable."""
 _RIGHTS_HINT = "the archiver's account needs read permission on the record's directory and files"
 
-Signature = tuple[int, int, int, int, int]
-"""Device, inode, size, modification and change time. Differs after a file was written or replaced."""
-
 
 @dataclass(frozen=True, slots=True)
 class Listing:
     """One listing of the directory of run records. ignored: the entries that are not runs.
 
-    signature: of the directory; differs once an entry comes or goes. None if it changed so recently that another change
-    could leave the same times.
+    signature: of the directory; None if it changed so recently that another change could leave the same times.
     """
 
     runs: frozenset[int]
@@ -77,10 +71,10 @@ def listing(run_records_dir: Path, earlier: Listing | None = None) -> Listing:
     try:
         descriptor = os.open(run_records_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            signature = _signature(os.fstat(descriptor))
+            signature = signatures.of(os.fstat(descriptor))
             if earlier is not None and earlier.signature == signature:
                 return earlier
-            settled = not _just_changed([signature], time.time())
+            settled = not signatures.just_changed([signature], time.time())
             directories, ignored = _entries(descriptor)
         finally:
             os.close(descriptor)
@@ -152,8 +146,8 @@ def _read(directory: Path, run: int, max_file_bytes: int, max_record_bytes: int)
     """The record, and when something in it changed last (seconds since 1970)."""
     with _open(directory, run) as opened:
         inventory = _inventory(opened)
-        if _just_changed(inventory.files.values(), time.time()):
-            time.sleep(TICK_SECONDS)
+        if signatures.just_changed(inventory.files.values(), time.time()):
+            time.sleep(signatures.TICK_SECONDS)
             inventory = _inventory(opened)
         before, skipped = inventory.files, inventory.skipped
         total = sum(signature[2] for signature in before.values())
@@ -321,27 +315,22 @@ def _inventory(opened: _OpenRecord) -> _Inventory:
     wanted: dict[str, Signature] = {}
     skipped: list[Skipped] = []
     try:
-        newest = changed_at(os.fstat(opened.descriptor))
+        newest = signatures.changed_at(os.fstat(opened.descriptor))
         with os.scandir(opened.descriptor) as entries:
             for entry in entries:
                 status = entry.stat(follow_symlinks=False)
-                newest = max(newest, changed_at(status))
+                newest = max(newest, signatures.changed_at(status))
                 reason = _why_not_archived(entry.name, status.st_mode)
                 if reason:
                     skipped.append(Skipped(metadata.readable(entry.name), reason))
                 else:
-                    wanted[entry.name] = _signature(status)
+                    wanted[entry.name] = signatures.of(status)
     except FileNotFoundError as error:
         raise opened.changed(str(error.filename or "")) from error
     except OSError as error:
         _check_above(opened.directory, error)
         raise opened.fault(f"the record's directory cannot be read: {_plain(error)}", _RIGHTS_HINT) from error
     return _Inventory(wanted, tuple(sorted(skipped, key=lambda entry: entry.name)), newest)
-
-
-def _just_changed(signatures: Iterable[Signature], now: float) -> bool:
-    """Whether another write now could leave the same times."""
-    return any(now - max(entry[3:]) / 1e9 < TICK_SECONDS for entry in signatures)
 
 
 _NO_NUMBER = "is no run number"
@@ -385,7 +374,7 @@ def _read_file(opened: _OpenRecord, name: str, limit: int) -> bytes:
             if status.st_size > limit:
                 raise opened.fault(f"has {status.st_size} bytes, more than the limit of {limit}", _LIMIT_HINT, name)
             data = stream.read(status.st_size + 1)
-            if len(data) != status.st_size or _signature(os.fstat(stream.fileno())) != _signature(status):
+            if len(data) != status.st_size or signatures.of(os.fstat(stream.fileno())) != signatures.of(status):
                 raise opened.changed(name)
             return data
     except FileNotFoundError as error:
@@ -400,18 +389,6 @@ def _stop_time(opened: _OpenRecord) -> str | None:
         return metadata.read(_read_file(opened, metadata.NAME, MAX_FILE_BYTES)).stop_time
     except RecordChanged:
         return None
-
-
-def _signature(status: os.stat_result) -> Signature:
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-def changed_at(status: os.stat_result) -> float:
-    """The change time (ctime) of an entry, seconds since 1970. Programs cannot set it.
-
-    `rsync -a` and `cp -p` set the modification time of a copy to that of the original.
-    """
-    return status.st_ctime
 
 
 def _text(time: str | None) -> str | None:

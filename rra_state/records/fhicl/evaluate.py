@@ -64,7 +64,7 @@ class _Evaluator:
         self.nil_items = 0
         self.copies = 0
         self.scalars: dict[tuple[str, str], Scalar] = {}
-        self.id_places: dict[str, int] = {}
+        self.id_offsets: dict[str, int] = {}
 
     def run(self, document: FhiclDocument) -> TableValue:
         for definition in document.prolog:
@@ -72,7 +72,7 @@ class _Evaluator:
         self.root = self.main
         for definition in document.main:
             self._define(definition)
-        if self.id_places:
+        if self.id_offsets:
             self._refuse_ids()
         return self.main
 
@@ -85,7 +85,7 @@ class _Evaluator:
             if isinstance(value, Scalar):
                 if value.kind == "id":
                     message = "@id:: names a parameter set that only the process that made it knows"
-                    raise self.source.fault(self.id_places[value.text], message)
+                    raise self.source.fault(self.id_offsets[value.text], message)
             elif id(value) not in seen:
                 seen.add(id(value))
                 waiting.extend(value.items.values() if isinstance(value, TableValue) else value.items)
@@ -225,7 +225,7 @@ class _Evaluator:
             return self._lookup(node)
         if node.kind == "db":
             raise self.source.fault(node.offset, "@db:: cannot be resolved by any FHiCL library")
-        self.id_places.setdefault(node.name, node.offset)
+        self.id_offsets.setdefault(node.name, node.offset)
         return Scalar("id", node.name)
 
     def _scalar(self, atom: Atom) -> Scalar:

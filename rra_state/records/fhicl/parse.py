@@ -367,12 +367,12 @@ class _Parser:
             return source.fault(offset, f"{quoted(_tidy(head['name']))}: a name inside a table has no dots or brackets")
         if head is not None:
             skipped = scan.SKIP.match(text, head.end())
-            value_place = skipped.end() if skipped else head.end()
-            if head["guard"] and text.startswith("@erase", value_place):
+            value_offset = skipped.end() if skipped else head.end()
+            if head["guard"] and text.startswith("@erase", value_offset):
                 return source.fault(offset, f"@erase with {head['guard']}")
-            if value_place >= len(text):
+            if value_offset >= len(text):
                 return source.fault(offset, f"{quoted(head['name'])} has no value")
-            return self._no_value(value_place, head["name"])
+            return self._no_value(value_offset, head["name"])
         if text.startswith("BEGIN_PROLOG", offset):
             return source.fault(offset, "prologs must be the first thing and may not nest")
         if text[offset] in "}]":

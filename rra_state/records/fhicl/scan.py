@@ -75,7 +75,7 @@ class Source:
     """A document's text with lines ended by LF, and the line of any offset in it.
 
     text: LF at the end of every line, the last one included; ASCII. A NUL may stand in a comment only.
-    includes: places of the `#include` directives.
+    includes: offsets of the `#include` directives.
     Raises FhiclError for a forbidden byte and for a directive that is not well formed.
     """
 
@@ -122,12 +122,12 @@ class Source:
         raise self.fault(offset, f"{kind}; FHiCL is ASCII only, comments included")
 
     def _find_directives(self) -> None:
-        places = []
+        offsets = []
         for match in _DIRECTIVE.finditer(self.text):
             if not _WELL_FORMED.fullmatch(match[0]):
                 raise self.fault(match.start(), f'{quoted(match[0])} is not a directive of the form #include "file"')
-            places.append(match.start())
-        self.includes = tuple(places)
+            offsets.append(match.start())
+        self.includes = tuple(offsets)
 
 
 def show(text: str, limit: int = 80) -> str:

@@ -21,7 +21,7 @@ MAX_VALUE_DEPTH = 200
 
 Plain = str | int | float | bool | complex | list["Plain"] | dict[str, "Plain"] | None
 
-# A backslash of the value that would be taken for an escape of ours, or that would keep the string open.
+# A backslash of the value that would be read as an escape of `quote`, or that would keep the string open.
 _LOOKALIKE = r"\\(?=x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|\Z)"
 _SPECIAL = re.compile(rf'{_LOOKALIKE}|["\\\n\t]|[^ -~]')
 _SIMPLE = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}

@@ -12,7 +12,7 @@ import pytest
 
 from rra_state.base.errors import RecordChanged, RecordError, RecordOpen, SourceUnreadable
 from rra_state.config.models import SourceFiles
-from rra_state.records import source
+from rra_state.records import signatures, source
 from rra_state.records.model import Skipped
 from tests.waiting import wait_until
 
@@ -189,7 +189,7 @@ def test_a_file_replaced_between_listing_and_reading_is_noticed(record: Path, mo
         return found
 
     monkeypatch.setattr(source, "_inventory", swap)
-    monkeypatch.setattr(source, "TICK_SECONDS", 0)
+    monkeypatch.setattr(signatures, "TICK_SECONDS", 0)
 
     with pytest.raises(RecordChanged, match=r"reader1\.fcl"):
         source.read(record, 7001)
@@ -342,7 +342,7 @@ def test_a_listing_holds_until_a_run_comes_or_goes(tmp_path: Path) -> None:
 
 
 def test_a_listing_taken_right_after_a_change_is_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "TICK_SECONDS", 3600)
+    monkeypatch.setattr(signatures, "TICK_SECONDS", 3600)
     (tmp_path / "1").mkdir()
     first = source.listing(tmp_path)
 

@@ -1,7 +1,7 @@
--- Every statement of the PostgreSQL store but its schema. `-- name:` begins one; postgres.py asks for it by that name.
+-- All statements of the PostgreSQL store but its schema. `-- name:` begins one; postgres.py uses it by that name.
 
 -- name: lock_schema
--- Two archivers that start at once must not both make the tables. The number is arbitrary and ours.
+-- Two archivers that start at once must not both create the tables. The number is arbitrary.
 SELECT pg_advisory_xact_lock(7271270)
 
 -- name: has_schema
@@ -30,7 +30,7 @@ SELECT CASE WHEN to_regnamespace('artdaqdb') IS NULL THEN has_database_privilege
             ELSE has_schema_privilege('artdaqdb', 'CREATE') END, current_user
 
 -- name: may_write
--- Asked one by one: of several in one call any would do.
+-- One privilege per call: a call with several is true if the role has any of them.
 SELECT bool_and(has_table_privilege('artdaqdb.' || name, privilege)), current_user
 FROM (VALUES ('versions', 'SELECT'), ('versions', 'INSERT'), ('versions', 'UPDATE'),
              ('documents', 'SELECT'), ('documents', 'INSERT'), ('documents', 'DELETE'),
@@ -63,7 +63,7 @@ FROM newest JOIN artdaqdb.documents USING (configuration, version)
 GROUP BY run, configuration, version
 
 -- name: outlines
--- Counted here: there are 1.7 million documents in 100,000 runs.
+-- Counted by the server: 100,000 runs have 1.7 million documents.
 -- after: newest
 SELECT run, newest.configuration, newest.version, found.needed = cardinality(%(needed)s::text[])
 FROM newest CROSS JOIN LATERAL (
@@ -75,14 +75,14 @@ FROM newest CROSS JOIN LATERAL (
 WHERE found.documents > 0
 
 -- name: stage_version
--- Of a version that is shown nothing is touched: then no row comes back.
+-- A visible version is not changed: then no row is returned.
 INSERT INTO artdaqdb.versions (configuration, version, number, run, assigned)
 VALUES (%(configuration)s, %(version)s, %(number)s, %(run)s, %(assigned)s)
 ON CONFLICT (configuration, version) DO UPDATE SET assigned = excluded.assigned, run = excluded.run
     WHERE NOT versions.visible
 
 -- name: clear_version
--- What an earlier try left that was never published.
+-- Removes the documents of an earlier try that was not published.
 DELETE FROM artdaqdb.documents
 WHERE configuration = %(configuration)s AND version = %(version)s
   AND NOT (SELECT visible FROM artdaqdb.versions WHERE configuration = %(configuration)s AND version = %(version)s)
