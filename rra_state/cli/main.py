@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from rra_state.base import bounds, host_limits, log, run_numbers
 from rra_state.base.errors import ArchiverError, Interrupted, UsageError
+from rra_state.base.wording import count
 from rra_state.cli import commands
 from rra_state.cli.options import changes_something, level, moment, parser, refuse_nonsense, selected
 from rra_state.config import loading
@@ -100,12 +101,12 @@ def _cycle(settings: Settings, options: argparse.Namespace) -> int:
     how = cycle.Options(validate=options.validate, quiet=options.quiet, verbose=options.verbose)
     result = cycle.run(settings, selection, how)
     parts = [
-        f"{result.tally.archived[stage]} runs into {PLACES[stage]}"
+        f"{count(result.tally.archived[stage], 'run')} into {PLACES[stage]}"
         + (f" ({result.tally.failed[stage]} failed)" if result.tally.failed[stage] else "")
         for stage in selection.stages
     ]
     if result.refreshed:
-        parts.append(f"{result.refreshed} changed records again")
+        parts.append(f"{count(result.refreshed, 'changed record')} again")
     if result.total or result.stopped is None:
         done = ", ".join(parts) if result.total or result.refreshed else "nothing to do"
         _log.info("%s in %.1f s", done, result.seconds)
@@ -132,19 +133,21 @@ def _dry_run(settings: Settings, options: argparse.Namespace) -> int:
         ("migrate", {run for window in windows for run in window.migrations}),
     ):
         if stage in selection.stages:
-            print(f"would {stage} {len(found)} runs: {run_numbers.text(found) or '-'}")
+            print(f"would {stage} {count(len(found), 'run')}: {run_numbers.text(found) or '-'}")
     again = {each.run for window in windows for each in window.refreshes}
     if again:
-        print(f"would archive again, since their records changed: {len(again)} runs: {run_numbers.text(again)}")
+        print(
+            f"would archive again, since their records changed: {count(len(again), 'run')}: {run_numbers.text(again)}"
+        )
     for _, text in planner.named(selection).lines():
         print(text)
     if selection.mode == "refresh":
         return 0
     waiting = planner.listing.runs - planner.tree.archived("import")
     still = {run for run in waiting if not planner.is_ready(run)}
-    print(f"still being written: {len(still)} runs: {run_numbers.text(still) or '-'}")
-    gaps = run_numbers.gaps(planner.listing.runs)
-    print(f"gaps on disk: {', '.join(f'{low}-{high}' if low != high else str(low) for low, high in gaps) or '-'}")
+    print(f"still being written: {count(len(still), 'run')}: {run_numbers.text(still) or '-'}")
+    missing = (run for low, high in run_numbers.gaps(planner.listing.runs) for run in range(low, high + 1))
+    print(f"gaps on disk: {run_numbers.text(missing) or '-'}")
     return 0
 
 
@@ -211,7 +214,8 @@ def _rebuild_index(settings: Settings, _options: argparse.Namespace) -> int:
     for name, reason in rebuilt.skipped:
         _log.warning("%s is left out: %s", name, reason)
     print(
-        f"the index lists {rebuilt.documents} documents of {rebuilt.runs} runs; the old one is kept as index.json.bak"
+        f"the index lists {count(rebuilt.documents, 'document')} of {count(rebuilt.runs, 'run')};"
+        " the old one is kept as index.json.bak"
     )
     return 0
 

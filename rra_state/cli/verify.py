@@ -20,10 +20,10 @@ from rich.progress import Progress
 from rra_state.base import run_numbers
 from rra_state.base.errors import LockHeld, UsageError, WorkersUnusable
 from rra_state.base.lock import Lock
+from rra_state.base.wording import count, printable
 from rra_state.config.loading import Settings
 from rra_state.cycle import display
 from rra_state.execution.pool import ProcessPool
-from rra_state.records.metadata import printable
 from rra_state.stages.verify_stage import Finding, verify_runs
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Facts, Marker, Stage
@@ -78,7 +78,7 @@ class Verification:
     def text(self) -> str:
         """The last line."""
         equal = self.total - len(self.differing)
-        told = f"verified {self.total} runs: {equal} equal"
+        told = f"verified {count(self.total, 'run')}: {equal} equal"
         return told + (f", {len(self.differing)} not: {run_numbers.text(self.differing)}" if self.differing else "")
 
 
@@ -147,7 +147,7 @@ def _fill_in(settings: Settings, tree: Tree, facts: Mapping[int, Mapping[Stage, 
     try:
         held.acquire()
     except LockHeld:
-        say(f"{len(facts)} runs are equal, but their markers say so only after the next --verify: a cycle is at work")
+        say(f"equal, but marked so only by the next --verify, since a cycle is at work: {count(len(facts), 'run')}")
         return 0
     try:
         markers = [
@@ -160,7 +160,7 @@ def _fill_in(settings: Settings, tree: Tree, facts: Mapping[int, Mapping[Stage, 
         tree.write_markers(markers, watch=[run for run in watch if facts[run]["import"].fingerprint])
     finally:
         held.release()
-    say(f"{len(markers)} markers say verified by now")
+    say(f"marked as verified: {count(len(markers), 'marker')}")
     return len(markers)
 
 

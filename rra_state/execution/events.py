@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from rra_state.base.errors import ArchiverError, Interrupted
+from rra_state.base.wording import done_of
 from rra_state.state import tally
 from rra_state.state.outcome import PLACES, Outcome, Stage
 
@@ -78,7 +79,8 @@ class Logger:
         self._done[stage] += sum(outcome.archived for outcome in outcomes)
         self._failed[stage] += sum(not outcome.archived and not outcome.untried for outcome in outcomes)
         failed = f", {self._failed[stage]} failed" if self._failed[stage] else ""
-        log.info("%s: %d of %d runs in %s%s", stage, self._done[stage], self._totals[stage], PLACES[stage], failed)
+        done = done_of(self._done[stage], self._totals[stage], "run")
+        log.info("%s: %s in %s%s", stage, done, PLACES[stage], failed)
 
     def stopped(self, error: ArchiverError) -> None:
         """See Teller."""

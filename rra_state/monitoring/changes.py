@@ -5,12 +5,12 @@ Told is a run that fails, and that no longer does; a fault that ends cycles, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from rra_state.base import run_numbers
 from rra_state.base.errors import ArchiverError
+from rra_state.base.wording import count, minute, ranges
 from rra_state.monitoring.cycle_history import Ended, History
 from rra_state.state.counts import Oldest, Summary
 from rra_state.state.outcome import STAGES, Stage
@@ -167,11 +167,11 @@ def _titles(news: News) -> Iterator[str]:
     elif news.silent:
         yield "no good cycle for long"
     if failed := _number(news.failed):
-        yield f"{runs_text(failed)} failed"
+        yield f"{count(failed, 'run')} failed"
     if news.stuck:
         yield "runs wait too long"
     if recovered := _number(news.recovered):
-        yield f"{runs_text(recovered)} recovered"
+        yield f"{count(recovered, 'run')} recovered"
     if news.moving:
         yield "runs no longer wait"
     if news.over is not None:
@@ -183,7 +183,7 @@ def _fault_part(news: News, command: str) -> Iterator[str]:
         yield from ("", "A cycle was ended by a fault. No run is lost; the next cycle takes what is left.")
         yield f"    {news.fault.text}"
     for stage, when in news.silent.items():
-        yield from ("", f"No {stage} cycle has gone well since {_moment(when)}.")
+        yield from ("", f"No {stage} cycle has gone well since {minute(when)}.")
     if news.fault is not None or news.silent:
         yield f"Type: {command} --check"
 
@@ -191,7 +191,7 @@ def _fault_part(news: News, command: str) -> Iterator[str]:
 def _failed_part(news: News, reasons: Mapping[Stage, list[str]], command: str) -> Iterator[str]:
     for stage, found in news.failed.items():
         if found:
-            yield from ("", f"{runs_text(len(found))} failed ({stage}): {some(found)}")
+            yield from ("", f"{count(len(found), 'run')} failed ({stage}): {ranges(found)}")
             yield from (f"    {line}" for line in reasons.get(stage, ()))
             retry = "" if stage == "refresh" else f" --retry-failed-{stage}"
             yield f"Once that is mended: {command}{retry}"
@@ -199,7 +199,7 @@ def _failed_part(news: News, reasons: Mapping[Stage, list[str]], command: str) -
 
 def _stuck_part(news: News, command: str) -> Iterator[str]:
     for stage, oldest in news.stuck.items():
-        yield from ("", f"Run {oldest.run} has been waiting since {_moment(oldest.since)} ({stage}).")
+        yield from ("", f"Run {oldest.run} has been waiting since {minute(oldest.since)} ({stage}).")
     if news.stuck:
         yield f"Type: {command} --report-status"
 
@@ -207,7 +207,7 @@ def _stuck_part(news: News, command: str) -> Iterator[str]:
 def _good_part(news: News) -> Iterator[str]:
     for stage, found in news.recovered.items():
         if found:
-            yield from ("", f"{runs_text(len(found))} no longer failed ({stage}): {some(found)}")
+            yield from ("", f"{count(len(found), 'run')} no longer failed ({stage}): {ranges(found)}")
     for stage in sorted(news.moving):
         yield from ("", f"No run waits too long any more ({stage}).")
     if news.over is not None:
@@ -221,19 +221,3 @@ def _counts(summary: Summary) -> str:
 
 def _number(found: Runs) -> int:
     return len(frozenset().union(*found.values()))
-
-
-def runs_text(number: int) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{number} run" if number == 1 else f"{number} runs"
-
-
-def some(numbers: Iterable[int], shown: int = 10) -> str:
-    """The first ranges of these runs, and how many more there are."""
-    found = run_numbers.ranges(numbers)
-    text = ", ".join(f"{low}-{high}" if low != high else str(low) for low, high in found[:shown])
-    return text if len(found) <= shown else f"{text}, ... ({len(found) - shown} more ranges)"
-
-
-def _moment(when: datetime) -> str:
-    return when.strftime("%Y-%m-%d %H:%M UTC")

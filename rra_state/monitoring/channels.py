@@ -19,6 +19,7 @@ from urllib.parse import quote, unquote
 
 from rra_state.base.deadline import within
 from rra_state.base.errors import NotSent, UsageError, WorkDirError
+from rra_state.base.wording import count
 from rra_state.config.loading import Settings
 from rra_state.config.models import Email, Slack
 from rra_state.monitoring import changes
@@ -193,7 +194,7 @@ def _reasons(tree: Tree, stage: Stage, failed: frozenset[int]) -> Iterator[str]:
         first, number = examples.get(kind, (text, 0))
         examples[kind] = first, number + 1
     for kind, (text, number) in examples.items():
-        yield f"{text} [{kind}{'' if number == 1 else f', {number} runs'}]"
+        yield f"{text} [{kind}]" if number == 1 else f"{text} [{kind}, {count(number, 'run')}]"
     if len(failed) > LOOKED_AT:
         yield f"... the reasons of {len(failed) - LOOKED_AT} more were not looked at"
 

@@ -61,13 +61,3 @@ def read(data: bytes) -> Facts:
         start_time=last.get(START),
         stop_time=last.get(STOP),
     )
-
-
-def printable(text: str) -> str:
-    r"""`text` without anything that would move a terminal's cursor: every character that is not printed as `\xNN`."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02X}" for c in readable(text))
-
-
-def readable(text: str) -> str:
-    r"""`text` without lone surrogates, which no store and no terminal takes: undecodable bytes become `\xNN`."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

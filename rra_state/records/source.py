@@ -19,6 +19,7 @@ from typing import Protocol
 
 from rra_state.base import host_limits, run_numbers
 from rra_state.base.errors import RecordChanged, RecordError, RecordOpen, SourceUnreadable
+from rra_state.base.wording import readable
 from rra_state.records import metadata
 from rra_state.records.model import Record, Skipped, SourceFile
 
@@ -264,7 +265,7 @@ class _Place:
         return RecordChanged("changed while it was read", run=self.run, path=self._path(name), hint=hint)
 
     def _path(self, name: str | None) -> Path:
-        return self.directory / metadata.readable(name) if name else self.directory
+        return self.directory / readable(name) if name else self.directory
 
 
 @contextmanager
@@ -336,7 +337,7 @@ def _inventory(place: _Place) -> _Inventory:
                 newest = max(newest, changed_at(status))
                 reason = _why_not_archived(entry.name, status.st_mode)
                 if reason:
-                    skipped.append(Skipped(metadata.readable(entry.name), reason))
+                    skipped.append(Skipped(readable(entry.name), reason))
                 else:
                     wanted[entry.name] = _signature(status)
     except FileNotFoundError as error:
@@ -423,7 +424,7 @@ def changed_at(status: os.stat_result) -> float:
 
 
 def _text(time: str | None) -> str | None:
-    return None if time is None else metadata.readable(time)
+    return None if time is None else readable(time)
 
 
 def _plain(error: OSError) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 
 from rra_state.base import run_numbers
+from rra_state.base.wording import count
 from rra_state.config.loading import Settings
 from rra_state.reporting.status import Status
 from rra_state.state.outcome import PLACES, Stage
@@ -52,7 +53,7 @@ class Comparison:
         if not self.complete:
             lines.append("NOT COMPARED: a place cannot be read")
         elif self.findings:
-            lines.append(f"INCONSISTENT: {len(self.findings)} discrepancies")
+            lines.append(f"INCONSISTENT: {count(len(self.findings), 'discrepancy', 'discrepancies')}")
         else:
             lines.append("consistent: state files, failure logs and markers agree with the places")
         return "\n".join((*lines, _RULE)) + "\n"
@@ -102,7 +103,7 @@ def _place(name: str, found: Set[int], error: Exception | None) -> Iterator[str]
         return
     span = f", {min(found)} to {max(found)}" if found else ""
     gaps = ",".join(str(low) if low == high else f"{low}-{high}" for low, high in run_numbers.gaps(found))
-    yield f"{name}: {len(found)} runs{span}, {f'gaps: {gaps}' if gaps else 'no gaps'}"
+    yield f"{name}: {count(len(found), 'run')}{span}, {f'gaps: {gaps}' if gaps else 'no gaps'}"
 
 
 def _books(settings: Settings, stage: Stage, source: Set[int], archived: Set[int]) -> Books:
@@ -134,7 +135,7 @@ def tell(books: Books) -> Iterator[str]:
         yield f"{stage}: contiguous to {state.last_contiguous_run}, attempted to {state.last_attempted_run}{counted}"
     waiting = books.log - books.known.archived
     if waiting:
-        yield f"{log_file}: {len(waiting)} runs to retry: {run_numbers.text(waiting)}"
+        yield f"{log_file}: {count(len(waiting), 'run')} to retry: {run_numbers.text(waiting)}"
     nowhere = waiting - set(books.known.source)
     if nowhere:
         yield f"{log_file} lists runs that are not {_SOURCES[stage]}: {run_numbers.text(nowhere)}"
@@ -154,7 +155,9 @@ def examine(books: Books) -> Iterator[Finding]:
     expected = books.expected
     if books.state is None:
         if known.archived:
-            yield Finding(f"{stage}: {state_file} is missing, {place} holds {len(known.archived)} runs", recover)
+            yield Finding(
+                f"{stage}: {state_file} is missing, {place} holds {count(len(known.archived), 'run')}", recover
+            )
     elif books.ledger.held is None:
         for name in ("last_contiguous_run", "last_attempted_run"):
             written, true = books.state[name], getattr(expected.state, name)

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rra_state.base.errors import ArchiverError, UsageError
+from rra_state.base.wording import count, printable
 from rra_state.config.loading import Settings
 from rra_state.records import blob, convert, source
-from rra_state.records.metadata import printable
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES
 from rra_state.stores import artdaqdb
@@ -54,7 +54,7 @@ def _disk(settings: Settings, run: int) -> tuple[str, Mapping[str, bytes]]:
     documents = convert.convert(record, fhiclize=settings.fhiclize_generate, on_bad_file=files.on_bad_file)
     size = sum(len(file.data) for file in record.files)
     stopped = f"stopped {record.stop_time}" if record.stop_time else "no stop time"
-    line = f"{len(record.files)} files, {size} bytes, fingerprint {record.fingerprint[:8]}, {stopped}"
+    line = f"{count(len(record.files), 'file')}, {count(size, 'byte')}, fingerprint {record.fingerprint[:8]}, {stopped}"
     return line, {document.name: document.text for document in documents.documents}
 
 
@@ -65,7 +65,7 @@ def _artdaqdb(settings: Settings, run: int) -> tuple[str, Mapping[str, bytes]]:
         return "", {}
     export = store.export(location)
     written = "" if export.exact else ", written by another program"
-    return f"version {location.version}, {len(location.items)} documents{written}", export.files
+    return f"version {location.version}, {count(len(location.items), 'document')}{written}", export.files
 
 
 def _ucondb(settings: Settings, run: int) -> tuple[str, Mapping[str, bytes]]:
@@ -74,7 +74,7 @@ def _ucondb(settings: Settings, run: int) -> tuple[str, Mapping[str, bytes]]:
         return "", {}
     content, version = found
     stored = datetime.fromtimestamp(version.tr, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    line = f"version {version.id}, {version.size} bytes, adler32 {version.adler32}, stored {stored}"
+    line = f"version {version.id}, {count(version.size, 'byte')}, adler32 {version.adler32}, stored {stored}"
     return line, blob.unpack(content).files
 
 
@@ -101,7 +101,7 @@ def _summary(text: bytes) -> str:
 
 def _reason(text: bytes) -> str:
     values = _values(text)
-    return f"{values.get('message', 'damaged')} [{values.get('kind')}, {values.get('attempts')} attempts]"
+    return f"{values.get('message', 'damaged')} [{values.get('kind')}, {count(values.get('attempts') or 0, 'attempt')}]"
 
 
 def _values(text: bytes) -> dict[str, Any]:

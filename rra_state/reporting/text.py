@@ -13,13 +13,16 @@ from rich.console import Console
 from rich.text import Text
 
 from rra_state.base import run_numbers
+from rra_state.base.wording import count, minute, ranges
 from rra_state.reporting.catalog import UNREADABLE, Catalog, days, utc
 from rra_state.reporting.status import Progress, Status
-from rra_state.reporting.verdict import SHOWN, count, some, steps, verdict
+from rra_state.reporting.verdict import steps, verdict
 from rra_state.state.counts import seconds
 from rra_state.state.outcome import PLACES, Stage
 
 WIDTH = 80
+SHOWN = 10
+"""Lines of a kind that are shown before the rest is counted."""
 WEEK = 7 * 86400
 MOST_DAYS = 31
 
@@ -119,9 +122,9 @@ def _verdict(status: Status, part: Part) -> Iterator[str]:
     yield "=" * WIDTH
     yield verdict(status).text
     if status.open:
-        yield f"Still being written: {some(status.open)}"
+        yield f"Still being written: {ranges(status.open)}"
     if part.since is not None:
-        yield f"Failures, files and days since {_time(part.since)} only."
+        yield f"Failures, files and days since {minute(part.since)} only."
 
 
 def _places(status: Status) -> Iterator[str]:
@@ -133,7 +136,7 @@ def _places(status: Status) -> Iterator[str]:
         if place.error is not None:
             yield f"{place.name}: {place.error}"
         elif place.runs:
-            yield f"{place.name} runs: {some(place.runs)}"
+            yield f"{place.name} runs: {ranges(place.runs)}"
 
 
 def _stages(status: Status) -> Iterator[str]:
@@ -157,7 +160,7 @@ def _gaps(status: Status, catalog: Catalog | None, part: Part) -> Iterator[str]:
     if status.readable and wanted:
         yield from _heading("Gaps")
         for title, stage, found in wanted:
-            yield f"{count(len(found), 'run')} {title}: {some(found)}{_oldest(catalog, stage, found)}"
+            yield f"{count(len(found), 'run')} {title}: {ranges(found)}{_oldest(catalog, stage, found)}"
 
 
 def _oldest(catalog: Catalog | None, stage: Stage | None, found: Set[int]) -> str:
@@ -165,7 +168,7 @@ def _oldest(catalog: Catalog | None, stage: Stage | None, found: Set[int]) -> st
     if catalog is None or stage is None:
         return ""
     times = [since for run in found if (since := catalog.missing_since(stage, run)) is not None]
-    return f" (since {_time(min(times))})" if times else ""
+    return f" (since {minute(min(times))})" if times else ""
 
 
 def _days(catalog: Catalog | None, part: Part) -> Iterator[str]:
@@ -201,13 +204,13 @@ def _reasons(progress: Progress) -> Iterator[str]:
     if len(progress.failures) > SHOWN:
         yield f"... and {len(progress.failures) - SHOWN} more"
     if progress.not_attempted:
-        yield f"never attempted: {some(progress.not_attempted)}"
+        yield f"never attempted: {ranges(progress.not_attempted)}"
     if progress.damaged:
-        yield f"{UNREADABLE}: {some(progress.damaged)}"
+        yield f"{UNREADABLE}: {ranges(progress.damaged)}"
     told = {failure.run for failure in progress.failures} | progress.not_attempted | progress.damaged
     others = set(progress.log) - told
     if others:
-        yield f"listed by an operator: {some(others)}"
+        yield f"listed by an operator: {ranges(others)}"
 
 
 def _kept(status: Status) -> Iterator[str]:
@@ -215,7 +218,7 @@ def _kept(status: Status) -> Iterator[str]:
     yield from _files("Entries of records that are not archived", status.skipped)
     if status.watched:
         yield from _heading("Archived without a stop time")
-        yield some(status.watched)
+        yield ranges(status.watched)
     if status.outdated:
         yield from _heading("Changed since, and not archived again")
         for failure in status.outdated:
@@ -232,7 +235,7 @@ def _files(title: str, found: dict[int, dict[str, str]]) -> Iterator[str]:
             for name, reason in files.items():
                 yield f"run {run}: {name} {reason}"
         if len(found) > SHOWN:
-            yield f"... and {len(found) - SHOWN} more runs; their import markers tell"
+            yield f"... and {count(len(found) - SHOWN, 'more run')}; see their import markers"
 
 
 def _ignored(status: Status) -> Iterator[str]:
@@ -254,10 +257,6 @@ def _folded(line: str) -> list[str]:
     if len(line) <= WIDTH and "\n" not in line:
         return [line]
     return textwrap.wrap(line, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
-
-
-def _time(when: float) -> str:
-    return utc(when).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _heading(title: str) -> Iterator[str]:

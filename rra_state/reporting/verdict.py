@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from rra_state.base import run_numbers
+from rra_state.base.wording import count, ranges
 from rra_state.reporting.status import Status
 from rra_state.state.outcome import PLACES
 
 Level = Literal["safe", "unsafe", "unsure", "unknown", "empty"]
-SHOWN = 10
-"""Ranges that a line names before it only counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def verdict(status: Status) -> Verdict:
         )
     if unproven:
         return Verdict(
-            "unsure", "NOT SURE", f"UconDB lists these, but they were not verified or failed: {some(unproven)}"
+            "unsure", "NOT SURE", f"UconDB lists these, but they were not verified or failed: {ranges(unproven)}"
         )
     if not disk:
         where = status.settings.source_files.run_records_dir
@@ -89,15 +88,3 @@ def steps(status: Status) -> Iterator[Step]:
         yield Step("--incremental", "new runs wait")
     if passed:
         yield Step("", "runs below the state's numbers wait")
-
-
-def some(numbers: Iterable[int]) -> str:
-    """The first ranges of these runs, and how many more there are."""
-    found = run_numbers.ranges(numbers)
-    shown = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in found[:SHOWN])
-    return shown if len(found) <= SHOWN else f"{shown}, ... ({len(found) - SHOWN} more ranges)"
-
-
-def count(number: int, noun: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -18,6 +18,7 @@ from typing import Any
 from rra_state.base import files, run_numbers
 from rra_state.base.errors import ArchiverError, StateFileError, WorkDirError
 from rra_state.base.lock import Lock
+from rra_state.base.wording import count
 from rra_state.config.loading import Settings
 from rra_state.records import blob
 from rra_state.state.markers import Tree
@@ -50,14 +51,12 @@ class _Words:
     destination: tuple[str, str, str]
 
 
-_ARTDAQDB = ("Querying artdaqDB for available runs...", "runs in artdaqDB", "ArtdaqDB runs")
+_ARTDAQDB = ("Querying artdaqDB for available runs...", "in artdaqDB", "ArtdaqDB runs")
 _WORDS: dict[Stage, _Words] = {
     "import": _Words(
-        "IMPORT", ("Scanning filesystem for run records...", "runs in filesystem", "Filesystem runs"), _ARTDAQDB
+        "IMPORT", ("Scanning filesystem for run records...", "in filesystem", "Filesystem runs"), _ARTDAQDB
     ),
-    "migrate": _Words(
-        "MIGRATION", _ARTDAQDB, ("Querying UconDB for migrated runs...", "runs in UconDB", "UconDB runs")
-    ),
+    "migrate": _Words("MIGRATION", _ARTDAQDB, ("Querying UconDB for migrated runs...", "in UconDB", "UconDB runs")),
 }
 _IDENTITY: dict[Stage, tuple[str, ...]] = {"import": ("version",), "migrate": ("ucondb_id", "size", "adler32")}
 """What a marker and the store have to agree in."""
@@ -156,7 +155,7 @@ def _read(stage: Stage, stages: Sequence[Stage], places: Places, say: Say) -> No
     try:
         for (doing, found, _), ask in ((words.source, places.source), (words.destination, places.archived)):
             say(doing)
-            say(f"Found {len(ask(stage))} {found}")
+            say(f"Found {count(len(ask(stage)), 'run')} {found}")
             say("")
         places.load(stages)
     except ArchiverError:
@@ -196,9 +195,9 @@ def _tell(stage: Stage, places: Places, keeper: Keeper, derived: Derived, say: S
         f"Last attempted run: {state.last_attempted_run}",
         f"Last contiguous run: {state.last_contiguous_run}",
         "",
-        f"Found {len(missing)} missing runs to add to failure log",
+        f"Found {count(len(missing), 'missing run')} to add to failure log",
         f"✓ Written {keeper.state_file.name}",
-        f"✓ Written {keeper.log_file.name} with {len(missing)} runs",
+        f"✓ Written {keeper.log_file.name} with {count(len(missing), 'run')}",
         "",
         _RULE,
         f"{words.title} STATE RECOVERY COMPLETE",

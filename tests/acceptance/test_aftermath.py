@@ -165,7 +165,7 @@ def test_a_mail_server_that_is_down_neither_fails_a_cycle_nor_hides_how_it_ended
     idle = site.archive_runs("--incremental")
 
     assert "run 2: " in failed.stderr
-    assert "1 runs into artdaqDB (1 failed)" in failed.stderr
+    assert "1 run into artdaqDB (1 failed)" in failed.stderr
     assert "mail to shift@example.org: the message was not sent: " in failed.stderr
     assert "the message was not sent: " in idle.stderr
     assert site.state("import") == {"last_contiguous_run": 1, "last_attempted_run": 2}

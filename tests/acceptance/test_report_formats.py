@@ -89,4 +89,4 @@ def test_a_page_that_cannot_be_written_does_not_fail_the_cycle(site: Site) -> No
 
     assert "status page:" in done.stderr
     assert "cannot be written:" in done.stderr
-    assert "1 runs into UconDB" in done.stderr
+    assert "1 run into UconDB" in done.stderr

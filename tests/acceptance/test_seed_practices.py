@@ -22,7 +22,7 @@ def test_seed_practice_1_incremental_mode_processes_only_new_runs(site: Site) ->
     done = site.archive_runs("--incremental")
 
     assert "nothing to do" in idle.stderr
-    assert re.search(r"^1 runs into artdaqDB, 1 runs into UconDB", done.stderr, re.MULTILINE)
+    assert re.search(r"^1 run into artdaqDB, 1 run into UconDB", done.stderr, re.MULTILINE)
 
 
 def test_seed_practice_2_a_backup_of_the_state_files_can_be_put_back(site: Site) -> None:
@@ -69,7 +69,7 @@ def test_seed_practice_4_compare_state_finds_what_is_off_and_names_what_mends_it
         site.archive_runs(command, status=None)
 
     assert "filesystem: 8 runs, 100 to 109, gaps: 104-105\n" in good.stdout
-    assert "import_failures.log: 1 runs to retry: 108" in good.stdout
+    assert "import_failures.log: 1 run to retry: 108" in good.stdout
     assert "consistent: " in good.stdout
     command = f"./run_archiver.sh {site.config}"
     assert [line for line in bad.stdout.splitlines() if "mend with" in line] == [

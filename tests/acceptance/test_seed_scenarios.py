@@ -59,7 +59,7 @@ def test_seed_scenario_3_gap_in_run_sequence(site: Site) -> None:
     take(site, [12107])
     site.archive_runs("--retry-failed-import")
 
-    assert "import_failures.log: 1 runs to retry: 12107" in compared.stdout
+    assert "import_failures.log: 1 run to retry: 12107" in compared.stdout
     assert "run 12107: " in investigated.stderr
     assert "metadata.txt is missing" in investigated.stderr
     assert numbers(site) == (12150, 12150)

@@ -103,4 +103,4 @@ def test_the_text_gives_the_whole_command_for_the_shell() -> None:
     text = Comparison(Settings(), (), (Finding("import: x", "--incremental"),)).text()  # type: ignore[arg-type]
 
     assert "import: x; mend with: ./run_archiver.sh '/daq/my config.yaml' --incremental\n" in text
-    assert "INCONSISTENT: 1 discrepancies" in text
+    assert "INCONSISTENT: 1 discrepancy" in text

@@ -14,6 +14,7 @@ from pathlib import Path
 from rra_state import __version__
 from rra_state.base import files
 from rra_state.base.errors import ArchiverError
+from rra_state.base.wording import count
 from rra_state.config.loading import Settings
 from rra_state.monitoring.cycle_history import Ended
 from rra_state.reporting.page import words
@@ -62,7 +63,7 @@ def told(ended: Ended) -> str:
     if ended.fault is not None:
         return str(ended.fault)
     parts = [
-        f"{ended.tally.archived[stage]} runs into {PLACES[stage]}"
+        f"{count(ended.tally.archived[stage], 'run')} into {PLACES[stage]}"
         + (f" ({ended.tally.failed[stage]} failed)" if ended.tally.failed[stage] else "")
         for stage in ended.tally.stages
     ]

@@ -23,6 +23,7 @@ from markupsafe import Markup
 
 from rra_state import __version__
 from rra_state.base import run_numbers
+from rra_state.base.wording import count, ranges
 from rra_state.config.loading import Settings
 from rra_state.reporting import catalog as catalogs
 from rra_state.reporting import compare
@@ -30,7 +31,7 @@ from rra_state.reporting.catalog import Catalog
 from rra_state.reporting.page import data, plots, words
 from rra_state.reporting.page.data import Reason
 from rra_state.reporting.status import Status
-from rra_state.reporting.verdict import Verdict, count, some, steps, verdict
+from rra_state.reporting.verdict import Verdict, steps, verdict
 from rra_state.state.outcome import STAGES
 
 _HERE = Path(__file__).parent
@@ -117,7 +118,7 @@ def _judgement(catalog: Catalog, status: Status) -> dict[str, Any]:
     return {
         "verdict": judged,
         "tone": _tone(catalog, judged),
-        "open": some(status.open) if status.open else "",
+        "open": ranges(status.open) if status.open else "",
         "unverified": unverified,
         "steps": [(step.command(status), step.why) for step in steps(status)],
         "errors": [(place.name, str(place.error)) for place in status.places if place.error is not None],
@@ -146,7 +147,7 @@ def _tables(catalog: Catalog, status: Status, reasons: Sequence[Reason]) -> dict
             _files("Entries of records that are not archived", status.skipped),
         ],
         "ignored": status.ignored[:MOST_ROWS],
-        "watched": some(status.watched) if status.watched else "",
+        "watched": ranges(status.watched) if status.watched else "",
         "damaged": status.damaged[:MOST_ROWS],
     }
 
@@ -198,7 +199,7 @@ def environment() -> jinja2.Environment:
     made.filters |= {
         "number": words.number,
         "time": _time,
-        "ranges": some,
+        "ranges": ranges,
         "count": count,
         "options": _options,
         "ranges_data": run_numbers.text,
