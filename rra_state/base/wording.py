@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from rra_state.base import run_numbers
@@ -91,3 +91,13 @@ def readable(text: str) -> str:
     a\xffb
     """
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def first_of(entries: Mapping[str, str]) -> str:
+    """Names with reasons in one line: the first, and how many more there are.
+
+    >>> first_of({"a.fcl": "line 3: no"}), first_of({"a": "is a link", "b": "is a link", "c": "is a link"})
+    ('a.fcl line 3: no', 'a is a link (and 2 more)')
+    """
+    name = next(iter(entries))
+    return f"{name} {entries[name]}" + (f" (and {len(entries) - 1} more)" if len(entries) > 1 else "")

@@ -22,8 +22,10 @@ from rra_state.cli.options import changes_something, level, moment, parser, refu
 from rra_state.config import loading
 from rra_state.config.loading import Settings
 from rra_state.config.warnings import cautions
+from rra_state.state import planner
 from rra_state.state.outcome import PLACES, Stage
-from rra_state.state.planner import Planner, Selection
+from rra_state.state.planner import Selection
+from rra_state.state.snapshot import Snapshot
 
 _log = logging.getLogger("rra")
 
@@ -97,7 +99,8 @@ def _cycle(settings: Settings, options: argparse.Namespace) -> int:
     for caution in cautions(settings):
         _log.warning("%s", caution)
     if selection.only is not None:
-        _refuse_unknown_runs(Planner(settings).not_found(selection), selection, options.runs or options.refresh)
+        missing = planner.not_found(Snapshot.take(settings), selection)
+        _refuse_unknown_runs(missing, selection, options.runs or options.refresh)
     how = cycle.Options(validate=options.validate, quiet=options.quiet, verbose=options.verbose)
     result = cycle.run(settings, selection, how)
     parts = [
@@ -126,8 +129,8 @@ def _refuse_unknown_runs(missing: set[int], selection: Selection, named: str) ->
 
 
 def _dry_run(settings: Settings, options: argparse.Namespace) -> int:
-    planner, selection = Planner(settings), selected(options)
-    windows = list(planner.windows(selection))
+    snapshot, selection = Snapshot.take(settings), selected(options)
+    windows = planner.windows(snapshot, selection)
     for stage, found in (
         ("import", {run for window in windows for run in window.imports}),
         ("migrate", {run for window in windows for run in window.migrations}),
@@ -139,14 +142,13 @@ def _dry_run(settings: Settings, options: argparse.Namespace) -> int:
         print(
             f"would archive again, since their records changed: {count(len(again), 'run')}: {run_numbers.text(again)}"
         )
-    for _, text in planner.named(selection).lines():
+    for _, text in planner.named(snapshot, selection).lines():
         print(text)
     if selection.mode == "refresh":
         return 0
-    waiting = planner.listing.runs - planner.tree.archived("import")
-    still = {run for run in waiting if not planner.is_ready(run)}
+    still = {run for run in snapshot.records - snapshot.archived["import"] if not snapshot.is_ready(run)}
     print(f"still being written: {count(len(still), 'run')}: {run_numbers.text(still) or '-'}")
-    missing = (run for low, high in run_numbers.gaps(planner.listing.runs) for run in range(low, high + 1))
+    missing = (run for low, high in run_numbers.gaps(snapshot.records) for run in range(low, high + 1))
     print(f"gaps on disk: {run_numbers.text(missing) or '-'}")
     return 0
 

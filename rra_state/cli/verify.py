@@ -11,9 +11,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any
 
 from rich.progress import Progress
 
@@ -26,7 +25,7 @@ from rra_state.cycle import display
 from rra_state.execution.pool import ProcessPool
 from rra_state.stages.verify_stage import Finding, verify_runs
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import Facts, Marker, Stage
+from rra_state.state.outcome import Facts, Stage
 from rra_state.stores import artdaqdb
 
 CHUNK = 20
@@ -151,10 +150,10 @@ def _fill_in(settings: Settings, tree: Tree, facts: Mapping[int, Mapping[Stage, 
         return 0
     try:
         markers = [
-            _filled(stored, known)
+            replace(stored, facts=known)
             for run, by_stage in facts.items()
             for stage, known in by_stage.items()
-            if (stored := tree.marker(stage, run)) is not None and stored.get("verified") is False
+            if (stored := tree.marker(stage, run)) is not None and not stored.facts.verified
         ]
         watch = [each.run for each in markers if each.stage == "import" and not each.facts.stop_time]
         tree.write_markers(markers, watch=[run for run in watch if facts[run]["import"].fingerprint])
@@ -162,13 +161,6 @@ def _fill_in(settings: Settings, tree: Tree, facts: Mapping[int, Mapping[Stage, 
         held.release()
     say(f"marked as verified: {count(len(markers), 'marker')}")
     return len(markers)
-
-
-def _filled(stored: Mapping[str, Any], facts: Facts) -> Marker:
-    """The marker with these facts; when and by whom the run was archived stays."""
-    names = ("run", "stage", "archived", "archiver", "host")
-    run, stage, archived, archiver, host = (stored[name] for name in names)
-    return Marker(run, stage, archived, archiver, host, facts)
 
 
 def _progress() -> AbstractContextManager[Callable[[], None]]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 
 from rra_state.base.errors import ArchiverError, WorkDirError
 from rra_state.state.markers import Tree
@@ -65,9 +64,8 @@ class Settler:
         """Give a migration's marker what only the import knew of the record."""
         if stage == "import":
             return facts
-        imported = self._tree.marker("import", run) or {}
-        names = ("config_name", "fingerprint", "start_time", "stop_time", "kept")
-        return replace(facts, **{name: imported[name] for name in names if imported.get(name)})
+        imported = self._tree.marker("import", run)
+        return facts if imported is None else facts.completed(imported.facts)
 
 
 def _untried(outcomes: Sequence[Outcome], error: ArchiverError) -> dict[int, Outcome]:

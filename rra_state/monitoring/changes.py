@@ -5,20 +5,21 @@ Told is a run that fails, and that no longer does; a fault that ends cycles, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from rra_state.base.errors import ArchiverError
 from rra_state.base.wording import count, minute, ranges
 from rra_state.monitoring.cycle_history import Ended, History
-from rra_state.state.counts import Oldest, Summary
+from rra_state.reporting.counts import Counts, Oldest
+from rra_state.reporting.failures import EVERY_STAGE, FailureGroup
 from rra_state.state.outcome import STAGES, Stage
 
 Runs = Mapping[Stage, frozenset[int]]
-WHERE: tuple[Stage, ...] = (*STAGES, "refresh")
-"""In what a run can fail."""
-NO_RUNS: Runs = dict.fromkeys(WHERE, frozenset())
+MOST_REASONS = 10
+"""Reasons that a message names for a stage."""
+NO_RUNS: Runs = dict.fromkeys(EVERY_STAGE, frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +92,24 @@ class News:
         return any(self.failed.values()) or bool(self.stuck) or bool(self.silent) or self.fault is not None
 
 
-def condition(ended: Ended, history: History, failed: Runs | None, summary: Summary | None, hours: float) -> Condition:
-    """How things stand. hours: what waits longer is stuck. failed, summary: None if the runs could not be counted."""
+def condition(ended: Ended, history: History, counts: Counts | None, hours: float) -> Condition:
+    """How things stand. hours: what waits longer is stuck. counts: None if the runs could not be counted."""
     limit = hours * 3600
     silent = {
         stage: datetime.fromtimestamp(history.silent_since(stage), UTC)
         for stage in ended.stages
         if ended.at - history.silent_since(stage) > limit
     }
-    stuck = None if summary is None or summary.source_error else dict(_stuck(ended, history, summary, limit))
-    return Condition(failed, stuck, silent, _fault(ended), ended.stages, ended.fault is None)
+    stuck = None if counts is None or counts.source_error else dict(_stuck(ended, history, counts, limit))
+    return Condition(
+        None if counts is None else counts.failed, stuck, silent, _fault(ended), ended.stages, ended.fault is None
+    )
 
 
-def _stuck(ended: Ended, history: History, summary: Summary, limit: float) -> Iterator[tuple[Stage, Oldest]]:
+def _stuck(ended: Ended, history: History, counts: Counts, limit: float) -> Iterator[tuple[Stage, Oldest]]:
     """Runs that could have been archived for longer than `limit` seconds, counted from when the archiver began."""
     for stage in ended.stages:
-        oldest = summary.stages[stage].oldest_waiting
+        oldest = counts.stages[stage].oldest_waiting
         if oldest is not None and ended.at - max(oldest.since.timestamp(), history.began) > limit:
             yield stage, oldest
 
@@ -117,8 +120,8 @@ def since(told: Told, now: Condition) -> News:
     after = told.after(now)
     same_fault = now.fault is None or (told.fault is not None and told.fault.kind == now.fault.kind)
     return News(
-        failed={stage: failed[stage] - told.failed[stage] for stage in WHERE},
-        recovered={stage: told.failed[stage] - failed[stage] for stage in WHERE},
+        failed={stage: failed[stage] - told.failed[stage] for stage in EVERY_STAGE},
+        recovered={stage: told.failed[stage] - failed[stage] for stage in EVERY_STAGE},
         stuck={stage: oldest for stage, oldest in (now.stuck or {}).items() if stage not in told.stuck},
         moving=told.stuck - after.stuck,
         silent={stage: when for stage, when in now.silent.items() if stage not in told.silent},
@@ -148,14 +151,13 @@ class Message:
     bad: bool
 
 
-def message(
-    news: News, reasons: Mapping[Stage, list[str]], summary: Summary | None, place: str, command: str
-) -> Message:
-    """One message for all that changed. reasons: lines on the failed runs. place: host; command: how to type one."""
-    parts = [*_fault_part(news, command), *_failed_part(news, reasons, command), *_stuck_part(news, command)]
+def message(news: News, counts: Counts | None, place: str, command: str) -> Message:
+    """One message for all that changed. place: host; command: how to type one."""
+    groups = () if counts is None else counts.groups
+    parts = [*_fault_part(news, command), *_failed_part(news, groups, command), *_stuck_part(news, command)]
     parts += _good_part(news)
-    if summary is not None:
-        parts += ["", f"Now: {_counts(summary)}."]
+    if counts is not None:
+        parts += ["", f"Now: {_numbers(counts)}."]
     return Message(
         f"run record archiver on {place}: {'; '.join(_titles(news))}", "\n".join(parts).strip() + "\n", news.bad
     )
@@ -188,13 +190,27 @@ def _fault_part(news: News, command: str) -> Iterator[str]:
         yield f"Type: {command} --check"
 
 
-def _failed_part(news: News, reasons: Mapping[Stage, list[str]], command: str) -> Iterator[str]:
+def _failed_part(news: News, groups: Sequence[FailureGroup], command: str) -> Iterator[str]:
     for stage, found in news.failed.items():
         if found:
             yield from ("", f"{count(len(found), 'run')} failed ({stage}): {ranges(found)}")
-            yield from (f"    {line}" for line in reasons.get(stage, ()))
+            yield from _reasons([group for group in groups if group.stage == stage], found)
             retry = "" if stage == "refresh" else f" --retry-failed-{stage}"
-            yield f"Once that is mended: {command}{retry}"
+            yield f"Once that is repaired: {command}{retry}"
+
+
+def _reasons(groups: Iterable[FailureGroup], failed: frozenset[int]) -> Iterator[str]:
+    """A line per reason, as of its first run."""
+    found = [(group, sorted(failed & set(group.runs))) for group in groups]
+    lines = [
+        f"    run {runs[0]}: {group.text.replace('<run>', str(runs[0]))} [{group.kind}"
+        + ("]" if len(runs) == 1 else f", {count(len(runs), 'run')}]")
+        for group, runs in found
+        if runs
+    ]
+    yield from lines[:MOST_REASONS]
+    if len(lines) > MOST_REASONS:
+        yield f"    ... and {count(len(lines) - MOST_REASONS, 'more reason')}"
 
 
 def _stuck_part(news: News, command: str) -> Iterator[str]:
@@ -214,9 +230,9 @@ def _good_part(news: News) -> Iterator[str]:
         yield from ("", f"Cycles go well again; before: {news.over.text or news.over.kind}")
 
 
-def _counts(summary: Summary) -> str:
+def _numbers(counts: Counts) -> str:
     names = {"open": "still being written"}
-    return ", ".join(f"{number} {names.get(state, state)}" for state, number in summary.runs.items())
+    return ", ".join(f"{number} {names.get(state, state)}" for state, number in counts.numbers.items())
 
 
 def _number(found: Runs) -> int:

@@ -10,8 +10,9 @@ from typing import Any
 import pydantic
 
 from rra_state.base.errors import Interrupted
+from rra_state.base.wording import count
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import STAGES, Stage
+from rra_state.state.outcome import PLACES, STAGES, Stage
 from rra_state.state.tally import Tally
 
 NOTE = "cycles"
@@ -31,8 +32,20 @@ class Ended:
     at: float = field(default_factory=time.time)
 
     @property
+    def text(self) -> str:
+        """How it ended, in one line."""
+        if self.fault is not None:
+            return str(self.fault)
+        parts = [
+            f"{count(self.tally.archived[stage], 'run')} into {PLACES[stage]}"
+            + (f" ({self.tally.failed[stage]} failed)" if self.tally.failed[stage] else "")
+            for stage in self.tally.stages
+        ]
+        return f"{', '.join(parts)} in {self.seconds:.1f} s" if parts else "nothing to do"
+
+    @property
     def interrupted(self) -> bool:
-        """True if a person or the system stopped it: nobody has to be told."""
+        """True if a person or the system stopped it: no message is sent."""
         return isinstance(self.fault, Interrupted)
 
 

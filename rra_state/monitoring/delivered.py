@@ -18,7 +18,8 @@ import pydantic
 
 from rra_state.base import files, run_numbers
 from rra_state.base.errors import UsageError, WorkDirError
-from rra_state.monitoring.changes import WHERE, Fault, Told
+from rra_state.monitoring.changes import Fault, Told
+from rra_state.reporting.failures import EVERY_STAGE
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Stage
 
@@ -42,7 +43,7 @@ class _Entry:
         return cls(failed, sorted(told.stuck), sorted(told.silent), told.fault)
 
     def told(self) -> Told:
-        failed = {stage: frozenset(run_numbers.parse(self.failed.get(stage, ""))) for stage in WHERE}
+        failed = {stage: frozenset(run_numbers.parse(self.failed.get(stage, ""))) for stage in EVERY_STAGE}
         return Told(failed, frozenset(self.stuck), frozenset(self.silent), self.fault)
 
 

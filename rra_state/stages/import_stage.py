@@ -7,7 +7,7 @@ driver's.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
 from rra_state.base.bounds import within_memory, within_seconds
 from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge
@@ -112,20 +112,21 @@ def _stage_together(records: Mapping[int, Read], bench: Bench) -> dict[int, Outc
 
 def facts_of(documents: RunDocuments, staged: Staged) -> Facts:
     """What the import knows of a run for its marker."""
-    return Facts(verified=True, version=staged.location.version, **source_facts(documents))
+    return replace(source_facts(documents), verified=True, version=staged.location.version)
 
 
-def source_facts(documents: RunDocuments) -> dict[str, Any]:
-    """What a marker tells of the record itself."""
-    return {
-        "configuration": documents.config_name,
-        "config_name": documents.config_text,
-        "fingerprint": documents.fingerprint,
-        "start_time": documents.start_time,
-        "stop_time": documents.stop_time,
-        "kept": {document.name: document.kept or "" for document in documents.kept},
-        "skipped": {entry.name: entry.reason for entry in documents.skipped},
-    }
+def source_facts(documents: RunDocuments) -> Facts:
+    """What a marker says of the record itself."""
+    return Facts(
+        verified=False,
+        configuration=documents.config_name,
+        config_name=documents.config_text,
+        fingerprint=documents.fingerprint,
+        start_time=documents.start_time,
+        stop_time=documents.stop_time,
+        kept={document.name: document.kept or "" for document in documents.kept},
+        skipped={entry.name: entry.reason for entry in documents.skipped},
+    )
 
 
 def _already_archived(location: Location) -> Outcome:

@@ -77,17 +77,16 @@ def _archive(wanted: Refresh, bench: Bench, tree: Tree) -> Any:
     )
 
 
-def _version_to_replace(marker: dict[str, Any], run: int) -> Version:
+def _version_to_replace(marker: Marker | None, run: int) -> Version:
     """The blob that our last marker tells of; only that one is replaced. Raises Conflict if it tells of none."""
-    try:
-        identity, adler32, size = (int(marker[name]) for name in ("ucondb_id", "adler32", "size"))
-        return Version(run, identity, str(marker["ucondb_data_key"]), adler32, size, tr=0.0)
-    except (KeyError, TypeError, ValueError) as error:
+    ours = None if marker is None else marker.facts
+    if ours is None or ours.ucondb_id is None or ours.adler32 is None or ours.size is None or not ours.ucondb_data_key:
         raise Conflict(
             "its marker does not say which blob in UconDB is ours",
             run=run,
             hint="--recover-migrate-state, then a full cycle",
-        ) from error
+        )
+    return Version(run, ours.ucondb_id, ours.ucondb_data_key, ours.adler32, ours.size, tr=0.0)
 
 
 def run_job(snakemake: Any) -> None:

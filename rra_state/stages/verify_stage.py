@@ -19,12 +19,9 @@ from rra_state.stages.import_stage import read, source_facts
 from rra_state.stages.worker import Bench
 from rra_state.state.changed_records import Refresh, newest_marker
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import STAGES, Facts, Stage
+from rra_state.state.outcome import STAGES, Facts, Marker, Stage
 from rra_state.stores.artdaqdb.base import Export, Location
 from rra_state.stores.ucondb.client import Version
-
-_BLOB_FACTS = ("size", "adler32", "sha256", "ucondb_id", "version")
-"""What the marker of a verified migration must tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +75,8 @@ class _Held:
     """What each place holds of a run; None where it holds nothing or nothing that can be read."""
 
     run: int
-    imported: Mapping[str, Any]
-    newest: Mapping[str, Any]
+    imported: Marker | None
+    newest: Marker | None
     record: RunDocuments | None
     export: Export | None
     blob: tuple[bytes, Version] | None
@@ -91,7 +88,7 @@ def _held(run: int, bench: Bench, location: Location | None) -> _Held:
     faults: list[str] = []
     held = _Held(
         run,
-        tree.marker("import", run) or {},
+        tree.marker("import", run),
         newest_marker(tree, run),
         _record(run, bench),
         _export(bench, location, faults),
@@ -142,9 +139,9 @@ def _differences(held: _Held, bench: Bench, *, byte_identical: bool) -> Iterator
     tree = Tree(bench.settings.app.work_dir)
     for stage in STAGES:
         marker = tree.marker(stage, held.run)
-        if marker is not None and marker.get("run") != held.run:
+        if marker is not None and marker.run != held.run:
             path = tree.marker_path(stage, held.run).relative_to(tree.root)
-            yield f"marker: {path} is one of run {marker.get('run')}"
+            yield f"marker: {path} is one of run {marker.run}"
     yield from _marker_and_archive(held)
     if held.blob is not None and held.export is not None:
         yield from _blob_and_archive(held.run, held.blob[0], held.export)
@@ -162,9 +159,10 @@ def _marker_and_archive(held: _Held) -> Iterator[str]:
     if held.export is not None:
         found["version"] = held.export.version
     marker = held.newest or held.imported
-    required = _BLOB_FACTS if held.blob is not None and marker.get("verified") else ()
+    marked = {} if marker is None else marker.mapping()
+    required = found if held.blob is not None and marker is not None and marker.facts.verified else ()
     for name, value in found.items():
-        told = marker.get(name)
+        told = marked.get(name)
         if told is None and name in required:
             yield f"marker: does not tell {name}"
         elif told is not None and told != value:
@@ -187,7 +185,9 @@ def _blob_and_archive(run: int, content: bytes, export: Export) -> Iterator[str]
 def _record_and_archive(held: _Held, tree: Tree) -> Iterator[str]:
     assert held.record is not None  # noqa: S101 - the caller looked
     assert held.export is not None  # noqa: S101 - likewise
-    told = held.newest.get("fingerprint") or held.imported.get("fingerprint")
+    told = next(
+        (each.facts.fingerprint for each in (held.newest, held.imported) if each and each.facts.fingerprint), None
+    )
     again = held.run in tree.watched() and bool(
         Refresh.next(held.run, held.record.fingerprint, tree.refreshed().get(held.run, ()))
     )
@@ -218,23 +218,29 @@ def _files(one: str, first: Mapping[str, bytes], other: str, second: Mapping[str
 def _facts(held: _Held) -> Iterator[tuple[Stage, Facts]]:
     """What the markers that say `verified: false` can say now: their content was compared with another place's."""
     assert held.export is not None  # noqa: S101 - nothing differs, so artdaqDB gave it
-    known = source_facts(held.record) if held.record is not None and held.export.exact else {}
-    if held.imported.get("verified") is False and (known or held.blob is not None):
-        yield "import", Facts(**_known(held.imported) | known | {"verified": True, "version": held.export.version})
-    if held.newest.get("verified") is False and held.blob is not None:
+    record = source_facts(held.record) if held.record is not None and held.export.exact else None
+    if held.imported is not None and not held.imported.facts.verified and (record is not None or held.blob is not None):
+        facts = _with_record(held.imported.facts, record)
+        yield "import", replace(facts, verified=True, version=held.export.version)
+    if held.newest is not None and not held.newest.facts.verified and held.blob is not None:
         content, version = held.blob
-        found = {
-            "verified": True,
-            "version": held.export.version,
-            "size": len(content),
-            "adler32": zlib.adler32(content),
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "ucondb_id": version.id,
-            "ucondb_data_key": version.data_key,
-        }
-        yield "migrate", Facts(**_known(held.newest) | known | found)
+        yield (
+            "migrate",
+            replace(
+                _with_record(held.newest.facts, record),
+                verified=True,
+                version=held.export.version,
+                size=len(content),
+                adler32=zlib.adler32(content),
+                sha256=hashlib.sha256(content).hexdigest(),
+                ucondb_id=version.id,
+                ucondb_data_key=version.data_key,
+            ),
+        )
 
 
-def _known(marker: Mapping[str, Any]) -> dict[str, Any]:
-    names = Facts.__dataclass_fields__
-    return {name: value for name, value in marker.items() if name in names}
+def _with_record(facts: Facts, record: Facts | None) -> Facts:
+    """The facts of a marker with what the record says now."""
+    if record is None:
+        return facts
+    return replace(facts.completed(record), configuration=record.configuration, skipped=record.skipped)

@@ -2,29 +2,28 @@
 
 For state that was lost or damaged, and for runs that other programs archived. Every place is read before anything is
 changed; content is not compared, so the markers made here say `verified: false`.
-Source: State Management Guide, State Recovery; DESIGN section 3.
+Source: State Management Guide, State Recovery.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from rra_state.base import files, run_numbers
-from rra_state.base.errors import ArchiverError, StateFileError, WorkDirError
+from rra_state.base.errors import ArchiverError, StateFileError
 from rra_state.base.lock import Lock
 from rra_state.base.wording import count
 from rra_state.config.loading import Settings
 from rra_state.records import blob
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import PLACES, STAGES, Facts, Marker, Stage
-from rra_state.state.planner import Planner
-from rra_state.state.state_files import Derived, Keeper, Known, Ledger
+from rra_state.state.outcome import PLACES, STAGES, Damaged, Facts, Failure, Marker, Stage
+from rra_state.state.snapshot import Snapshot
+from rra_state.state.state_files import Derived, Known, Ledger, StateFiles
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.base import Outline
 from rra_state.stores.ucondb.client import UconDB, Version
@@ -58,8 +57,6 @@ _WORDS: dict[Stage, _Words] = {
     ),
     "migrate": _Words("MIGRATION", _ARTDAQDB, ("Querying UconDB for migrated runs...", "in UconDB", "UconDB runs")),
 }
-_IDENTITY: dict[Stage, tuple[str, ...]] = {"import": ("version",), "migrate": ("ucondb_id", "size", "adler32")}
-"""What a marker and the store have to agree in."""
 
 
 @dataclass
@@ -67,15 +64,16 @@ class Places:
     """The three places, each read once, when it is first asked for. Raises ArchiverError."""
 
     settings: Settings
-    planner: Planner = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.planner = Planner(self.settings)
 
     @cached_property
+    def snapshot(self) -> Snapshot:
+        """Records and tree as they were before anything was changed."""
+        return Snapshot.take(self.settings)
+
+    @property
     def records(self) -> frozenset[int]:
         """Runs on disk."""
-        return self.planner.listing.runs
+        return self.snapshot.records
 
     @cached_property
     def artdaqdb(self) -> Mapping[int, Outline | None]:
@@ -97,6 +95,12 @@ class Places:
     def archived(self, stage: Stage) -> Set[int]:
         """Runs that a stage has archived."""
         return self.artdaqdb.keys() if stage == "import" else self.ucondb.keys()
+
+    def accepted(self, stage: Stage) -> frozenset[int]:
+        """The same without the runs that failed since the store holds other content: a retry decides those."""
+        failures = self.snapshot.failures(stage).items()
+        conflicts = {run for run, failure in failures if isinstance(failure, Failure) and failure.conflict}
+        return frozenset(self.archived(stage)) - conflicts
 
     def facts(self, stage: Stage, run: int) -> Facts:
         """What the listings tell of an archived run."""
@@ -165,8 +169,8 @@ def _read(stage: Stage, stages: Sequence[Stage], places: Places, say: Say) -> No
 
 def _rebuild(settings: Settings, stage: Stage, places: Places, say: Say) -> None:
     """Markers first, state file and log last: an interrupted recovery is simply done again."""
-    tree, keeper = Tree(settings.app.work_dir), Keeper(settings, stage)
-    archived = frozenset(places.archived(stage))
+    tree, keeper = Tree(settings.app.work_dir), StateFiles(settings, stage)
+    archived = places.accepted(stage)
     attempted = max(archived, default=0)
     tree.prepare()
     for path in (keeper.state_file, keeper.log_file):
@@ -178,8 +182,8 @@ def _rebuild(settings: Settings, stage: Stage, places: Places, say: Say) -> None
     lost = tree.archived(stage) - archived
     tree.remove_markers(stage, lost)
     tree.remove_failures(stage, _outdated_failures(tree, stage, archived, attempted))
-    known = places.planner.known(stage)
-    known = Known(places.source(stage), archived, known.failed, known.is_open)
+    is_open = places.snapshot.known(stage).is_open
+    known = Known(frozenset(places.source(stage)), archived, tree.failed(stage), is_open)
     derived = keeper.write(known, Ledger(attempted=attempted))
     _tell(stage, places, keeper, derived, say)
     if lost:
@@ -188,7 +192,7 @@ def _rebuild(settings: Settings, stage: Stage, places: Places, say: Say) -> None
         )
 
 
-def _tell(stage: Stage, places: Places, keeper: Keeper, derived: Derived, say: Say) -> None:
+def _tell(stage: Stage, places: Places, keeper: StateFiles, derived: Derived, say: Say) -> None:
     """The second part of the block, and what it has no place for. Source: State Management Guide, State Recovery."""
     words, state, missing = _WORDS[stage], derived.state, derived.log
     for line in (
@@ -225,9 +229,8 @@ def preview(missing: Sequence[int]) -> Iterator[str]:
 
 def _make_markers(tree: Tree, stage: Stage, places: Places) -> None:
     """Markers for archived runs without one, or with one that says other things than the store."""
-    held, present = places.archived(stage), tree.archived(stage)
-    markers = tree.markers(stage, held & present)
-    agree = {run for run, marker in markers if _agrees(tree, stage, run, marker, places.facts(stage, run))}
+    held, present = places.accepted(stage), tree.archived(stage)
+    agree = {run for run, marker in tree.markers(stage, held & present) if _agrees(places, stage, run, marker)}
     needed = iter(sorted(held - agree))
     while batch := list(islice(needed, _BATCH)):
         first = Marker.of(stage, batch[0], places.facts(stage, batch[0]))
@@ -235,33 +238,30 @@ def _make_markers(tree: Tree, stage: Stage, places: Places) -> None:
         tree.write_markers(Marker(run, *made, places.facts(stage, run)) for run in batch)
 
 
-def _agrees(tree: Tree, stage: Stage, run: int, marker: dict[str, Any] | WorkDirError, facts: Facts) -> bool:
+def _agrees(places: Places, stage: Stage, run: int, marker: Marker | Damaged) -> bool:
     """Whether the marker of a run, or that of its last refresh, is sound and names what the store holds."""
-    if isinstance(marker, WorkDirError) or (marker.get("run"), marker.get("stage")) != (run, stage):
+    if isinstance(marker, Damaged) or (marker.run, marker.stage) != (run, stage):
         return False
-    try:
-        return _names(marker, stage, facts) or _names(tree.newest_refresh(run) or {}, stage, facts)
-    except WorkDirError:
-        return False
+    facts, refreshed = places.facts(stage, run), places.snapshot.newest_refreshes.get(run)
+    again = isinstance(refreshed, Marker) and _names(refreshed.facts, stage, facts)
+    return again or _names(marker.facts, stage, facts)
 
 
-def _names(marker: Mapping[str, Any], stage: Stage, facts: Facts) -> bool:
-    return all(getattr(facts, name) in (None, marker.get(name)) for name in _IDENTITY[stage])
+def _names(marked: Facts, stage: Stage, facts: Facts) -> bool:
+    """Whether a marker and the store agree in what identifies the content."""
+    if stage == "import":
+        return facts.version in (None, marked.version)
+    known = ((facts.ucondb_id, marked.ucondb_id), (facts.size, marked.size), (facts.adler32, marked.adler32))
+    return all(stored in (None, named) for stored, named in known)
 
 
 def _outdated_failures(tree: Tree, stage: Stage, archived: Set[int], attempted: int) -> set[int]:
     """Runs whose failure record says nothing any more: archived, not attempted yet, or damaged."""
-    failed = tree.failed(stage)
-    gone = {run for run in failed if run in archived or run > attempted}
-    return gone | {run for run in failed - gone if _is_damaged(tree, stage, run)}
-
-
-def _is_damaged(tree: Tree, stage: Stage, run: int) -> bool:
-    try:
-        tree.failure(stage, run)
-    except WorkDirError:
-        return True
-    return False
+    return {
+        run
+        for run, failure in tree.failures(stage, tree.failed(stage))
+        if run in archived or run > attempted or isinstance(failure, Damaged)
+    }
 
 
 def _keep_old(path: Path) -> None:
@@ -302,6 +302,6 @@ def _move(path: Path, kept: Path) -> None:
 def _follow(settings: Settings, stage: Stage) -> None:
     """Let the other stage's log know of the new markers, as the next cycle would. Its own faults are its own."""
     try:
-        Keeper(settings, stage).update(Planner(settings).known(stage))
+        StateFiles(settings, stage).update(Snapshot.take(settings).known(stage))
     except ArchiverError as error:
         log.warning("%s state is as it was: %s", stage, error)

@@ -134,7 +134,7 @@ def test_a_failed_run_and_its_recovery_are_told_with_the_command_that_mends_it(
 
 
 def _command_in(text: str, site: Site) -> list[str]:
-    [line] = [line for line in text.splitlines() if line.startswith("Once that is mended: ")]
+    [line] = [line for line in text.splitlines() if line.startswith("Once that is repaired: ")]
     return line.partition(f"./run_archiver.sh {site.config} ")[2].split()
 
 

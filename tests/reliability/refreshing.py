@@ -7,7 +7,7 @@ from rra_state.records import blob
 from rra_state.stages.refresh_stage import refresh_run
 from rra_state.stages.worker import Bench
 from rra_state.state.markers import Tree
-from rra_state.state.planner import Planner
+from rra_state.state.snapshot import Snapshot
 from tests.reliability.mortal import life
 from tests.reliability.scenarios import cycle
 from tests.reliability.world import METADATA, World
@@ -26,9 +26,9 @@ def archived_before_its_stop_time(world: World) -> None:
 
 def refresh(world: World) -> ArchiverError | None:
     """What a cycle and the job of its rule do with changed records; what kept them from it."""
-    planner = Planner(world.settings)
-    planner.watch.remember(planner.tree)
-    outcomes = [refresh_run(wanted, Bench(world.settings), planner.tree) for wanted in planner.watch.changed]
+    snapshot = Snapshot.take(world.settings)
+    snapshot.changes.remember(snapshot.tree)
+    outcomes = [refresh_run(wanted, Bench(world.settings), snapshot.tree) for wanted in snapshot.changes.changed]
     return next((outcome.error for outcome in outcomes if not outcome.archived), None)
 
 

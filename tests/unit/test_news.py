@@ -11,8 +11,10 @@ from rra_state.base.errors import AccessDenied, Interrupted, StoreUnavailable
 from rra_state.monitoring import changes
 from rra_state.monitoring.changes import Condition, Fault, Told
 from rra_state.monitoring.cycle_history import Ended, History
-from rra_state.state.counts import summary
+from rra_state.reporting.counts import RUN_STATES, Counts, count_runs
+from rra_state.reporting.failures import FailureGroup
 from rra_state.state.outcome import Stage
+from rra_state.state.snapshot import Snapshot
 from tests.unit.archive_site import Site
 
 NOW = datetime(2026, 11, 23, 20, 20, 41, tzinfo=UTC).timestamp()
@@ -26,8 +28,12 @@ def failed(
     return {"import": frozenset(imports), "migrate": frozenset(migrations), "refresh": frozenset(refreshes)}
 
 
-def words(found: changes.News, **reasons: list[str]) -> changes.Message:
-    return changes.message(found, reasons, None, "daq01", "./run_archiver.sh c.yaml")  # type: ignore[arg-type]
+def counted(site: Site, now: float | None = None) -> Counts:
+    return count_runs(Snapshot.take(site.settings, now))
+
+
+def words(found: changes.News, counts: Counts | None = None) -> changes.Message:
+    return changes.message(found, counts, "daq01", "./run_archiver.sh c.yaml")
 
 
 def test_nothing_new_is_no_news() -> None:
@@ -42,7 +48,8 @@ def test_a_new_failure_is_told_with_ranges_reason_and_the_command() -> None:
 
     found = changes.since(told, Condition(failed({7, 101, 102, 103}, {9})))
 
-    said = words(found, **{"import": ["run 101: metadata.txt is missing [RecordError, 3 runs]"]})
+    reason = FailureGroup("import", "RecordError", "metadata.txt is missing", (7, 101, 102, 103))
+    said = words(found, Counts(NOW, dict.fromkeys(RUN_STATES, frozenset()), {}, (reason,), {}))
     assert said.title == "run record archiver on daq01: 4 runs failed"
     assert "3 runs failed (import): 101-103\n    run 101: metadata.txt is missing [RecordError, 3 runs]" in said.text
     assert "./run_archiver.sh c.yaml --retry-failed-import" in said.text
@@ -54,7 +61,7 @@ def test_a_refresh_that_failed_is_told_with_the_command_that_tries_it_again() ->
     found = changes.since(Told(failed({7})), Condition(failed({7}, refreshes={5})))
 
     assert "1 run failed (refresh): 5" in words(found).text
-    assert "Once that is mended: ./run_archiver.sh c.yaml\n" in words(found).text
+    assert "Once that is repaired: ./run_archiver.sh c.yaml\n" in words(found).text
 
 
 def test_a_recovered_run_is_good_news() -> None:
@@ -67,9 +74,7 @@ def test_a_recovered_run_is_good_news() -> None:
 
 
 def test_a_fault_is_told_once_and_its_end_too() -> None:
-    broken = changes.condition(
-        Ended(BOTH, 1, fault=StoreUnavailable("no answer"), at=NOW), History(NOW), failed(), None, 24
-    )
+    broken = changes.condition(Ended(BOTH, 1, fault=StoreUnavailable("no answer"), at=NOW), History(NOW), None, 24)
 
     first = changes.since(Told(), broken)
     told = Told().after(broken)
@@ -85,9 +90,7 @@ def test_a_fault_is_told_once_and_its_end_too() -> None:
 
 def test_another_fault_is_told_though_one_is_known() -> None:
     told = Told(fault=Fault("StoreUnavailable", BOTH, "no answer"))
-    denied = changes.condition(
-        Ended(BOTH, 1, fault=AccessDenied("wrong password"), at=NOW), History(NOW), failed(), None, 24
-    )
+    denied = changes.condition(Ended(BOTH, 1, fault=AccessDenied("wrong password"), at=NOW), History(NOW), None, 24)
 
     found = changes.since(told, denied)
 
@@ -105,14 +108,14 @@ def test_a_cycle_of_one_stage_does_not_end_the_fault_of_the_other() -> None:
 
 def test_an_unexpected_error_is_told_too() -> None:
     found = changes.since(
-        Told(), changes.condition(Ended(BOTH, 1, fault=KeyError("x"), at=NOW), History(NOW), failed(), None, 24)
+        Told(), changes.condition(Ended(BOTH, 1, fault=KeyError("x"), at=NOW), History(NOW), None, 24)
     )
 
     assert "unexpected error: KeyError('x')" in words(found).text
 
 
 def test_an_interrupted_cycle_is_nobodys_news() -> None:
-    now = changes.condition(Ended(BOTH, 1, fault=Interrupted(), at=NOW), History(NOW), failed(), None, 24)
+    now = changes.condition(Ended(BOTH, 1, fault=Interrupted(), at=NOW), History(NOW), None, 24)
 
     assert not changes.since(Told(), now)
     assert not changes.since(Told(fault=Fault("StoreUnavailable", BOTH)), now), "nor does it end a fault"
@@ -120,7 +123,7 @@ def test_an_interrupted_cycle_is_nobodys_news() -> None:
 
 def test_runs_that_cannot_be_counted_are_neither_failed_nor_recovered() -> None:
     told = Told(failed({7}), frozenset({"import"}))
-    now = changes.condition(Ended(BOTH, 1, at=NOW), History(NOW), None, None, 24)
+    now = changes.condition(Ended(BOTH, 1, at=NOW), History(NOW), None, 24)
 
     assert not changes.since(told, now)
     assert told.after(now) == told
@@ -135,7 +138,7 @@ def test_a_run_that_waits_too_long_is_stuck_counted_from_when_the_archiver_began
     ended = Ended(BOTH, 1, at=late + 25 * HOUR)
     history = History(late + began - NOW + 25 * HOUR, dict.fromkeys(BOTH, ended.at))
 
-    now = changes.condition(ended, history, failed(), summary(site.settings, ended.at), 24)
+    now = changes.condition(ended, history, counted(site, ended.at), 24)
 
     found = changes.since(Told(), now)
     assert bool(found) is stuck
@@ -145,13 +148,13 @@ def test_a_run_that_waits_too_long_is_stuck_counted_from_when_the_archiver_began
         assert not changes.since(Told().after(now), now)
         site.archive("import", 1)
         site.archive("migrate", 1)
-        end = changes.since(Told().after(now), changes.condition(ended, history, failed(), summary(site.settings), 24))
+        end = changes.since(Told().after(now), changes.condition(ended, history, counted(site), 24))
         assert "No run waits too long any more (import)." in words(end).text
 
 
 def test_cycles_that_do_not_go_well_for_long_are_told_once_more() -> None:
     history = History(NOW - 100 * HOUR, {"import": NOW - 30 * HOUR, "migrate": NOW - 30 * HOUR})
-    broken = changes.condition(Ended(BOTH, 1, fault=StoreUnavailable(), at=NOW), history, failed(), None, 24)
+    broken = changes.condition(Ended(BOTH, 1, fault=StoreUnavailable(), at=NOW), history, None, 24)
     told = Told(fault=broken.fault)
 
     found = changes.since(told, broken)
