@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from rra_state.base.errors import ArchiverError, Interrupted
-from rra_state.base.wording import done_of
+from rra_state.base.wording import done_of, first_of
 from rra_state.state import tally
 from rra_state.state.outcome import PLACES, Outcome, Stage
 
@@ -122,10 +122,11 @@ def lines(stage: Stage, outcome: Outcome) -> Iterator[tuple[int, str]]:
     if outcome.facts is None:
         return
     if stage == "import":
-        for name, reason in outcome.facts.kept.items():
-            yield logging.WARNING, f"run {outcome.run}: {name} {reason}; kept as text"
-        for name, reason in outcome.facts.skipped.items():
-            yield logging.WARNING, f"run {outcome.run}: {name} is not archived: {reason}"
+        if kept := outcome.facts.kept:
+            yield logging.WARNING, f"run {outcome.run}: {first_of(kept)}; kept as text"
+        if skipped := outcome.facts.skipped:
+            reasons = {name: f"is not archived: {reason}" for name, reason in skipped.items()}
+            yield logging.WARNING, f"run {outcome.run}: {first_of(reasons)}"
     for problem in outcome.facts.problems:
         yield logging.ERROR, f"run {outcome.run}: validation: {problem}"
     yield logging.DEBUG, f"run {outcome.run}: in {PLACES[stage]}"
