@@ -1,6 +1,6 @@
-"""What people have to be told after a cycle: what is wrong now, and what changed since they were last told. Pure.
+"""What a message after a cycle says: what is wrong now, and what changed since the last message. Pure.
 
-Told is a run that fails, and that no longer does; a fault that ends cycles, and its end; runs or cycles that are stuck.
+Runs that fail, and that no longer do; a fault that ends cycles, and its end; runs or cycles that are stuck.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Delivered:
     """What somebody knows."""
 
     failed: Runs = field(default_factory=lambda: NO_RUNS)
@@ -57,10 +57,10 @@ class Told:
     silent: frozenset[Stage] = frozenset()
     fault: Fault | None = None
 
-    def after(self, now: Condition) -> Told:
-        """What they know once they were told of `now`."""
+    def after(self, now: Condition) -> Delivered:
+        """What they know once a message about `now` is delivered."""
         judged = frozenset(now.judged)
-        return Told(
+        return Delivered(
             self.failed if now.failed is None else now.failed,
             self.stuck if now.stuck is None else (self.stuck - judged) | frozenset(now.stuck),
             (self.silent - judged) | frozenset(now.silent),
@@ -72,7 +72,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class Changes:
     """What changed. failed, recovered: runs per stage."""
 
     failed: Runs
@@ -114,24 +114,24 @@ def _stuck(ended: Ended, history: History, counts: Counts, limit: float) -> Iter
             yield stage, oldest
 
 
-def since(told: Told, now: Condition) -> News:
+def since(delivered: Delivered, now: Condition) -> Changes:
     """What somebody does not know yet."""
-    failed = told.failed if now.failed is None else now.failed
-    after = told.after(now)
-    same_fault = now.fault is None or (told.fault is not None and told.fault.kind == now.fault.kind)
-    return News(
-        failed={stage: failed[stage] - told.failed[stage] for stage in EVERY_STAGE},
-        recovered={stage: told.failed[stage] - failed[stage] for stage in EVERY_STAGE},
-        stuck={stage: oldest for stage, oldest in (now.stuck or {}).items() if stage not in told.stuck},
-        moving=told.stuck - after.stuck,
-        silent={stage: when for stage, when in now.silent.items() if stage not in told.silent},
+    failed = delivered.failed if now.failed is None else now.failed
+    after = delivered.after(now)
+    same_fault = now.fault is None or (delivered.fault is not None and delivered.fault.kind == now.fault.kind)
+    return Changes(
+        failed={stage: failed[stage] - delivered.failed[stage] for stage in EVERY_STAGE},
+        recovered={stage: delivered.failed[stage] - failed[stage] for stage in EVERY_STAGE},
+        stuck={stage: oldest for stage, oldest in (now.stuck or {}).items() if stage not in delivered.stuck},
+        moving=delivered.stuck - after.stuck,
+        silent={stage: when for stage, when in now.silent.items() if stage not in delivered.silent},
         fault=None if same_fault else now.fault,
-        over=told.fault if after.fault is None else None,
+        over=delivered.fault if after.fault is None else None,
     )
 
 
 def _fault(ended: Ended) -> Fault | None:
-    """Nobody has to be told of a cycle that a person or the system stopped."""
+    """None for a cycle that a person or the system stopped."""
     if ended.fault is None or ended.interrupted:
         return None
     known = isinstance(ended.fault, ArchiverError)
@@ -151,7 +151,7 @@ class Message:
     bad: bool
 
 
-def message(news: News, counts: Counts | None, place: str, command: str) -> Message:
+def message(news: Changes, counts: Counts | None, place: str, command: str) -> Message:
     """One message for all that changed. place: host; command: how to type one."""
     groups = () if counts is None else counts.groups
     parts = [*_fault_part(news, command), *_failed_part(news, groups, command), *_stuck_part(news, command)]
@@ -163,7 +163,7 @@ def message(news: News, counts: Counts | None, place: str, command: str) -> Mess
     )
 
 
-def _titles(news: News) -> Iterator[str]:
+def _titles(news: Changes) -> Iterator[str]:
     if news.fault is not None:
         yield "cycles end by a fault"
     elif news.silent:
@@ -180,7 +180,7 @@ def _titles(news: News) -> Iterator[str]:
         yield "cycles go well again"
 
 
-def _fault_part(news: News, command: str) -> Iterator[str]:
+def _fault_part(news: Changes, command: str) -> Iterator[str]:
     if news.fault is not None:
         yield from ("", "A cycle was ended by a fault. No run is lost; the next cycle takes what is left.")
         yield f"    {news.fault.text}"
@@ -190,7 +190,7 @@ def _fault_part(news: News, command: str) -> Iterator[str]:
         yield f"Type: {command} --check"
 
 
-def _failed_part(news: News, groups: Sequence[FailureGroup], command: str) -> Iterator[str]:
+def _failed_part(news: Changes, groups: Sequence[FailureGroup], command: str) -> Iterator[str]:
     for stage, found in news.failed.items():
         if found:
             yield from ("", f"{count(len(found), 'run')} failed ({stage}): {ranges(found)}")
@@ -213,14 +213,14 @@ def _reasons(groups: Iterable[FailureGroup], failed: frozenset[int]) -> Iterator
         yield f"    ... and {count(len(lines) - MOST_REASONS, 'more reason')}"
 
 
-def _stuck_part(news: News, command: str) -> Iterator[str]:
+def _stuck_part(news: Changes, command: str) -> Iterator[str]:
     for stage, oldest in news.stuck.items():
         yield from ("", f"Run {oldest.run} has been waiting since {minute(oldest.since)} ({stage}).")
     if news.stuck:
         yield f"Type: {command} --report-status"
 
 
-def _good_part(news: News) -> Iterator[str]:
+def _good_part(news: Changes) -> Iterator[str]:
     for stage, found in news.recovered.items():
         if found:
             yield from ("", f"{count(len(found), 'run')} no longer failed ({stage}): {ranges(found)}")

@@ -40,7 +40,7 @@ _SLACK_ID = re.compile("[CDG][A-Z0-9]{8,}")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Channel:
-    """A way to tell people. key: what it is remembered by. address: what apprise takes. secrets: never to be shown."""
+    """A way to send. key: what it is remembered by. address: what apprise takes. secrets: never to be shown."""
 
     name: str
     key: str

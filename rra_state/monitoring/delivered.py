@@ -1,6 +1,6 @@
-"""Who was told what, so that nothing is told twice. The note `state/told.json`.
+"""What each channel was sent, so that nothing is sent twice. The note `state/told.json`.
 
-If the work directory cannot be written, which is a thing to tell, a file in shared memory serves until the next boot.
+If the work directory cannot be written, a file in shared memory serves until the next boot.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pydantic
 
 from rra_state.base import files, run_numbers
 from rra_state.base.errors import UsageError, WorkDirError
-from rra_state.monitoring.changes import Fault, Told
+from rra_state.monitoring.changes import Delivered, Fault
 from rra_state.reporting.failures import EVERY_STAGE
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Stage
@@ -30,7 +30,7 @@ SPARE_DIRECTORY = Path("/dev/shm")  # noqa: S108 - of a file there only an own o
 
 @dataclass
 class _Entry:
-    """`Told` as JSON: runs as ranges."""
+    """`Delivered` as JSON: runs as ranges."""
 
     failed: dict[Stage, str] = field(default_factory=dict)
     stuck: list[Stage] = field(default_factory=list)
@@ -38,32 +38,32 @@ class _Entry:
     fault: Fault | None = None
 
     @classmethod
-    def of(cls, told: Told) -> _Entry:
-        failed = {stage: run_numbers.text(found) for stage, found in told.failed.items()}
-        return cls(failed, sorted(told.stuck), sorted(told.silent), told.fault)
+    def of(cls, delivered: Delivered) -> _Entry:
+        failed = {stage: run_numbers.text(found) for stage, found in delivered.failed.items()}
+        return cls(failed, sorted(delivered.stuck), sorted(delivered.silent), delivered.fault)
 
-    def told(self) -> Told:
+    def delivered(self) -> Delivered:
         failed = {stage: frozenset(run_numbers.parse(self.failed.get(stage, ""))) for stage in EVERY_STAGE}
-        return Told(failed, frozenset(self.stuck), frozenset(self.silent), self.fault)
+        return Delivered(failed, frozenset(self.stuck), frozenset(self.silent), self.fault)
 
 
 _ENTRIES = pydantic.TypeAdapter(dict[str, _Entry])
 
 
 class Memory:
-    """What each channel was told, by the channel's key."""
+    """What each channel was sent, by the channel's key."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._known = _parsed(_newer(tree.root / "state" / f"{NOTE}.json", self._spare))
 
-    def of(self, key: str) -> Told:
+    def of(self, key: str) -> Delivered:
         """What this channel knows; nothing if it is new, or if the note is damaged."""
-        return self._known.get(key, Told())
+        return self._known.get(key, Delivered())
 
-    def keep(self, known: Mapping[str, Told]) -> None:
+    def keep(self, known: Mapping[str, Delivered]) -> None:
         """Remember this, and nothing else. Raises OSError, WorkDirError if it can be kept nowhere."""
-        values = {key: asdict(_Entry.of(told)) for key, told in known.items()}
+        values = {key: asdict(_Entry.of(delivered)) for key, delivered in known.items()}
         try:
             self._tree.write_note(NOTE, values)
         except WorkDirError:
@@ -91,9 +91,9 @@ def _newer(note: Path, spare: Path) -> Path | None:
     return max(found, key=found.__getitem__, default=None)
 
 
-def _parsed(path: Path | None) -> dict[str, Told]:
+def _parsed(path: Path | None) -> dict[str, Delivered]:
     try:
         text: Any = b"{}" if path is None else path.read_bytes()
-        return {key: entry.told() for key, entry in _ENTRIES.validate_json(text).items()}
+        return {key: entry.delivered() for key, entry in _ENTRIES.validate_json(text).items()}
     except (OSError, ValueError, UsageError):
         return {}

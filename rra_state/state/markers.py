@@ -49,7 +49,7 @@ class Tree:
         return self.root / "state" / f"{stage}{_SUFFIX}"
 
     def prepare(self) -> None:
-        """Make the directories, and see that they are nobody else's. Raises WorkDirError."""
+        """Make the directories, and check that no other account can change them. Raises WorkDirError."""
         for directory in (
             "state",
             "watch",

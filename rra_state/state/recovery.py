@@ -103,7 +103,7 @@ class Places:
         return frozenset(self.archived(stage)) - conflicts
 
     def facts(self, stage: Stage, run: int) -> Facts:
-        """What the listings tell of an archived run."""
+        """What the listings say of an archived run."""
         outline = self.artdaqdb.get(run)
         configuration, version = (outline.configuration.partition("/")[2], outline.version) if outline else (None,) * 2
         if stage == "import":
@@ -169,11 +169,11 @@ def _read(stage: Stage, stages: Sequence[Stage], places: Places, say: Say) -> No
 
 def _rebuild(settings: Settings, stage: Stage, places: Places, say: Say) -> None:
     """Markers first, state file and log last: an interrupted recovery is simply done again."""
-    tree, keeper = Tree(settings.app.work_dir), StateFiles(settings, stage)
+    tree, written = Tree(settings.app.work_dir), StateFiles(settings, stage)
     archived = places.accepted(stage)
     attempted = max(archived, default=0)
     tree.prepare()
-    for path in (keeper.state_file, keeper.log_file):
+    for path in (written.state_file, written.log_file):
         _keep_old(path)
     _discard_unusable(tree.ledger_path(stage))
     if stage == "migrate":
@@ -184,15 +184,15 @@ def _rebuild(settings: Settings, stage: Stage, places: Places, say: Say) -> None
     tree.remove_failures(stage, _outdated_failures(tree, stage, archived, attempted))
     is_open = places.snapshot.known(stage).is_open
     known = Known(frozenset(places.source(stage)), archived, tree.failed(stage), is_open)
-    derived = keeper.write(known, Ledger(attempted=attempted))
-    _tell(stage, places, keeper, derived, say)
+    derived = written.write(known, Ledger(attempted=attempted))
+    _report(stage, places, written, derived, say)
     if lost:
         log.warning(
             "removed the %s markers of runs that %s does not hold: %s", stage, PLACES[stage], run_numbers.text(lost)
         )
 
 
-def _tell(stage: Stage, places: Places, keeper: StateFiles, derived: Derived, say: Say) -> None:
+def _report(stage: Stage, places: Places, written: StateFiles, derived: Derived, say: Say) -> None:
     """The second part of the block, and what it has no place for. Source: State Management Guide, State Recovery."""
     words, state, missing = _WORDS[stage], derived.state, derived.log
     for line in (
@@ -200,8 +200,8 @@ def _tell(stage: Stage, places: Places, keeper: StateFiles, derived: Derived, sa
         f"Last contiguous run: {state.last_contiguous_run}",
         "",
         f"Found {count(len(missing), 'missing run')} to add to failure log",
-        f"✓ Written {keeper.state_file.name}",
-        f"✓ Written {keeper.log_file.name} with {count(len(missing), 'run')}",
+        f"✓ Written {written.state_file.name}",
+        f"✓ Written {written.log_file.name} with {count(len(missing), 'run')}",
         "",
         _RULE,
         f"{words.title} STATE RECOVERY COMPLETE",

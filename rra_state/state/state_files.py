@@ -217,7 +217,7 @@ class StateFiles:
         """Bring the files up to date. Raises StateFileError.
 
         attempted: a cycle has just tried some run. Without one, what a killed cycle archived still counts, as far as no
-        untried run lies below; and what could not be told afterwards is not begun: both files have to be writable.
+        untried run lies below; and what could not be written afterwards is not begun: both files have to be writable.
         """
         ledger = self.read(known)
         if not attempted:

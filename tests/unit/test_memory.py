@@ -9,12 +9,12 @@ import pytest
 
 from rra_state.base.errors import WorkDirError
 from rra_state.monitoring import delivered
-from rra_state.monitoring.changes import NO_RUNS, Fault, Told
+from rra_state.monitoring.changes import NO_RUNS, Delivered, Fault
 from rra_state.monitoring.delivered import Memory
 from rra_state.state.markers import Tree
 from tests.unit.archive_site import Site
 
-TOLD = Told(
+TOLD = Delivered(
     {"import": frozenset({1, 2, 3, 9}), "migrate": frozenset(), "refresh": frozenset({4})},
     frozenset({"migrate"}),
     frozenset({"import"}),
@@ -41,14 +41,14 @@ def test_what_was_told_is_known_after_a_restart(site: Site) -> None:
     Memory(site.tree).keep({"mail": TOLD})
 
     assert Memory(site.tree).of("mail") == TOLD
-    assert Memory(site.tree).of("slack") == Told(NO_RUNS)
+    assert Memory(site.tree).of("slack") == Delivered(NO_RUNS)
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"mail": {"failed": {"import": "x"}}}', '{"mail": 1}'])
 def test_a_damaged_note_counts_as_none(site: Site, damage: str) -> None:
-    (site.tree.root / "state" / "told.json").write_text(damage)
+    (site.tree.root / "state" / "delivered.json").write_text(damage)
 
-    assert Memory(site.tree).of("mail") == Told()
+    assert Memory(site.tree).of("mail") == Delivered()
 
 
 def test_a_disk_that_is_full_does_not_make_everything_be_told_again(site: Site, full_disk: None) -> None:
@@ -63,10 +63,10 @@ def test_the_spare_memory_ends_with_the_trouble(site: Site, spare: Path, monkeyp
         Memory(site.tree).keep({"mail": TOLD})
     assert len(list(spare.iterdir())) == 1
 
-    Memory(site.tree).keep({"mail": Told()})
+    Memory(site.tree).keep({"mail": Delivered()})
 
     assert list(spare.iterdir()) == []
-    assert Memory(site.tree).of("mail") == Told()
+    assert Memory(site.tree).of("mail") == Delivered()
 
 
 def _refuse(*_: object) -> None:
@@ -80,10 +80,10 @@ def test_a_file_that_somebody_else_put_there_is_not_believed(site: Site, spare: 
     file.rename(target)
     file.symlink_to(target)
 
-    assert Memory(site.tree).of("mail") == Told()
+    assert Memory(site.tree).of("mail") == Delivered()
 
     file.unlink()
     target.rename(file)
     if os.geteuid() == 0:
         os.chown(file, 65534, 65534)
-        assert Memory(site.tree).of("mail") == Told()
+        assert Memory(site.tree).of("mail") == Delivered()

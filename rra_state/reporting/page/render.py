@@ -199,7 +199,7 @@ def _embedded(values: Mapping[str, Any]) -> Markup:
 
 @cache
 def environment() -> jinja2.Environment:
-    """The template engine. A name that a template uses and nobody gives is an error, never an empty text."""
+    """The template engine. A name that a template uses without a value is an error, never an empty text."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
         autoescape=True,
