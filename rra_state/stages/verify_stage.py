@@ -9,7 +9,6 @@ import hashlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from rra_state.base.bounds import within_memory
 from rra_state.base.errors import ArchiverError, Interrupted, RecordError, RecordTooLarge, VerificationError
@@ -151,22 +150,22 @@ def _differences(held: _Held, bench: Bench, *, byte_identical: bool) -> Iterator
 
 def _marker_and_archive(held: _Held) -> Iterator[str]:
     """The marker against what the stores gave back. One that was never verified tells less, but nothing else."""
-    found: dict[str, Any] = {}
+    marker = held.newest or held.imported
+    facts = Facts(verified=False) if marker is None else marker.facts
+    found: list[tuple[str, object, object]] = []
     if held.blob is not None:
         content, version = held.blob
-        sha256 = hashlib.sha256(content).hexdigest()
-        found = {"size": len(content), "adler32": zlib.adler32(content), "sha256": sha256, "ucondb_id": version.id}
+        found.append(("size", len(content), facts.size))
+        found.append(("adler32", zlib.adler32(content), facts.adler32))
+        found.append(("sha256", hashlib.sha256(content).hexdigest(), facts.sha256))
+        found.append(("ucondb_id", version.id, facts.ucondb_id))
     if held.export is not None:
-        found["version"] = held.export.version
-    marker = held.newest or held.imported
-    marked = {} if marker is None else marker.mapping()
-    required = found if held.blob is not None and marker is not None and marker.facts.verified else ()
-    for name, value in found.items():
-        told = marked.get(name)
-        if told is None and name in required:
+        found.append(("version", held.export.version, facts.version))
+    for name, value, marked in found:
+        if marked is None and facts.verified and held.blob is not None:
             yield f"marker: does not tell {name}"
-        elif told is not None and told != value:
-            yield f"marker: tells {name} {told}, the store has {value}"
+        elif marked not in (None, value):
+            yield f"marker: tells {name} {marked}, the store has {value}"
 
 
 def _blob_and_archive(run: int, content: bytes, export: Export) -> Iterator[str]:
