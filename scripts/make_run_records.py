@@ -3,7 +3,7 @@
     python scripts/make_run_records.py 100 /tmp/run_records --first-run 5001 --seed 1 --break 5003:bad-fcl
 
 The same arguments make the same bytes. Nothing in the records was ever on a DAQ.
-Source of the layout: spec/run_records.md section 1.
+Source of the layout: docs/design/run_records.md, Files of a record.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Development server for UconDB: the real protocol over a real PostgreSQL, on the loopback interface only.
 
-For development and tests. It has one user, no TLS, and the oddities of UconDB 3.9.7 on purpose (spec/ucondb.md).
+For development and tests. It has one user, no TLS, and the oddities of UconDB 3.9.7 on purpose (docs/design/ucondb.md).
     ucondb_dev_server.py --data DIR --detach     start and leave it running
     ucondb_dev_server.py --data DIR --stop       stop it and its PostgreSQL; data are kept
 """

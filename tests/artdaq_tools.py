@@ -1,6 +1,6 @@
 """Stand-ins for artdaq's bulkloader and bulkdownloader: they write and read the real format, and fail as the real do.
 
-The real ones cannot be installed from a registry. Format and faults: spec/artdaqdb.md, observed on a real build.
+The real ones cannot be installed from a registry. Source: docs/design/artdaqdb.md, Loader and downloader.
 Run as a program it is one of them: python -m tests.artdaq_tools bulkloader -r RUN -c CONFIG -p DIR -t 1.
 """
 

@@ -1,6 +1,6 @@
 """The UconDB development server's application behind gunicorn: keep-alive, chunked answers, several processes.
 
-Which front end a site uses is not known, so the client has to live with both. Source: spec/ucondb.md.
+Which front end a site uses is not known, so the client has to live with both. Source: docs/design/ucondb.md.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def fill_directory(settings: Settings, count: int) -> None:
 
 
 def _index(count: int) -> bytes:
-    """Byte for byte as the archiver writes it. Source: spec/artdaqdb.md section (b), index.json."""
+    """Byte for byte as the archiver writes it. Source: docs/design/artdaqdb.md, Index file."""
     by_configuration: dict[str, str] = {}
     by_run: dict[str, str] = {}
     by_entity: dict[str, list[str]] = defaultdict(list)

@@ -19,7 +19,7 @@ _WIDEST_RANGE = 10_000_000
 def number(name: str) -> int | None:
     """The run a directory of this name holds: plain decimal without leading zeros; None if it is no run number.
 
-    Source: spec/run_records.md section 1, and fault 29 for what leading zeros did.
+    Source: docs/design/run_records.md, Names of run directories.
     """
     return int(name) if _NAME.fullmatch(name) else None
 
@@ -43,7 +43,7 @@ def last_contiguous(archived: Iterable[int], start: int = 0) -> int:
     """Highest run of the unbroken sequence that follows `start`.
 
     start: 0 begins at the lowest archived run; the result is 0 if there is none.
-    Source: State Management Guide, Last Contiguous Run.
+    Source: docs/design/state.md, Last contiguous run.
 
     >>> last_contiguous([100, 101, 102, 105])
     102

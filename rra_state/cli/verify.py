@@ -1,7 +1,7 @@
 """`--verify`: every archived run read back from everywhere and compared. Repairs nothing.
 
 Reads beside a running cycle and takes no lock, but to fill in markers that say `verified: false`.
-Source: DESIGN sections 3 and 8.
+Source: docs/design/state.md, Verification and findings.
 """
 
 from __future__ import annotations

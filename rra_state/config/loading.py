@@ -61,7 +61,10 @@ class Settings(Section):
     @pydantic.field_validator("fhiclize_generate", mode="before")
     @classmethod
     def _known_files(cls, value: Any) -> Any:
-        """A list, or the table with `files` that the existing archiver's code also takes (spec/run_records.md 4.15)."""
+        """A list, or the table with `files` that the existing archiver's code also takes.
+
+        Source: docs/design/run_records.md, Compatibility of fhiclize_generate.
+        """
         files = value.get("files") if isinstance(value, dict) else value
         if files is None:
             return None

@@ -1,7 +1,7 @@
 """`${...}` in configuration values: environment variables, keys of the same section, keys of other sections.
 
 Only the form with braces is expanded: a bare `$` is an ordinary character (passwords have them).
-Source: DESIGN section 7.
+Source: docs/design/architecture.md, Configuration values.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Worker processes on other machines: a Dask distributed cluster that is already there.
 
 Chunks travel as run numbers; each worker loads the configuration from the same path, so no secret travels. Dask itself
-gives a chunk whose worker died to another one; what is left of that, the driver tries run by run. Source: DESIGN
-section 4.
+gives a chunk whose worker died to another one; what is left of that, the driver tries run by run.
+Source: docs/design/architecture.md, Executor.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The text blob that holds one run in UconDB: packing, unpacking, extracting, comparing, checking.
 
-Grammar (source: spec/run_records.md section 3):
+Grammar (source: docs/design/run_records.md, Blob):
 
     Start of Record LF Run Number: <n> LF Packed on <Mon dd HH:MM> UTC LF
     { LF ##### LF <file name>: LF ##### LF <content> }*
@@ -129,7 +129,7 @@ def same(first: bytes, second: bytes) -> bool:
 def validate(files: Mapping[str, bytes] | bytes, keys: Iterable[str] = METADATA_KEYS) -> list[str]:
     """What is wrong with the metadata of a blob or its files; empty if each key is there once and has a value.
 
-    Source: spec/run_records.md section 3, and section 5, 35 for the matches inside other words and comments.
+    Source: docs/design/run_records.md, Blob validation.
     """
     if isinstance(files, bytes):
         try:

@@ -1,6 +1,6 @@
 """The two forms in which `date --utc` writes a time, by locale. Pure; no locale of ours takes part.
 
-Source: spec/run_records.md section 1.1, item 8.
+Source: docs/design/run_records.md, Dates.
 """
 
 from __future__ import annotations

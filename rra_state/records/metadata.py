@@ -37,9 +37,9 @@ class Facts:
 def read(data: bytes) -> Facts:
     """The facts in the bytes of a metadata.txt of any age; what is missing is None or empty.
 
-    A key that occurs twice counts with its last value, as in FHiCL, for the database and for RunHistory alike
-    (spec/run_records.md section 5, 19). A time without a line end is one only if it is a whole date: DAQInterface may
-    be writing it just now.
+    A key that occurs twice counts with its last value, as in FHiCL, for the database and for RunHistory alike. A time
+    without a line end is one only if it is a whole date: DAQInterface may be writing it just now.
+    Source: docs/design/run_records.md, Facts that the archiver reads itself.
     """
     config: str | None = None
     components: list[str] = []

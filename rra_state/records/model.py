@@ -56,7 +56,7 @@ class Document:
 
     @property
     def entity(self) -> str:
-        """Name in artdaqDB: the file's stem. Source: spec/artdaqdb.md section (b)."""
+        """Name in artdaqDB: the file's stem. Source: docs/design/artdaqdb.md, Layout."""
         return self.name.removesuffix(".fcl")
 
 

@@ -24,7 +24,7 @@ from rra_state.records import metadata
 from rra_state.records.model import Record, Skipped, SourceFile
 
 TEXTS = ("boot", "known_boardreaders_list", "setup", "environment", "metadata", "settings", "ranks")
-"""Stems of the seven text files of a record. Source: spec/run_records.md section 1."""
+"""Stems of the seven text files of a record. Source: docs/design/run_records.md, Files of a record."""
 
 MAX_FILE_BYTES = 64 * 2**20
 MAX_RECORD_BYTES = 512 * 2**20

@@ -132,7 +132,7 @@ def source_facts(documents: RunDocuments) -> Facts:
 def _already_archived(location: Location) -> Outcome:
     """A run found in artdaqDB without a marker: a marker that says nothing was compared.
 
-    The text of the note is the State Management Guide's (Troubleshooting, Runs processed repeatedly).
+    Source of the note's text: docs/design/state.md, Runs in a store without a marker.
     """
     facts = Facts(verified=False, configuration=location.configuration.partition("/")[2], version=location.version)
     note = f"[Import] [Run {location.run}] Configuration {location.configuration} is already archived"

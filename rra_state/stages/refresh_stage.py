@@ -1,7 +1,7 @@
 """Refresh: a record that changed after its run was archived becomes a new version in both stores, once.
 
-One run at a time, in a process of its own. The old versions stay, and so do the first markers. Source: DESIGN sections
-3 and 5.
+One run at a time, in a process of its own. The old versions stay, and so do the first markers.
+Source: docs/design/state.md, Archived and then changed.
 """
 
 from __future__ import annotations

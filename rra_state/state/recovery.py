@@ -193,7 +193,7 @@ def _rebuild(settings: Settings, stage: Stage, places: Places, say: Say) -> None
 
 
 def _report(stage: Stage, places: Places, written: StateFiles, derived: Derived, say: Say) -> None:
-    """The second part of the block, and what it has no place for. Source: State Management Guide, State Recovery."""
+    """The second part of the block, and what it has no place for. Source: docs/design/state.md, Recovery output."""
     words, state, missing = _WORDS[stage], derived.state, derived.log
     for line in (
         f"Last attempted run: {state.last_attempted_run}",

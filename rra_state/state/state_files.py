@@ -25,14 +25,14 @@ from rra_state.state.outcome import Stage
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The two documented numbers. Source: State Management Guide, State File Structure."""
+    """The two documented numbers. Source: docs/design/state.md, State file."""
 
     last_contiguous_run: int = 0
     last_attempted_run: int = 0
 
     @property
     def start(self) -> int:
-        """Incremental mode takes the runs above this. Source: State Management Guide, Incremental Mode."""
+        """Incremental mode takes the runs above this. Source: docs/design/state.md, Incremental mode."""
         return max(self.last_contiguous_run, self.last_attempted_run)
 
 
@@ -85,7 +85,7 @@ class Derived:
 
 
 def derive(known: Known, ledger: Ledger) -> Derived:
-    """State and failure log that follow from what is known. Pure. Source: DESIGN section 3.
+    """State and failure log that follow from what is known. Pure. Source: docs/design/state.md, Failure log.
 
     Every source run above the base and at or below `last_attempted_run` is archived, or in the log, or open.
     """

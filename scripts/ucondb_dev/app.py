@@ -1,6 +1,7 @@
 """The REST interface of UconDB 3.9.7, oddities included, as a WSGI application.
 
-Source: spec/ucondb.md sections 1 to 3; every status and text below was observed there. `/stats` is ours, for tests.
+Every status and text below was observed on the real server. `/stats` is ours, for tests.
+Source: docs/design/ucondb.md, Requests to Listings.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What UconDB keeps in PostgreSQL, in its own schema and statement order; knows nothing of HTTP.
 
 A folder is a group of tables in a namespace, which is a PostgreSQL schema: NAMESPACE.FOLDER, or FOLDER for one in the
-server's own. Source: spec/ucondb.md section 4. Values are bound, table names are quoted identifiers.
+server's own. Source: docs/design/ucondb.md, Tables. Values are bound, table names are quoted identifiers.
 """
 
 from __future__ import annotations

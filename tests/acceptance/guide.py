@@ -1,4 +1,4 @@
-"""What tests of the State Management Guide share: small records, good or broken, and the files the guide names."""
+"""What tests of docs/design/state.md share: small records, good or broken, and the files that it names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State Management Guide: State File Concepts, State File Structure, Failure Log Structure, State Tracking."""
+"""docs/design/state.md, State file, Last contiguous run, Last attempted run, Failure log."""
 
 from __future__ import annotations
 

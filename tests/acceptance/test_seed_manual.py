@@ -1,4 +1,4 @@
-"""State Management Guide: Manual State Management."""
+"""docs/design/state.md, Hand edits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State Management Guide: Best Practices, and Troubleshooting State Issues."""
+"""docs/design/state.md, Operating scenarios, and what to do about each trouble."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State Management Guide: State Recovery, and Resetting State."""
+"""docs/design/state.md, Recovery, and starting over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State Management Guide: Common Scenarios, each as its steps are written."""
+"""docs/design/state.md, Operating scenarios, each as its steps are written."""
 
 from __future__ import annotations
 

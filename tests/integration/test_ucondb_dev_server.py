@@ -1,4 +1,4 @@
-"""The development server itself: the observed protocol (spec/ucondb.md section 1), and its life as a process."""
+"""The development server itself: the observed protocol (docs/design/ucondb.md), and its life as a process."""
 
 from __future__ import annotations
 

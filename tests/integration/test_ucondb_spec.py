@@ -1,4 +1,4 @@
-"""Where each row of spec/ucondb.md is tried on the client: the table, and that every test in it is there."""
+"""Where each fact of docs/design/ucondb.md is tried on the client: the table, and that every test in it is there."""
 
 from __future__ import annotations
 

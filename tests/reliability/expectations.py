@@ -80,7 +80,7 @@ class Expectations:
     def nothing_is_lost(
         self, stage: Stage, memory: Memory, facts: Facts, numbers: tuple[int, int], log: list[int]
     ) -> None:
-        """The invariant of DESIGN section 3, and the form of the log."""
+        """The invariant of docs/design/state.md, Failure log, and the form of the log."""
         assert log == sorted(set(log))
         assert not facts.archived & set(log)
         for run in facts.due:

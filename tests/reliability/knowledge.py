@@ -1,4 +1,4 @@
-"""What the archiver ought to know of one stage, written from the State Management Guide and DESIGN section 3 alone.
+"""What the archiver ought to know of one stage, written from docs/design/state.md alone.
 
 Nothing here calls `rra_state`: where the two disagree, one of them is wrong.
 """

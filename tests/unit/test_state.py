@@ -1,4 +1,4 @@
-"""State and failure log by rule: the State Management Guide's examples, and what may never happen."""
+"""State and failure log by rule: the examples of docs/design/state.md, and what may never happen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rra_state.state.state_files import Derived, Known, Ledger, State, derive, raised
 from tests.unit.archive_site import Site, edit_state, known, written
 
-# ---- the examples of the State Management Guide -------------------------------------------------------------------
+# ---- the examples of docs/design/state.md --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""known_boardreaders_list.txt to known_boardreaders_list.fcl. Source: spec/run_records.md sections 1.7 and 2.7."""
+"""known_boardreaders_list.txt to known_boardreaders_list.fcl. Source: docs/design/run_records.md, Board readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""boot.txt to boot.fcl. Source: spec/run_records.md sections 1.2 and 2.2; section 5, 4 to 7 for what must stay."""
+"""boot.txt to boot.fcl. Source: docs/design/run_records.md, Boot file."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Entries:
     """Definitions and comments in the order of the text.
 
     In FHiCL a later definition wins, so of equal keys the last keeps the name; the earlier ones stay readable as
-    `<name>_earlier1`, `<name>_earlier2`, ... (spec/run_records.md section 5, 4, 6 and 18: nothing collapses.)
+    `<name>_earlier1`, `<name>_earlier2`, ... Source: docs/design/run_records.md, Rules of all conversions.
     """
 
     def __init__(self) -> None:

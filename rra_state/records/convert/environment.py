@@ -1,4 +1,4 @@
-"""environment.txt to environment.fcl. Source: spec/run_records.md sections 1.5 and 2.5; section 5, 12."""
+"""environment.txt to environment.fcl. Source: docs/design/run_records.md, Environment."""
 
 from __future__ import annotations
 

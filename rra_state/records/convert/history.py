@@ -1,6 +1,6 @@
 """RunHistory.fcl, RunHistory2.fcl and the configuration's name, all from metadata.txt.
 
-Source: spec/run_records.md sections 2.8 to 2.10.
+Source: docs/design/run_records.md, RunHistory documents and Configuration name.
 """
 
 from __future__ import annotations

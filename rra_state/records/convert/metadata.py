@@ -1,4 +1,4 @@
-"""metadata.txt to metadata.fcl. Source: spec/run_records.md sections 1.1 and 2.1."""
+"""metadata.txt to metadata.fcl. Source: docs/design/run_records.md, Conversion of metadata.txt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ranks.txt to ranks.fcl. Source: spec/run_records.md sections 1.6 and 2.6; section 5, 18 for rows that must stay."""
+"""ranks.txt to ranks.fcl. Source: docs/design/run_records.md, Ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""settings.txt to settings.fcl. Source: spec/run_records.md sections 1.3 and 2.3; section 5, 7 and 8 for lists."""
+"""settings.txt to settings.fcl. Source: docs/design/run_records.md, Settings."""
 
 from __future__ import annotations
 

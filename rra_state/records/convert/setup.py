@@ -1,4 +1,4 @@
-"""setup.txt to setup.fcl: the whole script as one string. Source: spec/run_records.md section 2.4."""
+"""setup.txt to setup.fcl: the whole script as one string. Source: docs/design/run_records.md, Setup script."""
 
 from __future__ import annotations
 

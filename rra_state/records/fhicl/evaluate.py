@@ -1,7 +1,7 @@
 """Syntax tree -> value tree: prologs, references, dotted and indexed names, `@erase` and protection.
 
 Values are copied on reference, lazily: a referenced table is marked as shared and copied when one side changes it.
-Source: spec/run_records.md section 6.2, 6.3 and the vectors.
+Source: docs/design/fhicl.md, Evaluation.
 """
 
 from __future__ import annotations

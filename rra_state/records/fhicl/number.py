@@ -1,7 +1,7 @@
 """Canonical printing of FHiCL numbers: the one form `fhicl-dump` prints a number in.
 
 Whole numbers of up to six digits stand as they are, everything else is `d.ddde<n>`; so the text of long numbers is not
-preserved. Source: spec/run_records.md section 6.3, confirmed on the vectors and on the records DAQInterface wrote.
+preserved. Source: docs/design/fhicl.md, Numbers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """FHiCL text -> syntax tree. Resolves nothing: references, dotted names and erasures stay as written.
 
 One loop over compiled patterns with a stack of open tables and sequences; linear in the text, no recursion.
-Source: spec/run_records.md section 6.2, 6.3.
+Source: docs/design/fhicl.md, Grammar.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The characters of a FHiCL document: lines, forbidden bytes, and the one set of patterns the parser works with.
 
-Knows how a token looks, not what it means. Source of every rule: spec/run_records.md section 6.
+Knows how a token looks, not what it means. Source: docs/design/fhicl.md, Lines and characters to Quoted strings.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A document as artdaqDB holds it: the raw text of every value, nothing resolved, comments attached to what is below.
 
-Values only; the surrounding document (version, entities, runs, ...) is the store's. Source: spec/artdaqdb.md (b)
-"FHiCL -> JSON" and (c) "Export is not the input".
+Values only; the surrounding document (version, entities, runs, ...) is the store's.
+Source: docs/design/artdaqdb.md, FHiCL as JSON and Export is not the input.
 """
 
 from __future__ import annotations

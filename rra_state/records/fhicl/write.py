@@ -1,7 +1,7 @@
 r"""Python values -> FHiCL tokens that every FHiCL parser accepts, and the evaluated tree as text.
 
 What FHiCL cannot hold becomes `\xNN` (one byte) or `\uNNNN` (UTF-16) in the string's value;
-`unescape` gives the original bytes back. Source: spec/run_records.md section 6.3, 6.4; DESIGN section 6.
+`unescape` gives the original bytes back. Source: docs/design/fhicl.md, Writing.
 """
 
 from __future__ import annotations

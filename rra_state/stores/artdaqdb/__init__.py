@@ -66,7 +66,7 @@ def _tools(section: ArtdaqDBSection) -> ArtdaqDB:
 
 
 _EXPANDED = " \t\n$~()*?[]{}|&;<>\"'`\\"
-"""What the tools' wordexp changes in a URI. Source: spec/artdaqdb.md, URI."""
+"""What the tools' wordexp changes in a URI. Source: docs/design/artdaqdb.md, URI."""
 
 
 def _postgres(uri: str, schema: bytes | None) -> ArtdaqDB:

@@ -1,6 +1,6 @@
 """A run's files as artdaqDB's JSON documents, and back: the same documents whichever store holds them.
 
-Values only: no file, no index, no database. Source of every key and its order: spec/artdaqdb.md section (b).
+Values only: no file, no index, no database. Source of every key and its order: docs/design/artdaqdb.md, Document.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def digest_of(record: RunDocuments) -> str:
 def check_names(record: RunDocuments) -> None:
     """Raise RecordError unless every file name can be an entity: plain ASCII without path or escape, each once.
 
-    Source: spec/artdaqdb.md, "What makes a document findable".
+    Source: docs/design/artdaqdb.md, What makes a document findable.
     """
     seen = set()
     for document in record.documents:
@@ -316,7 +316,8 @@ def _names(document: Tree, key: str) -> list[object]:
 def _check_identity(document: Tree, item: Item, location: Location) -> None:
     """Compare what the document says of itself with what was asked for.
 
-    Source: "Wrong document instead of not found" in spec/artdaqdb.md. Keys that a hand-made document lacks are passed.
+    Keys that a hand-made document lacks are passed.
+    Source: docs/design/artdaqdb.md, Wrong document instead of not found.
     """
     version, entities, runs = document.get("version"), _names(document, "entities"), _names(document, "runs")
     if isinstance(version, str) and version != location.version and not _is_of(location.configuration, version):

@@ -1,7 +1,7 @@
 """artdaqDB in a directory: artdaq's FileSystemDB format, written and read without artdaq's tools.
 
 Documents are written first, by workers; then the driver makes them visible through the index, SystemLayout's before
-RunHistory's, whose index decides what an archive holds. Format: spec/artdaqdb.md section (b).
+RunHistory's, whose index decides what an archive holds. Format: docs/design/artdaqdb.md, Layout.
 """
 
 from __future__ import annotations
@@ -275,7 +275,7 @@ def _nearest_parent(path: Path) -> Path:
 
 
 def _metadata_record(path: Path, oid: str) -> bytes:
-    """SystemMetadata's one record. Source: spec/artdaqdb.md section (b), Layout."""
+    """SystemMetadata's one record. Source: docs/design/artdaqdb.md, Layout."""
     system = os.uname()
     names = ("sysname", "nodename", "release", "version", "machine")
     record = {

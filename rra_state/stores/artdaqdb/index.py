@@ -1,7 +1,7 @@
 """The search index of one FileSystemDB collection: read, ask, extend, write.
 
 Nothing else links a run to its documents. Lists stay text (`index_text.py`), so that a run costs little in a large
-archive. Format: spec/artdaqdb.md section (b), index.json.
+archive. Format: docs/design/artdaqdb.md, Index file.
 """
 
 from __future__ import annotations

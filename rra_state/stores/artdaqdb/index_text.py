@@ -1,7 +1,7 @@
 r"""The text of a search index, used as it is: one of 20,000 runs is 47 MB in 1.7 million strings.
 
 Knows one layout only, the one artdaq and this archiver write; whatever is laid out otherwise, or holds anything that
-needs a closer look, is left to a JSON parser. Format: spec/artdaqdb.md section (b), index.json.
+needs a closer look, is left to a JSON parser. Format: docs/design/artdaqdb.md, Index file.
 
 A list is held as the text between its outer quotes: `a",\n"b` stands for ["a", "b"], nothing for [].
 """

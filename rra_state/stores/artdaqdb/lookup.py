@@ -1,6 +1,6 @@
 """Which documents make up a run: the rules by which versions, configurations and duplicates are chosen.
 
-Works on indexes in memory; no file is read. Rules: spec/artdaqdb.md "Updates and duplicates", DESIGN.md section 5.
+Works on indexes in memory; no file is read. Source: docs/design/artdaqdb.md, Updates and duplicates.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from rra_state.stores.artdaqdb.document import RUN_HISTORY, is_ours, object_id
 from rra_state.stores.artdaqdb.index import ASSIGNED, CONFIGURATION, ENTITY, RUN, VERSION, Index
 
 HASHES = "hashes"
-"""Check sums that the existing archiver adds as a document; no file of the run. Source: spec/artdaqdb.md."""
+"""Check sums that the existing archiver adds as a document; no file of the run.
+
+Source: docs/design/artdaqdb.md, Hashes documents.
+"""
 
 RUNS_AT_ONCE = 5000
 """Runs whose documents are in memory together where many are listed."""

@@ -2,7 +2,7 @@
 
 One MongoDB collection per artdaqDB collection. A standalone server has no transactions, so what is shown is decided by
 one document per version in a collection of ours, `rra_versions`, whose `visible` is set last: in one step. Documents
-that other programs wrote have none and are shown by themselves. Source: spec/artdaqdb.md, DESIGN section 5.
+that other programs wrote have none and are shown by themselves. Source: docs/design/artdaqdb.md, MongoDB.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Tree: TypeAlias = dict[str, Any]
 _COLLECTIONS = (SYSTEM_LAYOUT, RUN_HISTORY)
 _VERSIONS = "rra_versions"
 _OURS = "rra"
-"""Top-level key of our documents; artdaq passes over keys it does not know (spec/artdaqdb.md)."""
+"""Top-level key of our documents; artdaq passes over keys it does not know (docs/design/artdaqdb.md, MongoDB)."""
 _NAMES = {"entities": 1, "configurations": 1, "version": 1, "runs": 1, "aliases": 1}
 INDEXES: Mapping[str, Sequence[tuple[str, int]]] = {
     SYSTEM_LAYOUT: [(_OURS, 1), ("runs.name", 1)],

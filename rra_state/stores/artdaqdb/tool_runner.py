@@ -24,7 +24,7 @@ from rra_state.base.errors import StoreError, StoreUnavailable
 
 LOADER, DOWNLOADER = "bulkloader", "bulkdownloader"
 _THREADS = "1"
-"""More than one loses documents of a directory archive, silently. Source: spec/artdaqdb.md, Concurrency."""
+"""More than one loses documents of a directory archive, silently. Source: docs/design/artdaqdb.md, Concurrency."""
 _SSH_FAILED, _TIMED_OUT, _NO_PROGRAM, _NOT_FOUND = 255, 124, 126, 127
 _SSH_OPTIONS = ("-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ServerAliveInterval=10")
 _FINISH_SECONDS = 10

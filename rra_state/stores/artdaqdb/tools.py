@@ -2,7 +2,7 @@
 
 The tools end with status 0 after losing files, show a run while they load it, and repeat what is loaded twice. So each
 load gets a configuration name of its own, is read back and counted before the run counts as stored, and is hidden
-until then. Behaviour of the tools: spec/artdaqdb.md section (c).
+until then. Source: docs/design/artdaqdb.md, Loader and downloader.
 """
 
 from __future__ import annotations

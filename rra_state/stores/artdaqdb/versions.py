@@ -1,6 +1,6 @@
 """What every kind of artdaqDB does alike: a record as documents of its next version, and documents as a record again.
 
-Values only: where the documents go is each store's own. Rules: DESIGN section 5.
+Values only: where the documents go is each store's own. Source: docs/design/artdaqdb.md, Updates and duplicates.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The permanent store: one blob per run in UconDB, under the run number as key, over its REST interface.
 
 Bytes in, bytes out. What is reported as stored was read back and compared. Retries nothing: it answers *done*,
-*conflict* (`Conflict`) or *try again* (`StoreUnavailable`). Source: spec/ucondb.md; DESIGN section 5.
+*conflict* (`Conflict`) or *try again* (`StoreUnavailable`). Source: docs/design/ucondb.md, Rules of the client.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class UconDB:
     def check(self) -> str:
         """One line that says all is well, or StoreError. Reads only, so the password is not tried.
 
-        /probe is of no use here, it answers 200 with PostgreSQL down. Source: spec/ucondb.md section 1.
+        /probe is of no use here, it answers 200 with PostgreSQL down. Source: docs/design/ucondb.md, Requests.
         """
         answer = self._http.ask("GET", "version", {})
         version = said_by(answer)
@@ -113,7 +113,7 @@ class UconDB:
 
         Rows are produced after "200 OK" was sent, so a listing can end early: it is then no JSON, and never taken for
         a short listing. An object nobody has put anything into does not exist yet: that is an empty one.
-        Source: spec/ucondb.md section 3. With `database_uri` its tables are read instead.
+        Source: docs/design/ucondb.md, Listings. With `database_uri` its tables are read instead.
         """
         return self._by_run(self._listed())
 
@@ -133,7 +133,7 @@ class UconDB:
 
         Only a hint for the missing ones: a lookup that was cut short can not be told from a complete one, so nothing
         may be lost or doubled because a run is not in it (`put` is safe, the server refuses a second blob under a key).
-        Source: spec/ucondb.md section 3.
+        Source: docs/design/ucondb.md, Listings.
         """
         wanted, found = sorted(set(runs)), dict[int, Version]()
         for start in range(0, len(wanted), _KEYS_PER_LOOKUP):
@@ -151,7 +151,8 @@ class UconDB:
     def get(self, run: int) -> tuple[bytes, Version] | None:
         """The blob of a run, its size and checksum checked; None if there is none. Raises StoreError.
 
-        Blobs come without Content-Length: a connection that broke looks like the end. Source: spec/ucondb.md section 3.
+        Blobs come without Content-Length: a connection that broke looks like the end.
+        Source: docs/design/ucondb.md, Listings.
         Raises VerificationError if the bytes are not those the server once took, or are lost.
         """
         answer = self._ask_for(run)
@@ -210,7 +211,8 @@ class UconDB:
             raise  # refused before anything was stored
         except StoreError as fault:
             # Status and silence alone say nothing: a duplicate is a 500 like any other, and a put whose client gave
-            # up can have been stored all the same. What the server holds decides. Source: spec/ucondb.md section 1.
+            # up can have been stored all the same. What the server holds decides.
+            # Source: docs/design/ucondb.md, After an answer that is not 200.
             return self._settle(run, blob, override_of, fault)
         return self._read_back(run, blob, identity)
 

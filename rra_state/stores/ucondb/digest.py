@@ -1,7 +1,7 @@
 """HTTP digest authentication that signs every request after the first challenge, without being asked again.
 
 `requests.auth.HTTPDigestAuth` waits for a 401 in each thread and sends the body twice. No request is sent here.
-Source: spec/ucondb.md section 1, Digest; RFC 2617 and RFC 7616.
+Source: docs/design/ucondb.md, Digest authentication; RFC 2617 and RFC 7616.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Digest:
     def header(self, method: str, uri: str, user: str, password: str, *, cnonce: str | None = None) -> str:
         """The Authorization header of one request; `uri` is its path and query exactly as sent.
 
-        A comma in the uri would break the server's parser (spec/ucondb.md section 1): it must come as %2C.
+        A comma in the uri would break the server's parser: it must come as %2C.
+        Source: docs/design/ucondb.md, Digest authentication.
         """
         if "," in uri:
             raise ValueError("a comma in the digest uri must be sent as %2C")

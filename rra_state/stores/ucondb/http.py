@@ -89,7 +89,8 @@ class Transport:
         """Ask once per process how writers are to sign: an unsigned, empty POST is answered with the challenge.
 
         A guessed realm would be refused as a wrong password is, without a challenge. `tv=x` is not a time: a server
-        that asks for no password refuses this request too, and stores nothing. Source: spec/ucondb.md section 6.
+        that asks for no password refuses this request too, and stores nothing.
+        Source: docs/design/ucondb.md, Digest authentication.
         """
         with self._asking:
             if not self._asked_for_challenge:
@@ -108,7 +109,10 @@ class Transport:
         return True
 
     def fault(self, answer: requests.Response, *, run: int | None = None) -> ArchiverError:
-        """The error that an answer with an unwelcome status stands for. Source: spec/ucondb.md section 1."""
+        """The error that an answer with an unwelcome status stands for.
+
+        Source: docs/design/ucondb.md, Answers to a put.
+        """
         status, said = answer.status_code, said_by(answer)
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             return self._refused(status)

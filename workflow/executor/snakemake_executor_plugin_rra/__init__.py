@@ -1,6 +1,6 @@
 """Snakemake executor that hands chunks of runs to worker processes instead of starting a process per run.
 
-Translates between Snakemake's jobs and the driver's runs, nothing else. Source: DESIGN section 4.
+Translates between Snakemake's jobs and the driver's runs, nothing else. Source: docs/design/architecture.md, Executor.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A scheduler that takes every ready job at once. The executor queues by itself; choosing would only cost time.
 
-Source: DESIGN section 4: 2,000 runs in 9.9 s against 14-15 s with the greedy scheduler.
+Source: docs/design/decisions.md, The firstfit scheduler.
 """
 
 from __future__ import annotations
