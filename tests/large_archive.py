@@ -29,8 +29,8 @@ from rra_state.stages import import_stage
 from rra_state.state import index_losses, markers
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, Ended, Facts, Marker, Stage
-from rra_state.state.planner import Planner
-from rra_state.state.state_files import Keeper, Ledger
+from rra_state.state.snapshot import Snapshot
+from rra_state.state.state_files import Ledger, StateFiles
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb import index as indexes
 from rra_state.stores.artdaqdb import versions
@@ -207,10 +207,10 @@ def _pattern(stage: Stage, shape: Shape) -> bytes:
 
 def make_state(settings: Settings, tree: Tree) -> None:
     """State files, failure logs, ledgers and notes, by the archiver's own code."""
-    planner = Planner(settings)
+    snapshot = Snapshot.take(settings)
     for stage in STAGES:
-        known = planner.known(stage)
-        Keeper(settings, stage).write(known, Ledger(attempted=max(known.archived, default=0)))
+        known = snapshot.known(stage)
+        StateFiles(settings, stage).write(known, Ledger(attempted=max(known.archived, default=0)))
     tree.write_note(index_losses.NOTE, {"stamp": artdaqdb.open_store(settings.artdaq_db).stamp()})
     cycle_history.record(tree, Ended(STAGES, 1.0))
 

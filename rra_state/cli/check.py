@@ -16,6 +16,7 @@ from rra_state.base.errors import (
     VerificationError,
     WorkDirError,
 )
+from rra_state.base.wording import count
 from rra_state.config.loading import Settings
 from rra_state.config.warnings import cautions
 from rra_state.records import blob, source
@@ -77,7 +78,7 @@ def _records(settings: Settings) -> str:
     found = source.listing(directory)
     if not os.access(directory, os.R_OK | os.X_OK):
         raise SourceUnreadable("cannot be read", path=directory, hint="check owner and mode")
-    return f"{len(found.runs)} runs in {directory}"
+    return f"{count(len(found.runs), 'run')} in {directory}"
 
 
 def _work_dir(settings: Settings) -> str:
@@ -100,7 +101,7 @@ def _artdaqdb(settings: Settings) -> str:
     number = len(store.runs())
     outgrown = number > LARGE_DIRECTORY_ARCHIVE and isinstance(store, FilesystemDB)
     advice = "; for so many runs use PostgreSQL, see docs/stores.md" if outgrown else ""
-    return f"{store.describe()}, {number} runs{advice}"
+    return f"{store.describe()}, {count(number, 'run')}{advice}"
 
 
 def _ucondb(settings: Settings) -> str:

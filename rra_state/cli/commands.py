@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rra_state.base.errors import ArchiverError, BlobError, UsageError
+from rra_state.base.wording import count
 from rra_state.cli.options import run_number
 from rra_state.config import loading
 from rra_state.records import blob
@@ -60,4 +61,6 @@ def _unpack(path: Path, directory: Path) -> str:
         raise UsageError(
             f"cannot be used: {(error.strerror or str(error)).lower()}", path=error.filename or path
         ) from error
-    return f"run {unpacked.run}: {len(unpacked.files)} files in {directory}, packed on {unpacked.packed_on} UTC"
+    return (
+        f"run {unpacked.run}: {count(len(unpacked.files), 'file')} in {directory}, packed on {unpacked.packed_on} UTC"
+    )

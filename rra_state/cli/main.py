@@ -16,13 +16,16 @@ from collections.abc import Callable, Iterable, Sequence
 
 from rra_state.base import host_limits, log, run_numbers
 from rra_state.base.errors import ArchiverError, Interrupted, UsageError
+from rra_state.base.wording import count
 from rra_state.cli import commands
 from rra_state.cli.options import changes_something, level, moment, parser, reject_conflicting_options, selected
 from rra_state.config import loading
 from rra_state.config.loading import Settings
 from rra_state.config.warnings import cautions
+from rra_state.state import planner
 from rra_state.state.outcome import PLACES, Stage
-from rra_state.state.planner import Planner, Selection
+from rra_state.state.planner import Selection
+from rra_state.state.snapshot import Snapshot
 
 _log = logging.getLogger("rra")
 
@@ -97,16 +100,17 @@ def _cycle(settings: Settings, options: argparse.Namespace) -> int:
     for caution in cautions(settings):
         _log.warning("%s", caution)
     if selection.only is not None:
-        _refuse_unknown_runs(Planner(settings).not_found(selection), selection, options.runs or options.refresh)
+        missing = planner.not_found(Snapshot.take(settings), selection)
+        _refuse_unknown_runs(missing, selection, options.runs or options.refresh)
     how = cycle.Options(validate=options.validate, quiet=options.quiet, verbose=options.verbose)
     result = cycle.run(settings, selection, how)
     parts = [
-        f"{result.tally.archived[stage]} runs into {PLACES[stage]}"
+        f"{count(result.tally.archived[stage], 'run')} into {PLACES[stage]}"
         + (f" ({result.tally.failed[stage]} failed)" if result.tally.failed[stage] else "")
         for stage in selection.stages
     ]
     if result.refreshed:
-        parts.append(f"{result.refreshed} changed records again")
+        parts.append(f"{count(result.refreshed, 'changed record')} again")
     if result.total or result.stopped is None:
         done = ", ".join(parts) if result.total or result.refreshed else "nothing to do"
         _log.info("%s in %.1f s", done, result.seconds)
@@ -126,26 +130,27 @@ def _refuse_unknown_runs(missing: set[int], selection: Selection, named: str) ->
 
 
 def _dry_run(settings: Settings, options: argparse.Namespace) -> int:
-    planner, selection = Planner(settings), selected(options)
-    windows = list(planner.windows(selection))
+    snapshot, selection = Snapshot.take(settings), selected(options)
+    windows = planner.windows(snapshot, selection)
     for stage, found in (
         ("import", {run for window in windows for run in window.imports}),
         ("migrate", {run for window in windows for run in window.migrations}),
     ):
         if stage in selection.stages:
-            print(f"would {stage} {len(found)} runs: {run_numbers.text(found) or '-'}")
+            print(f"would {stage} {count(len(found), 'run')}: {run_numbers.text(found) or '-'}")
     again = {each.run for window in windows for each in window.refreshes}
     if again:
-        print(f"would archive again, since their records changed: {len(again)} runs: {run_numbers.text(again)}")
-    for _, text in planner.named(selection).lines():
+        print(
+            f"would archive again, since their records changed: {count(len(again), 'run')}: {run_numbers.text(again)}"
+        )
+    for _, text in planner.named(snapshot, selection).lines():
         print(text)
     if selection.mode == "refresh":
         return 0
-    waiting = planner.listing.runs - planner.tree.archived("import")
-    still = {run for run in waiting if not planner.is_ready(run)}
-    print(f"still being written: {len(still)} runs: {run_numbers.text(still) or '-'}")
-    gaps = run_numbers.gaps(planner.listing.runs)
-    print(f"gaps on disk: {', '.join(f'{low}-{high}' if low != high else str(low) for low, high in gaps) or '-'}")
+    still = {run for run in snapshot.records - snapshot.archived["import"] if not snapshot.is_ready(run)}
+    print(f"still being written: {count(len(still), 'run')}: {run_numbers.text(still) or '-'}")
+    missing = (run for low, high in run_numbers.gaps(snapshot.records) for run in range(low, high + 1))
+    print(f"gaps on disk: {run_numbers.text(missing) or '-'}")
     return 0
 
 
@@ -210,7 +215,8 @@ def _rebuild_index(settings: Settings, _options: argparse.Namespace) -> int:
     for name, reason in rebuilt.skipped:
         _log.warning("%s is left out: %s", name, reason)
     print(
-        f"the index lists {rebuilt.documents} documents of {rebuilt.runs} runs; the old one is kept as index.json.bak"
+        f"the index lists {count(rebuilt.documents, 'document')} of {count(rebuilt.runs, 'run')};"
+        " the old one is kept as index.json.bak"
     )
     return 0
 

@@ -8,9 +8,9 @@ import re
 from datetime import UTC, datetime
 from itertools import combinations
 
-from rra_state import __version__
 from rra_state.base import run_numbers
 from rra_state.base.errors import UsageError
+from rra_state.base.version import __version__
 from rra_state.state.outcome import STAGES, Stage
 from rra_state.state.planner import Mode, Selection
 

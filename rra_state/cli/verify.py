@@ -11,22 +11,21 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any
 
 from rich.progress import Progress
 
 from rra_state.base import run_numbers
 from rra_state.base.errors import LockHeld, UsageError, WorkersUnusable
 from rra_state.base.lock import Lock
+from rra_state.base.wording import count, printable
 from rra_state.config.loading import Settings
 from rra_state.cycle import display
 from rra_state.execution.pool import ProcessPool
-from rra_state.records.metadata import printable
 from rra_state.stages.verify_stage import RunVerification, verify_runs
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import Facts, Marker, Stage
+from rra_state.state.outcome import Facts, Stage
 from rra_state.stores import artdaqdb
 
 CHUNK = 20
@@ -80,7 +79,7 @@ class Verification:
     def text(self) -> str:
         """The last line."""
         equal = self.total - len(self.differing)
-        text = f"verified {self.total} runs: {equal} equal"
+        text = f"verified {count(self.total, 'run')}: {equal} equal"
         return text + (f", {len(self.differing)} not: {run_numbers.text(self.differing)}" if self.differing else "")
 
 
@@ -150,29 +149,22 @@ def _fill_in(settings: Settings, tree: Tree, facts: Mapping[int, Mapping[Stage, 
         held.acquire()
     except LockHeld:
         print_line(
-            f"{len(facts)} runs are equal, but their markers will say so after the next --verify: a cycle is running"
+            f"equal, but marked so only by the next --verify, since a cycle is running: {count(len(facts), 'run')}"
         )
         return 0
     try:
         markers = [
-            _filled(stored, known)
+            replace(stored, facts=known)
             for run, by_stage in facts.items()
             for stage, known in by_stage.items()
-            if (stored := tree.marker(stage, run)) is not None and stored.get("verified") is False
+            if (stored := tree.marker(stage, run)) is not None and not stored.facts.verified
         ]
         watch = [each.run for each in markers if each.stage == "import" and not each.facts.stop_time]
         tree.write_markers(markers, watch=[run for run in watch if facts[run]["import"].fingerprint])
     finally:
         held.release()
-    print_line(f"{len(markers)} markers say verified by now")
+    print_line(f"marked as verified: {count(len(markers), 'marker')}")
     return len(markers)
-
-
-def _filled(stored: Mapping[str, Any], facts: Facts) -> Marker:
-    """The marker with these facts; time, host and archiver version stay."""
-    names = ("run", "stage", "archived", "archiver", "host")
-    run, stage, archived, archiver, host = (stored[name] for name in names)
-    return Marker(run, stage, archived, archiver, host, facts)
 
 
 def _progress() -> AbstractContextManager[Callable[[], None]]:

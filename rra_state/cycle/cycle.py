@@ -25,10 +25,11 @@ from rra_state.cycle.display import Display
 from rra_state.cycle.window_process import Tail, WindowCommand
 from rra_state.execution import events
 from rra_state.monitoring import after_cycle
-from rra_state.state import index_losses
+from rra_state.state import index_losses, planner
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Ended, Stage, Tally
-from rra_state.state.planner import WINDOW_KEY, Planner, Selection, Window
+from rra_state.state.planner import WINDOW_KEY, Selection, Window
+from rra_state.state.snapshot import Snapshot
 from rra_state.stores import artdaqdb
 
 log = logging.getLogger("rra")
@@ -45,14 +46,14 @@ class Options:
 
 @dataclass(slots=True)
 class Result:
-    """What a cycle did. stopped: the error that ended it early. planner: the tree as it was after the last change."""
+    """What a cycle did. stopped: the error that ended it early. snapshot: taken after its last change."""
 
     tally: Tally = field(default_factory=Tally)
     refreshed: int = 0
     problems: int = 0
     stopped: Exception | None = None
     seconds: float = 0.0
-    planner: Planner | None = None
+    snapshot: Snapshot | None = None
 
     @property
     def total(self) -> int:
@@ -77,7 +78,7 @@ def run(settings: Settings, selection: Selection, options: Options) -> Result:
         _archive_or_stop(settings, selection, options, held, result)
         result.seconds = time.monotonic() - began
         ended = Ended(selection.stages, result.seconds, result.tally, result.stopped)
-        after_cycle.follow(settings, ended, result.planner)
+        after_cycle.follow(settings, ended, result.snapshot)
     finally:
         held.release()
     return result
@@ -96,26 +97,27 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
     held.acquire()
     tree = Tree(settings.app.work_dir)
     tree.prepare()
-    planner = Planner(settings)
-    index_losses.reclaim(tree, artdaqdb.open_store(settings.artdaq_db), planner.listing.runs)
-    snakemake_session.update_state(planner)
-    for name, reason in planner.ignored():
+    snapshot = Snapshot.take(settings)
+    if index_losses.reclaim(snapshot, artdaqdb.open_store(settings.artdaq_db)):
+        snapshot = snapshot.again()
+    snakemake_session.update_state(snapshot)
+    for name, reason in snapshot.ignored:
         log.debug("%s: %s is ignored: %s", settings.source_files.run_records_dir, name, reason)
-    planner.watch.remember(tree)
-    windows = list(planner.windows(selection))
-    named = planner.named(selection)
+    snapshot.changes.remember(tree)
+    windows = planner.windows(snapshot, selection)
+    named = planner.named(snapshot, selection)
     for level, text in named.lines():
         log.log(level, "%s", text)
     result.problems += len(named.refused)
     if not windows:
-        result.planner = planner
+        result.snapshot = snapshot
         return
     current_cycle.record_plan(tree, windows)
-    _windows(planner, windows, held, options, result)
+    _windows(snapshot, windows, held, options, result)
 
 
-def _windows(planner: Planner, windows: list[Window], held: Lock, options: Options, result: Result) -> None:
-    settings = planner.settings
+def _windows(snapshot: Snapshot, windows: list[Window], held: Lock, options: Options, result: Result) -> None:
+    settings = snapshot.settings
     totals: dict[Stage, int] = {
         "import": sum(len(window.imports) for window in windows),
         "migrate": sum(len(window.migrations) for window in windows),
@@ -125,8 +127,8 @@ def _windows(planner: Planner, windows: list[Window], held: Lock, options: Optio
         for window in windows:
             before = display.begin_window()
             error = runner.run(settings, window, held, display, options)
-            result.planner = planner = planner.again()
-            snakemake_session.update_state(planner, attempted=display.tried > before, explicit=window.explicit)
+            result.snapshot = snapshot = snapshot.again()
+            snakemake_session.update_state(snapshot, attempted=display.tried > before, explicit=window.explicit)
             if error is not None:
                 result.stopped = error
                 break

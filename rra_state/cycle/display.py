@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
+from rra_state.base.wording import done_of
 from rra_state.execution.events import log, stopping_message
 from rra_state.state.outcome import PLACES, STAGES, Stage, Tally
 
@@ -92,7 +93,7 @@ class Display:
         if self._progress is None:
             done = self.tally.archived[stage] + self.tally.failed[stage]
             failed = f", {self.tally.failed[stage]} failed" if self.tally.failed[stage] else ""
-            log.info("%s: %d of %d runs%s", stage, done, self._totals[stage], failed)
+            log.info("%s: %s%s", stage, done_of(done, self._totals[stage], "run"), failed)
             return
         bar = self._bars[stage]
         self._progress.update(bar, advance=number, rate=rate(self._progress, bar))

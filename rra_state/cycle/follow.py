@@ -10,6 +10,7 @@ from typing import TextIO
 
 from rich.progress import TaskID
 
+from rra_state.base.wording import done_of
 from rra_state.config.loading import Settings
 from rra_state.cycle import current_cycle
 from rra_state.cycle.current_cycle import CyclePlan
@@ -35,7 +36,7 @@ class CycleProgress:
         if self.plan is None:
             return "a cycle is running and still plans which runs it takes"
         parts = [
-            f"{archived + failed} of {len(self.plan.runs[stage])} runs into {PLACES[stage]}"
+            f"{done_of(archived + failed, len(self.plan.runs[stage]), 'run')} into {PLACES[stage]}"
             + (f" ({failed} failed)" if failed else "")
             for stage, (archived, failed) in self.done.items()
             if self.plan.runs[stage]

@@ -28,8 +28,9 @@ from rra_state.execution import events
 from rra_state.monitoring import after_cycle
 from rra_state.state import planner
 from rra_state.state.outcome import STAGES, Ended, Tally
-from rra_state.state.planner import Planner, Window
-from rra_state.state.state_files import Keeper
+from rra_state.state.planner import Window
+from rra_state.state.snapshot import Snapshot
+from rra_state.state.state_files import StateFiles
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 FILES = _PACKAGE / "_files" if (_PACKAGE / "_files").is_dir() else _PACKAGE.parent
@@ -158,20 +159,20 @@ def finish() -> None:
 
 def _state_written(session: SnakemakeSession) -> ArchiverError | None:
     try:
-        update_state(Planner(session.settings), attempted=session.tried, explicit=session.window.explicit)
+        update_state(Snapshot.take(session.settings), attempted=session.tried, explicit=session.window.explicit)
     except ArchiverError as error:
         return error
     return None
 
 
-def update_state(planner: Planner, *, attempted: bool = False, explicit: bool = False) -> None:
+def update_state(snapshot: Snapshot, *, attempted: bool = False, explicit: bool = False) -> None:
     """Derive and write state file, failure log and ledger of both stages. Raises ArchiverError.
 
-    planner: created after the last change of the tree.
+    snapshot: taken after the last change of the tree.
     """
-    planner.tree.tidy()
+    snapshot.tree.remove(snapshot.leftovers)
     for stage in STAGES:
-        Keeper(planner.settings, stage).update(planner.known(stage), attempted=attempted, explicit=explicit)
+        StateFiles(snapshot.settings, stage).update(snapshot.known(stage), attempted=attempted, explicit=explicit)
 
 
 def _settings(mapping: Mapping[str, Any], files: Sequence[str | Path]) -> Settings:
@@ -201,8 +202,8 @@ def _named_runs(arguments: Sequence[str]) -> set[int]:
 
 
 def _refuse_unknown(settings: Settings, named: set[int]) -> None:
-    planner = Planner(settings)
-    unknown = named - planner.listing.runs - planner.tree.archived("import")
+    snapshot = Snapshot.take(settings)
+    unknown = named - snapshot.records - snapshot.archived["import"]
     if unknown:
         raise UsageError(f"run {min(unknown)} is neither on disk nor in artdaqDB", hint="see --report-status")
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from rra_state.base.errors import ArchiverError, WorkDirError
 from rra_state.state.changed_records import Refresh
@@ -79,9 +78,8 @@ class Committer:
         """Copy into a migration's facts what only the import knows of the record."""
         if stage == "import":
             return facts
-        imported = self.tree.marker("import", run) or {}
-        names = ("config_name", "fingerprint", "start_time", "stop_time", "kept")
-        return replace(facts, **{name: imported[name] for name in names if imported.get(name)})
+        imported = self.tree.marker("import", run)
+        return facts if imported is None else facts.completed(imported.facts)
 
 
 def _earlier(read: Callable[[], Failure | None]) -> Failure | None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from rra_state.base.errors import ArchiverError, Interrupted
+from rra_state.base.wording import done_of, first_of
 from rra_state.state.outcome import PLACES, Outcome, Stage, retries, stored
 
 VARIABLE = "RRA_EVENTS_FD"
@@ -86,7 +87,8 @@ class EventLogger:
         self._done[stage] += sum(outcome.archived for outcome in outcomes)
         self._failed[stage] += sum(not outcome.archived and not outcome.untried for outcome in outcomes)
         failed = f", {self._failed[stage]} failed" if self._failed[stage] else ""
-        log.info("%s: %d of %d runs in %s%s", stage, self._done[stage], self._totals[stage], PLACES[stage], failed)
+        done = done_of(self._done[stage], self._totals[stage], "run")
+        log.info("%s: %s in %s%s", stage, done, PLACES[stage], failed)
 
     def stopping(self, number: int) -> None:
         """See EventSink."""
@@ -145,10 +147,11 @@ def lines(stage: Stage, outcome: Outcome) -> Iterator[tuple[int, str]]:
     if outcome.facts is None:
         return
     if stage == "import":
-        for name, reason in outcome.facts.kept.items():
-            yield logging.WARNING, f"run {outcome.run}: {name} {reason}; kept as text"
-        for name, reason in outcome.facts.skipped.items():
-            yield logging.WARNING, f"run {outcome.run}: {name} is not archived: {reason}"
+        if kept := outcome.facts.kept:
+            yield logging.WARNING, f"run {outcome.run}: {first_of(kept)}; kept as text"
+        if skipped := outcome.facts.skipped:
+            reasons = {name: f"is not archived: {reason}" for name, reason in skipped.items()}
+            yield logging.WARNING, f"run {outcome.run}: {first_of(reasons)}"
     for problem in outcome.facts.problems:
         yield logging.ERROR, f"run {outcome.run}: validation: {problem}"
     yield logging.DEBUG, f"run {outcome.run}: in {PLACES[stage]}"

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from rra_state.base import host_limits
 from rra_state.base.concurrency import run_within
@@ -18,39 +17,32 @@ from rra_state.base.errors import ArchiverError
 from rra_state.config.loading import Settings
 from rra_state.monitoring import changes, channels, cycle_history, metrics
 from rra_state.monitoring.cycle_history import History
-from rra_state.state.counts import Census, Summary, counted
+from rra_state.reporting.counts import Counts, count_runs
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import STAGES, Ended
-from rra_state.state.planner import Planner
+from rra_state.state.outcome import Ended
+from rra_state.state.snapshot import Snapshot
 
 log = logging.getLogger("rra")
 
-T = TypeVar("T")
 
-
-def follow(settings: Settings, ended: Ended, planner: Planner | None = None) -> None:
+def follow(settings: Settings, ended: Ended, snapshot: Snapshot | None = None) -> None:
     """Do all that is configured. The archive's lock is held, unless taking it was what failed.
 
-    planner: one that has listed runs and tree since the cycle's last change.
+    snapshot: taken after the cycle's last change, if there is one.
     """
     known = _history(Tree(settings.app.work_dir), ended)
     ways = channels.channels(settings)
     measured = settings.carbon.enabled or settings.metrics.prometheus_file is not None
-    census = _counted(partial(Census.take, settings, ended.at, planner), ended) if ways or measured else None
-    summary = None if census is None else _counted(partial(counted, census), ended)
+    page = settings.reporting.html_file
+    found = (snapshot or _look(settings, ended)) if ways or measured or page else None
+    counts = _counted(found, ended) if ways or measured else None
     if measured:
-        _safely(partial(_metrics, settings, ended, known, summary))
-    if settings.reporting.html_file is not None:
-        _safely(partial(_page, settings, settings.reporting.html_file, ended))
+        _safely(partial(_metrics, settings, ended, known, counts))
+    if page is not None:
+        _safely(partial(_page, settings, page, ended, found))
     if ways:
-        now = changes.condition(ended, known, _failed(census), summary, settings.reporting.alert_after_hours)
-        _safely(partial(channels.tell, settings, ways, now, summary))
-
-
-def _failed(census: Census | None) -> changes.Runs | None:
-    if census is None:
-        return None
-    return {stage: frozenset(census.failed[stage]) for stage in STAGES} | {"refresh": census.outdated}
+        now = changes.condition(ended, known, counts, settings.reporting.alert_after_hours)
+        _safely(partial(channels.notify, settings, ways, now, counts))
 
 
 def _safely(step: Callable[[], None]) -> None:
@@ -62,11 +54,41 @@ def _safely(step: Callable[[], None]) -> None:
         log.debug("", exc_info=True)
 
 
-def _page(settings: Settings, path: Path, ended: Ended) -> None:
-    from rra_state.reporting.page import file  # noqa: PLC0415 - the template engine is for those who want a page
+def _look(settings: Settings, ended: Ended) -> Snapshot | None:
+    """The tree as it is now; None if it cannot be read, which is then what ended the cycle, or is logged here."""
+    try:
+        return Snapshot.take(settings, ended.at)
+    except ArchiverError as error:
+        _log_uncounted(error, ended)
+        return None
+
+
+def _counted(snapshot: Snapshot | None, ended: Ended) -> Counts | None:
+    """The runs by state; None if they cannot be counted, likewise, or if a state file is damaged."""
+    if snapshot is None:
+        return None
+    try:
+        counts = count_runs(snapshot)
+    except ArchiverError as error:
+        _log_uncounted(error, ended)
+        return None
+    damage = next((each for stage in counts.stages if (each := snapshot.written(stage).error)), None)
+    if damage is None:
+        return counts
+    _log_uncounted(damage, ended)
+    return None
+
+
+def _log_uncounted(error: ArchiverError, ended: Ended) -> None:
+    if ended.fault is None:
+        log.warning("the runs cannot be counted: %s", error)
+
+
+def _page(settings: Settings, path: Path, ended: Ended, snapshot: Snapshot | None) -> None:
+    from rra_state.reporting.page import render  # noqa: PLC0415 - the template engine is for those who want a page
 
     try:
-        file.write(settings, path, ended)
+        render.write(settings, path, snapshot, render.Cycle(ended.text, good=ended.fault is None))
     except OSError as error:
         log.warning("status page: %s cannot be written: %s", path, host_limits.reason(error))
 
@@ -79,18 +101,8 @@ def _history(tree: Tree, ended: Ended) -> History:
         return cycle_history.after(tree, ended)
 
 
-def _counted(count: Callable[[], T], ended: Ended) -> T | None:
-    """What `count` gives; None if the tree cannot be read, which is then what ended the cycle, or is told here."""
-    try:
-        return count()
-    except ArchiverError as error:
-        if ended.fault is None:
-            log.warning("the runs cannot be counted: %s", error)
-        return None
-
-
-def _metrics(settings: Settings, ended: Ended, known: History, summary: Summary | None) -> None:
-    samples = metrics.samples(ended, known, summary)
+def _metrics(settings: Settings, ended: Ended, known: History, counts: Counts | None) -> None:
+    samples = metrics.samples(ended, known, counts)
     path, carbon = settings.metrics.prometheus_file, settings.carbon
     if path is not None:
         try:

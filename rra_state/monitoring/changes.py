@@ -1,24 +1,25 @@
-"""What people have to be told after a cycle: what is wrong now, and what changed since they were last told. Pure.
+"""What a message after a cycle says: what is wrong now, and what changed since the last message. Pure.
 
-Told is a run that fails, and that no longer does; a fault that ends cycles, and its end; runs or cycles that are stuck.
+Runs that fail, and that no longer do; a fault that ends cycles, and its end; runs or cycles that are stuck.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from rra_state.base import run_numbers
 from rra_state.base.errors import ArchiverError
+from rra_state.base.wording import count, minute, ranges
 from rra_state.monitoring.cycle_history import History
-from rra_state.state.counts import Oldest, Summary
+from rra_state.reporting.counts import Counts, Oldest
+from rra_state.reporting.failures import EVERY_STAGE, FailureGroup
 from rra_state.state.outcome import STAGES, Ended, Stage
 
 Runs = Mapping[Stage, frozenset[int]]
-WHERE: tuple[Stage, ...] = (*STAGES, "refresh")
-"""In what a run can fail."""
-NO_RUNS: Runs = dict.fromkeys(WHERE, frozenset())
+MOST_REASONS = 10
+"""Reasons that a message names for a stage."""
+NO_RUNS: Runs = dict.fromkeys(EVERY_STAGE, frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Delivered:
     """What somebody knows."""
 
     failed: Runs = field(default_factory=lambda: NO_RUNS)
@@ -56,10 +57,10 @@ class Told:
     silent: frozenset[Stage] = frozenset()
     fault: Fault | None = None
 
-    def after(self, now: Condition) -> Told:
-        """What they know once they were told of `now`."""
+    def after(self, now: Condition) -> Delivered:
+        """What they know once a message about `now` is delivered."""
         judged = frozenset(now.judged)
-        return Told(
+        return Delivered(
             self.failed if now.failed is None else now.failed,
             self.stuck if now.stuck is None else (self.stuck - judged) | frozenset(now.stuck),
             (self.silent - judged) | frozenset(now.silent),
@@ -71,7 +72,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class Changes:
     """What changed. failed, recovered: runs per stage."""
 
     failed: Runs
@@ -91,44 +92,46 @@ class News:
         return any(self.failed.values()) or bool(self.stuck) or bool(self.silent) or self.fault is not None
 
 
-def condition(ended: Ended, history: History, failed: Runs | None, summary: Summary | None, hours: float) -> Condition:
-    """How things stand. hours: what waits longer is stuck. failed, summary: None if the runs could not be counted."""
+def condition(ended: Ended, history: History, counts: Counts | None, hours: float) -> Condition:
+    """How things stand. hours: what waits longer is stuck. counts: None if the runs could not be counted."""
     limit = hours * 3600
     silent = {
         stage: datetime.fromtimestamp(history.silent_since(stage), UTC)
         for stage in ended.stages
         if ended.at - history.silent_since(stage) > limit
     }
-    stuck = None if summary is None or summary.source_error else dict(_stuck(ended, history, summary, limit))
-    return Condition(failed, stuck, silent, _fault(ended), ended.stages, ended.fault is None)
+    stuck = None if counts is None or counts.source_error else dict(_stuck(ended, history, counts, limit))
+    return Condition(
+        None if counts is None else counts.failed, stuck, silent, _fault(ended), ended.stages, ended.fault is None
+    )
 
 
-def _stuck(ended: Ended, history: History, summary: Summary, limit: float) -> Iterator[tuple[Stage, Oldest]]:
+def _stuck(ended: Ended, history: History, counts: Counts, limit: float) -> Iterator[tuple[Stage, Oldest]]:
     """Runs that could have been archived for longer than `limit` seconds, counted from when the archiver began."""
     for stage in ended.stages:
-        oldest = summary.stages[stage].oldest_waiting
+        oldest = counts.stages[stage].oldest_waiting
         if oldest is not None and ended.at - max(oldest.since.timestamp(), history.began) > limit:
             yield stage, oldest
 
 
-def since(told: Told, now: Condition) -> News:
+def since(delivered: Delivered, now: Condition) -> Changes:
     """What somebody does not know yet."""
-    failed = told.failed if now.failed is None else now.failed
-    after = told.after(now)
-    same_fault = now.fault is None or (told.fault is not None and told.fault.kind == now.fault.kind)
-    return News(
-        failed={stage: failed[stage] - told.failed[stage] for stage in WHERE},
-        recovered={stage: told.failed[stage] - failed[stage] for stage in WHERE},
-        stuck={stage: oldest for stage, oldest in (now.stuck or {}).items() if stage not in told.stuck},
-        moving=told.stuck - after.stuck,
-        silent={stage: when for stage, when in now.silent.items() if stage not in told.silent},
+    failed = delivered.failed if now.failed is None else now.failed
+    after = delivered.after(now)
+    same_fault = now.fault is None or (delivered.fault is not None and delivered.fault.kind == now.fault.kind)
+    return Changes(
+        failed={stage: failed[stage] - delivered.failed[stage] for stage in EVERY_STAGE},
+        recovered={stage: delivered.failed[stage] - failed[stage] for stage in EVERY_STAGE},
+        stuck={stage: oldest for stage, oldest in (now.stuck or {}).items() if stage not in delivered.stuck},
+        moving=delivered.stuck - after.stuck,
+        silent={stage: when for stage, when in now.silent.items() if stage not in delivered.silent},
         fault=None if same_fault else now.fault,
-        over=told.fault if after.fault is None else None,
+        over=delivered.fault if after.fault is None else None,
     )
 
 
 def _fault(ended: Ended) -> Fault | None:
-    """Nobody has to be told of a cycle that a person or the system stopped."""
+    """None for a cycle that a person or the system stopped."""
     if ended.fault is None or ended.interrupted:
         return None
     known = isinstance(ended.fault, ArchiverError)
@@ -148,92 +151,89 @@ class Message:
     bad: bool
 
 
-def message(
-    news: News, reasons: Mapping[Stage, list[str]], summary: Summary | None, place: str, command: str
-) -> Message:
-    """One message for all that changed. reasons: lines on the failed runs. place: host; command: how to type one."""
-    parts = [*_fault_part(news, command), *_failed_part(news, reasons, command), *_stuck_part(news, command)]
+def message(news: Changes, counts: Counts | None, place: str, command: str) -> Message:
+    """One message for all that changed. place: host; command: how to type one."""
+    groups = () if counts is None else counts.groups
+    parts = [*_fault_part(news, command), *_failed_part(news, groups, command), *_stuck_part(news, command)]
     parts += _good_part(news)
-    if summary is not None:
-        parts += ["", f"Now: {_counts(summary)}."]
+    if counts is not None:
+        parts += ["", f"Now: {_numbers(counts)}."]
     return Message(
         f"run record archiver on {place}: {'; '.join(_titles(news))}", "\n".join(parts).strip() + "\n", news.bad
     )
 
 
-def _titles(news: News) -> Iterator[str]:
+def _titles(news: Changes) -> Iterator[str]:
     if news.fault is not None:
         yield "cycles end by a fault"
     elif news.silent:
         yield "no good cycle for long"
     if failed := _number(news.failed):
-        yield f"{runs_text(failed)} failed"
+        yield f"{count(failed, 'run')} failed"
     if news.stuck:
         yield "runs wait too long"
     if recovered := _number(news.recovered):
-        yield f"{runs_text(recovered)} recovered"
+        yield f"{count(recovered, 'run')} recovered"
     if news.moving:
         yield "runs no longer wait"
     if news.over is not None:
         yield "cycles go well again"
 
 
-def _fault_part(news: News, command: str) -> Iterator[str]:
+def _fault_part(news: Changes, command: str) -> Iterator[str]:
     if news.fault is not None:
         yield from ("", "A cycle was ended by a fault. No run is lost; the next cycle takes what is left.")
         yield f"    {news.fault.text}"
     for stage, when in news.silent.items():
-        yield from ("", f"No {stage} cycle has gone well since {_moment(when)}.")
+        yield from ("", f"No {stage} cycle has gone well since {minute(when)}.")
     if news.fault is not None or news.silent:
         yield f"Type: {command} --check"
 
 
-def _failed_part(news: News, reasons: Mapping[Stage, list[str]], command: str) -> Iterator[str]:
+def _failed_part(news: Changes, groups: Sequence[FailureGroup], command: str) -> Iterator[str]:
     for stage, found in news.failed.items():
         if found:
-            yield from ("", f"{runs_text(len(found))} failed ({stage}): {some(found)}")
-            yield from (f"    {line}" for line in reasons.get(stage, ()))
+            yield from ("", f"{count(len(found), 'run')} failed ({stage}): {ranges(found)}")
+            yield from _reasons([group for group in groups if group.stage == stage], found)
             retry = "" if stage == "refresh" else f" --retry-failed-{stage}"
-            yield f"Once that is mended: {command}{retry}"
+            yield f"Once that is repaired: {command}{retry}"
 
 
-def _stuck_part(news: News, command: str) -> Iterator[str]:
+def _reasons(groups: Iterable[FailureGroup], failed: frozenset[int]) -> Iterator[str]:
+    """A line per reason, as of its first run."""
+    found = [(group, sorted(failed & set(group.runs))) for group in groups]
+    lines = [
+        f"    run {runs[0]}: {group.text.replace('<run>', str(runs[0]))} [{group.kind}"
+        + ("]" if len(runs) == 1 else f", {count(len(runs), 'run')}]")
+        for group, runs in found
+        if runs
+    ]
+    yield from lines[:MOST_REASONS]
+    if len(lines) > MOST_REASONS:
+        yield f"    ... and {count(len(lines) - MOST_REASONS, 'more reason')}"
+
+
+def _stuck_part(news: Changes, command: str) -> Iterator[str]:
     for stage, oldest in news.stuck.items():
-        yield from ("", f"Run {oldest.run} has been waiting since {_moment(oldest.since)} ({stage}).")
+        yield from ("", f"Run {oldest.run} has been waiting since {minute(oldest.since)} ({stage}).")
     if news.stuck:
         yield f"Type: {command} --report-status"
 
 
-def _good_part(news: News) -> Iterator[str]:
+def _good_part(news: Changes) -> Iterator[str]:
     for stage, found in news.recovered.items():
         if found:
-            yield from ("", f"{runs_text(len(found))} no longer failed ({stage}): {some(found)}")
+            yield from ("", f"{count(len(found), 'run')} no longer failed ({stage}): {ranges(found)}")
     for stage in sorted(news.moving):
         yield from ("", f"No run waits too long any more ({stage}).")
     if news.over is not None:
         yield from ("", f"Cycles go well again; before: {news.over.text or news.over.kind}")
 
 
-def _counts(summary: Summary) -> str:
+def _numbers(counts: Counts) -> str:
     names = {"open": "still being written"}
-    return ", ".join(f"{number} {names.get(state, state)}" for state, number in summary.runs.items())
+    return ", ".join(f"{number} {names.get(state, state)}" for state, number in counts.numbers.items())
 
 
 def _number(found: Runs) -> int:
     return len(frozenset().union(*found.values()))
-
-
-def runs_text(number: int) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{number} run" if number == 1 else f"{number} runs"
-
-
-def some(numbers: Iterable[int], shown: int = 10) -> str:
-    """The first ranges of these runs, and how many more there are."""
-    found = run_numbers.ranges(numbers)
-    text = ", ".join(f"{low}-{high}" if low != high else str(low) for low, high in found[:shown])
-    return text if len(found) <= shown else f"{text}, ... ({len(found) - shown} more ranges)"
-
-
-def _moment(when: datetime) -> str:
-    return when.strftime("%Y-%m-%d %H:%M UTC")

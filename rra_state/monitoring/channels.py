@@ -1,19 +1,19 @@
 """Messages to people: mail, Slack, and whatever apprise knows. One per cycle, and only if something changed.
 
-What is said is `news.py`'s; who knows what, `memory.py`'s. apprise is imported only when something is to be sent.
+What is said is `changes.py`'s; who knows what, `delivered.py`'s. apprise is imported only when something is to be sent.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+import shlex
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
-from itertools import islice
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -22,19 +22,15 @@ from rra_state.base.errors import NotSent, UsageError, WorkDirError
 from rra_state.config.loading import Settings
 from rra_state.config.models import Email, Slack
 from rra_state.monitoring import changes
-from rra_state.monitoring.changes import Condition, Message, News
+from rra_state.monitoring.changes import Condition, Message
 from rra_state.monitoring.delivered import Memory
-from rra_state.state.changed_records import Refresh
-from rra_state.state.counts import DAMAGED, Summary
+from rra_state.reporting.counts import Counts
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import Failure, Stage
 
 LIMIT_SECONDS = 30.0
 """Longest time for all messages of a cycle together."""
 SOCKET_SECONDS = 15
 """Longest wait for one answer of a mail server or web service."""
-LOOKED_AT = 200
-"""New failures of which the reasons are read; there may be a hundred thousand."""
 IMPLICIT_TLS_PORT = 465
 
 log = logging.getLogger("rra")
@@ -44,7 +40,7 @@ _SLACK_ID = re.compile("[CDG][A-Z0-9]{8,}")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Channel:
-    """A way to tell people. key: what it is remembered by. address: what apprise takes. secrets: never to be shown."""
+    """A way to send. key: what it is remembered by. address: what apprise takes. secrets: never to be shown."""
 
     name: str
     key: str
@@ -65,38 +61,34 @@ def channels(settings: Settings) -> list[Channel]:
     return found
 
 
-def tell(settings: Settings, ways: Iterable[Channel], now: Condition, summary: Summary | None) -> None:
-    """Tell each channel what it does not know yet, and remember that. What fails is logged, and tried again later."""
-    tree = Tree(settings.app.work_dir)
-    memory = Memory(tree)
+def notify(settings: Settings, ways: Iterable[Channel], now: Condition, counts: Counts | None) -> None:
+    """Send each channel what it does not know yet, and remember that. What fails is logged, and tried again later."""
+    memory = Memory(Tree(settings.app.work_dir))
     known = {way.key: memory.of(way.key) for way in ways}
     wanted = {way: found for way in ways if (found := changes.since(known[way.key], now))}
     if not wanted:
         return
-    reasons = {
-        stage: list(_reasons(tree, stage, frozenset().union(*(found.failed[stage] for found in wanted.values()))))
-        for stage in changes.WHERE
-    }
-    words = {way: _message(settings, found, reasons, summary) for way, found in wanted.items()}
+    place, command = socket.gethostname(), f"./run_archiver.sh {shlex.quote(str(settings.path))}"
+    words = {way: changes.message(found, counts, place, command) for way, found in wanted.items()}
     results = run_within(LIMIT_SECONDS, {way.name: partial(send, way, text) for way, text in words.items()})
     for way in wanted:
         error = results[way.name]
         if error is None:
             known[way.key] = known[way.key].after(now)
-            log.info("%s: told %s", way.name, words[way].title)
+            log.info("%s: sent %s", way.name, words[way].title)
         else:
             log.warning("%s: the message was not sent: %s; the next cycle tries again", way.name, error)
     try:
         memory.keep(known)
     except WorkDirError as error:
-        log.warning("what was told cannot be remembered, and will be told again: %s", error)
+        log.warning("what was sent cannot be remembered, and will be sent again: %s", error)
 
 
 def test(settings: Settings) -> Iterator[tuple[bool, str]]:
     """Send everybody a message that says it is a test; for each whether it went out, and the line to print."""
     ways = channels(settings)
     if not ways:
-        raise UsageError("nobody is to be told", hint="see docs/monitoring.md, Messages")
+        raise UsageError("no channel for messages is configured", hint="see docs/monitoring.md, Messages")
     words = Message(
         f"run record archiver on {socket.gethostname()}: test", "A test. There is nothing to do.\n", bad=False
     )
@@ -178,39 +170,7 @@ def _tokens(url: str) -> Iterator[str]:
             yield from {part, unquote(part), quote(unquote(part), safe="")}
 
 
-# ---- words ---------------------------------------------------------------------------------------------------------
-
-
-def _message(settings: Settings, found: News, reasons: Mapping[Stage, list[str]], summary: Summary | None) -> Message:
-    return changes.message(found, reasons, summary, socket.gethostname(), f"./run_archiver.sh {settings.path}")
-
-
-def _reasons(tree: Tree, stage: Stage, failed: frozenset[int]) -> Iterator[str]:
-    """A line per class of failure, with the message of its first run."""
-    examples: dict[str, tuple[str, int]] = {}
-    for run, failure in islice(_failures(tree, stage, failed), LOOKED_AT):
-        kind, text = (failure.kind, failure.message) if failure else (DAMAGED, f"run {run}: its record is damaged")
-        first, number = examples.get(kind, (text, 0))
-        examples[kind] = first, number + 1
-    for kind, (text, number) in examples.items():
-        yield f"{text} [{kind}{'' if number == 1 else f', {number} runs'}]"
-    if len(failed) > LOOKED_AT:
-        yield f"... the reasons of {len(failed) - LOOKED_AT} more were not looked at"
-
-
-def _failures(tree: Tree, stage: Stage, failed: frozenset[int]) -> Iterator[tuple[int, Failure | None]]:
-    """The record of each failure, read only when it is asked for; None if it is damaged."""
-    read: Iterator[tuple[int, Callable[[], Failure | None]]]
-    if stage == "refresh":
-        names = sorted(name for name in tree.failed_refreshes() if Refresh.of(name).run in failed)
-        read = ((Refresh.of(name).run, partial(tree.failed_refresh, name)) for name in names)
-    else:
-        read = ((run, partial(tree.failure, stage, run)) for run in sorted(failed))
-    for run, record in read:
-        try:
-            yield run, record()
-        except WorkDirError:
-            yield run, None
+# ---- sending -------------------------------------------------------------------------------------------------------
 
 
 class _Listening(logging.Handler):

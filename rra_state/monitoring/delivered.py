@@ -13,7 +13,8 @@ import pydantic
 
 from rra_state.base import run_numbers
 from rra_state.base.errors import UsageError
-from rra_state.monitoring.changes import WHERE, Fault, Told
+from rra_state.monitoring.changes import Delivered, Fault
+from rra_state.reporting.failures import EVERY_STAGE
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Stage
 
@@ -22,7 +23,7 @@ NOTE = "told"
 
 @dataclass
 class _Entry:
-    """`Told` as JSON: runs as ranges."""
+    """`Delivered` as JSON: runs as ranges."""
 
     failed: dict[Stage, str] = field(default_factory=dict)
     stuck: list[Stage] = field(default_factory=list)
@@ -30,36 +31,36 @@ class _Entry:
     fault: Fault | None = None
 
     @classmethod
-    def of(cls, told: Told) -> _Entry:
-        failed = {stage: run_numbers.text(found) for stage, found in told.failed.items()}
-        return cls(failed, sorted(told.stuck), sorted(told.silent), told.fault)
+    def of(cls, delivered: Delivered) -> _Entry:
+        failed = {stage: run_numbers.text(found) for stage, found in delivered.failed.items()}
+        return cls(failed, sorted(delivered.stuck), sorted(delivered.silent), delivered.fault)
 
-    def told(self) -> Told:
-        failed = {stage: frozenset(run_numbers.parse(self.failed.get(stage, ""))) for stage in WHERE}
-        return Told(failed, frozenset(self.stuck), frozenset(self.silent), self.fault)
+    def delivered(self) -> Delivered:
+        failed = {stage: frozenset(run_numbers.parse(self.failed.get(stage, ""))) for stage in EVERY_STAGE}
+        return Delivered(failed, frozenset(self.stuck), frozenset(self.silent), self.fault)
 
 
 _ENTRIES = pydantic.TypeAdapter(dict[str, _Entry])
 
 
 class Memory:
-    """What each channel was told, by the channel's key."""
+    """What each channel was sent, by the channel's key."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._known = _parsed(tree.root / "state" / f"{NOTE}.json")
 
-    def of(self, key: str) -> Told:
+    def of(self, key: str) -> Delivered:
         """What this channel knows; nothing if it is new, or if the note is damaged."""
-        return self._known.get(key, Told())
+        return self._known.get(key, Delivered())
 
-    def keep(self, known: Mapping[str, Told]) -> None:
+    def keep(self, known: Mapping[str, Delivered]) -> None:
         """Replace the note by this. Raises WorkDirError if it cannot be written."""
-        self._tree.write_note(NOTE, {key: asdict(_Entry.of(told)) for key, told in known.items()})
+        self._tree.write_note(NOTE, {key: asdict(_Entry.of(delivered)) for key, delivered in known.items()})
 
 
-def _parsed(path: Path) -> dict[str, Told]:
+def _parsed(path: Path) -> dict[str, Delivered]:
     try:
-        return {key: entry.told() for key, entry in _ENTRIES.validate_json(path.read_bytes()).items()}
+        return {key: entry.delivered() for key, entry in _ENTRIES.validate_json(path.read_bytes()).items()}
     except (OSError, ValueError, UsageError):
         return {}

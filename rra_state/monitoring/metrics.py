@@ -1,6 +1,6 @@
 """Metrics of the archive after a cycle: a text file for Prometheus' node_exporter, and lines for Graphite's Carbon.
 
-One list of samples serves both. docs/monitoring.md tells what each means.
+One list of samples serves both. docs/monitoring.md says what each means.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rra_state import __version__
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+
 from rra_state.base import files
+from rra_state.base.version import __version__
 from rra_state.config.models import Carbon
 from rra_state.monitoring.cycle_history import History
-from rra_state.state.counts import StageSummary, Summary
-from rra_state.state.outcome import STAGES, Ended, Stage
+from rra_state.reporting.counts import Counts, StageCounts
+from rra_state.state.outcome import Ended, Stage
 
 CARBON_SECONDS = 5.0
 """Longest wait for Carbon."""
@@ -61,11 +64,11 @@ class Sample:
     labels: Mapping[str, str]
 
 
-def samples(ended: Ended, history: History, summary: Summary | None) -> list[Sample]:
-    """What is to be told after this cycle. summary: None if the runs could not be counted; then they are left out."""
+def samples(ended: Ended, history: History, counts: Counts | None) -> list[Sample]:
+    """Everything after this cycle. counts: None if the runs could not be counted; then they are left out."""
     found = [*_of_cycle(ended, history)]
-    if summary is not None and summary.source_error is None:
-        found += _of_runs(summary)
+    if counts is not None and counts.source_error is None:
+        found += _of_runs(counts)
     return found
 
 
@@ -83,15 +86,24 @@ def send_carbon(carbon: Carbon, found: Iterable[Sample], now: float) -> None:
 
 def prometheus(found: Iterable[Sample]) -> str:
     """The samples in Prometheus' text format, a family at a time."""
-    families: dict[str, list[Sample]] = {}
+    families: dict[str, Metric] = {}
     for sample in found:
-        families.setdefault(sample.name, []).append(sample)
-    lines: list[str] = []
-    for name, members in families.items():
-        kind, meaning = FAMILIES[name]
-        lines += [f"# HELP {name} {meaning}", f"# TYPE {name} {kind}"]
-        lines += [f"{name}{_labels(sample.labels)} {sample.value:.15g}" for sample in members]
-    return "\n".join(lines) + "\n"
+        kind, meaning = FAMILIES[sample.name]
+        family = families.setdefault(sample.name, Metric(sample.name.removesuffix("_total"), meaning, kind))
+        family.add_sample(sample.name, dict(sample.labels), sample.value)
+    return generate_latest(_Collected(families.values())).decode()
+
+
+class _Collected(CollectorRegistry):
+    """Families that are complete already."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        super().__init__(auto_describe=False)
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        """See CollectorRegistry."""
+        yield from self._families
 
 
 def carbon_lines(prefix: str, found: Iterable[Sample], now: float) -> Iterator[str]:
@@ -119,29 +131,22 @@ def _of_cycle(ended: Ended, history: History) -> Iterator[Sample]:
             yield Sample(name, number, {"stage": stage})
 
 
-def _of_runs(summary: Summary) -> Iterator[Sample]:
-    for state, number in summary.runs.items():
+def _of_runs(counts: Counts) -> Iterator[Sample]:
+    for state, number in counts.numbers.items():
         yield Sample("rra_runs", number, {"state": state})
-    for stage in STAGES:
-        yield from _of_stage(stage, summary.stages[stage])
+    for stage, found in counts.stages.items():
+        yield from _of_stage(stage, found)
 
 
-def _of_stage(stage: Stage, found: StageSummary) -> Iterator[Sample]:
+def _of_stage(stage: Stage, found: StageCounts) -> Iterator[Sample]:
     numbers = {"archived": found.archived, "waiting": found.waiting, "failed": found.failed}
     for state, number in numbers.items():
         yield Sample("rra_stage_runs", number, {"stage": stage, "state": state})
-    yield Sample("rra_failure_log_runs", found.in_log, {"stage": stage})
-    for kind, number in found.kinds.items():
+    yield Sample("rra_failure_log_runs", len(found.derived.log), {"stage": stage})
+    for kind, number in found.classes.items():
         yield Sample("rra_failures", number, {"stage": stage, "class": kind})
-    yield Sample("rra_last_contiguous_run", found.state.last_contiguous_run, {"stage": stage})
-    yield Sample("rra_last_attempted_run", found.state.last_attempted_run, {"stage": stage})
+    yield Sample("rra_last_contiguous_run", found.derived.state.last_contiguous_run, {"stage": stage})
+    yield Sample("rra_last_attempted_run", found.derived.state.last_attempted_run, {"stage": stage})
     for state, oldest in (("waiting", found.oldest_waiting), ("failed", found.oldest_failed)):
         if oldest is not None:
             yield Sample(f"rra_oldest_{state}_timestamp_seconds", oldest.since.timestamp(), {"stage": stage})
-
-
-def _labels(labels: Mapping[str, str]) -> str:
-    def quoted(text: str) -> str:
-        return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-
-    return "{" + ",".join(f'{name}="{quoted(value)}"' for name, value in labels.items()) + "}" if labels else ""

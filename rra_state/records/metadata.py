@@ -62,13 +62,3 @@ def read(data: bytes) -> RunMetadata:
         start_time=last.get(START),
         stop_time=last.get(STOP),
     )
-
-
-def printable(text: str) -> str:
-    r"""`text` for a terminal: every character that is not printable becomes `\xNN`."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02X}" for c in readable(text))
-
-
-def readable(text: str) -> str:
-    r"""`text` without lone surrogates, which stores and terminals refuse: bytes that are not UTF-8 become `\xNN`."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from rra_state.base import host_limits, run_numbers
 from rra_state.base.errors import RecordChanged, RecordError, RecordOpen, SourceUnreadable
+from rra_state.base.wording import readable
 from rra_state.records import metadata, signatures
 from rra_state.records.model import Record, Skipped, SourceFile
 from rra_state.records.signatures import Signature
@@ -250,7 +251,7 @@ class _OpenRecord:
         return RecordChanged("changed while it was read", run=self.run, path=self._path(name), hint=hint)
 
     def _path(self, name: str | None) -> Path:
-        return self.directory / metadata.readable(name) if name else self.directory
+        return self.directory / readable(name) if name else self.directory
 
 
 @contextmanager
@@ -322,7 +323,7 @@ def _inventory(opened: _OpenRecord) -> _Inventory:
                 newest = max(newest, signatures.changed_at(status))
                 reason = _why_not_archived(entry.name, status.st_mode)
                 if reason:
-                    skipped.append(Skipped(metadata.readable(entry.name), reason))
+                    skipped.append(Skipped(readable(entry.name), reason))
                 else:
                     wanted[entry.name] = signatures.of(status)
     except FileNotFoundError as error:
@@ -392,7 +393,7 @@ def _stop_time(opened: _OpenRecord) -> str | None:
 
 
 def _text(time: str | None) -> str | None:
-    return None if time is None else metadata.readable(time)
+    return None if time is None else readable(time)
 
 
 def _plain(error: OSError) -> str:

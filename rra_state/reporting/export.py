@@ -7,15 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from rra_state import __version__
 from rra_state.base import run_numbers
-from rra_state.reporting import tables as frames
-from rra_state.reporting.catalog import Catalog, utc
-from rra_state.reporting.compare import Comparison
-from rra_state.reporting.status import Place, Status
-from rra_state.reporting.text import Part
-from rra_state.reporting.verdict import steps, verdict
-from rra_state.state.outcome import PLACES
+from rra_state.base.version import __version__
+from rra_state.base.wording import second, utc
+from rra_state.reporting import tables
+from rra_state.reporting.assessment import Assessment, Site
+from rra_state.reporting.part import Part
+from rra_state.state.snapshot import Snapshot
 
 VERSION = 1
 """Of the schema. It rises when a field changes its meaning or goes away; a new field alone does not raise it."""
@@ -25,48 +23,48 @@ _EVENTS = {None: ("imported_at", "migrated_at"), "import": ("imported_at",), "mi
 """Columns of `runs` with the times of what a stage did."""
 
 
-def json_text(catalog: Catalog, status: Status, part: Part, comparison: Comparison | None = None) -> str:
-    """One JSON object: verdict, places, and the rows of every frame, as far as `part` wants them."""
-    judged = verdict(status)
+def json_text(snapshot: Snapshot, assessment: Assessment, part: Part, *, compared: bool = False) -> str:
+    """One JSON object: verdict, sites, and the rows of every frame. assessment: narrowed to `part`."""
+    remarks = assessment.remarks
     head = {
         "version": VERSION,
-        "written": catalog.summary.at.strftime(_TIME),
+        "written": second(assessment.counts.at),
         "archiver": __version__,
-        "config": str(status.settings.path),
-        "part": {"since": None if part.since is None else utc(part.since).strftime(_TIME), "stage": part.stage},
-        "verdict": {"level": judged.level, "text": judged.text},
-        "steps": [{"command": step.command(status), "why": step.why} for step in steps(status)],
-        "places": [_place(place) for place in status.places],
-        "open": run_numbers.text(status.open),
-        "watched": run_numbers.text(status.watched),
-        "outdated": run_numbers.text({failure.run for failure in status.outdated}),
-        "ignored": [{"name": name, "reason": reason} for name, reason in status.ignored],
-        "damaged": list(status.damaged),
-        "comparison": None if comparison is None else _comparison(comparison),
+        "config": str(assessment.config),
+        "part": {"since": None if part.since is None else second(part.since), "stage": part.stage},
+        "verdict": {"level": assessment.verdict.level, "text": assessment.verdict.text},
+        "steps": [{"command": assessment.command(step.options), "why": step.why} for step in assessment.steps],
+        "places": [_site(site) for site in assessment.sites],
+        "open": run_numbers.text(assessment.counts.runs["open"]),
+        "watched": run_numbers.text(remarks.watched),
+        "outdated": run_numbers.text(assessment.counts.failed["refresh"]),
+        "ignored": [{"name": name, "reason": reason} for name, reason in remarks.ignored],
+        "damaged": list(remarks.damaged),
+        "comparison": _comparison(assessment) if compared else None,
     }
-    tables = {
-        "stages": _of_stage(frames.stages(catalog), part),
-        "gaps": _gaps(catalog, part),
-        "failures": _since(_of_stage(frames.failures(catalog), part), part, "last"),
-        "throughput": _throughput(catalog, part),
-        "runs": run_rows(catalog, part),
+    frames = {
+        "stages": tables.stages(assessment),
+        "gaps": tables.gaps(assessment),
+        "failures": tables.failures(assessment),
+        "throughput": tables.throughput(assessment),
+        "runs": run_rows(snapshot, assessment, part),
     }
-    rows = ",\n".join(f'"{name}": {_rows(frame)}' for name, frame in tables.items())
+    rows = ",\n".join(f'"{name}": {_rows(frame)}' for name, frame in frames.items())
     return f"{json.dumps(head, indent=1)[:-2]},\n{rows}\n}}\n"
 
 
-def csv_text(catalog: Catalog, part: Part) -> str:
+def csv_text(snapshot: Snapshot, assessment: Assessment, part: Part) -> str:
     """The frame `runs`, one line per run; its first line names the columns."""
-    return str(run_rows(catalog, part).to_csv(index=False, date_format=_TIME))
+    return str(run_rows(snapshot, assessment, part).to_csv(index=False, date_format=_TIME))
 
 
-def run_rows(catalog: Catalog, part: Part) -> pd.DataFrame:
+def run_rows(snapshot: Snapshot, assessment: Assessment, part: Part) -> pd.DataFrame:
     """The frame `runs` without the runs that `part` leaves out.
 
     stage: import keeps what is on disk or was imported, migrate what was imported. since: keeps what the stage did,
     or failed to do, from then on, and what it has still to do.
     """
-    frame = frames.runs(catalog)
+    frame = tables.runs(snapshot, assessment)
     if part.stage == "migrate":
         frame = frame[frame["imported"]]
     if part.since is None:
@@ -78,31 +76,6 @@ def run_rows(catalog: Catalog, part: Part) -> pd.DataFrame:
     return frame[wanted | ~done.astype(bool)]
 
 
-def _gaps(catalog: Catalog, part: Part) -> pd.DataFrame:
-    frame = frames.gaps(catalog)
-    if part.stage is not None:
-        frame = frame[frame["place"].isin(["filesystem", PLACES[part.stage]])]
-    return frame
-
-
-def _throughput(catalog: Catalog, part: Part) -> pd.DataFrame:
-    frame = frames.throughput(catalog)
-    if part.since is not None:
-        frame = frame[frame["day"] >= pd.Timestamp(utc(part.since).date())]
-    return frame
-
-
-def _of_stage(frame: pd.DataFrame, part: Part) -> pd.DataFrame:
-    return frame if part.stage is None else frame[frame["stage"] == part.stage]
-
-
-def _since(frame: pd.DataFrame, part: Part, column: str) -> pd.DataFrame:
-    """Without what ended before; what has no time is kept."""
-    if part.since is None:
-        return frame
-    return frame[frame[column].isna() | (frame[column] >= pd.Timestamp(utc(part.since)))]
-
-
 def _rows(frame: pd.DataFrame) -> str:
     """The rows as JSON objects: times as ISO texts to the second, what is missing as null."""
     texts = {
@@ -112,21 +85,21 @@ def _rows(frame: pd.DataFrame) -> str:
     return str(frame.assign(**texts).to_json(orient="records"))
 
 
-def _place(place: Place) -> dict[str, Any]:
+def _site(site: Site) -> dict[str, Any]:
     return {
-        "name": place.name,
-        "count": None if place.error else len(place.runs),
-        "lowest": min(place.runs, default=None),
-        "highest": max(place.runs, default=None),
-        "runs": None if place.error else run_numbers.text(place.runs),
-        "error": None if place.error is None else str(place.error),
+        "name": site.name,
+        "count": None if site.error else len(site.runs),
+        "lowest": min(site.runs, default=None),
+        "highest": max(site.runs, default=None),
+        "runs": None if site.error else run_numbers.text(site.runs),
+        "error": None if site.error is None else str(site.error),
     }
 
 
-def _comparison(comparison: Comparison) -> dict[str, Any]:
+def _comparison(assessment: Assessment) -> dict[str, Any]:
     return {
-        "complete": comparison.complete,
-        "consistent": comparison.consistent,
-        "notes": list(comparison.notes),
-        "findings": [{"text": finding.text, "mend": finding.mend} for finding in comparison.findings],
+        "complete": assessment.readable,
+        "consistent": assessment.readable and not assessment.discrepancies,
+        "notes": list(assessment.notes),
+        "findings": [{"text": each.text, "mend": each.remedy} for each in assessment.discrepancies],
     }

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import TextIOWrapper
 from typing import Literal, TextIO
 
+from rra_state.base.errors import ArchiverError
 from rra_state.config.loading import Settings
-from rra_state.reporting import compare, status
-from rra_state.reporting.catalog import Catalog
-from rra_state.reporting.compare import Comparison
-from rra_state.reporting.status import Status
+from rra_state.records import blob
+from rra_state.reporting.assessment import Assessment, Listing, Listings, assess
+from rra_state.reporting.part import Part
 from rra_state.state.outcome import Stage
+from rra_state.state.snapshot import Snapshot
+from rra_state.stores import artdaqdb
+from rra_state.stores.ucondb.client import UconDB
 
 Format = Literal["text", "json", "csv", "html"]
 
@@ -29,19 +33,36 @@ class Request:
 
 
 def show(settings: Settings, request: Request, out: TextIO | None = None) -> bool:
-    """Write the report; True if all places could be read and, if it was compared, nothing is off.
+    """Write the report; True if sites and state files could be read and, if it was compared, nothing is off.
 
-    Raises StateFileError, WorkDirError.
+    Raises WorkDirError.
     """
     out = _standard_output(request.format) if out is None else out
-    found = status.take(settings)
-    looked = status.of_places(found)
-    compared = compare.compare(looked) if request.comparison else None
+    snapshot = Snapshot.take(settings)
+    assessment = assess(snapshot, ask(settings))
     if request.report:
-        _report(found, looked, compared, request, out)
-    if compared is not None and request.format == "text":
-        out.write(compared.text())
-    return looked.readable and (compared is None or compared.consistent)
+        _report(snapshot, assessment, request, out)
+    if request.comparison and request.format == "text":
+        from rra_state.reporting import text  # noqa: PLC0415 - see _report
+
+        out.write(text.comparison(assessment))
+    consistent = not (request.comparison and assessment.discrepancies)
+    return assessment.readable and not assessment.unusable and consistent
+
+
+def ask(settings: Settings) -> Listings:
+    """What the stores hold, by themselves."""
+    return Listings(
+        _listed(lambda: artdaqdb.open_store(settings.artdaq_db).runs()),
+        _listed(lambda: UconDB(settings.ucon_db, same=blob.same).runs()),
+    )
+
+
+def _listed(listing: Callable[[], Iterable[int]]) -> Listing:
+    try:
+        return frozenset(listing())
+    except ArchiverError as error:
+        return error
 
 
 def _standard_output(form: Format) -> TextIO:
@@ -52,22 +73,26 @@ def _standard_output(form: Format) -> TextIO:
     return out
 
 
-def _report(found: Catalog, looked: Status, compared: Comparison | None, request: Request, out: TextIO) -> None:
-    from rra_state.reporting import text as report  # noqa: PLC0415 - pandas takes half a second to load, and a comparison needs none
+def _report(snapshot: Snapshot, assessment: Assessment, request: Request, out: TextIO) -> None:
+    # Each format loads what it needs: pandas and the template engine take half a second each.
+    from rra_state.reporting import text  # noqa: PLC0415
 
-    part = report.Part(request.since, request.stage)
+    part = Part(request.since, request.stage)
     if request.format == "html":
-        from rra_state.reporting.page import render  # noqa: PLC0415 - the template engine is for those who want a page
+        from rra_state.reporting.page import render  # noqa: PLC0415
 
-        out.write(render.html(found, looked))
+        out.write(render.html(snapshot, assessment))
     elif request.format == "text":
-        text = report.text(looked, found, part)
+        written = text.report(part.of(assessment, snapshot), part)
         if out.isatty():
-            report.show(text, out)
+            text.show(written, out)
         else:
-            out.write(text)
+            out.write(written)
     else:
-        from rra_state.reporting import export  # noqa: PLC0415 - see above
+        from rra_state.reporting import export  # noqa: PLC0415
 
-        as_json = request.format == "json"
-        out.write(export.json_text(found, looked, part, compared) if as_json else export.csv_text(found, part))
+        narrowed = part.of(assessment, snapshot)
+        if request.format == "json":
+            out.write(export.json_text(snapshot, narrowed, part, compared=request.comparison))
+        else:
+            out.write(export.csv_text(snapshot, narrowed, part))

@@ -3,42 +3,42 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import TypeVar
 
-from rra_state.base.errors import ArchiverError, UsageError
+from rra_state.base.errors import ArchiverError, UsageError, WorkDirError
+from rra_state.base.wording import count, printable, second
 from rra_state.config.loading import Settings
 from rra_state.records import blob, convert, source
-from rra_state.records.metadata import printable
+from rra_state.state.changed_records import Refresh
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import STAGES
+from rra_state.state.outcome import STAGES, Failure, Marker
 from rra_state.stores import artdaqdb
 from rra_state.stores.ucondb.client import UconDB
 
+T = TypeVar("T")
 _ABSENT = "-"
 _WIDTH = 24
-_MARKER_KEYS = ("archived", "verified", "version", "size", "adler32", "ucondb_id", "stop_time", "host")
 
 
 def lines(settings: Settings, run: int) -> Iterator[str]:
-    """The whole of it. Raises UsageError if no place knows the run; a place that cannot be read is told in its line."""
+    """The whole of it. Raises UsageError if no place knows the run; what cannot be read is said in its line."""
     tree = Tree(settings.app.work_dir)
-    told: list[str] = []
+    found: list[str] = []
     places: dict[str, Mapping[str, bytes]] = {}
     for name, ask in (("disk", _disk), ("artdaqDB", _artdaqdb), ("UconDB", _ucondb)):
         try:
             line, files = ask(settings, run)
         except ArchiverError as error:
             line, files = str(error), {}
-        told.append(f"  {name:<9} {line or 'nothing'}")
+        found.append(f"  {name:<9} {line or 'nothing'}")
         places[name] = files
-    told += _markers(tree, run)
-    if not any(places.values()) and len(told) == len(places):
+    found += _markers(tree, run)
+    if not any(places.values()) and len(found) == len(places):
         raise UsageError(f"run {run} is nowhere: not on disk, not in artdaqDB, not in UconDB, no marker")
     yield f"run {run}"
-    yield from map(printable, told)
+    yield from map(printable, found)
     if any(places.values()):
         yield ""
         yield from map(printable, _table(places))
@@ -54,7 +54,7 @@ def _disk(settings: Settings, run: int) -> tuple[str, Mapping[str, bytes]]:
     documents = convert.convert(record, fhiclize=settings.fhiclize_generate, on_bad_file=files.on_bad_file)
     size = sum(len(file.data) for file in record.files)
     stopped = f"stopped {record.stop_time}" if record.stop_time else "no stop time"
-    line = f"{len(record.files)} files, {size} bytes, fingerprint {record.fingerprint[:8]}, {stopped}"
+    line = f"{count(len(record.files), 'file')}, {count(size, 'byte')}, fingerprint {record.fingerprint[:8]}, {stopped}"
     return line, {document.name: document.text for document in documents.documents}
 
 
@@ -65,7 +65,7 @@ def _artdaqdb(settings: Settings, run: int) -> tuple[str, Mapping[str, bytes]]:
         return "", {}
     export = store.export(location)
     written = "" if export.exact else ", written by another program"
-    return f"version {location.version}, {len(location.items)} documents{written}", export.files
+    return f"version {location.version}, {count(len(location.items), 'document')}{written}", export.files
 
 
 def _ucondb(settings: Settings, run: int) -> tuple[str, Mapping[str, bytes]]:
@@ -73,43 +73,56 @@ def _ucondb(settings: Settings, run: int) -> tuple[str, Mapping[str, bytes]]:
     if found is None:
         return "", {}
     content, version = found
-    stored = datetime.fromtimestamp(version.tr, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    line = f"version {version.id}, {version.size} bytes, adler32 {version.adler32}, stored {stored}"
+    line = (
+        f"version {version.id}, {count(version.size, 'byte')}, adler32 {version.adler32}, stored {second(version.tr)}"
+    )
     return line, blob.unpack(content).files
 
 
 def _markers(tree: Tree, run: int) -> Iterator[str]:
     """Everything the tree has of the run: markers, refreshes, failure records, the watch."""
-    paths = [tree.marker_path(stage, run) for stage in STAGES]
-    paths += sorted((tree.root / "markers" / "refresh").glob(f"{run}-*.json"))
-    for path in paths:
-        if path.exists():
-            yield f"  {'marker':<9} {path.relative_to(tree.root)}: {_summary(path.read_bytes())}"
-    failures = [tree.failure_path(stage, run) for stage in STAGES]
-    failures += sorted((tree.root / "failures" / "refresh").glob(f"{run}-*.json"))
-    for path in failures:
-        if path.exists():
-            yield f"  {'failure':<9} {path.relative_to(tree.root)}: {_reason(path.read_bytes())}"
+    fingerprints = sorted(tree.refreshed().get(run, ()))
+    refreshes = [f"{run}-{fingerprint}" for fingerprint in fingerprints]
+    markers = [(f"markers/{stage}/{run}.json", partial(tree.marker, stage, run)) for stage in STAGES]
+    markers += [(f"markers/refresh/{name}.json", partial(tree.refresh_marker, name)) for name in refreshes]
+    for name, read in markers:
+        yield from _lines("marker", name, read, _summary)
+    failed = sorted(name for name in tree.failed_refreshes() if Refresh.of(name).run == run)
+    failures = [(f"failures/{stage}/{run}.json", partial(tree.failure, stage, run)) for stage in STAGES]
+    failures += [(f"failures/refresh/{name}.json", partial(tree.failed_refresh, name)) for name in failed]
+    for name, look in failures:
+        yield from _lines("failure", name, look, _reason)
     if run in tree.watched():
         yield f"  {'watched':<9} archived without a stop time; archived again once its record changes"
 
 
-def _summary(text: bytes) -> str:
-    values = _values(text)
-    return ", ".join(f"{key} {values[key]}" for key in _MARKER_KEYS if values.get(key) is not None) or "damaged"
-
-
-def _reason(text: bytes) -> str:
-    values = _values(text)
-    return f"{values.get('message', 'damaged')} [{values.get('kind')}, {values.get('attempts')} attempts]"
-
-
-def _values(text: bytes) -> dict[str, Any]:
+def _lines(kind: str, name: str, read: Callable[[], T | None], text: Callable[[T], str]) -> Iterator[str]:
     try:
-        values = json.loads(text)
-    except ValueError:
-        return {}
-    return values if isinstance(values, dict) else {}
+        found = read()
+    except WorkDirError as error:
+        yield f"  {kind:<9} {name}: damaged: {error.message}"
+    else:
+        if found is not None:
+            yield f"  {kind:<9} {name}: {text(found)}"
+
+
+def _summary(marker: Marker) -> str:
+    facts = marker.facts
+    said = {
+        "archived": marker.archived,
+        "verified": facts.verified,
+        "version": facts.version,
+        "size": facts.size,
+        "adler32": facts.adler32,
+        "ucondb_id": facts.ucondb_id,
+        "stop_time": facts.stop_time,
+        "host": marker.host,
+    }
+    return ", ".join(f"{name} {value}" for name, value in said.items() if value is not None)
+
+
+def _reason(failure: Failure) -> str:
+    return f"{failure.message} [{failure.kind}, {count(failure.attempts, 'attempt')}]"
 
 
 def _table(places: Mapping[str, Mapping[str, bytes]]) -> Iterator[str]:

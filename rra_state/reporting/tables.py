@@ -1,4 +1,4 @@
-"""The catalog as pandas frames: one frame per question. Only reads, and asks no store.
+"""Snapshot and assessment as pandas frames: one frame per question.
 
 Columns, types and units are `COLUMNS`; docs/report.md shows them, and a test keeps both the same. Loads pandas.
 """
@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rra_state.base import run_numbers as run_sets
+from rra_state.base import run_numbers
+from rra_state.base.wording import printable, seconds
 from rra_state.records import dates
-from rra_state.reporting import catalog as catalogs
-from rra_state.reporting.catalog import Catalog
-from rra_state.state.counts import RUN_STATES, Oldest, seconds
-from rra_state.state.outcome import STAGES
+from rra_state.reporting import failures as reasons
+from rra_state.reporting.assessment import DISK, Assessment
+from rra_state.reporting.counts import RUN_STATES
+from rra_state.reporting.failures import EVERY_STAGE
+from rra_state.state.outcome import PLACES, STAGES, Failure, Marker
+from rra_state.state.snapshot import Snapshot
 
 TIME = "datetime64[s, UTC]"
 
@@ -103,7 +106,9 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("example", "string", "", "message of the lowest run"),
     ),
     "throughput": (
-        Column("day", "datetime64[s]", "UTC", "every day from the first to the last with any event"),
+        Column(
+            "day", "datetime64[s]", "UTC", "every day from the first with any event; after today only days with one"
+        ),
         Column("imported", "int64", "runs", "came into artdaqDB"),
         Column("migrated", "int64", "runs", "came into UconDB"),
         Column("size", "int64", "bytes", "of the blobs that came into UconDB"),
@@ -114,73 +119,72 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
 
 _CATEGORIES: dict[str, Sequence[str]] = {
     "state": RUN_STATES,
-    "stage": (*STAGES, "refresh"),
-    "failed_stage": (*STAGES, "refresh"),
-    "place": ("filesystem", "artdaqDB", "UconDB"),
+    "stage": EVERY_STAGE,
+    "failed_stage": EVERY_STAGE,
+    "place": (DISK, *(PLACES[stage] for stage in STAGES)),
 }
 
 
-def runs(catalog: Catalog) -> pd.DataFrame:
+def runs(snapshot: Snapshot, assessment: Assessment) -> pd.DataFrame:
     """One row per run that is on disk or was archived, ascending."""
-    census = catalog.census
-    states = catalog.states()
-    imported, migrated = (catalog.shelves[stage] for stage in STAGES)
-    known = census.source_error is None
-    facts: dict[str, dict[int, Any]] = {
-        "imported_at": imported.by_run("archived"),
-        "migrated_at": migrated.by_run("archived"),
-        "started": imported.by_run("start_time"),
-        "stopped": imported.by_run("stop_time"),
-        "verified": migrated.by_run("verified"),
-        "size": migrated.by_run("size"),
-        "configuration": imported.by_run("configuration"),
-        "version": imported.by_run("version"),
-        "kept_files": _names(imported.by_run("kept")),
-        "skipped_files": _names(imported.by_run("skipped")),
-        "missing_since": _missing_since(catalog, states),
-        **_troubles(catalog),
+    states = {run: state for state, members in assessment.counts.runs.items() for run in members}
+    order = sorted(states)
+    imported, migrated = (snapshot.columns(stage) for stage in STAGES)
+    values: dict[str, Mapping[int, Any]] = {
+        "imported_at": imported.by_run(imported.archived),
+        "migrated_at": migrated.by_run(migrated.archived),
+        "started": imported.by_run(imported.start_time),
+        "stopped": imported.by_run(imported.stop_time),
+        "verified": migrated.by_run(migrated.verified),
+        "size": migrated.by_run(migrated.size),
+        "configuration": imported.by_run(imported.configuration),
+        "version": imported.by_run(imported.version),
+        "kept_files": _names(imported.kept),
+        "skipped_files": _names(imported.skipped),
+        "state": states,
     }
-    _overlay(facts, catalog.refreshed)
-    columns: dict[str, list[Any]] = {name: [values.get(run) for run in states] for name, values in facts.items()}
+    for name, found in {**_newest(snapshot), **_troubles(snapshot), **_missing_since(snapshot, assessment)}.items():
+        values[name] = {**values.get(name, {}), **found}
+    columns: dict[str, list[Any]] = {name: [found.get(run) for run in order] for name, found in values.items()}
+    known = snapshot.source_error is None
     columns |= {
-        "run": list(states),
-        "state": list(states.values()),
-        "on_disk": [run in census.on_disk if known else None for run in states],
-        "ready": [run not in census.open if run in census.on_disk else None for run in states],
-        "imported": [run in census.archived["import"] for run in states],
-        "migrated": [run in census.archived["migrate"] for run in states],
-        "refreshes": [catalog.refreshed.get(run, {}).get("refreshes", 0) for run in states],
-        "refreshed_at": [seconds(catalog.refreshed.get(run, {}).get("archived")) for run in states],
+        "run": order,
+        "on_disk": [run in snapshot.on_disk if known else None for run in order],
+        "ready": [run not in snapshot.open if run in snapshot.on_disk else None for run in order],
+        "imported": [run in snapshot.archived["import"] for run in order],
+        "migrated": [run in snapshot.archived["migrate"] for run in order],
+        "refreshes": [len(snapshot.refreshed.get(run, ())) for run in order],
     }
     for name in ("started", "stopped"):
-        columns[name] = _times_of_day(columns[name])
+        columns[name] = [None if text is None else dates.timestamp(text) for text in columns[name]]
     return _frame("runs", columns)
 
 
-def stages(catalog: Catalog) -> pd.DataFrame:
+def stages(assessment: Assessment) -> pd.DataFrame:
     """One row per stage."""
     rows = []
-    for stage, counted in catalog.summary.stages.items():
-        oldest = _older(counted.oldest_waiting, counted.oldest_failed)
+    for stage, counted in assessment.counts.stages.items():
+        times = [each for each in (counted.oldest_waiting, counted.oldest_failed) if each is not None]
+        oldest = min(times, key=lambda each: each.since, default=None)
         rows.append(
             {
                 "stage": stage,
                 "archived": counted.archived,
                 "waiting": counted.waiting,
                 "failed": counted.failed,
-                "in_log": counted.in_log,
-                "not_attempted": len(catalog.derived[stage].not_attempted),
-                "last_contiguous_run": counted.state.last_contiguous_run,
-                "last_attempted_run": counted.state.last_attempted_run,
+                "in_log": len(counted.derived.log),
+                "not_attempted": len(counted.derived.not_attempted),
+                "last_contiguous_run": counted.derived.state.last_contiguous_run,
+                "last_attempted_run": counted.derived.state.last_attempted_run,
                 "oldest_run": oldest and oldest.run,
                 "missing_since": oldest and oldest.since.timestamp(),
-                "age": oldest and oldest.age(catalog.summary.at),
+                "age": oldest and oldest.age(assessment.counts.at),
             }
         )
     return _of_rows("stages", rows)
 
 
-def gaps(catalog: Catalog) -> pd.DataFrame:
+def gaps(assessment: Assessment) -> pd.DataFrame:
     """One row per range of missing runs, by place and number."""
     return _of_rows(
         "gaps",
@@ -192,35 +196,35 @@ def gaps(catalog: Catalog) -> pd.DataFrame:
                 "runs": gap.runs,
                 "failed": gap.failed,
                 "since": gap.since,
-                "age": None if gap.since is None else max(0.0, catalog.census.at - gap.since),
+                "age": None if gap.since is None else max(0.0, assessment.counts.at - gap.since),
             }
-            for gap in catalogs.gaps(catalog)
+            for gap in assessment.gaps
         ],
     )
 
 
-def failures(catalog: Catalog) -> pd.DataFrame:
+def failures(assessment: Assessment) -> pd.DataFrame:
     """One row per stage and class of failure."""
     return _of_rows(
         "failures",
         [
             {
-                "stage": kind.stage,
-                "error_class": kind.name,
-                "count": len(kind.runs),
-                "runs": run_sets.text(kind.runs),
-                "attempts": kind.attempts,
-                "first": kind.first,
-                "last": kind.last,
-                "example": kind.example,
+                "stage": group.stage,
+                "error_class": group.kind,
+                "count": len(group.runs),
+                "runs": run_numbers.text(group.runs),
+                "attempts": group.attempts,
+                "first": group.first,
+                "last": group.last,
+                "example": group.example,
             }
-            for kind in catalogs.kinds(catalog)
+            for group in reasons.by_class(assessment.failures)
         ],
     )
 
 
-def throughput(catalog: Catalog) -> pd.DataFrame:
-    """One row per day (UTC), from the first to the last with any event, days without one included."""
+def throughput(assessment: Assessment) -> pd.DataFrame:
+    """One row per day (UTC)."""
     return _of_rows(
         "throughput",
         [
@@ -231,7 +235,7 @@ def throughput(catalog: Catalog) -> pd.DataFrame:
                 "size": each.size,
                 "failed": each.failed,
             }
-            for each in catalogs.days(catalog)
+            for each in assessment.days
         ],
     )
 
@@ -239,44 +243,41 @@ def throughput(catalog: Catalog) -> pd.DataFrame:
 # ---- columns -------------------------------------------------------------------------------------------------------
 
 
-def _troubles(catalog: Catalog) -> dict[str, dict[int, Any]]:
+def _troubles(snapshot: Snapshot) -> dict[str, dict[int, Any]]:
     """What went wrong with runs that are not archived. Of two stages the later one counts: it is where it stuck."""
     names = ("failed_stage", "attempts", "error_class", "error", "failed_first", "failed_last")
     found: dict[str, dict[int, Any]] = {name: {} for name in names}
-    for stage in catalog.failures:
-        for run in catalog.troubled(stage):
-            found["failed_stage"][run], found["error_class"][run] = stage, catalog.kind(stage, run)
-        for run, failure in catalog.failures[stage].items():
-            found["attempts"][run], found["error"][run] = failure.attempts, failure.message
-            found["failed_first"][run], found["failed_last"][run] = map(seconds, (failure.first, failure.last))
+    for stage in EVERY_STAGE:
+        for run in reasons.not_archived(snapshot, stage):
+            failure = snapshot.failures(stage).get(run)
+            found["failed_stage"][run], found["error_class"][run] = stage, reasons.kind(snapshot, stage, run)
+            if isinstance(failure, Failure):
+                found["attempts"][run], found["error"][run] = failure.attempts, failure.message
+                found["failed_first"][run], found["failed_last"][run] = seconds(failure.first), seconds(failure.last)
     return found
 
 
-def _overlay(facts: Mapping[str, dict[int, Any]], refreshed: Mapping[int, Mapping[str, Any]]) -> None:
-    """Of a run that was archived again, the newest version counts."""
-    names = {"size": "size", "version": "version", "configuration": "configuration", "stopped": "stop_time"}
-    for run, marker in refreshed.items():
-        for column, name in names.items():
-            if marker.get(name) is not None:
-                facts[column][run] = marker[name]
+def _newest(snapshot: Snapshot) -> dict[str, dict[int, Any]]:
+    """What the newest version of a run that was archived again says of it."""
+    markers = {run: each for run, each in snapshot.newest_refreshes.items() if isinstance(each, Marker)}
+    found: dict[str, dict[int, Any]] = {
+        "refreshed_at": {run: seconds(each.archived) for run, each in markers.items()},
+        "size": {run: each.facts.size for run, each in markers.items()},
+        "version": {run: each.facts.version for run, each in markers.items()},
+        "configuration": {run: each.facts.configuration for run, each in markers.items()},
+        "stopped": {run: each.facts.stop_time for run, each in markers.items()},
+    }
+    return {name: {run: each for run, each in said.items() if each is not None} for name, said in found.items()}
 
 
-def _missing_since(catalog: Catalog, states: Mapping[int, str]) -> dict[int, Any]:
-    wanted = (run for run, state in states.items() if state in ("waiting", "failed"))
-    return {run: catalog.missing_since(catalog.stuck_in(run), run) for run in wanted}
+def _missing_since(snapshot: Snapshot, assessment: Assessment) -> dict[str, dict[int, Any]]:
+    wanted = assessment.counts.runs["waiting"] | assessment.counts.runs["failed"]
+    since = {run: reasons.missing_since(snapshot, reasons.stuck_in(snapshot, run), run) for run in wanted}
+    return {"missing_since": since}
 
 
-def _names(entries: Mapping[int, Any]) -> dict[int, Any]:
-    return {run: catalogs.readable(" ".join(sorted(files))) for run, files in entries.items() if files}
-
-
-def _older(*candidates: Oldest | None) -> Oldest | None:
-    return min((each for each in candidates if each is not None), key=lambda each: each.since, default=None)
-
-
-def _times_of_day(texts: Sequence[str | None]) -> list[float | None]:
-    """The DAQ's start and stop times as seconds since 1970."""
-    return [None if text is None else dates.timestamp(text) for text in texts]
+def _names(entries: Mapping[int, Mapping[str, str]]) -> dict[int, str]:
+    return {run: printable(" ".join(sorted(files))) for run, files in entries.items()}
 
 
 def _of_rows(name: str, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

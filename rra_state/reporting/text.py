@@ -1,83 +1,69 @@
-"""The status report as text: what is safe, what is missing, what to type next."""
+"""The status report as text: what is safe, what is missing, what to type next. Judges nothing."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Set
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TextIO
 
-import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
 from rra_state.base import run_numbers
-from rra_state.reporting.catalog import UNREADABLE, Catalog, days, utc
-from rra_state.reporting.status import Progress, Status
-from rra_state.reporting.verdict import SHOWN, count, some, steps, verdict
-from rra_state.state.counts import seconds
-from rra_state.state.outcome import PLACES, Stage
+from rra_state.base.wording import count, first_of, minute, printable, ranges, second, utc
+from rra_state.reporting.assessment import Assessment, Gap
+from rra_state.reporting.failures import LISTED, FailureGroup
+from rra_state.reporting.part import WHOLE, Part
+from rra_state.state.outcome import PLACES, STAGES, Stage
 
 WIDTH = 80
+SHOWN = 10
+"""Lines of a kind that are shown before the rest is counted."""
 WEEK = 7 * 86400
 MOST_DAYS = 31
+RULE = "=" * 70
+_MISSING: dict[Stage, str] = {"import": "on disk, not in artdaqDB", "migrate": "in artdaqDB, not in UconDB"}
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """The part of a report that is wanted. since: seconds since 1970; stage: only this one. Verdict and places are
-    always those of everything.
-    """
-
-    since: float | None = None
-    stage: Stage | None = None
-
-    def narrow(self, status: Status, catalog: Catalog | None) -> Status:
-        """Without what is older, or of the other stage."""
-        progress = tuple(each for each in status.progress if self.stage in (None, each.stage))
-        if self.since is None:
-            return replace(status, progress=progress)
-        since = self.since
-        imported = catalog.shelves["import"].by_run("archived") if catalog else {}
-        return replace(
-            status,
-            progress=tuple(
-                replace(each, failures=tuple(f for f in each.failures if (seconds(f.last) or since) >= since))
-                for each in progress
-            ),
-            kept={run: files for run, files in status.kept.items() if (imported.get(run) or since) >= since},
-            skipped={run: files for run, files in status.skipped.items() if (imported.get(run) or since) >= since},
-        )
-
-
-WHOLE = Part()
-
-
-def text(status: Status, catalog: Catalog | None = None, part: Part = WHOLE) -> str:
-    """The report, at most 80 columns wide but for names and commands that are longer.
-
-    catalog: what `status` was made from; with it ages and days are told too.
-    """
-    narrowed = part.narrow(status, catalog)
+def report(assessment: Assessment, part: Part = WHOLE) -> str:
+    """The report, at most 80 columns wide but for names and commands that are longer. part: what it is narrowed to."""
     sections = (
-        _verdict(status, part),
-        _places(status),
-        _stages(narrowed),
-        _gaps(status, catalog, part),
-        _failures(narrowed),
-        _days(catalog, part),
-        _kept(narrowed),
-        _ignored(status),
+        _verdict(assessment, part),
+        _sites(assessment),
+        _stages(assessment),
+        _gaps(assessment, part),
+        _failures(assessment),
+        _days(assessment, part),
+        _remarks(assessment),
     )
-    told = (folded for section in sections for line in section for folded in _folded(line))
-    return "\n".join([*told, *_recommendations(status)]) + "\n"
+    lines = [folded for section in sections for line in section for folded in _folded(line)]
+    return "\n".join([*lines, *_steps(assessment)]) + "\n"
 
 
-def show(report: str, out: TextIO) -> None:
+def comparison(assessment: Assessment) -> str:
+    """What `--compare-state` prints."""
+    lines = [RULE, "STATE COMPARISON", RULE]
+    for site in assessment.sites:
+        gaps = run_numbers.text(run for low, high in run_numbers.gaps(site.runs) for run in range(low, high + 1))
+        span = f", {min(site.runs)} to {max(site.runs)}" if site.runs else ""
+        held = f"{count(len(site.runs), 'run')}{span}, {f'gaps: {gaps}' if gaps else 'no gaps'}"
+        lines.append(f"{site.name}: {held if site.error is None else site.error}")
+    lines += assessment.notes
+    lines += [f"{each.text}; repair with: {assessment.command(each.remedy)}" for each in assessment.discrepancies]
+    if not assessment.readable:
+        lines.append("NOT COMPARED: a site cannot be read")
+    elif assessment.discrepancies:
+        lines.append(f"INCONSISTENT: {count(len(assessment.discrepancies), 'discrepancy', 'discrepancies')}")
+    else:
+        lines.append("consistent: state files, failure logs and markers agree with the places")
+    return "\n".join((*lines, RULE)) + "\n"
+
+
+def show(text: str, out: TextIO) -> None:
     """Write a report to a terminal, with the colours it has."""
     console = Console(file=out, highlight=False, soft_wrap=True)
-    lines = report.splitlines()
+    lines = text.splitlines()
     for line, below in zip(lines, [*lines[1:], ""], strict=True):
         style = next((style for begin, style in _STYLES.items() if line.startswith(begin)), "")
         heading = below and set(below) == {"-"}
@@ -86,7 +72,7 @@ def show(report: str, out: TextIO) -> None:
 
 _STYLES = {
     "SAFE": "bold green",
-    "NOT SAFE YET": "bold red",
+    "NOT SAFE": "bold red",
     "NOT SURE": "bold yellow",
     "NOT KNOWN": "bold yellow",
     "NO RUN ON DISK": "bold yellow",
@@ -95,169 +81,159 @@ _STYLES = {
 """Beginnings of lines, and how they look on a terminal."""
 
 
-def places(status: Status) -> pd.DataFrame:
-    """One row per place: number of runs, lowest, highest, gaps."""
-    rows = [
-        {
-            "place": place.name,
-            "runs": len(place.runs),
-            "lowest": min(place.runs, default=pd.NA),
-            "highest": max(place.runs, default=pd.NA),
-            "gaps": len(run_numbers.gaps(place.runs)),
-        }
-        for place in status.places
-        if place.error is None
-    ]
-    columns = ["place", "runs", "lowest", "highest", "gaps"]
-    frame = pd.DataFrame(rows, columns=columns)
-    return frame.astype(dict.fromkeys(columns[1:], "Int64"))
-
-
-def _verdict(status: Status, part: Part) -> Iterator[str]:
+def _verdict(assessment: Assessment, part: Part) -> Iterator[str]:
     yield "=" * WIDTH
     yield "RUN RECORD ARCHIVER - STATUS"
     yield "=" * WIDTH
-    yield verdict(status).text
-    if status.open:
-        yield f"Still being written: {some(status.open)}"
+    yield assessment.verdict.text
+    yield from assessment.unusable
+    if still_open := assessment.counts.runs["open"]:
+        yield f"Still being written: {ranges(still_open)}"
     if part.since is not None:
-        yield f"Failures, files and days since {_time(part.since)} only."
+        yield f"Failures, files and days since {minute(part.since)} only."
 
 
-def _places(status: Status) -> Iterator[str]:
+def _sites(assessment: Assessment) -> Iterator[str]:
     yield from _heading("Places")
-    table = places(status)
-    if len(table):
-        yield from table.astype(object).where(table.notna(), "-").to_string(index=False).splitlines()
-    for place in status.places:
-        if place.error is not None:
-            yield f"{place.name}: {place.error}"
-        elif place.runs:
-            yield f"{place.name} runs: {some(place.runs)}"
+    rows = [
+        (
+            site.name,
+            len(site.runs),
+            min(site.runs, default="-"),
+            max(site.runs, default="-"),
+            len(run_numbers.gaps(site.runs)),
+        )
+        for site in assessment.sites
+        if site.error is None
+    ]
+    if rows:
+        yield from _table(("place", "runs", "lowest", "highest", "gaps"), rows)
+    for site in assessment.sites:
+        if site.error is not None:
+            yield f"{site.name}: {site.error}"
+        elif site.runs:
+            yield f"{site.name} runs: {ranges(site.runs)}"
 
 
-def _stages(status: Status) -> Iterator[str]:
+def _stages(assessment: Assessment) -> Iterator[str]:
     yield from _heading("Stages")
-    for progress in status.progress:
-        state = progress.state
+    for stage, counted in assessment.counts.stages.items():
+        state, logged = counted.derived.state, len(counted.derived.log)
         yield (
-            f"{progress.stage} (into {PLACES[progress.stage]}): contiguous to {state.last_contiguous_run},"
-            f" attempted to {state.last_attempted_run}, {len(progress.log)} in the failure log"
+            f"{stage}: contiguous to {state.last_contiguous_run}, attempted to {state.last_attempted_run},"
+            f" {logged} in the failure log"
         )
 
 
-def _gaps(status: Status, catalog: Catalog | None, part: Part) -> Iterator[str]:
-    disk, artdaqdb, ucondb = (place.runs for place in status.places)
-    missing: tuple[tuple[str, Stage | None, Set[int]], ...] = (
-        ("on disk, not in artdaqDB", "import", disk - artdaqdb - status.open),
-        ("in artdaqDB, not in UconDB", "migrate", artdaqdb - ucondb),
-        ("in UconDB, no longer on disk", None, ucondb - disk),
-    )
-    wanted = [each for each in missing if each[2] and part.stage in (None, each[1])]
-    if status.readable and wanted:
+def _gaps(assessment: Assessment, part: Part) -> Iterator[str]:
+    lines = [
+        _missing(title, [gap for gap in assessment.gaps if gap.place == PLACES[stage]])
+        for stage, title in _MISSING.items()
+        if any(gap.place == PLACES[stage] for gap in assessment.gaps)
+    ]
+    gone = assessment.remarks.gone
+    if gone and part.stage is None:
+        lines.append(f"{count(len(gone), 'run')} in UconDB, no longer on disk: {ranges(gone)}")
+    if lines and assessment.readable:
         yield from _heading("Gaps")
-        for title, stage, found in wanted:
-            yield f"{count(len(found), 'run')} {title}: {some(found)}{_oldest(catalog, stage, found)}"
+        yield from lines
 
 
-def _oldest(catalog: Catalog | None, stage: Stage | None, found: Set[int]) -> str:
-    """Since when the first of these runs is missing."""
-    if catalog is None or stage is None:
-        return ""
-    times = [since for run in found if (since := catalog.missing_since(stage, run)) is not None]
-    return f" (since {_time(min(times))})" if times else ""
+def _missing(title: str, gaps: Sequence[Gap]) -> str:
+    runs = [run for gap in gaps for run in range(gap.first, gap.last + 1)]
+    since = min((gap.since for gap in gaps if gap.since is not None), default=None)
+    age = "" if since is None else f" (since {minute(since)})"
+    return f"{count(len(runs), 'run')} {title}: {ranges(runs)}{age}"
 
 
-def _days(catalog: Catalog | None, part: Part) -> Iterator[str]:
-    """The last days, or those since a time, as far as they fit on a screen."""
-    if catalog is None:
+def _failures(assessment: Assessment) -> Iterator[str]:
+    for stage in STAGES:
+        yield from _reasons(f"Not archived ({stage})", [each for each in assessment.failures if each.stage == stage])
+    outdated = [each for each in assessment.failures if each.stage == "refresh"]
+    yield from _reasons("Changed since, and not archived again", outdated)
+
+
+def _reasons(title: str, groups: Sequence[FailureGroup]) -> Iterator[str]:
+    if not groups:
         return
-    since = catalog.summary.at.timestamp() - WEEK if part.since is None else part.since
-    shown = [day for day in days(catalog) if day.day >= utc(since).date()][-MOST_DAYS:]
+    yield from _heading(title)
+    for group in islice(groups, SHOWN):
+        yield _reason(group)
+    if len(groups) > SHOWN:
+        runs = sum(len(group.runs) for group in groups[SHOWN:])
+        yield f"... and {count(len(groups) - SHOWN, 'more reason')} of {count(runs, 'run')}"
+
+
+def _reason(group: FailureGroup) -> str:
+    several = len(group.runs) > 1
+    if group.example is None:
+        text = "listed by an operator" if group.kind == LISTED else group.text
+        return f"{text.replace('takes it', 'takes them') if several else text}: {ranges(group.runs)}"
+    which = f"{count(len(group.runs), 'run')} ({ranges(group.runs)}): {group.text}" if several else group.example
+    tries = f"{'up to ' if several else ''}{count(group.attempts or 0, 'attempt')}"
+    last = "unknown" if group.last is None else second(group.last)
+    return f"{which} [{group.kind}, {tries}, last {last}]"
+
+
+def _days(assessment: Assessment, part: Part) -> Iterator[str]:
+    """The last days, or those since a time, as far as they fit on a screen: those with something, and today."""
+    today = utc(assessment.counts.at).date()
+    since = utc(assessment.counts.at - WEEK if part.since is None else part.since).date()
+    shown = [day for day in assessment.days if day.day >= since and (day or day.day == today)][-MOST_DAYS:]
     if shown:
         yield from _heading("Per day (UTC)")
-        table = pd.DataFrame(
-            {
-                "day": [str(day.day) for day in shown],
-                "imported": [day.imported for day in shown],
-                "migrated": [day.migrated for day in shown],
-                "MB": [f"{day.size / 1e6:.1f}" for day in shown],
-                "failed": [day.failed for day in shown],
-            }
-        )
-        yield from table.to_string(index=False).splitlines()
+        rows = [(each.day, each.imported, each.migrated, f"{each.size / 1e6:.1f}", each.failed) for each in shown]
+        yield from _table(("day", "imported", "migrated", "MB", "failed"), rows)
 
 
-def _failures(status: Status) -> Iterator[str]:
-    for progress in status.progress:
-        if progress.log:
-            yield from _heading(f"Not archived ({progress.stage})")
-            yield from _reasons(progress)
-
-
-def _reasons(progress: Progress) -> Iterator[str]:
-    for failure in islice(progress.failures, SHOWN):
-        yield f"{failure.message} [{failure.kind}, {count(failure.attempts, 'attempt')}, last {failure.last}]"
-    if len(progress.failures) > SHOWN:
-        yield f"... and {len(progress.failures) - SHOWN} more"
-    if progress.not_attempted:
-        yield f"never attempted: {some(progress.not_attempted)}"
-    if progress.damaged:
-        yield f"{UNREADABLE}: {some(progress.damaged)}"
-    told = {failure.run for failure in progress.failures} | progress.not_attempted | progress.damaged
-    others = set(progress.log) - told
-    if others:
-        yield f"listed by an operator: {some(others)}"
-
-
-def _kept(status: Status) -> Iterator[str]:
-    yield from _files("Files kept as text (archived as they are, but no FHiCL)", status.kept)
-    yield from _files("Entries of records that are not archived", status.skipped)
-    if status.watched:
+def _remarks(assessment: Assessment) -> Iterator[str]:
+    remarks = assessment.remarks
+    yield from _files("Files kept as text (archived as they are, but no FHiCL)", remarks.kept)
+    yield from _files("Entries of records that are not archived", remarks.skipped)
+    if remarks.watched:
         yield from _heading("Archived without a stop time")
-        yield some(status.watched)
-    if status.outdated:
-        yield from _heading("Changed since, and not archived again")
-        for failure in status.outdated:
-            yield f"{failure.message} [{failure.kind}, {count(failure.attempts, 'attempt')}, last {failure.last}]"
-    if status.damaged:
+        yield ranges(remarks.watched)
+    if remarks.damaged:
         yield from _heading("Damaged")
-        yield from status.damaged
+        yield from remarks.damaged
+    if remarks.ignored:
+        yield from _heading("Ignored in the records' directory")
+        yield from _listed(f"{name}: {reason}" for name, reason in remarks.ignored)
 
 
-def _files(title: str, found: dict[int, dict[str, str]]) -> Iterator[str]:
+def _files(title: str, found: Mapping[int, Mapping[str, str]]) -> Iterator[str]:
+    """A line per run."""
     if found:
         yield from _heading(title)
-        for run, files in islice(found.items(), SHOWN):
-            for name, reason in files.items():
-                yield f"run {run}: {name} {reason}"
-        if len(found) > SHOWN:
-            yield f"... and {len(found) - SHOWN} more runs; their import markers tell"
+        yield from _listed(f"run {run}: {first_of(files)}" for run, files in found.items())
 
 
-def _ignored(status: Status) -> Iterator[str]:
-    if status.ignored:
-        yield from _heading("Ignored in the records' directory")
-        for name, reason in islice(status.ignored, SHOWN):
-            yield f"{name}: {reason}"
-        if len(status.ignored) > SHOWN:
-            yield f"... and {len(status.ignored) - SHOWN} more"
+def _listed(lines: Iterable[str]) -> Iterator[str]:
+    found = list(lines)
+    yield from found[:SHOWN]
+    if len(found) > SHOWN:
+        yield f"... and {len(found) - SHOWN} more"
 
 
-def _recommendations(status: Status) -> Iterator[str]:
+def _steps(assessment: Assessment) -> Iterator[str]:
     yield from _heading("What to do")
-    yield from [f"{step.command(status)}\n    {step.why}" for step in steps(status)] or ["nothing"]
+    yield from [f"{assessment.command(step.options)}\n    {step.why}" for step in assessment.steps] or ["nothing"]
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
+    """Columns as wide as they have to be, aligned to the right."""
+    cells = [list(map(str, row)) for row in (names, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        yield "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
 
 
 def _folded(line: str) -> list[str]:
     """The line, or several if it is too long; a message with line ends in it stays one paragraph."""
-    if len(line) <= WIDTH and "\n" not in line:
-        return [line]
-    return textwrap.wrap(line, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
-
-
-def _time(when: float) -> str:
-    return utc(when).strftime("%Y-%m-%d %H:%M UTC")
+    text = printable(" ".join(line.splitlines()))
+    if len(text) <= WIDTH:
+        return [text]
+    return textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def _heading(title: str) -> Iterator[str]:

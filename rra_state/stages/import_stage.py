@@ -7,7 +7,7 @@ publishes the documents and writes the markers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
 from rra_state.base.concurrency import attempt
 from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge
@@ -112,20 +112,21 @@ def _stage_together(records: Mapping[int, Read], context: WorkerContext) -> dict
 
 def facts_of(documents: RunDocuments, staged: Staged) -> Facts:
     """The facts of an imported run, for its marker."""
-    return Facts(verified=True, version=staged.location.version, **source_facts(documents))
+    return replace(source_facts(documents), verified=True, version=staged.location.version)
 
 
-def source_facts(documents: RunDocuments) -> dict[str, Any]:
+def source_facts(documents: RunDocuments) -> Facts:
     """The facts about the record itself, for markers."""
-    return {
-        "configuration": documents.config_name,
-        "config_name": documents.config_text,
-        "fingerprint": documents.fingerprint,
-        "start_time": documents.start_time,
-        "stop_time": documents.stop_time,
-        "kept": {document.name: document.kept or "" for document in documents.kept},
-        "skipped": {entry.name: entry.reason for entry in documents.skipped},
-    }
+    return Facts(
+        verified=False,
+        configuration=documents.config_name,
+        config_name=documents.config_text,
+        fingerprint=documents.fingerprint,
+        start_time=documents.start_time,
+        stop_time=documents.stop_time,
+        kept={document.name: document.kept or "" for document in documents.kept},
+        skipped={entry.name: entry.reason for entry in documents.skipped},
+    )
 
 
 def _already_archived(location: Location) -> Outcome:

@@ -55,15 +55,14 @@ def replace_blobs(
 def version_to_replace(tree: Tree, run: int) -> BlobVersion:
     """The blob that the newest marker names; no other is replaced. Raises Conflict if it names none."""
     marker = newest_marker(tree, run)
-    try:
-        identity, adler32, size = (int(marker[name]) for name in ("ucondb_id", "adler32", "size"))
-        return BlobVersion(run, identity, str(marker["ucondb_data_key"]), adler32, size, tr=0.0)
-    except (KeyError, TypeError, ValueError) as error:
+    ours = None if marker is None else marker.facts
+    if ours is None or ours.ucondb_id is None or ours.adler32 is None or ours.size is None or not ours.ucondb_data_key:
         raise Conflict(
             "its marker does not say which blob in UconDB is ours",
             run=run,
             hint="--recover-migrate-state, then a full cycle",
-        ) from error
+        )
+    return BlobVersion(run, ours.ucondb_id, ours.ucondb_data_key, ours.adler32, ours.size, tr=0.0)
 
 
 def _outcome(run: int, context: WorkerContext, action: Callable[[], Outcome]) -> Outcome:

@@ -9,7 +9,6 @@ import hashlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from rra_state.base.errors import ArchiverError, Interrupted, RecordError, RecordTooLarge, VerificationError
 from rra_state.base.host_limits import within_memory
@@ -19,12 +18,9 @@ from rra_state.stages.import_stage import read, source_facts
 from rra_state.stages.worker import WorkerContext
 from rra_state.state.changed_records import Refresh, newest_marker
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import STAGES, Facts, Stage
+from rra_state.state.outcome import STAGES, Facts, Marker, Stage
 from rra_state.stores.artdaqdb.base import Export, Location
 from rra_state.stores.ucondb.values import BlobVersion
-
-_BLOB_FACTS = ("size", "adler32", "sha256", "ucondb_id", "version")
-"""Fields that the marker of a verified migration must have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +76,8 @@ class _Held:
     """What each store holds of a run; None if it holds nothing, or nothing that can be read."""
 
     run: int
-    imported: Mapping[str, Any]
-    newest: Mapping[str, Any]
+    imported: Marker | None
+    newest: Marker | None
     record: RunDocuments | None
     export: Export | None
     blob: tuple[bytes, BlobVersion] | None
@@ -93,7 +89,7 @@ def _held(run: int, context: WorkerContext, location: Location | None) -> _Held:
     faults: list[str] = []
     held = _Held(
         run,
-        tree.marker("import", run) or {},
+        tree.marker("import", run),
         newest_marker(tree, run),
         _record(run, context),
         _export(context, location, faults),
@@ -144,9 +140,9 @@ def _differences(held: _Held, context: WorkerContext, *, byte_identical: bool) -
     tree = Tree(context.settings.app.work_dir)
     for stage in STAGES:
         marker = tree.marker(stage, held.run)
-        if marker is not None and marker.get("run") != held.run:
+        if marker is not None and marker.run != held.run:
             path = tree.marker_path(stage, held.run).relative_to(tree.root)
-            yield f"marker: {path} is one of run {marker.get('run')}"
+            yield f"marker: {path} is one of run {marker.run}"
     yield from _marker_and_archive(held)
     if held.blob is not None and held.export is not None:
         yield from _blob_and_archive(held.run, held.blob[0], held.export)
@@ -156,21 +152,22 @@ def _differences(held: _Held, context: WorkerContext, *, byte_identical: bool) -
 
 def _marker_and_archive(held: _Held) -> Iterator[str]:
     """Compare the marker with what the stores hold. A marker that was never verified lacks fields."""
-    found: dict[str, Any] = {}
+    marker = held.newest or held.imported
+    facts = Facts(verified=False) if marker is None else marker.facts
+    found: list[tuple[str, object, object]] = []
     if held.blob is not None:
         content, version = held.blob
-        sha256 = hashlib.sha256(content).hexdigest()
-        found = {"size": len(content), "adler32": zlib.adler32(content), "sha256": sha256, "ucondb_id": version.id}
+        found.append(("size", len(content), facts.size))
+        found.append(("adler32", zlib.adler32(content), facts.adler32))
+        found.append(("sha256", hashlib.sha256(content).hexdigest(), facts.sha256))
+        found.append(("ucondb_id", version.id, facts.ucondb_id))
     if held.export is not None:
-        found["version"] = held.export.version
-    marker = held.newest or held.imported
-    required = _BLOB_FACTS if held.blob is not None and marker.get("verified") else ()
-    for name, value in found.items():
-        noted = marker.get(name)
-        if noted is None and name in required:
+        found.append(("version", held.export.version, facts.version))
+    for name, value, marked in found:
+        if marked is None and facts.verified and held.blob is not None:
             yield f"marker: {name} is missing"
-        elif noted is not None and noted != value:
-            yield f"marker: {name} is {noted}, the store has {value}"
+        elif marked not in (None, value):
+            yield f"marker: {name} is {marked}, the store has {value}"
 
 
 def _blob_and_archive(run: int, content: bytes, export: Export) -> Iterator[str]:
@@ -189,7 +186,9 @@ def _blob_and_archive(run: int, content: bytes, export: Export) -> Iterator[str]
 def _record_and_archive(held: _Held, tree: Tree) -> Iterator[str]:
     assert held.record is not None  # noqa: S101 - the caller looked
     assert held.export is not None  # noqa: S101 - likewise
-    archived = held.newest.get("fingerprint") or held.imported.get("fingerprint")
+    archived = next(
+        (each.facts.fingerprint for each in (held.newest, held.imported) if each and each.facts.fingerprint), None
+    )
     again = held.run in tree.watched() and bool(
         Refresh.next(held.run, held.record.fingerprint, tree.refreshed().get(held.run, ()))
     )
@@ -220,23 +219,29 @@ def _files(one: str, first: Mapping[str, bytes], other: str, second: Mapping[str
 def _facts(held: _Held) -> Iterator[tuple[Stage, Facts]]:
     """Facts for the markers that say `verified: false`: their content was compared with another store's."""
     assert held.export is not None  # noqa: S101 - nothing differs, so artdaqDB gave it
-    known = source_facts(held.record) if held.record is not None and held.export.exact else {}
-    if held.imported.get("verified") is False and (known or held.blob is not None):
-        yield "import", Facts(**_known(held.imported) | known | {"verified": True, "version": held.export.version})
-    if held.newest.get("verified") is False and held.blob is not None:
+    record = source_facts(held.record) if held.record is not None and held.export.exact else None
+    if held.imported is not None and not held.imported.facts.verified and (record is not None or held.blob is not None):
+        facts = _with_record(held.imported.facts, record)
+        yield "import", replace(facts, verified=True, version=held.export.version)
+    if held.newest is not None and not held.newest.facts.verified and held.blob is not None:
         content, version = held.blob
-        found = {
-            "verified": True,
-            "version": held.export.version,
-            "size": len(content),
-            "adler32": zlib.adler32(content),
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "ucondb_id": version.id,
-            "ucondb_data_key": version.data_key,
-        }
-        yield "migrate", Facts(**_known(held.newest) | known | found)
+        yield (
+            "migrate",
+            replace(
+                _with_record(held.newest.facts, record),
+                verified=True,
+                version=held.export.version,
+                size=len(content),
+                adler32=zlib.adler32(content),
+                sha256=hashlib.sha256(content).hexdigest(),
+                ucondb_id=version.id,
+                ucondb_data_key=version.data_key,
+            ),
+        )
 
 
-def _known(marker: Mapping[str, Any]) -> dict[str, Any]:
-    names = Facts.__dataclass_fields__
-    return {name: value for name, value in marker.items() if name in names}
+def _with_record(facts: Facts, record: Facts | None) -> Facts:
+    """The facts of a marker with what the record says now."""
+    if record is None:
+        return facts
+    return replace(facts.completed(record), configuration=record.configuration, skipped=record.skipped)

@@ -8,14 +8,18 @@ if that differs from what the last look saw. Every change is archived once, as a
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rra_state.base.errors import ArchiverError, UsageError
 from rra_state.config.loading import Settings
 from rra_state.records import source
-from rra_state.state.markers import Tree
+from rra_state.state.markers import Tree, newest
+from rra_state.state.outcome import Marker
+
+if TYPE_CHECKING:
+    from rra_state.state.snapshot import Snapshot
 
 NOTE = "watch"
 """Name of the note with what the last look saw: `state/watch.json`, a signature per run."""
@@ -73,29 +77,30 @@ class Look:
         tree.end_watch(self.ended)
 
 
-def look(settings: Settings, tree: Tree, is_ready: Callable[[int], bool]) -> Look:
+def look(snapshot: Snapshot) -> Look:
     """Look at every watched run that is in both stores. Raises WorkDirError, SourceUnreadable."""
-    watched = tree.watched()
+    watched = snapshot.watched & snapshot.archived["migrate"]
     if not watched:
         return Look()
-    archived, refreshed = tree.archived("migrate"), tree.refreshed()
+    settings, tree = snapshot.settings, snapshot.tree
     seen = tree.note(NOTE) or {}
     changed: list[Refresh] = []
     unchanged: dict[str, str] = {}
     ended: set[int] = set()
-    for run in sorted(watched & archived):
-        newest = newest_marker(tree, run)
-        if newest.get("stop_time"):
+    for run in sorted(watched):
+        newest = newest_marker(tree, run, snapshot.refreshed.get(run, ()))
+        archived = None if newest is None else newest.facts
+        if archived is not None and archived.stop_time:
             ended.add(run)
             continue
         signature = source.signature(settings.source_files.run_records_dir / str(run), run)
         if signature is None or signature == seen.get(str(run)):
             unchanged.update({str(run): signature} if signature else {})
-        elif is_ready(run):
+        elif snapshot.is_ready(run):
             fingerprint = _fingerprint(settings, run)
-            if fingerprint == newest.get("fingerprint"):
+            if archived is not None and fingerprint == archived.fingerprint:
                 unchanged[str(run)] = signature
-            elif fingerprint is not None and (again := Refresh.next(run, fingerprint, refreshed.get(run, ()))):
+            elif fingerprint is not None and (again := snapshot.next_refresh(run, fingerprint)):
                 changed.append(again)
     return Look(tuple(changed), tuple(unchanged.items()), frozenset(ended))
 
@@ -120,36 +125,39 @@ class NamedRuns:
             yield logging.ERROR, str(error)
 
 
-def look_at(settings: Settings, tree: Tree, named: Iterable[int]) -> NamedRuns:
+def look_at(snapshot: Snapshot, named: Iterable[int]) -> NamedRuns:
     """Compare the records of these runs, however old, with what was archived of them.
 
     Raises WorkDirError, SourceUnreadable.
     """
     found = NamedRuns()
-    archived, refreshed = tree.archived("migrate"), tree.refreshed()
     for run in sorted(named):
         try:
-            if run not in archived:
+            if run not in snapshot.archived["migrate"]:
                 raise UsageError("is not in both stores yet", run=run, hint=f"archive it first: --runs {run}")
-            fingerprint = source.read_record(settings.source_files, run, even_if_open=True).fingerprint
+            files = snapshot.settings.source_files
+            fingerprint = source.read_record(files, run, even_if_open=True).fingerprint
         except ArchiverError as error:
             if error.stops_cycle:
                 raise
             found.refused.append(error)
             continue
-        if fingerprint == newest_marker(tree, run).get("fingerprint"):
+        newest = newest_marker(snapshot.tree, run, snapshot.refreshed.get(run, ()))
+        if newest is not None and fingerprint == newest.facts.fingerprint:
             found.unchanged.append(run)
-        elif again := Refresh.next(run, fingerprint, refreshed.get(run, ())):
+        elif again := snapshot.next_refresh(run, fingerprint):
             found.changed.append(again)
         else:
             found.refused.append(UsageError("came back to this content eight times; it is in both stores", run=run))
     return found
 
 
-def newest_marker(tree: Tree, run: int) -> dict[str, Any]:
-    """What was archived last of a run: the marker of its newest blob, be it of a refresh or of its migration."""
-    found = (tree.marker("migrate", run) or {}, tree.newest_refresh(run) or {})
-    return max(found, key=lambda marker: marker.get("ucondb_id") or 0)
+def newest_marker(tree: Tree, run: int, fingerprints: Collection[str] | None = None) -> Marker | None:
+    """What was archived last of a run: the marker of its newest blob, be it of a refresh or of its migration.
+
+    fingerprints: of its refreshes, if the tree was listed. Raises WorkDirError.
+    """
+    return newest(tree.marker("migrate", run), tree.newest_refresh(run, fingerprints))
 
 
 def _fingerprint(settings: Settings, run: int) -> str | None:

@@ -1,18 +1,17 @@
 """Runs with an import marker that artdaqDB no longer shows: another program overwrote its index.
 
 Looking is cheap when nothing changed: the archive's stamp is remembered with the tree.
-Source: docs/design/state.md, Lost from the index.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Set
 
 from rra_state.base import run_numbers
 from rra_state.base.errors import ArchiverError
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Failure, Outcome
+from rra_state.state.snapshot import Snapshot
 from rra_state.stores.artdaqdb.base import ArtdaqDB
 
 NOTE = "artdaqdb"
@@ -25,14 +24,15 @@ class LostFromIndex(ArchiverError):
     """was in artdaqDB, but its index does not show the run any more"""
 
 
-def reclaim(tree: Tree, store: ArtdaqDB, on_disk: Set[int]) -> set[int]:
+def reclaim(snapshot: Snapshot, store: ArtdaqDB) -> set[int]:
     """Find lost runs, say so, and make them missing again: this cycle takes those whose record is still on disk.
 
     A run whose record is gone as well gets a failure record, for a person. Raises StoreError, WorkDirError.
     """
+    tree, on_disk = snapshot.tree, snapshot.records
     if store.stamp() == _remembered(tree):
         return set()
-    lost = store.lost(tree.archived("import"))
+    lost = store.lost(set(snapshot.archived["import"]))
     for what, found in (("taken again", lost & on_disk), ("no longer on disk: look in UconDB", lost - on_disk)):
         if found:
             log.warning(

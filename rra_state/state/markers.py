@@ -3,7 +3,7 @@
     markers/<stage>/<run>.json   failures/<stage>/<run>.json   watch/<run>   state/<stage>.json
     markers/refresh/<run>-<fingerprint>.json   failures/refresh/<run>-<fingerprint>.json
 
-Knows names and contents of these files; what they mean for state files and logs is `state.py`'s.
+Knows the names of these files; their fields are defined in `outcome.py`, what follows from them in `state_files.py`.
 """
 
 from __future__ import annotations
@@ -11,18 +11,21 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import orjson
 
 from rra_state.base import files as fsio
 from rra_state.base import host_limits, permissions, run_numbers
 from rra_state.base.errors import WorkDirError
-from rra_state.state import bulk
-from rra_state.state.outcome import STAGES, Failure, Marker, Stage
+from rra_state.state.outcome import STAGES, Damaged, Failure, Marker, MarkerColumns, Stage
 
+T = TypeVar("T")
 _SUFFIX = ".json"
+_ONE_READ = 2**16
+"""Bytes that hold all but the most unusual of these files."""
 
 
 class Tree:
@@ -46,7 +49,7 @@ class Tree:
         return self.root / "state" / f"{stage}{_SUFFIX}"
 
     def prepare(self) -> None:
-        """Make the directories, and see that they are nobody else's. Raises WorkDirError."""
+        """Make the directories, and check that no other account can change them. Raises WorkDirError."""
         for directory in (
             "state",
             "watch",
@@ -57,56 +60,52 @@ class Tree:
         with self._writing():
             permissions.check_tree(self.root)
 
-    def tidy(self) -> None:
-        """Take away what a process that was killed left where no later try would: failure records of archived runs,
-        temporary files of failure records and watches. Raises WorkDirError.
-        """
-        left: list[Path] = []
-        for stage in STAGES:
-            failed = self.failed(stage)
-            if failed:
-                left += (self.failure_path(stage, run) for run in failed & self.archived(stage))
-        for directory in (*self._failures.values(), self.root / "watch"):
-            left += directory.glob(".*.tmp")
+    def remove(self, leftovers: Iterable[Path]) -> None:
+        """Remove what a killed process left, see `Snapshot.leftovers`, durably. Raises WorkDirError."""
         with self._writing():
-            fsio.remove_batch(left)
+            fsio.remove_batch(leftovers)
+
+    def names(self, directory: str) -> list[str]:
+        """The entries of a directory such as `markers/import`; none if it is missing. Raises WorkDirError."""
+        return _names(self.root / directory)
 
     def archived(self, stage: Stage) -> set[int]:
-        """Runs with a marker. One directory listing, nothing opened."""
-        return _numbers(self._markers[stage], _SUFFIX)
+        """Runs with a marker. One directory listing, nothing opened. Raises WorkDirError."""
+        return run_numbers.numbers(_names(self._markers[stage]), _SUFFIX)
 
     def failed(self, stage: Stage) -> set[int]:
-        """Runs with a failure record."""
-        return _numbers(self._failures[stage], _SUFFIX)
+        """Runs with a failure record, likewise."""
+        return run_numbers.numbers(_names(self._failures[stage]), _SUFFIX)
 
-    def watched(self) -> set[int]:
-        """Archived runs whose record had no stop time yet."""
-        return _numbers(self.root / "watch", "")
-
-    def marker(self, stage: Stage, run: int) -> dict[str, Any] | None:
-        """The marker as flat JSON; None if there is none. Raises WorkDirError if it is damaged."""
-        return _read(self.marker_path(stage, run))
+    def marker(self, stage: Stage, run: int) -> Marker | None:
+        """The marker of a run; None if there is none. Raises WorkDirError if it is damaged."""
+        return _read(self.marker_path(stage, run), Marker.parse)
 
     def failure(self, stage: Stage, run: int) -> Failure | None:
-        """The failure record; None if there is none. Raises WorkDirError if it is damaged."""
-        return _failure(self.failure_path(stage, run))
+        """The failure record of a run, likewise."""
+        return _read(self.failure_path(stage, run), Failure.parse)
 
-    def markers(self, stage: Stage, chosen: Iterable[int]) -> Iterator[tuple[int, dict[str, Any] | WorkDirError]]:
-        """The markers of these runs, ascending, each as flat JSON or with what is wrong with it. Those that are gone
-        are left out. For many runs: five times faster than one by one. Raises WorkDirError.
-        """
-        return _read_many(self._markers[stage], chosen)
+    def markers(self, stage: Stage, chosen: Iterable[int]) -> Iterator[tuple[int, Marker | Damaged]]:
+        """The markers of these runs, ascending; those that are gone are left out. Raises WorkDirError."""
+        return _parsed(self._markers[stage], chosen, Marker.parse)
 
-    def failures(self, stage: Stage, chosen: Iterable[int]) -> Iterator[tuple[int, Failure | WorkDirError]]:
+    def failures(self, stage: Stage, chosen: Iterable[int]) -> Iterator[tuple[int, Failure | Damaged]]:
         """The failure records of these runs, likewise."""
-        for run, values in _read_many(self._failures[stage], chosen):
-            if isinstance(values, WorkDirError):
-                yield run, values
-                continue
+        return _parsed(self._failures[stage], chosen, Failure.parse)
+
+    def columns(self, stage: Stage, chosen: Iterable[int]) -> MarkerColumns:
+        """The markers of these runs field by field: of 100,000 runs in half of the time that `markers` takes."""
+        columns, directory = MarkerColumns(), self._markers[stage]
+        for run, content in _contents(directory, chosen):
             try:
-                yield run, Failure(**values)
-            except TypeError:
-                yield run, _damaged(self.failure_path(stage, run))
+                columns.append(run, _values(directory / f"{run}{_SUFFIX}", content))
+            except (ValueError, WorkDirError) as error:
+                columns.append_damaged(_damaged(directory, run, error))
+        return columns
+
+    def watched(self) -> set[int]:
+        """Archived runs whose record is looked at again. Raises WorkDirError."""
+        return run_numbers.numbers(self.names("watch"))
 
     def write_markers(self, markers: Iterable[Marker], watch: Iterable[int] = ()) -> None:
         """Write markers durably, then drop the failure records of their runs. Raises WorkDirError."""
@@ -127,7 +126,7 @@ class Tree:
     def write_failures(self, failures: Iterable[Failure]) -> None:
         """Write failure records durably. Raises WorkDirError."""
         with self._writing():
-            fsio.write_batch((self.failure_path(f.stage, f.run), _encode(asdict(f))) for f in failures)
+            fsio.write_batch((self.failure_path(f.stage, f.run), _encode(f.mapping())) for f in failures)
 
     def remove_markers(self, stage: Stage, gone: Iterable[int]) -> None:
         """Take back the markers of runs that the store does not hold, durably. Raises WorkDirError."""
@@ -139,29 +138,36 @@ class Tree:
         with self._writing():
             fsio.remove_batch(self.failure_path(stage, run) for run in gone)
 
-    # ---- refreshes: the name of one is `<run>-<fingerprint>`, see `watch.Refresh` ----
+    # ---- refreshes: the name of one is `<run>-<fingerprint>`, see `changed_records.Refresh` ----
 
     def refreshed(self) -> dict[int, set[str]]:
-        """What refresh markers there are, by run: beginnings of fingerprints, see `watch.Refresh`. One listing."""
+        """What refresh markers there are, by run: beginnings of fingerprints. One listing. Raises WorkDirError."""
         found: dict[int, set[str]] = {}
-        for name in _refresh_names(self.root / "markers" / "refresh"):
+        for name in _refreshes(self.names("markers/refresh")):
             run, _, fingerprint = name.partition("-")
             found.setdefault(int(run), set()).add(fingerprint)
         return found
 
     def failed_refreshes(self) -> set[str]:
-        """Names of the refreshes with a failure record."""
-        return set(_refresh_names(self.root / "failures" / "refresh"))
+        """Names of the refreshes with a failure record. Raises WorkDirError."""
+        return set(_refreshes(self.names("failures/refresh")))
 
-    def newest_refresh(self, run: int) -> dict[str, Any] | None:
-        """The refresh marker of the newest blob of a run; None if there is none. Raises WorkDirError."""
-        paths = (self.root / "markers" / "refresh").glob(f"{run}-*{_SUFFIX}")
-        found = [marker for path in paths if (marker := _read(path)) is not None]
-        return max(found, key=lambda marker: marker.get("ucondb_id") or 0, default=None)
+    def refresh_marker(self, name: str) -> Marker | None:
+        """The marker of a refresh; None if there is none. Raises WorkDirError if it is damaged."""
+        return _read(self.root / "markers" / "refresh" / f"{name}{_SUFFIX}", Marker.parse)
+
+    def newest_refresh(self, run: int, fingerprints: Iterable[str] | None = None) -> Marker | None:
+        """The refresh marker of the newest blob of a run; None if there is none. Raises WorkDirError.
+
+        fingerprints: those that `refreshed` gives for the run, if that was asked.
+        """
+        if fingerprints is None:
+            fingerprints = self.refreshed().get(run, ())
+        return newest(*(self.refresh_marker(f"{run}-{fingerprint}") for fingerprint in fingerprints))
 
     def failed_refresh(self, name: str) -> Failure | None:
         """The failure record of a refresh; None if there is none. Raises WorkDirError if it is damaged."""
-        return _failure(self.root / "failures" / "refresh" / f"{name}{_SUFFIX}")
+        return _read(self.root / "failures" / "refresh" / f"{name}{_SUFFIX}", Failure.parse)
 
     def write_refresh(self, marker: Marker, name: str) -> None:
         """Write the marker of a refresh durably, then drop the run's failure records of refreshes; with a stop time
@@ -177,7 +183,7 @@ class Tree:
     def write_failed_refresh(self, failure: Failure, name: str) -> None:
         """Write the failure record of a refresh durably. Raises WorkDirError."""
         with self._writing():
-            fsio.write_atomic(self.root / "failures" / "refresh" / f"{name}{_SUFFIX}", _encode(asdict(failure)))
+            fsio.write_atomic(self.root / "failures" / "refresh" / f"{name}{_SUFFIX}", _encode(failure.mapping()))
 
     def end_watch(self, numbers: Iterable[int]) -> None:
         """Watch these runs no more, durably. Raises WorkDirError."""
@@ -189,7 +195,7 @@ class Tree:
     def note(self, name: str) -> dict[str, Any] | None:
         """The note `state/<name>.json`; None if there is none or it is damaged: a note only saves work."""
         try:
-            return _read(self.root / "state" / f"{name}{_SUFFIX}")
+            return _read(self.root / "state" / f"{name}{_SUFFIX}", dict)
         except WorkDirError:
             return None
 
@@ -222,64 +228,93 @@ class _Writing:
             ) from error
 
 
-def _numbers(directory: Path, suffix: str) -> set[int]:
-    try:
-        names = os.listdir(directory)  # noqa: PTH208 - ten times faster than Path.iterdir at 100,000 entries
-    except FileNotFoundError:
-        return set()
-    except OSError as error:
-        raise _unreadable(directory, error) from error
-    return run_numbers.numbers(names, suffix)
+def newest(*markers: Marker | None) -> Marker | None:
+    """The marker of the newest blob among these."""
+    known = (marker for marker in markers if marker is not None)
+    return max(known, key=lambda marker: marker.facts.ucondb_id or 0, default=None)
 
 
-def _read_many(directory: Path, chosen: Iterable[int]) -> Iterator[tuple[int, dict[str, Any] | WorkDirError]]:
-    names = {f"{run}{_SUFFIX}": run for run in sorted(chosen)}
+def _refreshes(names: Iterable[str]) -> list[str]:
+    """The refreshes that these file names stand for."""
+    pattern = re.compile(rf"([1-9][0-9]*-(?:[0-9a-f]{{8}})+){re.escape(_SUFFIX)}")
+    return [match[1] for name in names if (match := pattern.fullmatch(name))]
+
+
+def _names(directory: Path) -> list[str]:
     try:
-        for name, values in bulk.read(directory, list(names)):
-            if values is None:
-                yield names[name], _damaged(directory / name)
-            elif isinstance(values, OSError):
-                yield names[name], _unreadable(directory / name, values)
-            else:
-                yield names[name], values
+        return os.listdir(directory)  # noqa: PTH208 - ten times faster than Path.iterdir at 100,000 entries
     except FileNotFoundError:
-        return
+        return []
     except OSError as error:
         raise _unreadable(directory, error) from error
 
 
-def _refresh_names(directory: Path) -> Iterator[str]:
+def _contents(directory: Path, chosen: Iterable[int]) -> Iterator[tuple[int, bytes | OSError]]:
+    """What the files of these runs hold, ascending; those that are gone are left out. Raises WorkDirError."""
     try:
-        names = os.listdir(directory)  # noqa: PTH208 - see _numbers
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         return
-    for name in names:
-        if re.fullmatch(rf"[1-9][0-9]*-(?:[0-9a-f]{{8}})+{re.escape(_SUFFIX)}", name):
-            yield name.removesuffix(_SUFFIX)
-
-
-def _read(path: Path) -> dict[str, Any] | None:
+    except OSError as error:
+        raise _unreadable(directory, error) from error
     try:
-        values = json.loads(path.read_bytes())
+        for run in sorted(chosen):
+            try:
+                yield run, _content(f"{run}{_SUFFIX}", descriptor)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                yield run, error
+    finally:
+        os.close(descriptor)
+
+
+def _content(name: str, directory: int) -> bytes:
+    file = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory)
+    try:
+        text = os.read(file, _ONE_READ)
+        while len(text) % _ONE_READ == 0 and (more := os.read(file, _ONE_READ)):
+            text += more
+        return text
+    finally:
+        os.close(file)
+
+
+def _parsed(
+    directory: Path, chosen: Iterable[int], parse: Callable[[Mapping[str, Any]], T]
+) -> Iterator[tuple[int, T | Damaged]]:
+    for run, content in _contents(directory, chosen):
+        try:
+            yield run, parse(_values(directory / f"{run}{_SUFFIX}", content))
+        except (ValueError, WorkDirError) as error:
+            yield run, _damaged(directory, run, error)
+
+
+def _read(path: Path, parse: Callable[[Mapping[str, Any]], T]) -> T | None:
+    try:
+        return parse(_values(path, path.read_bytes()))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise _unreadable(path, error) from error
     except ValueError as error:
-        raise _damaged(path) from error
-    if not isinstance(values, dict):
-        raise _damaged(path)
-    return values
+        raise _invalid(path, str(error)) from error
 
 
-def _failure(path: Path) -> Failure | None:
-    values = _read(path)
-    if values is None:
-        return None
+def _values(path: Path, content: bytes | OSError) -> dict[str, Any]:
+    """The JSON object in a file. Raises WorkDirError."""
+    if isinstance(content, OSError):
+        raise _unreadable(path, content) from content
     try:
-        return Failure(**values)
-    except TypeError as error:
-        raise _damaged(path) from error
+        values = orjson.loads(content)
+    except ValueError:  # an old failure's message may hold a lone surrogate, which orjson refuses
+        try:
+            values = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise _invalid(path, "cannot be read as JSON") from error
+    if type(values) is not dict:
+        raise _invalid(path, "cannot be read as JSON")
+    return values
 
 
 def _unreadable(path: Path, error: OSError) -> WorkDirError:
@@ -287,10 +322,13 @@ def _unreadable(path: Path, error: OSError) -> WorkDirError:
     return WorkDirError(f"cannot be read: {reason}", path=path, hint="check owner and mode")
 
 
-def _damaged(path: Path) -> WorkDirError:
-    return WorkDirError(
-        "cannot be read as JSON", path=path, hint="remove it, then --recover-import-state or --recover-migrate-state"
-    )
+def _invalid(path: Path, reason: str) -> WorkDirError:
+    return WorkDirError(reason, path=path, hint="remove it, then --recover-import-state or --recover-migrate-state")
+
+
+def _damaged(directory: Path, run: int, error: Exception) -> Damaged:
+    found = error if isinstance(error, WorkDirError) else _invalid(directory / f"{run}{_SUFFIX}", str(error))
+    return Damaged(run, str(found))
 
 
 def _encode(values: Mapping[str, Any]) -> bytes:

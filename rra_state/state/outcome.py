@@ -1,20 +1,24 @@
-"""Outcomes: of one run in one stage (from the worker to the driver), of a whole cycle in numbers, and the two records
-that are written for a run, its marker and its failure.
+"""Outcomes: of one run in one stage (from the worker to the driver), of a whole cycle in numbers, and the typed records
+that are written for a run.
+
+`Marker` and `Failure` are read and written here: no other module names a field of their files.
 """
 
 from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from types import UnionType
+from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from rra_state import __version__
-from rra_state.base.errors import ArchiverError, Interrupted
+from rra_state.base import wording
+from rra_state.base.errors import ArchiverError, Conflict, Interrupted, VerificationError
+from rra_state.base.version import __version__
 from rra_state.stores.artdaqdb.base import Staged
 
+T = TypeVar("T")
 Stage = Literal["import", "migrate", "refresh"]
 STAGES: tuple[Stage, ...] = ("import", "migrate")
 """What every run goes through. A refresh comes after both, to few runs, and has neither state file nor log."""
@@ -24,8 +28,6 @@ PLACES: dict[Stage, str] = {"import": "artdaqDB", "migrate": "UconDB", "refresh"
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What an audit needs to know of an archived run. Absent: None or empty.
-
-    Source: docs/design/state.md, Typed records.
 
     fingerprint: sha256 over names and contents of the source record. size: bytes of the blob. sha256, adler32: of the
     blob. kept: files kept as text, with the reason. verified: the content was read back and compared.
@@ -47,6 +49,17 @@ class Facts:
     ucondb_id: int | None = None
     ucondb_data_key: str | None = None
     problems: tuple[str, ...] = ()
+
+    def completed(self, imported: Facts) -> Facts:
+        """The facts of a migration with what only the import knew of the record."""
+        return replace(
+            self,
+            config_name=imported.config_name or self.config_name,
+            fingerprint=imported.fingerprint or self.fingerprint,
+            start_time=imported.start_time or self.start_time,
+            stop_time=imported.stop_time or self.stop_time,
+            kept=imported.kept or self.kept,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +90,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """The content of `markers/<stage>/<run>.json`."""
+    """The content of `markers/<stage>/<run>.json`, the facts beside the rest."""
 
     run: int
     stage: Stage
@@ -91,15 +104,19 @@ class Marker:
         """The marker of a run archived now, on this host."""
         return cls(run, stage, utc_now(), __version__, socket.gethostname(), facts)
 
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Inverse of `mapping`, also of other versions: fields that only they have are left out.
+
+        Raises ValueError that says which field is wrong.
+        """
+        return cls(**_checked(values, _OF_MARKER), facts=Facts(**_checked(values, _OF_FACTS)))
+
     def mapping(self) -> dict[str, Any]:
-        """The marker as flat JSON, the facts beside the rest. Not copied: a recovery makes 100,000 of them."""
+        """The marker as flat JSON. Not copied: a recovery makes 100,000 of them."""
         values = {name: getattr(self, name) for name in _OF_MARKER}
         values.update((name, getattr(self.facts, name)) for name in _OF_FACTS)
         return values
-
-
-_OF_MARKER = tuple(each.name for each in fields(Marker) if each.name != "facts")
-_OF_FACTS = tuple(each.name for each in fields(Facts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +139,124 @@ class Failure:
         attempts = outcome.tries + (before.attempts if before else 0)
         kind = type(outcome.error).__name__
         return cls(outcome.run, stage, kind, str(outcome.error), attempts, before.first if before else now, now)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Inverse of `mapping`, as `Marker.parse`. Raises ValueError."""
+        checked = _checked(values, _OF_FAILURE)
+        return cls(**checked | {"message": wording.readable(checked["message"])})
+
+    def mapping(self) -> dict[str, Any]:
+        """The failure as flat JSON."""
+        return asdict(self)
+
+    @property
+    def conflict(self) -> bool:
+        """Whether the store holds other content under this run: only a person can say which one is right."""
+        return self.kind in (Conflict.__name__, VerificationError.__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A marker or failure record that cannot be read. text: which file, what is wrong with it, and what helps."""
+
+    run: int
+    text: str
+
+
+@dataclass(slots=True)
+class MarkerColumns:
+    """The markers of one stage field by field, in the order of `runs`; None: not known.
+
+    archived: seconds since 1970. kept, skipped: only of runs that have some. damaged: their rows hold None.
+    """
+
+    runs: list[int] = field(default_factory=list)
+    archived: list[int | None] = field(default_factory=list)
+    verified: list[bool | None] = field(default_factory=list)
+    configuration: list[str | None] = field(default_factory=list)
+    version: list[str | None] = field(default_factory=list)
+    start_time: list[str | None] = field(default_factory=list)
+    stop_time: list[str | None] = field(default_factory=list)
+    size: list[int | None] = field(default_factory=list)
+    kept: dict[int, dict[str, str]] = field(default_factory=dict)
+    skipped: dict[int, dict[str, str]] = field(default_factory=dict)
+    damaged: list[Damaged] = field(default_factory=list)
+    _texts: dict[str | None, str | None] = field(default_factory=dict, repr=False)
+
+    def append(self, run: int, values: Mapping[str, Any]) -> None:
+        """Add what the marker of a run holds, by the definition of `Marker.parse`. Raises ValueError like it."""
+        for name, types in _COLUMN_TYPES:
+            if type(values.get(name)) not in types:
+                _checked(values, _OF_MARKER | _OF_FACTS)
+        same = self._texts.setdefault  # most of these texts occur many times
+        moment = wording.seconds(values["archived"])
+        self.runs.append(run)
+        self.archived.append(None if moment is None else int(moment))
+        self.verified.append(values["verified"])
+        self.configuration.append(same(text := values.get("configuration"), text))
+        self.version.append(same(text := values.get("version"), text))
+        self.start_time.append(values.get("start_time"))
+        self.stop_time.append(values.get("stop_time"))
+        self.size.append(values.get("size"))
+        if kept := values.get("kept"):
+            self.kept[run] = kept
+        if skipped := values.get("skipped"):
+            self.skipped[run] = skipped
+
+    def append_damaged(self, damaged: Damaged) -> None:
+        """Add a row for a marker that cannot be read."""
+        self.damaged.append(damaged)
+        self.runs.append(damaged.run)
+        for column in (self.archived, self.verified, self.size):
+            column.append(None)
+        for texts in (self.configuration, self.version, self.start_time, self.stop_time):
+            texts.append(None)
+
+    def by_run(self, column: Sequence[T | None]) -> dict[int, T]:
+        """One of the columns by run, without what is not known."""
+        return {run: value for run, value in zip(self.runs, column, strict=True) if value is not None}
+
+
+def _types(kind: type) -> dict[str, tuple[type, ...]]:
+    """The fields of a record, each with the types that it may have in JSON."""
+
+    def options(hint: Any) -> tuple[Any, ...]:
+        return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+    def in_json(hint: Any) -> type:
+        origin = get_origin(hint) or hint
+        found: type = str if origin is Literal else list if origin is tuple else origin
+        return found
+
+    return {name: tuple(map(in_json, options(hint))) for name, hint in get_type_hints(kind).items()}
+
+
+def _required(kind: type) -> set[str]:
+    return {each.name for each in fields(kind) if each.default is MISSING and each.default_factory is MISSING}
+
+
+def _checked(values: Mapping[str, Any], allowed: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
+    """The values of these fields. Raises ValueError if one is missing or of another type."""
+    for name, types in allowed.items():
+        if name not in values:
+            if name in _REQUIRED:
+                raise ValueError(f"{name} is missing")
+        elif type(values[name]) not in types:
+            raise ValueError(f"{name} is {type(values[name]).__name__}, not {types[0].__name__}")
+    found = {name: values[name] for name in allowed if name in values}
+    return {name: tuple(value) if type(value) is list else value for name, value in found.items()}
+
+
+_OF_FACTS = _types(Facts)
+_OF_MARKER = {name: types for name, types in _types(Marker).items() if name != "facts"}
+_OF_FAILURE = _types(Failure)
+_REQUIRED = (_required(Facts) | _required(Marker) | _required(Failure)) - {"facts"}
+_COLUMN_TYPES = [
+    (name, types if name in _REQUIRED else (*types, type(None)))
+    for name, types in (_OF_MARKER | _OF_FACTS).items()
+    if name in MarkerColumns.__dataclass_fields__
+]
 
 
 # ---- a cycle in numbers ----------------------------------------------------------------------------------------------
@@ -178,6 +313,18 @@ class Ended:
     at: float = field(default_factory=time.time)
 
     @property
+    def text(self) -> str:
+        """How it ended, in one line."""
+        if self.fault is not None:
+            return str(self.fault)
+        parts = [
+            f"{wording.count(self.tally.archived[stage], 'run')} into {PLACES[stage]}"
+            + (f" ({self.tally.failed[stage]} failed)" if self.tally.failed[stage] else "")
+            for stage in self.tally.stages
+        ]
+        return f"{', '.join(parts)} in {self.seconds:.1f} s" if parts else "nothing to do"
+
+    @property
     def interrupted(self) -> bool:
         """True if a person or the system stopped it: then no message is sent."""
         return isinstance(self.fault, Interrupted)
@@ -185,4 +332,4 @@ class Ended:
 
 def utc_now() -> str:
     """The second that it is now in UTC, `2026-11-23T20:20:41Z`."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return wording.second(time.time())

@@ -2,28 +2,28 @@
 
 For state that was lost or damaged, and for runs that other programs archived. Every place is read before anything is
 changed; content is not compared, so the markers made here say `verified: false`.
-Source: docs/design/state.md, Recovery.
+Source: State Management Guide, State Recovery.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from rra_state.base import files, run_numbers
-from rra_state.base.errors import ArchiverError, StateFileError, WorkDirError
+from rra_state.base.errors import ArchiverError, StateFileError
 from rra_state.base.lock import Lock
+from rra_state.base.wording import count
 from rra_state.config.loading import Settings
 from rra_state.records import blob
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import PLACES, STAGES, Facts, Marker, Stage
-from rra_state.state.planner import Planner
-from rra_state.state.state_files import Derived, Keeper, Known, Ledger
+from rra_state.state.outcome import PLACES, STAGES, Damaged, Facts, Failure, Marker, Stage
+from rra_state.state.snapshot import Snapshot
+from rra_state.state.state_files import Derived, Known, Ledger, StateFiles
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.base import Outline
 from rra_state.stores.ucondb.client import UconDB
@@ -51,17 +51,13 @@ class _Words:
     destination: tuple[str, str, str]
 
 
-_ARTDAQDB = ("Querying artdaqDB for available runs...", "runs in artdaqDB", "ArtdaqDB runs")
+_ARTDAQDB = ("Querying artdaqDB for available runs...", "in artdaqDB", "ArtdaqDB runs")
 _WORDS: dict[Stage, _Words] = {
     "import": _Words(
-        "IMPORT", ("Scanning filesystem for run records...", "runs in filesystem", "Filesystem runs"), _ARTDAQDB
+        "IMPORT", ("Scanning filesystem for run records...", "in filesystem", "Filesystem runs"), _ARTDAQDB
     ),
-    "migrate": _Words(
-        "MIGRATION", _ARTDAQDB, ("Querying UconDB for migrated runs...", "runs in UconDB", "UconDB runs")
-    ),
+    "migrate": _Words("MIGRATION", _ARTDAQDB, ("Querying UconDB for migrated runs...", "in UconDB", "UconDB runs")),
 }
-_IDENTITY: dict[Stage, tuple[str, ...]] = {"import": ("version",), "migrate": ("ucondb_id", "size", "adler32")}
-"""What a marker and the store have to agree in."""
 
 
 @dataclass
@@ -69,15 +65,16 @@ class Places:
     """The three places, each read once, when it is first asked for. Raises ArchiverError."""
 
     settings: Settings
-    planner: Planner = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.planner = Planner(self.settings)
 
     @cached_property
+    def snapshot(self) -> Snapshot:
+        """Records and tree as they were before anything was changed."""
+        return Snapshot.take(self.settings)
+
+    @property
     def records(self) -> frozenset[int]:
         """Runs on disk."""
-        return self.planner.listing.runs
+        return self.snapshot.records
 
     @cached_property
     def artdaqdb(self) -> Mapping[int, Outline | None]:
@@ -100,8 +97,14 @@ class Places:
         """Runs that a stage has archived."""
         return self.artdaqdb.keys() if stage == "import" else self.ucondb.keys()
 
+    def accepted(self, stage: Stage) -> frozenset[int]:
+        """The same without the runs that failed since the store holds other content: a retry decides those."""
+        failures = self.snapshot.failures(stage).items()
+        conflicts = {run for run, failure in failures if isinstance(failure, Failure) and failure.conflict}
+        return frozenset(self.archived(stage)) - conflicts
+
     def facts(self, stage: Stage, run: int) -> Facts:
-        """What the listings tell of an archived run."""
+        """What the listings say of an archived run."""
         outline = self.artdaqdb.get(run)
         configuration, version = (outline.configuration.partition("/")[2], outline.version) if outline else (None,) * 2
         if stage == "import":
@@ -157,7 +160,7 @@ def _read(stage: Stage, stages: Sequence[Stage], places: Places, say: Say) -> No
     try:
         for (doing, found, _), ask in ((words.source, places.source), (words.destination, places.archived)):
             say(doing)
-            say(f"Found {len(ask(stage))} {found}")
+            say(f"Found {count(len(ask(stage)), 'run')} {found}")
             say("")
         places.load(stages)
     except ArchiverError:
@@ -167,11 +170,11 @@ def _read(stage: Stage, stages: Sequence[Stage], places: Places, say: Say) -> No
 
 def _rebuild(settings: Settings, stage: Stage, places: Places, say: Say) -> None:
     """Markers first, state file and log last: an interrupted recovery is simply done again."""
-    tree, keeper = Tree(settings.app.work_dir), Keeper(settings, stage)
-    archived = frozenset(places.archived(stage))
+    tree, written = Tree(settings.app.work_dir), StateFiles(settings, stage)
+    archived = places.accepted(stage)
     attempted = max(archived, default=0)
     tree.prepare()
-    for path in (keeper.state_file, keeper.log_file):
+    for path in (written.state_file, written.log_file):
         _keep_old(path)
     _discard_unusable(tree.ledger_path(stage))
     if stage == "migrate":
@@ -180,26 +183,26 @@ def _rebuild(settings: Settings, stage: Stage, places: Places, say: Say) -> None
     lost = tree.archived(stage) - archived
     tree.remove_markers(stage, lost)
     tree.remove_failures(stage, _outdated_failures(tree, stage, archived, attempted))
-    known = places.planner.known(stage)
-    known = Known(places.source(stage), archived, known.failed, known.is_open)
-    derived = keeper.write(known, Ledger(attempted=attempted))
-    _tell(stage, places, keeper, derived, say)
+    is_open = places.snapshot.known(stage).is_open
+    known = Known(frozenset(places.source(stage)), archived, tree.failed(stage), is_open)
+    derived = written.write(known, Ledger(attempted=attempted))
+    _report(stage, places, written, derived, say)
     if lost:
         log.warning(
             "removed the %s markers of runs that %s does not hold: %s", stage, PLACES[stage], run_numbers.text(lost)
         )
 
 
-def _tell(stage: Stage, places: Places, keeper: Keeper, derived: Derived, say: Say) -> None:
+def _report(stage: Stage, places: Places, written: StateFiles, derived: Derived, say: Say) -> None:
     """The second part of the block, and what it has no place for. Source: docs/design/state.md, Recovery output."""
     words, state, missing = _WORDS[stage], derived.state, derived.log
     for line in (
         f"Last attempted run: {state.last_attempted_run}",
         f"Last contiguous run: {state.last_contiguous_run}",
         "",
-        f"Found {len(missing)} missing runs to add to failure log",
-        f"✓ Written {keeper.state_file.name}",
-        f"✓ Written {keeper.log_file.name} with {len(missing)} runs",
+        f"Found {count(len(missing), 'missing run')} to add to failure log",
+        f"✓ Written {written.state_file.name}",
+        f"✓ Written {written.log_file.name} with {count(len(missing), 'run')}",
         "",
         _RULE,
         f"{words.title} STATE RECOVERY COMPLETE",
@@ -227,9 +230,8 @@ def preview(missing: Sequence[int]) -> Iterator[str]:
 
 def _make_markers(tree: Tree, stage: Stage, places: Places) -> None:
     """Markers for archived runs without one, or with one that says other things than the store."""
-    held, present = places.archived(stage), tree.archived(stage)
-    markers = tree.markers(stage, held & present)
-    agree = {run for run, marker in markers if _agrees(tree, stage, run, marker, places.facts(stage, run))}
+    held, present = places.accepted(stage), tree.archived(stage)
+    agree = {run for run, marker in tree.markers(stage, held & present) if _agrees(places, stage, run, marker)}
     needed = iter(sorted(held - agree))
     while batch := list(islice(needed, _BATCH)):
         first = Marker.of(stage, batch[0], places.facts(stage, batch[0]))
@@ -237,33 +239,30 @@ def _make_markers(tree: Tree, stage: Stage, places: Places) -> None:
         tree.write_markers(Marker(run, *made, places.facts(stage, run)) for run in batch)
 
 
-def _agrees(tree: Tree, stage: Stage, run: int, marker: dict[str, Any] | WorkDirError, facts: Facts) -> bool:
+def _agrees(places: Places, stage: Stage, run: int, marker: Marker | Damaged) -> bool:
     """Whether the marker of a run, or that of its last refresh, is sound and names what the store holds."""
-    if isinstance(marker, WorkDirError) or (marker.get("run"), marker.get("stage")) != (run, stage):
+    if isinstance(marker, Damaged) or (marker.run, marker.stage) != (run, stage):
         return False
-    try:
-        return _names(marker, stage, facts) or _names(tree.newest_refresh(run) or {}, stage, facts)
-    except WorkDirError:
-        return False
+    facts, refreshed = places.facts(stage, run), places.snapshot.newest_refreshes.get(run)
+    again = isinstance(refreshed, Marker) and _names(refreshed.facts, stage, facts)
+    return again or _names(marker.facts, stage, facts)
 
 
-def _names(marker: Mapping[str, Any], stage: Stage, facts: Facts) -> bool:
-    return all(getattr(facts, name) in (None, marker.get(name)) for name in _IDENTITY[stage])
+def _names(marked: Facts, stage: Stage, facts: Facts) -> bool:
+    """Whether a marker and the store agree in what identifies the content."""
+    if stage == "import":
+        return facts.version in (None, marked.version)
+    known = ((facts.ucondb_id, marked.ucondb_id), (facts.size, marked.size), (facts.adler32, marked.adler32))
+    return all(stored in (None, named) for stored, named in known)
 
 
 def _outdated_failures(tree: Tree, stage: Stage, archived: Set[int], attempted: int) -> set[int]:
     """Runs whose failure record says nothing any more: archived, not attempted yet, or damaged."""
-    failed = tree.failed(stage)
-    gone = {run for run in failed if run in archived or run > attempted}
-    return gone | {run for run in failed - gone if _is_damaged(tree, stage, run)}
-
-
-def _is_damaged(tree: Tree, stage: Stage, run: int) -> bool:
-    try:
-        tree.failure(stage, run)
-    except WorkDirError:
-        return True
-    return False
+    return {
+        run
+        for run, failure in tree.failures(stage, tree.failed(stage))
+        if run in archived or run > attempted or isinstance(failure, Damaged)
+    }
 
 
 def _keep_old(path: Path) -> None:
@@ -304,6 +303,6 @@ def _move(path: Path, kept: Path) -> None:
 def _follow(settings: Settings, stage: Stage) -> None:
     """Let the other stage's log know of the new markers, as the next cycle would. Its own faults are its own."""
     try:
-        Keeper(settings, stage).update(Planner(settings).known(stage))
+        StateFiles(settings, stage).update(Snapshot.take(settings).known(stage))
     except ArchiverError as error:
         log.warning("%s state is as it was: %s", stage, error)

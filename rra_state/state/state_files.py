@@ -1,15 +1,14 @@
 """State files and failure logs, derived from the marker tree by one pure function.
 
-`derive` is the rule; `Keeper` reads and writes the files of one stage: the documented state file and failure log, and
-the ledger that remembers what was last written, so that an operator's edit is recognised and honoured.
-Source: docs/design/state.md, State file, Failure log and Ledger.
+`derive` is the rule; `StateFiles` reads and writes the files of one stage: the documented state file and
+failure log, and the ledger that remembers what was last written, so that an operator's edit is recognised and honoured.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -65,7 +64,7 @@ class Known:
     answer matters, since it costs a look into the record.
     """
 
-    source: Collection[int]
+    source: frozenset[int] | set[int]
     archived: frozenset[int] | set[int]
     failed: frozenset[int] | set[int]
     is_open: Callable[[int], bool] = field(default=lambda _run: False)
@@ -114,7 +113,22 @@ def raised(known: Known, attempted: int, *, explicit: bool) -> int:
     return max(tried, default=attempted)
 
 
-class Keeper:
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the files of one stage say, with an operator's edits taken over.
+
+    state, log: as they stand; no state without a file. names: of state file and failure log.
+    error: why a file cannot be used; then the ledger says nothing.
+    """
+
+    ledger: Ledger
+    state: State | None
+    log: frozenset[int]
+    names: tuple[str, str]
+    error: StateFileError | None = None
+
+
+class StateFiles:
     """State file, failure log and ledger of one stage."""
 
     def __init__(self, settings: Settings, stage: Stage) -> None:
@@ -133,7 +147,10 @@ class Keeper:
                 run = run_numbers.number(line.strip())
                 if run is None:
                     raise StateFileError(
-                        f'"{line.strip()}" is no run number', path=self.log_file, line=number, hint="mend or remove it"
+                        f'"{line.strip()}" is no run number',
+                        path=self.log_file,
+                        line=number,
+                        hint="correct or remove it",
                     )
                 found.add(run)
         return found
@@ -152,6 +169,21 @@ class Keeper:
             strangers = self.read_log() - set(derive(known, ledger).log)
             ledger = replace(ledger, added=ledger.added | strangers)
         return replace(ledger, added=ledger.added - known.archived)
+
+    def look(self, known: Known) -> Written:
+        """All that can be read; what cannot is part of the answer."""
+        ledger, state, log, error = Ledger(), None, set[int](), None
+        try:
+            text = _read(self.state_file)
+            state = None if text is None else _parse_state(text, self.state_file, self.stage)
+        except StateFileError as damage:
+            error = damage
+        try:
+            log = self.read_log()
+            ledger = self.read(known) if error is None else ledger
+        except StateFileError as damage:
+            error = error or damage
+        return Written(ledger, state, frozenset(log), (self.state_file.name, self.log_file.name), error)
 
     def write(self, known: Known, ledger: Ledger) -> Derived:
         """Derive, and write what changed. Raises StateFileError (`Failed to write state file: Permission denied`).
@@ -185,7 +217,7 @@ class Keeper:
         """Bring the files up to date. Raises StateFileError.
 
         attempted: a cycle has just tried some run. Without one, what a killed cycle archived still counts, as far as no
-        untried run lies below; and what could not be told afterwards is not begun: both files have to be writable.
+        untried run lies below; and what could not be written afterwards is not begun: both files have to be writable.
         """
         ledger = self.read(known)
         if not attempted:
@@ -248,7 +280,7 @@ def _invalid(path: Path, stage: Stage, why: str) -> StateFileError:
     return StateFileError(
         f"the state file cannot be used: {why}",
         path=path,
-        hint=f"mend it, or rebuild it from the stores with --recover-{stage}-state",
+        hint=f"correct it, or rebuild it from the stores with --recover-{stage}-state",
     )
 
 

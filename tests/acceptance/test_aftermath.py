@@ -134,7 +134,7 @@ def test_a_failed_run_and_its_recovery_are_told_with_the_command_that_mends_it(
 
 
 def _command_in(text: str, site: Site) -> list[str]:
-    [line] = [line for line in text.splitlines() if line.startswith("Once that is mended: ")]
+    [line] = [line for line in text.splitlines() if line.startswith("Once that is repaired: ")]
     return line.partition(f"./run_archiver.sh {site.config} ")[2].split()
 
 
@@ -165,7 +165,7 @@ def test_a_mail_server_that_is_down_neither_fails_a_cycle_nor_hides_how_it_ended
     idle = site.archive_runs("--incremental")
 
     assert "run 2: " in failed.stderr
-    assert "1 runs into artdaqDB (1 failed)" in failed.stderr
+    assert "1 run into artdaqDB (1 failed)" in failed.stderr
     assert "mail to shift@example.org: the message was not sent: " in failed.stderr
     assert "the message was not sent: " in idle.stderr
     assert site.state("import") == {"last_contiguous_run": 1, "last_attempted_run": 2}

@@ -100,7 +100,7 @@ def test_refresh_stores_files_that_came_late_whatever_the_age(site: Site) -> Non
     planned = site.archive_runs("--dry-run", "--refresh", "1-2").stdout
     done = site.archive_runs("--refresh", "1-2").stderr
 
-    assert "would archive again, since their records changed: 1 runs: 1\n" in planned
+    assert "would archive again, since their records changed: 1 run: 1\n" in planned
     assert "run 1: its record has changed; both stores hold it as it is now" in done
     assert "run 2: is archived as its record is now" in done
     stored = blob.unpack(site.blobs()["1"]).files
@@ -316,7 +316,7 @@ def test_the_dry_run_tells_what_has_changed_and_named_runs_are_refreshed(watched
 
     dry = watched.archive_runs("--dry-run")
 
-    assert "would archive again, since their records changed: 1 runs: 2" in dry.stdout
+    assert "would archive again, since their records changed: 1 run: 2" in dry.stdout
     assert "nothing to do" in watched.archive_runs("--runs", "1").stderr
     watched.archive_runs("--runs", "2")
     assert versions(watched, 2)[1] == 4

@@ -27,13 +27,13 @@ def test_every_format_tells_the_same_archive_and_changes_nothing(site: Site) -> 
     page = site.archive_runs("--report-status", "--format", "html").stdout
 
     jsonschema.validate(values, SCHEMA)
-    assert "NOT SAFE YET: 1 run on disk not in UconDB." in text
-    assert values["verdict"]["text"] == "NOT SAFE YET: 1 run on disk not in UconDB."
+    assert "NOT SAFE: 1 run on disk not in UconDB." in text
+    assert values["verdict"]["text"] == "NOT SAFE: 1 run on disk not in UconDB."
     assert values["comparison"]["consistent"] is True
     assert [place["runs"] for place in values["places"]] == ["1-5", "1-2,4-5", "1-2,4-5"]
     assert [row["state"] for row in rows] == ["archived", "archived", "failed", "archived", "archived"]
     assert all(row["verified"] == "True" and int(row["size"]) > 0 for row in rows if row["migrated"] == "True")
-    assert "<h1>NOT SAFE YET</h1>" in page
+    assert "<h1>NOT SAFE</h1>" in page
     assert "The disk and both stores were asked." in page
     assert snapshot(site) == before
 
@@ -74,7 +74,7 @@ def test_the_page_follows_the_cycles(site: Site) -> None:
     site.archive_runs()
     second = path.read_text()
 
-    assert "<h1>NOT SAFE YET</h1>" in first
+    assert "<h1>NOT SAFE</h1>" in first
     assert "metadata.txt is missing" in first
     assert "<h1>SAFE</h1>" in second
     assert "metadata.txt is missing" not in second
@@ -89,4 +89,4 @@ def test_a_page_that_cannot_be_written_does_not_fail_the_cycle(site: Site) -> No
 
     assert "status page:" in done.stderr
     assert "cannot be written:" in done.stderr
-    assert "1 runs into UconDB" in done.stderr
+    assert "1 run into UconDB" in done.stderr

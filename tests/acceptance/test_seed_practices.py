@@ -24,7 +24,7 @@ def test_seed_practice_1_incremental_mode_processes_only_new_runs(site: Site) ->
     done = site.archive_runs("--incremental")
 
     assert "nothing to do" in idle.stderr
-    assert re.search(r"^1 runs into artdaqDB, 1 runs into UconDB", done.stderr, re.MULTILINE)
+    assert re.search(r"^1 run into artdaqDB, 1 run into UconDB", done.stderr, re.MULTILINE)
 
 
 def test_seed_practice_2_a_backup_of_the_state_files_can_be_put_back(site: Site) -> None:
@@ -67,19 +67,19 @@ def test_seed_practice_4_compare_state_finds_what_is_off_and_names_what_mends_it
     log_file(site, "migrate").write_text("103\n")
 
     bad = site.archive_runs("--compare-state", status=1)
-    for command in re.findall(r"mend with: \./run_archiver\.sh \S+ (\S+)", bad.stdout):
+    for command in re.findall(r"repair with: \./run_archiver\.sh \S+ (\S+)", bad.stdout):
         site.archive_runs(command, status=None)
 
     assert "filesystem: 8 runs, 100 to 109, gaps: 104-105\n" in good.stdout
-    assert "import_failures.log: 1 runs to retry: 108" in good.stdout
+    assert "import_failures.log: 1 run to retry: 108" in good.stdout
     assert "consistent: " in good.stdout
     command = f"./run_archiver.sh {site.config}"
-    assert [line for line in bad.stdout.splitlines() if "mend with" in line] == [
-        f"import: runs in artdaqDB without a marker: 101-102,107; mend with: {command} --recover-import-state",
-        f"import: missing runs not in import_failures.log: 108; mend with: {command} --recover-import-state",
-        f"migrate: runs with a marker that UconDB does not hold: 106; mend with: {command} --recover-migrate-state",
-        f"migrate: runs in migrate_failures.log that are archived: 103; mend with: {command} --recover-migrate-state",
-        f"migrate: missing runs not in migrate_failures.log: 106; mend with: {command} --recover-migrate-state",
+    assert [line for line in bad.stdout.splitlines() if "repair with" in line] == [
+        f"import: runs in artdaqDB without a marker: 101-102,107; repair with: {command} --recover-import-state",
+        f"import: missing runs not in import_failures.log: 108; repair with: {command} --recover-import-state",
+        f"migrate: runs with a marker that UconDB does not hold: 106; repair with: {command} --recover-migrate-state",
+        f"migrate: runs in migrate_failures.log that are archived: 103; repair with: {command} --recover-migrate-state",
+        f"migrate: missing runs not in migrate_failures.log: 106; repair with: {command} --recover-migrate-state",
     ]
     assert "INCONSISTENT: 5 discrepancies" in bad.stdout
     assert "consistent: " in site.archive_runs("--compare-state").stdout

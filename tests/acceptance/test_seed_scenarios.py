@@ -59,7 +59,7 @@ def test_seed_scenario_3_gap_in_run_sequence(site: Site) -> None:
     take(site, [12107])
     site.archive_runs("--retry-failed-import")
 
-    assert "import_failures.log: 1 runs to retry: 12107" in compared.stdout
+    assert "import_failures.log: 1 run to retry: 12107" in compared.stdout
     assert "run 12107: " in investigated.stderr
     assert "metadata.txt is missing" in investigated.stderr
     assert numbers(site) == (12150, 12150)
@@ -78,7 +78,7 @@ def test_seed_scenario_4_manual_database_operations(site: Site) -> None:
     after = site.archive_runs("--report-status", "--compare-state")
     site.archive_runs("--incremental")
 
-    assert "import: runs in artdaqDB without a marker: 102,106; mend with: ./run_archiver.sh" in before.stdout
+    assert "import: runs in artdaqDB without a marker: 102,106; repair with: ./run_archiver.sh" in before.stdout
     assert recovered == ((106, 106), [])
     assert "consistent: state files, failure logs and markers agree with the places" in after.stdout
     site.assert_archived_once(range(100, 107))

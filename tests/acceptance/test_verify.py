@@ -155,7 +155,7 @@ def test_markers_of_a_recovery_are_filled_in_and_those_that_differ_are_not(archi
 
     done = archived.archive_runs("--verify", status=1)
 
-    assert "10 markers say verified by now" in done.stdout
+    assert "marked as verified: 10 markers" in done.stdout
     filled = archived.marker("migrate", 2)
     assert filled["verified"] is True
     assert None not in (filled["sha256"], filled["fingerprint"], filled["stop_time"])

@@ -8,12 +8,10 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rra_state.reporting import catalog, status
-from rra_state.reporting.page import render
 from rra_state.state.outcome import STAGES, Facts, Failure, Marker
 from tests.unit.archive_site import Site
 
@@ -31,7 +29,7 @@ def make_tree(root: Path, runs: int) -> Site:
         if run % 500 == 0:
             message = f"run {run}: {site.records}/{run}: metadata.txt is missing (put the file back)"
             failure = Failure(run, "import", "RecordError", message, 3, when, when)
-            site.tree.failure_path("import", run).write_text(json.dumps(asdict(failure)))
+            site.tree.failure_path("import", run).write_text(json.dumps(failure.mapping()))
             continue
         digest = hashlib.sha256(str(run).encode()).hexdigest()
         facts = Facts(
@@ -47,35 +45,38 @@ def make_tree(root: Path, runs: int) -> Site:
 
 
 def main(runs: int) -> None:
-    """Print a table: CPU, wall clock and memory of each question, without and with the copy of the markers."""
+    """Print a table: CPU, wall clock and memory of each question, and of report and page."""
     with TemporaryDirectory(prefix="rra-bench-") as directory:
         site = make_tree(Path(directory), runs)
         print(f"{runs} runs, {os.cpu_count()} cores\n\n| what | CPU | wall | memory |\n| --- | --- | --- | --- |")
         for name in QUESTIONS:
-            _measure(name, site, "")
-        began = time.process_time()
-        found = catalog.take(site.settings, renew=True)
-        print(f"| making the copy of the markers | {time.process_time() - began:.2f} s | | |")
-        for name in QUESTIONS:
-            _measure(name, site, ", with the copy")
-        began = time.process_time()
-        text = render.html(found, status.of_tree(found))
-        print(f"| the page, {len(text) / 1e6:.1f} MB | {time.process_time() - began:.2f} s | | |")
+            _measure(f"rra_state.{name}", f"import rra_state; rra_state.{name}({str(site.root / 'config.yaml')!r})")
+        look = (
+            "from rra_state.config import loading; from rra_state.state.snapshot import Snapshot\n"
+            f"from rra_state.reporting.assessment import assess; s = loading.load({str(site.root / 'config.yaml')!r})\n"
+            "snapshot = Snapshot.take(s); found = assess(snapshot)\n"
+        )
+        part = "from rra_state.reporting.part import WHOLE\n"
+        _measure("report as text", f"{look}from rra_state.reporting import text; text.report(found)")
+        _measure("page", f"{look}from rra_state.reporting.page import render; render.html(snapshot, found)")
+        _measure(
+            "JSON", f"{look}{part}from rra_state.reporting import export; export.json_text(snapshot, found, WHOLE)"
+        )
+        _measure("CSV", f"{look}{part}from rra_state.reporting import export; export.csv_text(snapshot, found, WHOLE)")
 
 
-def _measure(name: str, site: Site, how: str) -> None:
+def _measure(name: str, question: str) -> None:
     """One question, asked by a fresh Python."""
     code = (
         "import resource, time\n"
         "began = time.time()\n"
-        "from rra_state.reporting import status\n"
-        f"status.{name}({str(site.root / 'config.yaml')!r})\n"
+        f"{question}\n"
         "used = resource.getrusage(resource.RUSAGE_SELF)\n"
         "print(used.ru_utime + used.ru_stime, time.time() - began, used.ru_maxrss / 1024)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     cpu, wall, memory = map(float, done.stdout.split())
-    print(f"| status.{name}{how} | {cpu:.2f} s | {wall:.2f} s | {memory:.0f} MB |", flush=True)
+    print(f"| {name} | {cpu:.2f} s | {wall:.2f} s | {memory:.0f} MB |", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from rra_state.reporting import catalog, status
+from rra_state.reporting.assessment import assess
 from rra_state.reporting.page import render
 from rra_state.state.outcome import Failure
+from rra_state.state.snapshot import Snapshot
 from tests import browser as browsers
 from tests.browser import Browser
 from tests.unit.archive_site import Site
@@ -52,15 +53,15 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def written(site: Site, path: Path) -> Path:
-    found = catalog.take(site.settings)
-    path.write_text(render.html(found, status.of_tree(found)), encoding="utf-8")
+    snapshot = Snapshot.take(site.settings)
+    path.write_text(render.html(snapshot, assess(snapshot)), encoding="utf-8")
     return path
 
 
 def test_it_loads_without_a_complaint_and_without_the_network(browser: Browser, shown: Path) -> None:
     browser.open(shown)
 
-    assert "NOT SAFE YET" in browser.text("verdict")
+    assert "NOT SAFE" in browser.text("verdict")
     assert browser.messages() == []
     assert browser.run("return performance.getEntriesByType('resource').length") == 0
 
@@ -69,7 +70,7 @@ def test_it_loads_without_a_complaint_and_without_the_network(browser: Browser, 
     ("typed", "expected"),
     [
         ("101", "Run 101 is archived."),
-        (" 1 01 ", "27 113 bytes"),
+        (" 1 01 ", "27113 bytes"),
         ("300", "Run 300 is not archived."),
         ("300", "RecordError in the import: metadata.txt is missing"),
         ("398", "Run 398 waits for its import into artdaqDB."),
@@ -271,7 +272,7 @@ def test_without_javascript_all_but_map_and_search_is_there(browser: Browser, sh
     finally:
         browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
-    for expected in ("NOT SAFE YET", "What to do", "metadata.txt is missing", "250\N{EN DASH}259"):
+    for expected in ("NOT SAFE", "What to do", "metadata.txt is missing", "250\N{EN DASH}259"):
         assert expected in text
 
 

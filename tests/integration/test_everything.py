@@ -19,12 +19,16 @@ import pytest
 
 import rra_state
 from rra_state.base.errors import StoreUnavailable
+from rra_state.base.wording import ranges
 from rra_state.config.loading import Settings
-from rra_state.monitoring import after_cycle
-from rra_state.reporting import catalog, request, show, status, tables
-from rra_state.reporting.page import data, file, render
+from rra_state.monitoring import after_cycle, cycle_history, metrics
+from rra_state.reporting import request, show, tables
+from rra_state.reporting.assessment import assess
+from rra_state.reporting.counts import count_runs
+from rra_state.reporting.page import data, render
 from rra_state.reporting.request import Format, Request
 from rra_state.state.outcome import STAGES, Ended
+from rra_state.state.snapshot import Snapshot
 from tests import mailbox
 from tests import site_with_everything as everything
 from tests.mailbox import Mailbox
@@ -39,6 +43,10 @@ SENTENCES = {
     everything.DAMAGED_MARKER: f"markers/import/{everything.DAMAGED_MARKER}.json: cannot be read as JSON",
 }
 """What text and page say, in the same words, of runs that are archived with a remark."""
+
+
+LABELS = {"import": "import", "migrate": "migration", "refresh": "refresh"}
+"""How the page calls the stages."""
 
 
 @dataclass(frozen=True)
@@ -127,9 +135,9 @@ def test_the_page_of_a_cycle_tells_everything(full: Told) -> None:
         f"{everything.EMPTY} RecordError import",
         f"{everything.FAILED_MIGRATION} Conflict migration",
         f"{everything.OUTDATED} Conflict refresh",
-        f"{everything.NEVER_ATTEMPTED} NotAttempted import Never tried, though later runs were.",
-        f"{everything.LISTED_BY_OPERATOR} Listed import An operator wrote it into the failure log",
-        f"{everything.DAMAGED_FAILURE} Damaged import Its failure record cannot be read.",
+        f"{everything.NEVER_ATTEMPTED} NotAttempted import waiting: the next cycle takes it",
+        f"{everything.LISTED_BY_OPERATOR} Listed import an operator wrote it into the failure log",
+        f"{everything.DAMAGED_FAILURE} Damaged import its failure record cannot be read",
         f"{everything.DAMAGED_REFRESH} Damaged refresh its failure record cannot be read",
         f"Archived before they had a stop time {everything.WATCHED}, {everything.OUTDATED}",
         f"{everything.GAP[0]}\N{EN DASH}{everything.GAP[-1]} {len(everything.GAP)} every place: no record",
@@ -153,14 +161,15 @@ def test_the_text_report_tells_everything(full: Told) -> None:
         f"run {everything.FAILED_IMPORT}: ",
         f"run {everything.EMPTY}: ",
         f"its failure record cannot be read: {everything.DAMAGED_FAILURE}",
-        f"never attempted: {everything.NEVER_ATTEMPTED}",
+        f"waiting: the next cycle takes it: {everything.NEVER_ATTEMPTED}",
         f"listed by an operator: {everything.LISTED_BY_OPERATOR}",
     ):
         assert sentence in f"{imports} ", sentence
-    assert imports.endswith(f"listed by an operator: {everything.LISTED_BY_OPERATOR}")
     assert section(text, "Not archived (migrate)").startswith(f"run {everything.FAILED_MIGRATION}: ")
     changed = section(text, "Changed since, and not archived again")
-    assert re.search(rf"run {everything.OUTDATED}: .*run {everything.DAMAGED_REFRESH}: its failure record", changed)
+    assert re.search(
+        rf"run {everything.OUTDATED}: .*its failure record cannot be read: {everything.DAMAGED_REFRESH}", changed
+    )
     whole = in_one_line(text)
     for sentence in (
         *SENTENCES.values(),
@@ -208,10 +217,10 @@ def test_the_mail_of_a_cycle_tells_everything_that_failed(full: Told) -> None:
 
     failed = f"{everything.FAILED_IMPORT}, {everything.EMPTY}, {everything.DAMAGED_FAILURE}"
     assert f"3 runs failed (import): {failed}" in text
-    assert f"run {everything.DAMAGED_FAILURE}: its record is damaged [Damaged]" in text
+    assert f"run {everything.DAMAGED_FAILURE}: its failure record cannot be read [Damaged]" in text
     assert f"1 run failed (migrate): {everything.FAILED_MIGRATION}" in text
     assert f"2 runs failed (refresh): {everything.OUTDATED}, {everything.DAMAGED_REFRESH}" in text
-    assert f"run {everything.DAMAGED_REFRESH}: its record is damaged [Damaged]" in text
+    assert f"run {everything.DAMAGED_REFRESH}: its failure record cannot be read [Damaged]" in text
     assert "Now: 7 archived, 3 waiting, 6 failed, 1 still being written." in text
 
 
@@ -220,11 +229,48 @@ def test_each_run_of_everything_can_be_shown(full: Told) -> None:
         assert next(show.lines(full.settings, run)) == f"run {run}"
 
 
-def test_nothing_of_everything_is_called_safe(full: Told) -> None:
-    found = status.collect(full.settings)
+def test_renderers_say_the_same_of_each_run(full: Told) -> None:
+    """Text, JSON, CSV, page, metrics and frames, asked one after the other, of every run."""
+    values = json.loads(shown(full.settings, "json"))
+    states = {row["run"]: row["state"] for row in values["runs"]}
+    in_csv = {int(row["run"]): row["state"] for row in csv.DictReader(io.StringIO(shown(full.settings, "csv")))}
+    frame = rra_state.runs(full.settings)
+    page, text = shown(full.settings, "html"), in_one_line(shown(full.settings, "text"))
+    numbers = {state: list(states.values()).count(state) for state in ("archived", "waiting", "failed", "open")}
+    snapshot, ended = Snapshot.take(full.settings), Ended(STAGES, 1.0)
+    history = cycle_history.after(snapshot.tree, ended)
+    measured = metrics.prometheus(metrics.samples(ended, history, count_runs(snapshot)))
 
-    unproven = {everything.FAILED_MIGRATION, everything.OUTDATED, everything.DAMAGED_REFRESH}
-    assert found.unproven == unproven
+    assert states == in_csv == everything.STATES
+    assert dict(zip(frame["run"], frame["state"], strict=True)) == states
+    assert {run: state for run, state in states_on(page).items() if state != "gap"} == states
+    for state, number in numbers.items():
+        assert f'rra_runs{{state="{state}"}} {number}.0' in measured
+        assert f"{state} {number}" in words(page)
+    for group in assess(snapshot).failures:
+        runs = ranges(group.runs)
+        reason = in_one_line(group.text)
+        assert any(row["run"] in group.runs and row["error_class"] for row in values["runs"]) or group.kind == "Listed"
+        assert f"{runs} {group.kind} {LABELS[group.stage]} {reason}" in words(page)
+        assert runs in text
+        in_text = reason if len(group.runs) > 1 else reason.replace("<run>", runs)
+        assert in_text in text or group.kind == "Listed"
+
+
+def test_verdict_and_steps_are_the_same_everywhere(full: Told) -> None:
+    values = json.loads(shown(full.settings, "json"))
+    text, page = in_one_line(shown(full.settings, "text")), words(shown(full.settings, "html"))
+
+    assert values["verdict"]["text"] in text
+    word, _, reason = values["verdict"]["text"].partition(": ")
+    assert f"{word} {reason}" in page
+    for step in values["steps"]:
+        assert f"{step['command']} {step['why']}" in text
+        assert f"{step['command']} {step['why']}" in page
+
+
+def test_nothing_of_everything_is_called_safe(full: Told) -> None:
+    assert "NOT SAFE: " in shown(full.settings, "text")
 
 
 # ---- a site with everything, and one with nothing ------------------------------------------------------------------
@@ -255,10 +301,10 @@ def test_parts_of_everything_and_nothing_can_be_shown(site: Told, form: Format, 
 
 
 def test_every_frame_takes_everything_and_nothing(site: Told) -> None:
-    found = catalog.take(site.settings)
+    snapshot = rra_state.snapshot(site.settings)
 
     for name in tables.COLUMNS:
-        assert list(getattr(status, name)(found).columns) == [column.name for column in tables.COLUMNS[name]]
+        assert list(getattr(rra_state, name)(snapshot).columns) == [column.name for column in tables.COLUMNS[name]]
 
 
 def test_a_fault_after_everything_or_nothing_is_told(site: Told, tmp_path: Path) -> None:
@@ -292,9 +338,9 @@ def test_an_empty_site_has_nothing_to_tell_about_everything(empty: Told) -> None
 
 
 def test_everything_that_a_template_names_is_given(site: Told) -> None:
-    found = catalog.take(site.settings)
+    snapshot = Snapshot.take(site.settings)
     given = {
-        "page.html": render.values(found, status.of_tree(found), cycle=None, tree=None),
+        "page.html": render.values(snapshot, assess(snapshot), None),
         "unknown.html": render.unknown_values(site.settings, "no reason"),
     }
     environment = render.environment()
@@ -310,5 +356,7 @@ def test_a_name_that_everything_lacks_is_an_error() -> None:
         render.environment().from_string("{{ missing }}").render()
 
 
-def test_a_page_over_everything_without_a_cycle(site: Told) -> None:
-    assert "<h1>" in file.make(site.settings)
+def test_a_page_over_everything_without_a_cycle(site: Told, tmp_path: Path) -> None:
+    render.write(site.settings, tmp_path / "status.html")
+
+    assert "<h1>" in (tmp_path / "status.html").read_text()

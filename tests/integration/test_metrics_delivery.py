@@ -106,7 +106,7 @@ def test_the_text_file_is_written_whole_or_not_at_all(site: Site, caplog: pytest
     settings = site.settings.model_copy(update={"metrics": Metrics(prometheus_file=path)})
     after_cycle.follow(settings, ENDED)
     before = path.read_text()
-    assert 'rra_stage_runs{stage="import",state="archived"} 1\n' in before
+    assert 'rra_stage_runs{stage="import",state="archived"} 1.0\n' in before
     assert path.stat().st_mode & 0o444 == 0o444, "node_exporter is another user"
 
     (site.root / ".rra.prom.tmp").mkdir()

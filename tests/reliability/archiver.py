@@ -31,7 +31,8 @@ from rra_state.stages.worker import WorkerContext
 from rra_state.state import recovery
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, Outcome, Stage
-from rra_state.state.planner import Planner, Selection, Window
+from rra_state.state.planner import Selection, Window
+from rra_state.state.snapshot import Snapshot
 from rra_state.stores import artdaqdb
 from tests.reliability.faults import Course, Killed, Signal, Unreliable
 
@@ -62,7 +63,7 @@ def run(settings: Settings, selection: Selection, course: Course, updated: Calla
     """One cycle. updated: called after each update of the state files."""
     report = Report()
 
-    def update_state(chosen: Planner, *, attempted: bool = False, explicit: bool = False) -> None:
+    def update_state(chosen: Snapshot, *, attempted: bool = False, explicit: bool = False) -> None:
         real_update(chosen, attempted=attempted, explicit=explicit)
         updated(report)
 

@@ -8,7 +8,7 @@ from rra_state.execution.single_run import refresh_run
 from rra_state.records import blob
 from rra_state.stages.worker import WorkerContext
 from rra_state.state.markers import Tree
-from rra_state.state.planner import Planner
+from rra_state.state.snapshot import Snapshot
 from tests.reliability.mortal import life
 from tests.reliability.scenarios import cycle
 from tests.reliability.world import METADATA, World
@@ -27,11 +27,11 @@ def archived_before_its_stop_time(world: World) -> None:
 
 def refresh(world: World) -> ArchiverError | None:
     """What a cycle and the job of its rule do with changed records; what kept them from it."""
-    planner = Planner(world.settings)
-    planner.watch.remember(planner.tree)
-    bench = WorkerContext(world.settings)
-    committer = Committer(planner.tree, bench.artdaqdb)
-    outcomes = [refresh_run(wanted, bench, committer) for wanted in planner.watch.changed]
+    snapshot = Snapshot.take(world.settings)
+    snapshot.changes.remember(snapshot.tree)
+    context = WorkerContext(world.settings)
+    committer = Committer(snapshot.tree, context.artdaqdb)
+    outcomes = [refresh_run(wanted, context, committer) for wanted in snapshot.changes.changed]
     return next((outcome.error for outcome in outcomes if not outcome.archived), None)
 
 

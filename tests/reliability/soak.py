@@ -136,7 +136,7 @@ class Soak:
     def _measure_work_dir(self) -> None:
         """Bytes of what is kept for each run, and of all that is not, but for the last logs of Snakemake."""
         archived, work = len(self.site.markers("migrate")), self.site.work
-        own = sum(_size(work / name) for name in ("markers", "state/catalog"))
+        own = _size(work / "markers")
         if archived > 50:
             self.each.append(own / archived)
             self.beside.append(_size(work) - own - _size(work / "failures") - _size(work / LOGS))

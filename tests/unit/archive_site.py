@@ -15,7 +15,7 @@ from rra_state.config import loading
 from rra_state.config.loading import Settings
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Facts, Failure, Marker, Outcome, Stage
-from rra_state.state.state_files import Keeper, Known
+from rra_state.state.state_files import Known, StateFiles
 
 METADATA = "Config name: standard\nComponent #0: component01\n"
 STOP = "\nDAQInterface stop time: Thu Oct 17 10:08:25 UTC 2024\n"
@@ -49,8 +49,8 @@ class Site:
     def records(self) -> Path:
         return self.root / "records"
 
-    def keeper(self, stage: Stage = "import") -> Keeper:
-        return Keeper(self.settings, stage)
+    def keeper(self, stage: Stage = "import") -> StateFiles:
+        return StateFiles(self.settings, stage)
 
     def record(self, *runs: int, ended: bool = True, age: float = 0) -> None:
         """Write records. ended: with a stop time. age: seconds since the DAQ last wrote to them."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from rra_state.base.errors import ConfigError, FhiclError, RecordError
+from rra_state.base.wording import readable
 from rra_state.records import fhicl
 from rra_state.records import metadata as run_metadata
 from rra_state.records.convert import boardreaders, boot, environment, history, metadata, ranks, settings, setup
@@ -68,7 +69,7 @@ def convert(
     return RunDocuments(
         run=record.run,
         config_name=history.config_name(known.config_text),
-        config_text=run_metadata.readable(known.config_text or ""),
+        config_text=readable(known.config_text or ""),
         documents=tuple(sorted(documents, key=lambda document: document.name)),
         fingerprint=record.fingerprint,
         start_time=record.start_time,

@@ -1,5 +1,4 @@
 """The status page: one HTML file that needs no network.
 
-`render.py` makes it, from `data.py` and `plots.py` and the template, style and script beside them; `file.py` keeps it
-up to date after each cycle.
+`render.py` makes it, from `data.py` and `plots.py` and the template, style and script beside them.
 """

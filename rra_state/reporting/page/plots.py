@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from rra_state.reporting.catalog import Day
+from rra_state.reporting.assessment import Day
 
 DAYS = 60
 """Days that the throughput shows."""

@@ -1,4 +1,4 @@
-"""The status page, made from the catalog. Asks no store, loads no pandas.
+"""The status page, rendered from snapshot and assessment. Loads no pandas.
 
 Template, style and script lie beside this module. Whatever comes from records, stores or people is escaped by the
 template engine; the script puts text into the page as text only.
@@ -21,17 +21,16 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from rra_state import __version__
-from rra_state.base import run_numbers
+from rra_state.base import files, run_numbers
+from rra_state.base.errors import ArchiverError
+from rra_state.base.version import __version__
+from rra_state.base.wording import count, first_of, minute, ranges, second, utc
 from rra_state.config.loading import Settings
-from rra_state.reporting import catalog as catalogs
-from rra_state.reporting import compare
-from rra_state.reporting.catalog import Catalog
-from rra_state.reporting.page import data, plots, words
-from rra_state.reporting.page.data import Reason
-from rra_state.reporting.status import Status
-from rra_state.reporting.verdict import Verdict, count, some, steps, verdict
+from rra_state.reporting.assessment import DISK, Assessment, assess
+from rra_state.reporting.failures import FailureGroup
+from rra_state.reporting.page import data, plots
 from rra_state.state.outcome import STAGES
+from rra_state.state.snapshot import Snapshot
 
 _HERE = Path(__file__).parent
 MOST_ROWS = 400
@@ -43,48 +42,57 @@ _LONGEST_NOTE = 200
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """How the cycle ended after which the page is made. told: its last line. good: it did all it set out to do."""
+    """How the cycle ended after which the page is made. text: its last line. good: it did all it set out to do."""
 
-    told: str
+    text: str
     good: bool
 
 
 @dataclass(frozen=True, slots=True)
 class FileList:
-    """Files of records that a person should know of. rows: run, name and reason; of very many files the latest runs'.
+    """Files of records that a person should know of: a row per run, of very many runs the latest.
 
     runs: the number of runs that have such files.
     """
 
     title: str
-    rows: Sequence[tuple[int, str, str]]
+    rows: Sequence[tuple[int, str]]
     runs: int
 
 
-def html(catalog: Catalog, status: Status, *, cycle: Cycle | None = None, tree: str | None = None) -> str:
-    """The page. status: what the places said, or `status.of_tree(catalog)`. tree: see `file.py`.
+def write(settings: Settings, path: Path, snapshot: Snapshot | None = None, cycle: Cycle | None = None) -> None:
+    """Replace the page at `path` atomically, from the marker tree alone. Raises OSError.
 
-    Raises StateFileError.
+    snapshot: taken after the last change, if there is one. A tree that cannot be read makes a page that says so.
     """
-    return environment().get_template("page.html").render(values(catalog, status, cycle=cycle, tree=tree))
+    try:
+        found = snapshot or Snapshot.take(settings)
+        text = html(found, assess(found), cycle)
+    except ArchiverError as error:
+        text = unknown(settings, str(error))
+    files.make_directory(path.parent)
+    files.write_atomic(path, text.encode("utf-8", "backslashreplace"))
 
 
-def values(catalog: Catalog, status: Status, *, cycle: Cycle | None, tree: str | None) -> dict[str, Any]:
-    """Every name that `page.html` may use, with its value. Raises StateFileError."""
-    reasons = data.reasons(catalog)
+def html(snapshot: Snapshot, assessment: Assessment, cycle: Cycle | None = None) -> str:
+    """The page."""
+    return environment().get_template("page.html").render(values(snapshot, assessment, cycle))
+
+
+def values(snapshot: Snapshot, assessment: Assessment, cycle: Cycle | None) -> dict[str, Any]:
+    """Every name that `page.html` may use, with its value."""
     return {
-        **_judgement(catalog, status),
-        **_tables(catalog, status, reasons),
+        **_judgement(snapshot, assessment),
+        **_tables(assessment),
         "cycle": cycle,
-        "tree": tree,
-        "written": catalog.summary.at,
-        "settings": catalog.settings,
+        "written": utc(assessment.counts.at),
+        "settings": snapshot.settings,
         "host": socket.gethostname(),
         "version": __version__,
-        "asked": status.asked,
-        "throughput": plots.throughput(catalogs.days(catalog), catalog.summary.at.date()),
-        "ages": plots.ages(data.ages(catalog)),
-        "data": _searched(catalog, reasons),
+        "asked": assessment.asked,
+        "throughput": plots.throughput(assessment.days, utc(assessment.counts.at).date()),
+        "ages": plots.ages(data.ages(snapshot, assessment.counts)),
+        "data": _searched(snapshot, assessment),
         "style": Markup(_asset("page.css")),  # noqa: S704 - a file of this package
         "script": Markup(_script()),  # noqa: S704 - the same
         "script_digest": _digest(_script()),
@@ -103,7 +111,7 @@ def unknown_values(settings: Settings, reason: str) -> dict[str, Any]:
     return {
         "reason": reason,
         "settings": settings,
-        "written": words.minute(datetime.now(UTC)),
+        "written": minute(datetime.now(UTC)),
         "host": socket.gethostname(),
         "version": __version__,
         "style": Markup(style),  # noqa: S704 - a file of this package
@@ -111,52 +119,55 @@ def unknown_values(settings: Settings, reason: str) -> dict[str, Any]:
     }
 
 
-def _judgement(catalog: Catalog, status: Status) -> dict[str, Any]:
-    judged = verdict(status)
-    unverified = sum(value is False for value in catalog.shelves["migrate"].columns["verified"])
+def _judgement(snapshot: Snapshot, assessment: Assessment) -> dict[str, Any]:
+    still_open = assessment.counts.runs["open"]
+    errors = [(site.name, str(site.error)) for site in assessment.sites if site.error is not None]
     return {
-        "verdict": judged,
-        "tone": _tone(catalog, judged),
-        "open": some(status.open) if status.open else "",
-        "unverified": unverified,
-        "steps": [(step.command(status), step.why) for step in steps(status)],
-        "errors": [(place.name, str(place.error)) for place in status.places if place.error is not None],
-        "places": status.places,
-        "counts": catalog.summary.runs,
-        "stages": [catalog.summary.stages[stage] for stage in STAGES],
+        "verdict": assessment.verdict,
+        "tone": _tone(assessment, snapshot.settings.reporting.alert_after_hours * 3600),
+        "open": ranges(still_open) if still_open else "",
+        "steps": [(assessment.command(step.options), step.why) for step in assessment.steps],
+        "errors": errors + [("State files", text) for text in assessment.unusable],
+        "places": assessment.sites,
+        "counts": assessment.counts.numbers,
+        "stages": [assessment.counts.stages[stage] for stage in STAGES],
     }
 
 
-def _tables(catalog: Catalog, status: Status, reasons: Sequence[Reason]) -> dict[str, Any]:
+def _tables(assessment: Assessment) -> dict[str, Any]:
     # First what can be archived and is not; numbers that no record has are rarely a mistake.
-    gaps = sorted(catalogs.gaps(catalog), key=lambda gap: (gap.place == "filesystem", -gap.runs, gap.first))
-    comparison = compare.compare(status)
+    gaps = sorted(assessment.gaps, key=lambda gap: (gap.place == DISK, -gap.runs, gap.first))
+    reasons, remarks = _by_size(assessment.failures), assessment.remarks
     return {
         "reasons": reasons[:MOST_ROWS],
         "more_reasons": max(0, len(reasons) - MOST_ROWS),
         "failed_runs": sum(len(reason.runs) for reason in reasons),
         "gaps": gaps[:MOST_ROWS],
-        "missing_numbers": sum(gap.runs for gap in gaps if gap.place == "filesystem"),
+        "missing_numbers": sum(gap.runs for gap in gaps if gap.place == DISK),
         "more_gaps": max(0, len(gaps) - MOST_ROWS),
-        "notes": [_short(note) for note in comparison.notes[len(status.places) :]],
-        "findings": comparison.findings,
-        "comparison": comparison,
+        "readable": assessment.readable,
+        "notes": [_short(note) for note in assessment.notes],
+        "discrepancies": assessment.discrepancies,
         "files": [
-            _files("Files kept as text: archived as they are, but no FHiCL", status.kept),
-            _files("Entries of records that are not archived", status.skipped),
+            _files("Files kept as text: archived as they are, but no FHiCL", remarks.kept),
+            _files("Entries of records that are not archived", remarks.skipped),
         ],
-        "ignored": status.ignored[:MOST_ROWS],
-        "watched": some(status.watched) if status.watched else "",
-        "damaged": status.damaged[:MOST_ROWS],
+        "ignored": remarks.ignored[:MOST_ROWS],
+        "watched": ranges(remarks.watched) if remarks.watched else "",
+        "damaged": remarks.damaged[:MOST_ROWS],
     }
 
 
-def _tone(catalog: Catalog, judged: Verdict) -> str:
-    """The verdict's colour. Runs that are merely on their way are no alarm: some always are."""
-    if judged.level != "unsafe" or catalog.summary.runs["failed"]:
-        return judged.level
-    oldest, limit = catalog.summary.oldest, catalog.settings.reporting.alert_after_hours * 3600
-    return "soon" if oldest is None or oldest.age(catalog.summary.at) < limit else judged.level
+def _by_size(groups: Sequence[FailureGroup]) -> list[FailureGroup]:
+    return sorted(groups, key=lambda group: (-len(group.runs), group.runs))
+
+
+def _tone(assessment: Assessment, limit: float) -> str:
+    """The verdict's colour. Runs that are merely on their way are no alarm: some always are. limit: in seconds."""
+    level, counts = assessment.verdict.level, assessment.counts
+    if level != "unsafe" or counts.runs["failed"]:
+        return level
+    return "soon" if counts.oldest is None or counts.oldest.age(counts.at) < limit else level
 
 
 def _options(text: str) -> Markup:
@@ -166,17 +177,18 @@ def _options(text: str) -> Markup:
 
 
 def _files(title: str, found: Mapping[int, Mapping[str, str]]) -> FileList:
-    rows = [(run, name, why) for run, files in found.items() for name, why in files.items()]
+    rows = [(run, first_of(files)) for run, files in found.items()]
     return FileList(title, rows[-MOST_ROWS:], len(found))
 
 
-def _searched(catalog: Catalog, reasons: Sequence[Reason]) -> Markup:
+def _searched(snapshot: Snapshot, assessment: Assessment) -> Markup:
     """What map and search work on, within the page. Of very many reasons those with most runs are enough."""
-    told = [
+    reasons = [
         {"stage": reason.stage, "kind": reason.kind, "text": reason.text, "runs": run_numbers.ranges(reason.runs)}
-        for reason in reasons[:MOST_SEARCHED]
+        for reason in _by_size(assessment.failures)[:MOST_SEARCHED]
     ]
-    return _embedded({"segments": data.segments(catalog), "runs": data.columns(catalog), "reasons": told})
+    segments, columns = data.segments(assessment.counts), data.columns(snapshot, assessment)
+    return _embedded({"segments": segments, "runs": columns, "reasons": reasons})
 
 
 def _embedded(values: Mapping[str, Any]) -> Markup:
@@ -187,7 +199,7 @@ def _embedded(values: Mapping[str, Any]) -> Markup:
 
 @cache
 def environment() -> jinja2.Environment:
-    """The template engine. A name that a template uses and nobody gives is an error, never an empty text."""
+    """The template engine. A name that a template uses without a value is an error, never an empty text."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
         autoescape=True,
@@ -196,9 +208,8 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     made.filters |= {
-        "number": words.number,
         "time": _time,
-        "ranges": some,
+        "ranges": ranges,
         "count": count,
         "options": _options,
         "ranges_data": run_numbers.text,
@@ -224,7 +235,7 @@ def _digest(text: str) -> str:
 
 
 def _time(value: datetime | float) -> Markup:
-    return Markup(words.time_element(value))  # noqa: S704 - of digits only
+    return Markup('<time datetime="{}">{}</time>').format(second(value), minute(value).removesuffix(" UTC"))
 
 
 def _short(text: str) -> str:

@@ -10,7 +10,7 @@ const OLD_AFTER_MINUTES = 60, RELOAD_MINUTES = 2;
 
 const find = (id) => document.getElementById(id);
 const data = JSON.parse(find("data").textContent);
-const number = (value) => String(value).replace(/\B(?=(\d{3})+(?!\d))/g, "\u202f");
+const number = (value) => String(value);
 const plural = (value, noun) => `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
 const span = (low, high) => (low === high ? `run ${low}` : `runs ${low}\u2013${high}`);
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);

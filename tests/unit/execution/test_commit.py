@@ -119,8 +119,9 @@ def test_a_migrations_marker_tells_what_the_import_knew(site: Site) -> None:
 
     marker = site.tree.marker("migrate", 7)
     assert marker is not None
-    assert marker.items() >= {"fingerprint": "ab", "config_name": "standard", "size": 10, "verified": True}.items()
-    assert marker["kept"] == {"a.fcl": "line 3"}
+    assert marker.facts == Facts(
+        verified=True, size=10, fingerprint="ab", config_name="standard", kept={"a.fcl": "line 3"}
+    )
 
 
 def test_a_migration_without_an_import_marker_is_settled_all_the_same(site: Site) -> None:

@@ -9,10 +9,12 @@ import pytest
 
 from rra_state.base.errors import AccessDenied, Interrupted, StoreUnavailable
 from rra_state.monitoring import changes
-from rra_state.monitoring.changes import Condition, Fault, Told
+from rra_state.monitoring.changes import Condition, Delivered, Fault
 from rra_state.monitoring.cycle_history import History
-from rra_state.state.counts import summary
+from rra_state.reporting.counts import RUN_STATES, Counts, count_runs
+from rra_state.reporting.failures import FailureGroup
 from rra_state.state.outcome import Ended, Stage
+from rra_state.state.snapshot import Snapshot
 from tests.unit.archive_site import Site
 
 NOW = datetime(2026, 11, 23, 20, 20, 41, tzinfo=UTC).timestamp()
@@ -26,23 +28,28 @@ def failed(
     return {"import": frozenset(imports), "migrate": frozenset(migrations), "refresh": frozenset(refreshes)}
 
 
-def words(found: changes.News, **reasons: list[str]) -> changes.Message:
-    return changes.message(found, reasons, None, "daq01", "./run_archiver.sh c.yaml")  # type: ignore[arg-type]
+def counted(site: Site, now: float | None = None) -> Counts:
+    return count_runs(Snapshot.take(site.settings, now))
+
+
+def words(found: changes.Changes, counts: Counts | None = None) -> changes.Message:
+    return changes.message(found, counts, "daq01", "./run_archiver.sh c.yaml")
 
 
 def test_nothing_new_is_no_news() -> None:
     now = Condition(failed({3}))
 
-    assert changes.since(Told(), now)
-    assert not changes.since(Told().after(now), now)
+    assert changes.since(Delivered(), now)
+    assert not changes.since(Delivered().after(now), now)
 
 
 def test_a_new_failure_is_told_with_ranges_reason_and_the_command() -> None:
-    told = Told(failed({7}))
+    delivered = Delivered(failed({7}))
 
-    found = changes.since(told, Condition(failed({7, 101, 102, 103}, {9})))
+    found = changes.since(delivered, Condition(failed({7, 101, 102, 103}, {9})))
 
-    said = words(found, **{"import": ["run 101: metadata.txt is missing [RecordError, 3 runs]"]})
+    reason = FailureGroup("import", "RecordError", "metadata.txt is missing", (7, 101, 102, 103))
+    said = words(found, Counts(NOW, dict.fromkeys(RUN_STATES, frozenset()), {}, (reason,), {}))
     assert said.title == "run record archiver on daq01: 4 runs failed"
     assert "3 runs failed (import): 101-103\n    run 101: metadata.txt is missing [RecordError, 3 runs]" in said.text
     assert "./run_archiver.sh c.yaml --retry-failed-import" in said.text
@@ -51,14 +58,14 @@ def test_a_new_failure_is_told_with_ranges_reason_and_the_command() -> None:
 
 
 def test_a_refresh_that_failed_is_told_with_the_command_that_tries_it_again() -> None:
-    found = changes.since(Told(failed({7})), Condition(failed({7}, refreshes={5})))
+    found = changes.since(Delivered(failed({7})), Condition(failed({7}, refreshes={5})))
 
     assert "1 run failed (refresh): 5" in words(found).text
-    assert "Once that is mended: ./run_archiver.sh c.yaml\n" in words(found).text
+    assert "Once that is repaired: ./run_archiver.sh c.yaml\n" in words(found).text
 
 
 def test_a_recovered_run_is_good_news() -> None:
-    found = changes.since(Told(failed({7, 8})), Condition(failed({8})))
+    found = changes.since(Delivered(failed({7, 8})), Condition(failed({8})))
 
     said = words(found)
     assert said.title == "run record archiver on daq01: 1 run recovered"
@@ -67,63 +74,59 @@ def test_a_recovered_run_is_good_news() -> None:
 
 
 def test_a_fault_is_told_once_and_its_end_too() -> None:
-    broken = changes.condition(
-        Ended(BOTH, 1, fault=StoreUnavailable("no answer"), at=NOW), History(NOW), failed(), None, 24
-    )
+    broken = changes.condition(Ended(BOTH, 1, fault=StoreUnavailable("no answer"), at=NOW), History(NOW), None, 24)
 
-    first = changes.since(Told(), broken)
-    told = Told().after(broken)
-    again = changes.since(told, broken)
-    end = changes.since(told, Condition(failed()))
+    first = changes.since(Delivered(), broken)
+    delivered = Delivered().after(broken)
+    again = changes.since(delivered, broken)
+    end = changes.since(delivered, Condition(failed()))
 
     assert "no answer" in words(first).text
     assert "--check" in words(first).text
     assert not again
     assert "Cycles go well again; before: no answer" in words(end).text
-    assert not changes.since(told.after(Condition(failed())), Condition(failed()))
+    assert not changes.since(delivered.after(Condition(failed())), Condition(failed()))
 
 
 def test_another_fault_is_told_though_one_is_known() -> None:
-    told = Told(fault=Fault("StoreUnavailable", BOTH, "no answer"))
-    denied = changes.condition(
-        Ended(BOTH, 1, fault=AccessDenied("wrong password"), at=NOW), History(NOW), failed(), None, 24
-    )
+    delivered = Delivered(fault=Fault("StoreUnavailable", BOTH, "no answer"))
+    denied = changes.condition(Ended(BOTH, 1, fault=AccessDenied("wrong password"), at=NOW), History(NOW), None, 24)
 
-    found = changes.since(told, denied)
+    found = changes.since(delivered, denied)
 
     assert "wrong password" in words(found).text
     assert found.over is None
 
 
 def test_a_cycle_of_one_stage_does_not_end_the_fault_of_the_other() -> None:
-    told = Told(fault=Fault("StoreUnavailable", ("migrate",)))
+    delivered = Delivered(fault=Fault("StoreUnavailable", ("migrate",)))
     imported = Condition(failed(), judged=("import",))
 
-    assert not changes.since(told, imported)
-    assert changes.since(told.after(imported), Condition(failed())).over == told.fault
+    assert not changes.since(delivered, imported)
+    assert changes.since(delivered.after(imported), Condition(failed())).over == delivered.fault
 
 
 def test_an_unexpected_error_is_told_too() -> None:
     found = changes.since(
-        Told(), changes.condition(Ended(BOTH, 1, fault=KeyError("x"), at=NOW), History(NOW), failed(), None, 24)
+        Delivered(), changes.condition(Ended(BOTH, 1, fault=KeyError("x"), at=NOW), History(NOW), None, 24)
     )
 
     assert "unexpected error: KeyError('x')" in words(found).text
 
 
 def test_an_interrupted_cycle_is_nobodys_news() -> None:
-    now = changes.condition(Ended(BOTH, 1, fault=Interrupted(), at=NOW), History(NOW), failed(), None, 24)
+    now = changes.condition(Ended(BOTH, 1, fault=Interrupted(), at=NOW), History(NOW), None, 24)
 
-    assert not changes.since(Told(), now)
-    assert not changes.since(Told(fault=Fault("StoreUnavailable", BOTH)), now), "nor does it end a fault"
+    assert not changes.since(Delivered(), now)
+    assert not changes.since(Delivered(fault=Fault("StoreUnavailable", BOTH)), now), "nor does it end a fault"
 
 
 def test_runs_that_cannot_be_counted_are_neither_failed_nor_recovered() -> None:
-    told = Told(failed({7}), frozenset({"import"}))
-    now = changes.condition(Ended(BOTH, 1, at=NOW), History(NOW), None, None, 24)
+    delivered = Delivered(failed({7}), frozenset({"import"}))
+    now = changes.condition(Ended(BOTH, 1, at=NOW), History(NOW), None, 24)
 
-    assert not changes.since(told, now)
-    assert told.after(now) == told
+    assert not changes.since(delivered, now)
+    assert delivered.after(now) == delivered
 
 
 @pytest.mark.parametrize(("began", "stuck"), [(NOW - 100 * HOUR, True), (NOW - 10 * HOUR, False)])
@@ -135,33 +138,33 @@ def test_a_run_that_waits_too_long_is_stuck_counted_from_when_the_archiver_began
     ended = Ended(BOTH, 1, at=late + 25 * HOUR)
     history = History(late + began - NOW + 25 * HOUR, dict.fromkeys(BOTH, ended.at))
 
-    now = changes.condition(ended, history, failed(), summary(site.settings, ended.at), 24)
+    now = changes.condition(ended, history, counted(site, ended.at), 24)
 
-    found = changes.since(Told(), now)
+    found = changes.since(Delivered(), now)
     assert bool(found) is stuck
     if stuck:
         assert "Run 1 has been waiting since " in words(found).text
         assert "--report-status" in words(found).text
-        assert not changes.since(Told().after(now), now)
+        assert not changes.since(Delivered().after(now), now)
         site.archive("import", 1)
         site.archive("migrate", 1)
-        end = changes.since(Told().after(now), changes.condition(ended, history, failed(), summary(site.settings), 24))
+        end = changes.since(Delivered().after(now), changes.condition(ended, history, counted(site), 24))
         assert "No run waits too long any more (import)." in words(end).text
 
 
 def test_cycles_that_do_not_go_well_for_long_are_told_once_more() -> None:
     history = History(NOW - 100 * HOUR, {"import": NOW - 30 * HOUR, "migrate": NOW - 30 * HOUR})
-    broken = changes.condition(Ended(BOTH, 1, fault=StoreUnavailable(), at=NOW), history, failed(), None, 24)
-    told = Told(fault=broken.fault)
+    broken = changes.condition(Ended(BOTH, 1, fault=StoreUnavailable(), at=NOW), history, None, 24)
+    delivered = Delivered(fault=broken.fault)
 
-    found = changes.since(told, broken)
+    found = changes.since(delivered, broken)
 
     assert "No migrate cycle has gone well since 2026-11-22 14:20 UTC." in words(found).text
-    assert not changes.since(told.after(broken), broken)
+    assert not changes.since(delivered.after(broken), broken)
 
 
 def test_many_runs_make_a_short_message() -> None:
-    found = changes.since(Told(), Condition(failed(range(1, 100_000, 2))))
+    found = changes.since(Delivered(), Condition(failed(range(1, 100_000, 2))))
 
     said = words(found)
     assert len(said.text) < 500

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from rra_state.base.errors import WorkDirError
-from rra_state.monitoring.changes import NO_RUNS, Fault, Told
+from rra_state.monitoring.changes import NO_RUNS, Delivered, Fault
 from rra_state.monitoring.delivered import Memory
 from tests.unit.archive_site import Site
 
-TOLD = Told(
+TOLD = Delivered(
     {"import": frozenset({1, 2, 3, 9}), "migrate": frozenset(), "refresh": frozenset({4})},
     frozenset({"migrate"}),
     frozenset({"import"}),
@@ -21,14 +21,14 @@ def test_what_was_told_is_known_after_a_restart(site: Site) -> None:
     Memory(site.tree).keep({"mail": TOLD})
 
     assert Memory(site.tree).of("mail") == TOLD
-    assert Memory(site.tree).of("slack") == Told(NO_RUNS)
+    assert Memory(site.tree).of("slack") == Delivered(NO_RUNS)
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"mail": {"failed": {"import": "x"}}}', '{"mail": 1}'])
 def test_a_damaged_note_counts_as_none(site: Site, damage: str) -> None:
     (site.tree.root / "state" / "told.json").write_text(damage)
 
-    assert Memory(site.tree).of("mail") == Told()
+    assert Memory(site.tree).of("mail") == Delivered()
 
 
 def test_a_note_that_cannot_be_written_keeps_the_old_one(site: Site) -> None:
@@ -36,6 +36,6 @@ def test_a_note_that_cannot_be_written_keeps_the_old_one(site: Site) -> None:
     (site.tree.root / "state" / "told.json").with_name(".told.json.tmp").mkdir()
 
     with pytest.raises(WorkDirError):
-        Memory(site.tree).keep({"mail": Told()})
+        Memory(site.tree).keep({"mail": Delivered()})
 
     assert Memory(site.tree).of("mail") == TOLD

@@ -11,8 +11,9 @@ from rra_state.base.errors import StoreUnavailable
 from rra_state.monitoring import metrics
 from rra_state.monitoring.cycle_history import History, after, record
 from rra_state.monitoring.metrics import FAMILIES, Sample
-from rra_state.state.counts import summary
+from rra_state.reporting.counts import count_runs
 from rra_state.state.outcome import Ended, Facts, Outcome, Tally
+from rra_state.state.snapshot import Snapshot
 from tests.unit.archive_site import Site
 
 NOW = datetime(2026, 11, 23, 20, 20, 41, tzinfo=UTC).timestamp()
@@ -20,16 +21,20 @@ Numbers = dict[tuple[str, ...], float]
 
 
 def read(text: str) -> Numbers:
-    """Prometheus' own reading of a text file: metric and the values of its labels -> number."""
+    """Prometheus' own reading of a text file: metric and the values of its labels, the stage first -> number."""
     return {
-        (sample.name, *sample.labels.values()): sample.value
+        (sample.name, *(sample.labels[name] for name in sorted(sample.labels, key="stage".__ne__))): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
 
 
 def told(site: Site, ended: Ended) -> Numbers:
-    return read(metrics.prometheus(metrics.samples(ended, after(site.tree, ended), summary(site.settings, ended.at))))
+    return read(
+        metrics.prometheus(
+            metrics.samples(ended, after(site.tree, ended), count_runs(Snapshot.take(site.settings, ended.at)))
+        )
+    )
 
 
 def test_runs_are_told_by_stage_state_and_class_of_failure(site: Site) -> None:

@@ -16,11 +16,13 @@ import rra_state
 from rra_state.base.errors import UsageError
 from rra_state.cli import options
 from rra_state.cli.options import moment
-from rra_state.reporting import compare, export, request, status
+from rra_state.reporting import export, request
 from rra_state.reporting import text as report
+from rra_state.reporting.assessment import Assessment, assess
+from rra_state.reporting.part import WHOLE, Part
 from rra_state.reporting.tables import COLUMNS
-from rra_state.reporting.text import Part
 from rra_state.state.outcome import Failure
+from rra_state.state.snapshot import Snapshot
 from tests.unit.archive_site import Site
 
 SCHEMA = json.loads((Path(rra_state.__file__).parent / "reporting" / "schemas" / "status.schema.json").read_text())
@@ -43,11 +45,15 @@ def busy(site: Site) -> Site:
     return site
 
 
-def as_json(site: Site, part: Part = report.WHOLE, *, compared: bool = False) -> dict[str, Any]:
-    found = status.take(site.settings)
-    shown = status.of_tree(found)
-    comparison = compare.compare(shown) if compared else None
-    values: dict[str, Any] = json.loads(export.json_text(found, shown, part, comparison))
+def look(site: Site) -> tuple[Snapshot, Assessment]:
+    snapshot = Snapshot.take(site.settings)
+    return snapshot, assess(snapshot)
+
+
+def as_json(site: Site, part: Part = WHOLE, *, compared: bool = False) -> dict[str, Any]:
+    snapshot, assessment = look(site)
+    text = export.json_text(snapshot, part.of(assessment, snapshot), part, compared=compared)
+    values: dict[str, Any] = json.loads(text)
     jsonschema.validate(values, SCHEMA, jsonschema.Draft202012Validator)
     return values
 
@@ -79,7 +85,7 @@ def test_the_schema_describes_every_column_and_refuses_others(busy: Site) -> Non
 def test_json_tells_the_verdict_the_runs_and_their_times(busy: Site) -> None:
     values = as_json(busy)
 
-    assert values["verdict"] == {"level": "unsafe", "text": "NOT SAFE YET: 3 runs on disk not in UconDB."}
+    assert values["verdict"] == {"level": "unsafe", "text": "NOT SAFE: 3 runs on disk not in UconDB."}
     assert values["places"][2] | {"error": None} == {
         "name": "UconDB", "count": 2, "lowest": 1, "highest": 2, "runs": "1-2", "error": None
     }  # fmt: skip
@@ -92,7 +98,7 @@ def test_json_tells_the_verdict_the_runs_and_their_times(busy: Site) -> None:
 
 
 def test_csv_has_one_line_per_run(busy: Site) -> None:
-    text = export.csv_text(status.take(busy.settings), report.WHOLE)
+    text = export.csv_text(*look(busy), WHOLE)
 
     rows = list(csv.DictReader(io.StringIO(text)))
     assert list(rows[0]) == [column.name for column in COLUMNS["runs"]]
@@ -121,9 +127,9 @@ def test_one_stage_can_be_asked_for(busy: Site) -> None:
 
 
 def test_the_text_tells_ages_and_the_last_days(busy: Site) -> None:
-    found = status.take(busy.settings)
+    _, assessment = look(busy)
 
-    text = report.text(status.of_tree(found), found)
+    text = report.report(assessment)
 
     assert "3 runs on disk, not in artdaqDB: 3-5 (since 2026-01-01 00:00 UTC)" in text
     days = text.partition("Per day (UTC)\n-------------\n")[2].splitlines()
@@ -132,17 +138,18 @@ def test_the_text_tells_ages_and_the_last_days(busy: Site) -> None:
 
 
 def test_the_text_can_be_narrowed_too(busy: Site) -> None:
-    found = status.take(busy.settings)
+    snapshot, assessment = look(busy)
 
-    late = report.text(status.of_tree(found), found, Part(since=BETWEEN))
-    migrate = report.text(status.of_tree(found), found, Part(stage="migrate"))
+    late, migrate = (
+        report.report(part.of(assessment, snapshot), part) for part in (Part(since=BETWEEN), Part(stage="migrate"))
+    )
 
     assert "run 4:" in late
     assert "run 3:" not in late
     assert "Failures, files and days since 2026-06-01 00:00 UTC only." in late
-    assert "NOT SAFE YET: 3 runs" in migrate
+    assert "NOT SAFE: 3 runs" in migrate
     assert "run 4:" not in migrate
-    assert "import (into artdaqDB)" not in migrate
+    assert "import: contiguous" not in migrate
 
 
 def test_what_no_terminal_can_show_is_shown_by_its_bytes(busy: Site, capsys: pytest.CaptureFixture[str]) -> None:

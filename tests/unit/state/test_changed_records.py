@@ -10,9 +10,11 @@ import pytest
 
 from rra_state.base.errors import Conflict
 from rra_state.records import source
+from rra_state.state import planner
 from rra_state.state.changed_records import NOTE, Look, Refresh, look_at
 from rra_state.state.outcome import Facts, Failure, Marker, Outcome
-from rra_state.state.planner import Planner, Selection
+from rra_state.state.planner import Selection
+from rra_state.state.snapshot import Snapshot
 from tests.unit.archive_site import STOP, Site
 
 LATER = "\nTotal events: 7\n"
@@ -44,7 +46,7 @@ def fingerprint_of(site: Site, run: int) -> str:
 
 def look(site: Site, *, hours: float = 2) -> Look:
     """The look of a cycle that begins so many hours from now."""
-    return Planner(site.settings, now=time.time() + 3600 * hours).watch
+    return Snapshot.take(site.settings, time.time() + 3600 * hours).changes
 
 
 def refreshed(site: Site, run: int, *, stop_time: str | None) -> None:
@@ -149,7 +151,7 @@ def test_a_refresh_that_failed_waits_for_a_full_cycle_or_its_name(site: Site) ->
     site.tree.write_failed_refresh(failure, str(changed))
 
     taken = {
-        name: [window.refreshes for window in Planner(site.settings).windows(selection)]
+        name: [window.refreshes for window in planner.windows(Snapshot.take(site.settings), selection)]
         for name, selection in (
             ("incremental", Selection(mode="incremental")),
             ("full", Selection()),
@@ -170,12 +172,13 @@ def test_refresh_finds_named_records_that_changed_although_nobody_watches_them(s
     site.archive("import", 3)
     append(site, 1, LATER)
 
-    found = look_at(site.settings, site.tree, [1, 2, 3])
+    found = look_at(Snapshot.take(site.settings), [1, 2, 3])
 
     assert [each.run for each in found.changed] == [1]
     assert found.unchanged == [2]
     assert [str(error) for error in found.refused] == ["run 3: is not in both stores yet (archive it first: --runs 3)"]
-    [window] = Planner(site.settings).windows(Selection((), "refresh", frozenset({1, 2, 3, 4})))
+    named = Selection((), "refresh", frozenset({1, 2, 3, 4}))
+    [window] = planner.windows(Snapshot.take(site.settings), named)
     assert (window.imports, window.migrations, window.refreshes) == (frozenset(), frozenset(), tuple(found.changed))
 
 
@@ -184,7 +187,7 @@ def test_refresh_of_a_record_that_is_gone_says_so(site: Site) -> None:
     site.archive("migrate", 1)
     site.record(2)
 
-    [error] = look_at(site.settings, site.tree, [1]).refused
+    [error] = look_at(Snapshot.take(site.settings), [1]).refused
 
     assert "run 1" in str(error)
     assert "the record's directory is gone" in str(error)

@@ -10,7 +10,8 @@ import pytest
 from rra_state.base import files
 from rra_state.base.errors import RecordError, WorkDirError
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import Facts, Failure, Marker, Outcome
+from rra_state.state.outcome import Damaged, Facts, Failure, Marker, Outcome
+from rra_state.state.snapshot import Snapshot
 from tests.unit.archive_site import Site
 
 
@@ -21,10 +22,9 @@ def test_an_archived_run_has_a_marker_with_all_an_audit_needs(site: Site) -> Non
 
     marker = site.tree.marker("import", 7)
     assert marker is not None
-    assert marker.items() >= {"run": 7, "stage": "import", "configuration": "standard", "fingerprint": "ab"}.items()
-    assert marker.items() >= {"verified": True, "size": 10, "kept": {"a.fcl": "line 3"}, "stop_time": None}.items()
-    assert {"archived", "archiver", "host"} <= marker.keys()
-    assert "facts" not in marker
+    assert (marker.run, marker.stage, marker.facts) == (7, "import", facts)
+    assert all((marker.archived, marker.archiver, marker.host))
+    assert "facts" not in json.loads(site.tree.marker_path("import", 7).read_text())
 
 
 def test_runs_of_the_stages_are_told_apart(site: Site) -> None:
@@ -144,7 +144,7 @@ def test_many_markers_are_read_in_one_go_and_in_order(site: Site) -> None:
     found = list(site.tree.markers("import", range(1, 2000)))
 
     assert [run for run, _ in found] == list(range(1, 1201))
-    assert all(isinstance(values, dict) and values["run"] == run for run, values in found)
+    assert all(isinstance(marker, Marker) and marker.run == run for run, marker in found)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{},{}", '{"run": 2}, {"run": 3}', "\xff", "[" * 100_000])
@@ -154,9 +154,10 @@ def test_a_damaged_marker_among_many_is_told_by_name_and_spoils_no_other(site: S
 
     found = dict(site.tree.markers("import", {1, 2, 3}))
 
-    assert isinstance(found[2], WorkDirError)
-    assert "2.json: cannot be read as JSON" in str(found[2])
-    assert [found[run]["run"] for run in (1, 3)] == [1, 3]  # type: ignore[index]
+    assert isinstance(found[2], Damaged)
+    assert "2.json: cannot be read as JSON" in found[2].text
+    assert all(isinstance(found[run], Marker) for run in (1, 3))
+    assert site.tree.columns("import", {1, 2, 3}).damaged == [found[2]]
 
 
 def test_a_marker_that_cannot_be_opened_is_told(site: Site) -> None:
@@ -165,7 +166,8 @@ def test_a_marker_that_cannot_be_opened_is_told(site: Site) -> None:
 
     found = dict(site.tree.markers("import", {1, 2}))
 
-    assert "2.json: cannot be read" in str(found[2])
+    assert isinstance(found[2], Damaged)
+    assert "2.json: cannot be read" in found[2].text
 
 
 def test_a_marker_larger_than_one_read_is_whole(site: Site) -> None:
@@ -174,8 +176,8 @@ def test_a_marker_larger_than_one_read_is_whole(site: Site) -> None:
 
     [(_, marker)] = site.tree.markers("import", {1})
 
-    assert isinstance(marker, dict)
-    assert marker["kept"] == kept
+    assert isinstance(marker, Marker)
+    assert marker.facts.kept == kept
 
 
 def test_failure_records_are_read_in_one_go_too(site: Site) -> None:
@@ -186,7 +188,7 @@ def test_failure_records_are_read_in_one_go_too(site: Site) -> None:
 
     assert sorted(found) == [1, 2, 3]
     assert isinstance(found[1], Failure)
-    assert isinstance(found[3], WorkDirError)
+    assert isinstance(found[3], Damaged)
 
 
 def test_what_a_killed_process_left_is_taken_away(site: Site) -> None:
@@ -196,7 +198,98 @@ def test_what_a_killed_process_left_is_taken_away(site: Site) -> None:
     for path in left:
         path.touch()
 
-    site.tree.tidy()
+    snapshot = Snapshot.take(site.settings)
+    site.tree.remove(snapshot.leftovers)
 
     assert site.tree.failed("import") == {8}
     assert not any(path.exists() for path in left)
+
+
+# ---- typed records -------------------------------------------------------------------------------------------------
+
+OF_2911493 = """{"run": 7,
+ "stage": "migrate",
+ "archived": "2026-11-23T20:20:41Z",
+ "archiver": "0.1.0",
+ "host": "daq07",
+ "verified": true,
+ "configuration": "standard",
+ "config_name": "standard/00012",
+ "version": "7/standard",
+ "fingerprint": "ab",
+ "start_time": "Thu Oct 17 10:00:00 UTC 2024",
+ "stop_time": null,
+ "kept": {"a.fcl": "line 3: no value"},
+ "skipped": {},
+ "size": 27000,
+ "adler32": 5,
+ "sha256": "cd",
+ "ucondb_id": 9,
+ "ucondb_data_key": "9",
+ "problems": ["x"]}
+"""
+"""A marker as commit 2911493 wrote it."""
+
+
+def test_a_marker_of_an_older_version_is_read(site: Site) -> None:
+    site.tree.marker_path("migrate", 7).write_text(OF_2911493)
+
+    marker = site.tree.marker("migrate", 7)
+
+    assert marker is not None
+    assert json.loads(OF_2911493) == json.loads(json.dumps(marker.mapping()))
+
+
+def test_a_field_that_only_a_newer_version_has_is_left_out(site: Site) -> None:
+    values = json.loads(OF_2911493) | {"of_tomorrow": [1]}
+    site.tree.marker_path("migrate", 7).write_text(json.dumps(values))
+
+    marker = site.tree.marker("migrate", 7)
+
+    assert marker is not None
+    assert marker.facts.size == 27000
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"size": "large"}, "size is str, not int"),
+        ({"verified": 1}, "verified is int, not bool"),
+        ({"kept": []}, "kept is list, not dict"),
+        ({"archived": None}, "archived is NoneType, not str"),
+    ],
+)
+def test_a_marker_with_a_wrong_type_is_damaged(site: Site, change: dict[str, object], reason: str) -> None:
+    site.tree.marker_path("migrate", 7).write_text(json.dumps(json.loads(OF_2911493) | change))
+
+    [damaged] = site.tree.columns("migrate", {7}).damaged
+
+    assert reason in damaged.text
+    with pytest.raises(WorkDirError, match=reason):
+        site.tree.marker("migrate", 7)
+
+
+def test_columns_say_what_each_marker_says(site: Site) -> None:
+    site.archive("import", 1, configuration="standard", version="v1", skipped={"link": "is a link"})
+    site.archive("import", 3, stop_time="Thu Oct 17 10:08:25 UTC 2024", size=10)
+    site.tree.marker_path("import", 2).write_text("{")
+
+    columns = site.tree.columns("import", {1, 2, 3, 4})
+
+    assert columns.runs == [1, 2, 3]
+    assert columns.by_run(columns.configuration) == {1: "standard"}
+    assert columns.by_run(columns.size) == {3: 10}
+    assert columns.verified == [True, None, True]
+    assert columns.skipped == {1: {"link": "is a link"}}
+    assert [damaged.run for damaged in columns.damaged] == [2]
+
+
+def test_an_old_failure_with_an_undecodable_name_is_read(site: Site) -> None:
+    site.fail("import", 7)
+    path = site.tree.failure_path("import", 7)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"message": "run 7: bad\udcff name"}))
+
+    failure = site.tree.failure("import", 7)
+
+    assert failure is not None
+    assert failure.message == "run 7: bad\\xff name"

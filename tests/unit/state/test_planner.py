@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from rra_state.base.errors import ConfigError, SourceUnreadable, UsageError
+from rra_state.records import source
 from rra_state.state import planner
 from rra_state.state.changed_records import Refresh
-from rra_state.state.planner import WINDOW_KEY, Planner, Selection, Window
+from rra_state.state.outcome import STAGES
+from rra_state.state.planner import WINDOW_KEY, Selection, Window
+from rra_state.state.snapshot import Snapshot
 from tests.unit.archive_site import Site
 
 FULL, INCREMENTAL, RETRY = Selection(), Selection(mode="incremental"), Selection(mode="retry")
@@ -22,7 +25,7 @@ def only(*runs: int) -> Selection:
 
 
 def windows(site: Site, selection: Selection = FULL) -> list[Window]:
-    return list(Planner(site.settings).windows(selection))
+    return planner.windows(Snapshot.take(site.settings), selection)
 
 
 def taken(site: Site, selection: Selection = FULL) -> tuple[set[int], set[int]]:
@@ -33,9 +36,9 @@ def taken(site: Site, selection: Selection = FULL) -> tuple[set[int], set[int]]:
 
 def cycle(site: Site) -> None:
     """What the end of a cycle does."""
-    planner = Planner(site.settings)
-    for stage in ("import", "migrate"):
-        site.keeper(stage).update(planner.known(stage), attempted=True)  # type: ignore[arg-type]
+    snapshot = Snapshot.take(site.settings)
+    for stage in STAGES:
+        site.keeper(stage).update(snapshot.known(stage), attempted=True)
 
 
 def test_a_full_cycle_takes_every_missing_run_through_both_stages(site: Site) -> None:
@@ -75,16 +78,17 @@ def test_runs_still_being_written_are_left_for_later(site: Site) -> None:
     site.record(2, ended=False)
 
     assert taken(site) == ({1, 4}, {1, 4})
-    assert next(Planner(site.settings, now=time.time() + 3601).windows(FULL)).imports == {1, 2, 4}
+    later = Snapshot.take(site.settings, time.time() + 3601)
+    assert planner.windows(later, FULL)[0].imports == {1, 2, 4}
 
 
 def test_a_record_without_metadata_is_taken_once_settled_so_that_its_fault_is_named(site: Site) -> None:
     site.record(1)
     (site.records / "1" / "metadata.txt").unlink()
 
-    planner = Planner(site.settings, now=site.records.stat().st_mtime + 9999)
+    later = Snapshot.take(site.settings, site.records.stat().st_mtime + 9999)
 
-    assert [window.imports for window in planner.windows(FULL)] == [{1}]
+    assert [window.imports for window in planner.windows(later, FULL)] == [{1}]
 
 
 def test_a_stage_alone_leaves_the_other_one_out(site: Site) -> None:
@@ -121,6 +125,27 @@ def test_incremental_mode_begins_above_an_operators_reset(site: Site) -> None:
     site.settings.app.import_state_file.write_text('{"last_contiguous_run": 12000, "last_attempted_run": 12000}')
 
     assert taken(site, INCREMENTAL)[0] == {12001, 12002}
+
+
+def test_numbers_written_by_hand_are_where_incremental_mode_begins(site: Site) -> None:
+    site.record(*range(101, 115))
+    site.archive("import", *range(101, 113))
+    cycle(site)
+    site.settings.app.import_state_file.write_text('{"last_contiguous_run": 112, "last_attempted_run": 200}')
+
+    assert taken(site, INCREMENTAL)[0] == set()
+    site.record(201)
+    assert taken(site, INCREMENTAL)[0] == {201}
+
+
+def test_runs_below_numbers_written_by_hand_follow_later(site: Site) -> None:
+    site.record(*range(101, 115), 201)
+    site.archive("import", *range(101, 113))
+    site.settings.app.import_state_file.write_text('{"last_contiguous_run": 112, "last_attempted_run": 200}')
+    site.archive("import", 201)
+    cycle(site)
+
+    assert taken(site, INCREMENTAL)[0] == {113, 114}
 
 
 def test_a_retry_takes_the_runs_of_the_failure_log_and_no_other(site: Site) -> None:
@@ -163,7 +188,7 @@ def test_named_runs_that_exist_nowhere_are_told(site: Site) -> None:
     site.record(1)
     site.archive("import", 7)
 
-    assert Planner(site.settings).not_found(only(1, 7, 8)) == {8}
+    assert planner.not_found(Snapshot.take(site.settings), only(1, 7, 8)) == {8}
 
 
 @pytest.mark.parametrize(("mode", "number"), [(INCREMENTAL, 3), (FULL, 30)])
@@ -247,13 +272,13 @@ def test_only_records_about_to_be_planned_are_opened(site: Site, monkeypatch: py
     site.archive("migrate", *range(1, 19))
     cycle(site)
     opened = []
-    readiness = planner.source.readiness
+    readiness = source.readiness
 
     def spy(files: Any, run: int, now: float) -> object:
         opened.append(run)
         return readiness(files, run, now)
 
-    monkeypatch.setattr(planner.source, "readiness", spy)
+    monkeypatch.setattr(source, "readiness", spy)
     taken(site, INCREMENTAL)
 
     assert sorted(opened) == [19, 20]
@@ -271,7 +296,7 @@ def test_entries_that_are_no_runs_are_told_with_the_reason(site: Site) -> None:
     (site.records / "007").mkdir()
     (site.records / "notes").mkdir()
 
-    assert dict(Planner(site.settings).ignored()) == {"007": "is no run number", "notes": "is no run number"}
+    assert dict(Snapshot.take(site.settings).ignored) == {"007": "is no run number", "notes": "is no run number"}
 
 
 # ---- windows on their way to the Snakefile -------------------------------------------------------------------------

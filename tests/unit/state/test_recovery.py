@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rra_state.base.errors import LockHeld, StoreUnavailable
+from rra_state.base.errors import Conflict, LockHeld, StoreUnavailable
 from rra_state.base.lock import Lock
 from rra_state.state import recovery
+from rra_state.state.outcome import Facts, Failure, Marker, Outcome
 from rra_state.state.recovery import Places, recover
 from rra_state.state.state_files import Known
 from rra_state.stores.artdaqdb.base import Outline
@@ -85,11 +86,10 @@ def test_markers_that_agree_are_left_alone_and_others_made_anew(site: Site) -> N
     recovered(site, places(site, [5, 6, 7], [5, 6, 7]))
 
     assert site.tree.archived("import") == {5, 6, 7}
-    assert (site.tree.marker("import", 5) or {})["fingerprint"] == "kept"
+    facts = {run: marker.facts for run, marker in site.tree.markers("import", {5, 6, 7}) if isinstance(marker, Marker)}
+    assert facts[5].fingerprint == "kept"
     for run in (6, 7):
-        marker = site.tree.marker("import", run) or {}
-        assert (marker["verified"], marker["fingerprint"]) == (False, None)
-        assert (marker["version"], marker["configuration"]) == (f"{run}/standard", "standard")
+        assert facts[run] == Facts(verified=False, configuration="standard", version=f"{run}/standard")
 
 
 def test_a_migration_recovery_says_what_the_server_holds_and_makes_import_markers(site: Site) -> None:
@@ -98,9 +98,22 @@ def test_a_migration_recovery_says_what_the_server_holds_and_makes_import_marker
     recovered(site, places(site, [], [5, 6], [5]), "migrate")
 
     assert site.tree.archived("import") == {5, 6}
-    marker = site.tree.marker("migrate", 5) or {}
-    assert (marker["ucondb_id"], marker["ucondb_data_key"], marker["size"], marker["adler32"]) == (5, "5", 9000, 35)
-    assert (marker["verified"], marker["version"]) == (False, "5/standard")
+    marker = site.tree.marker("migrate", 5)
+    assert marker is not None
+    facts = marker.facts
+    assert (facts.ucondb_id, facts.ucondb_data_key, facts.size, facts.adler32) == (5, "5", 9000, 35)
+    assert (facts.verified, facts.version) == (False, "5/standard")
+
+
+def test_recovery_leaves_a_conflict_to_a_person(site: Site) -> None:
+    failure = Failure.of("migrate", Outcome(5, error=Conflict(run=5)), None)
+    site.tree.write_failures([failure])
+
+    recovered(site, places(site, [], [5, 6], [5, 6]), "migrate")
+
+    assert site.tree.archived("migrate") == {6}
+    assert site.tree.failure("migrate", 5) == failure
+    assert site.settings.app.migrate_failure_log.read_text() == "5\n"
 
 
 def test_failure_records_stay_only_for_runs_that_are_missing(site: Site) -> None:

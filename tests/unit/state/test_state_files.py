@@ -11,7 +11,7 @@ import pytest
 
 from rra_state.base import files
 from rra_state.base.errors import StateFileError
-from rra_state.state.state_files import Keeper, State
+from rra_state.state.state_files import State, StateFiles
 from tests.unit.archive_site import Site, edit_state, known, written
 
 FILES = ("importer_state.json", "import_failures.log", "state/import.json")
@@ -239,8 +239,8 @@ def test_after_a_kill_the_attempted_run_is_not_below_the_contiguous_one(site: Si
 
 
 def test_the_two_stages_keep_their_own_files(site: Site) -> None:
-    Keeper(site.settings, "import").update(known([5], [5]), attempted=True)
-    Keeper(site.settings, "migrate").update(known([5], [], [5]), attempted=True)
+    StateFiles(site.settings, "import").update(known([5], [5]), attempted=True)
+    StateFiles(site.settings, "migrate").update(known([5], [], [5]), attempted=True)
 
     assert written(site) == ({"last_contiguous_run": 5, "last_attempted_run": 5}, [])
     assert json.loads(site.settings.app.migrate_state_file.read_text())["last_contiguous_run"] == 0

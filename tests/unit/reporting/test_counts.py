@@ -9,12 +9,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from rra_state.reporting import status
-from rra_state.state.counts import NOT_ATTEMPTED, Oldest
+from rra_state.reporting.counts import Counts, Oldest, count_runs
+from rra_state.reporting.failures import NOT_ATTEMPTED
 from rra_state.state.outcome import Failure
+from rra_state.state.snapshot import Snapshot
 from tests.unit.archive_site import Site, edit_state
 
 NOW = datetime(2026, 11, 23, 20, 20, 41, tzinfo=UTC)
+
+
+def counted(site: Site, now: float | None = None) -> Counts:
+    return count_runs(Snapshot.take(site.settings, now))
 
 
 def test_every_run_is_counted_once_by_what_it_is(site: Site) -> None:
@@ -24,10 +29,10 @@ def test_every_run_is_counted_once_by_what_it_is(site: Site) -> None:
     site.archive("migrate", 1)
     site.fail("import", 3)
 
-    found = status.summary(site.settings)
+    found = counted(site)
 
-    assert found.runs == {"archived": 1, "waiting": 2, "failed": 1, "open": 1}
-    assert found.total == 5
+    assert found.numbers == {"archived": 1, "waiting": 2, "failed": 1, "open": 1}
+    assert sum(found.numbers.values()) == 5
 
 
 def test_each_stage_is_counted_for_itself(site: Site) -> None:
@@ -36,11 +41,11 @@ def test_each_stage_is_counted_for_itself(site: Site) -> None:
     site.archive("migrate", 1)
     site.fail("migrate", 2)
 
-    stages = status.summary(site.settings).stages
+    stages = counted(site).stages
 
     numbers = {stage: (found.archived, found.waiting, found.failed) for stage, found in stages.items()}
     assert numbers == {"import": (3, 1, 0), "migrate": (1, 1, 1)}
-    assert stages["migrate"].state.last_attempted_run == 2
+    assert stages["migrate"].derived.state.last_attempted_run == 2
 
 
 def test_failures_are_counted_by_class_with_the_never_attempted_ones(site: Site) -> None:
@@ -49,19 +54,19 @@ def test_failures_are_counted_by_class_with_the_never_attempted_ones(site: Site)
     failure = Failure(5, "import", "Conflict", "run 5: x", 1, "2026-11-23T00:00:00Z", "2026-11-23T00:00:00Z")
     site.tree.write_failures([failure])
 
-    found = status.summary(site.settings).stages["import"]
+    found = counted(site).stages["import"]
 
-    assert found.kinds == {"Conflict": 1, NOT_ATTEMPTED: 3, "RecordError": 1}
-    assert (found.waiting, found.failed, found.in_log) == (3, 2, 5)
+    assert found.classes == {"Conflict": 1, NOT_ATTEMPTED: 3, "RecordError": 1}
+    assert (found.waiting, found.failed, len(found.derived.log)) == (3, 2, 5)
 
 
 def test_a_failure_record_that_cannot_be_read_is_counted_as_damaged(site: Site) -> None:
     site.record(1)
     site.tree.failure_path("import", 1).write_text("{")
 
-    found = status.summary(site.settings).stages["import"]
+    found = counted(site).stages["import"]
 
-    assert (found.kinds, found.oldest_failed) == ({"Damaged": 1}, None)
+    assert (found.classes, found.oldest_failed) == ({"Damaged": 1}, None)
 
 
 def test_the_oldest_waiting_run_waits_since_its_record_was_last_written(site: Site) -> None:
@@ -69,7 +74,7 @@ def test_the_oldest_waiting_run_waits_since_its_record_was_last_written(site: Si
     site.record(9, age=3600)
     written = (site.records / "9" / "metadata.txt").stat().st_mtime
 
-    oldest = status.summary(site.settings).stages["import"].oldest_waiting
+    oldest = counted(site).stages["import"].oldest_waiting
 
     assert oldest == Oldest(9, datetime.fromtimestamp(written, UTC))
 
@@ -79,7 +84,7 @@ def test_a_run_waits_for_its_migration_since_its_import(site: Site) -> None:
     site.archive("import", 7)
     os.utime(site.tree.marker_path("import", 7), (NOW.timestamp(),) * 2)
 
-    found = status.summary(site.settings, now=NOW.timestamp() + 60)
+    found = counted(site, NOW.timestamp() + 60)
 
     assert found.stages["migrate"].oldest_waiting == Oldest(7, NOW)
     assert found.oldest is not None
@@ -91,16 +96,16 @@ def test_the_oldest_failure_counts_from_the_first_attempt(site: Site) -> None:
     for run, first in ((1, "2026-11-20T00:00:00Z"), (2, "2026-11-19T00:00:00Z")):
         site.tree.write_failures([Failure(run, "import", "RecordError", "x", 2, first, "2026-11-23T00:00:00Z")])
 
-    found = status.summary(site.settings)
+    found = counted(site)
 
     assert found.stages["import"].oldest_failed == Oldest(2, datetime(2026, 11, 19, tzinfo=UTC))
     assert found.oldest == found.stages["import"].oldest_failed
 
 
 def test_nothing_waits_in_an_empty_archive(site: Site) -> None:
-    found = status.summary(site.settings)
+    found = counted(site)
 
-    assert (found.total, found.oldest, found.source_error) == (0, None, None)
+    assert (sum(found.numbers.values()), found.oldest, found.source_error) == (0, None, None)
 
 
 def test_a_disk_that_is_away_is_told_and_what_was_imported_is_counted(site: Site) -> None:
@@ -108,21 +113,23 @@ def test_a_disk_that_is_away_is_told_and_what_was_imported_is_counted(site: Site
     site.archive("migrate", 1)
     site.records.rmdir()
 
-    found = status.summary(site.settings)
+    found = counted(site)
 
     assert "cannot be read" in str(found.source_error)
-    assert found.runs == {"archived": 1, "waiting": 1, "failed": 0, "open": 0}
+    assert found.numbers == {"archived": 1, "waiting": 1, "failed": 0, "open": 0}
 
 
 def test_numbers_an_operator_wrote_are_shown(site: Site) -> None:
     edit_state(site, 100, 120)
 
-    state = status.summary(site.settings).stages["import"].state
+    state = counted(site).stages["import"].derived.state
 
     assert (state.last_contiguous_run, state.last_attempted_run) == (100, 120)
 
 
-@pytest.mark.parametrize("module", ["rra_state.state.counts", "rra_state.reporting.status"])
+@pytest.mark.parametrize(
+    "module", ["rra_state.reporting.counts", "rra_state.reporting.assessment", "rra_state.reporting.text"]
+)
 def test_a_cycle_that_counts_does_not_load_pandas(module: str) -> None:
     code = f"import sys, {module}; sys.exit('pandas' in sys.modules)"
 

@@ -1,0 +1,103 @@
+"""How the product writes counts, ranges of runs, times and names: once for terminal, page, mail and log. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from rra_state.base import run_numbers
+
+MOST_RANGES = 10
+"""Ranges that a line names before it only counts the rest."""
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun.
+
+    >>> count(1, "run"), count(2, "run"), count(0, "discrepancy", "discrepancies")
+    ('1 run', '2 runs', '0 discrepancies')
+    """
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def done_of(done: int, total: int, noun: str) -> str:
+    """How much of a known total is done.
+
+    >>> done_of(1, 2, "run"), done_of(0, 1, "run")
+    ('1 of 2 runs', '0 of 1 run')
+    """
+    return f"{done} of {count(total, noun)}"
+
+
+def ranges(runs: Iterable[int], most: int = MOST_RANGES) -> str:
+    """The first ranges of these runs, and how many more there are.
+
+    >>> ranges([1, 2, 3, 7]), ranges(range(1, 9, 2), most=2)
+    ('1-3, 7', '1, 3, ... (2 more ranges)')
+    """
+    found = run_numbers.ranges(runs)
+    shown = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in found[:most])
+    return shown if len(found) <= most else f"{shown}, ... ({count(len(found) - most, 'more range')})"
+
+
+def minute(when: datetime | float) -> str:
+    """A time in UTC to the minute. when: seconds since 1970, or a datetime in UTC.
+
+    >>> minute(0)
+    '1970-01-01 00:00 UTC'
+    """
+    return f"{utc(when):%Y-%m-%d %H:%M} UTC"
+
+
+def second(when: datetime | float) -> str:
+    """A time in UTC to the second, as ISO 8601 has it.
+
+    >>> second(0)
+    '1970-01-01T00:00:00Z'
+    """
+    return f"{utc(when):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def utc(when: datetime | float) -> datetime:
+    """A time in seconds since 1970 as a datetime in UTC."""
+    return when if isinstance(when, datetime) else datetime.fromtimestamp(when, UTC)
+
+
+def seconds(text: object) -> float | None:
+    """Seconds since 1970 of a time in ISO 8601; None if it is none.
+
+    >>> seconds("1970-01-01T00:01:00Z"), seconds("yesterday"), seconds(None)
+    (60.0, None, None)
+    """
+    try:
+        return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def printable(text: str) -> str:
+    r"""Without anything that would move a terminal's cursor: every character that is not printed as `\xNN`.
+
+    >>> print(printable("a\x1bb"))
+    a\x1Bb
+    """
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02X}" for c in readable(text))
+
+
+def readable(text: str) -> str:
+    r"""Without lone surrogates, which no store, file and terminal takes: undecodable bytes become `\xNN`.
+
+    >>> print(readable("a\udcffb"))
+    a\xffb
+    """
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def first_of(entries: Mapping[str, str]) -> str:
+    """Names with reasons in one line: the first, and how many more there are.
+
+    >>> first_of({"a.fcl": "line 3: no"}), first_of({"a": "is a link", "b": "is a link", "c": "is a link"})
+    ('a.fcl line 3: no', 'a is a link (and 2 more)')
+    """
+    name = next(iter(entries))
+    return f"{name} {entries[name]}" + (f" (and {len(entries) - 1} more)" if len(entries) > 1 else "")

@@ -1,0 +1,53 @@
+"""The part of a report that is asked for: `--since` and `--stage`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from rra_state.base.wording import utc
+from rra_state.reporting import failures
+from rra_state.reporting.assessment import DISK, Assessment
+from rra_state.state.outcome import PLACES, Stage
+from rra_state.state.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """since: seconds since 1970. stage: only this one. Verdict and sites are always those of everything."""
+
+    since: float | None = None
+    stage: Stage | None = None
+
+    def of(self, assessment: Assessment, snapshot: Snapshot) -> Assessment:
+        """The assessment without what is older, or of the other stage."""
+        found = assessment
+        if self.since is not None:
+            first = utc(self.since).date()
+            found = replace(
+                found,
+                failures=failures.groups(snapshot, self.since),
+                days=tuple(day for day in found.days if day.day >= first),
+                remarks=replace(
+                    found.remarks,
+                    kept=self._late(found.remarks.kept, snapshot),
+                    skipped=self._late(found.remarks.skipped, snapshot),
+                ),
+            )
+        if self.stage is not None:
+            found = replace(
+                found,
+                gaps=tuple(gap for gap in found.gaps if gap.place in (DISK, PLACES[self.stage])),
+                failures=tuple(group for group in found.failures if group.stage == self.stage),
+                counts=replace(found.counts, stages={self.stage: found.counts.stages[self.stage]}),
+            )
+        return found
+
+    def _late(self, entries: Mapping[int, Mapping[str, str]], snapshot: Snapshot) -> dict[int, Mapping[str, str]]:
+        """Those of runs that were imported since, or of which that is not known."""
+        columns, since = snapshot.columns("import"), self.since or 0
+        archived = columns.by_run(columns.archived)
+        return {run: files for run, files in entries.items() if archived.get(run, since) >= since}
+
+
+WHOLE = Part()

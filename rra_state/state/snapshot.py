@@ -1,0 +1,243 @@
+"""What one look at the records' directory and the marker tree gives; taken once per command, or per window of a cycle.
+
+Every directory is listed once, when the snapshot is taken. Records, markers and failure records are read when they are
+asked for, and then once. Planner, state files, report, metrics and messages are functions of a snapshot.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from rra_state.base import run_numbers
+from rra_state.base.errors import ArchiverError, WorkDirError
+from rra_state.config.loading import Settings
+from rra_state.records import source
+from rra_state.state import changed_records
+from rra_state.state.changed_records import Look, NamedRuns, Refresh
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import STAGES, Damaged, Failure, Marker, MarkerColumns, Stage
+from rra_state.state.state_files import Derived, Known, StateFiles, Written, derive
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Which runs there are, by records and tree.
+
+    at: seconds since 1970. listing: the records' directory, or why it cannot be read. archived: runs with a marker.
+    failed: runs with a failure record and no marker. refreshed: per run the fingerprints of its refresh markers.
+    watched: archived runs whose record is looked at again. leftovers: files of killed processes that mean nothing.
+    """
+
+    settings: Settings
+    at: float
+    listing: source.Listing | ArchiverError
+    archived: Mapping[Stage, frozenset[int]]
+    failed: Mapping[Stage, frozenset[int]]
+    refreshed: Mapping[int, set[str]]
+    failed_refreshes: frozenset[Refresh]
+    watched: frozenset[int]
+    leftovers: tuple[Path, ...] = ()
+    _ready: dict[int, bool] = field(default_factory=dict, repr=False)
+    _since: dict[tuple[Stage, int], float | None] = field(default_factory=dict, repr=False)
+    _failures: dict[Stage, dict[int, Failure | Damaged]] = field(default_factory=dict, repr=False)
+    _columns: dict[Stage, MarkerColumns] = field(default_factory=dict, repr=False)
+    _written: dict[Stage, Written] = field(default_factory=dict, repr=False)
+    _derived: dict[Stage, Derived] = field(default_factory=dict, repr=False)
+    _named: dict[frozenset[int], NamedRuns] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def take(cls, settings: Settings, now: float | None = None, earlier: Snapshot | None = None) -> Snapshot:
+        """List the directories. Raises WorkDirError.
+
+        now: seconds since 1970. earlier: one whose listing of the records may still be true. A cycle may be at work:
+        what it writes last is listed first, so that no run is seen in none of its places.
+        """
+        tree = Tree(settings.app.work_dir)
+        failures = {stage: tree.names(f"failures/{stage}") for stage in STAGES}
+        watch = tree.names("watch")
+        failed_refreshes, refreshed = tree.failed_refreshes(), tree.refreshed()
+        migrated = frozenset(tree.archived("migrate"))
+        archived: dict[Stage, frozenset[int]] = {"import": frozenset(tree.archived("import")), "migrate": migrated}
+        recorded = {stage: run_numbers.numbers(names, ".json") for stage, names in failures.items()}
+        leftovers = [tree.failure_path(stage, run) for stage in STAGES for run in recorded[stage] & archived[stage]]
+        for name, names in (*((f"failures/{stage}", failures[stage]) for stage in STAGES), ("watch", watch)):
+            leftovers += [tree.root / name / each for each in names if each.startswith(".") and each.endswith(".tmp")]
+        return cls(
+            settings,
+            time.time() if now is None else now,
+            _listing(settings, earlier),
+            archived,
+            {stage: frozenset(recorded[stage] - archived[stage]) for stage in STAGES},
+            refreshed,
+            frozenset(map(Refresh.of, failed_refreshes)),
+            frozenset(run_numbers.numbers(watch)),
+            tuple(leftovers),
+        )
+
+    def again(self) -> Snapshot:
+        """Another look."""
+        return Snapshot.take(self.settings, earlier=self)
+
+    @property
+    def tree(self) -> Tree:
+        """The marker tree."""
+        return Tree(self.settings.app.work_dir)
+
+    # ---- records ----
+
+    @property
+    def records(self) -> frozenset[int]:
+        """Runs with a record on disk. Raises SourceUnreadable."""
+        if isinstance(self.listing, ArchiverError):
+            raise self.listing
+        return self.listing.runs
+
+    @property
+    def on_disk(self) -> frozenset[int]:
+        """The same, none if the disk cannot be read."""
+        return frozenset() if isinstance(self.listing, ArchiverError) else self.listing.runs
+
+    @property
+    def source_error(self) -> ArchiverError | None:
+        """Why the records' directory cannot be read."""
+        return self.listing if isinstance(self.listing, ArchiverError) else None
+
+    @property
+    def ignored(self) -> tuple[tuple[str, str], ...]:
+        """Entries of the records' directory that are no run records, each with the reason."""
+        entries = () if isinstance(self.listing, ArchiverError) else self.listing.ignored
+        return tuple((entry.name, entry.reason) for entry in entries)
+
+    def is_ready(self, run: int) -> bool:
+        """Whether nothing in the record of a run changed for long enough. Reads its metadata.txt."""
+        if run not in self._ready:
+            self._ready[run] = source.readiness(self.settings.source_files, run, self.at).ready
+        return self._ready[run]
+
+    @cached_property
+    def open(self) -> frozenset[int]:
+        """Runs that are still being written, among those that were never tried."""
+        fresh = self.on_disk - self.archived["import"] - self.failed["import"]
+        return frozenset(run for run in fresh if not self.is_ready(run))
+
+    # ---- records that changed ----
+
+    @cached_property
+    def changes(self) -> Look:
+        """The archived runs whose record may have changed. Raises SourceUnreadable."""
+        return changed_records.look(self)
+
+    def named(self, runs: frozenset[int]) -> NamedRuns:
+        """What --refresh can do for these runs. Raises SourceUnreadable."""
+        if runs not in self._named:
+            self._named[runs] = changed_records.look_at(self, runs)
+        return self._named[runs]
+
+    def next_refresh(self, run: int, fingerprint: str) -> Refresh | None:
+        """The refresh of a record with this fingerprint, see `Refresh.next`."""
+        return Refresh.next(run, fingerprint, self.refreshed.get(run, ()))
+
+    @cached_property
+    def outdated(self) -> frozenset[int]:
+        """Archived runs whose record changed since, and could not be archived again."""
+        return frozenset(each.run for each in self.failed_refreshes) & self.archived["migrate"]
+
+    # ---- typed records ----
+
+    def failures(self, stage: Stage) -> Mapping[int, Failure | Damaged]:
+        """The failure records of the runs that failed in a stage, those of refreshes by run."""
+        if stage not in self._failures:
+            found = self.tree.failures(stage, self.failed[stage]) if stage in STAGES else self._of_refreshes()
+            self._failures[stage] = dict(found)
+        return self._failures[stage]
+
+    def _of_refreshes(self) -> list[tuple[int, Failure | Damaged]]:
+        found: list[tuple[int, Failure | Damaged]] = []
+        for each in sorted(self.failed_refreshes):
+            try:
+                failure = self.tree.failed_refresh(str(each))
+            except WorkDirError as error:
+                found.append((each.run, Damaged(each.run, str(error))))
+            else:
+                found += [(each.run, failure)] if failure else []
+        return found
+
+    def columns(self, stage: Stage) -> MarkerColumns:
+        """The markers of a stage, ascending by run."""
+        if stage not in self._columns:
+            self._columns[stage] = self.tree.columns(stage, self.archived[stage])
+        return self._columns[stage]
+
+    @cached_property
+    def newest_refreshes(self) -> Mapping[int, Marker | Damaged]:
+        """The newest refresh marker of each run that has one."""
+        found: dict[int, Marker | Damaged] = {}
+        for run, fingerprints in sorted(self.refreshed.items()):
+            try:
+                marker = self.tree.newest_refresh(run, fingerprints)
+            except WorkDirError as error:
+                found[run] = Damaged(run, str(error))
+            else:
+                found |= {run: marker} if marker else {}
+        return found
+
+    # ---- state files ----
+
+    def known(self, stage: Stage) -> Known:
+        """The runs of a stage. Raises SourceUnreadable."""
+        return self._known(stage, self.records) if stage == "import" else self._known(stage)
+
+    def _known(self, stage: Stage, records: frozenset[int] = frozenset()) -> Known:
+        if stage == "migrate":
+            return Known(self.archived["import"], self.archived[stage], self.failed[stage])
+        return Known(records, self.archived[stage], self.failed[stage], lambda run: not self.is_ready(run))
+
+    def written(self, stage: Stage) -> Written:
+        """What state file, failure log and ledger of a stage say; damage is part of the answer."""
+        if stage not in self._written:
+            self._written[stage] = StateFiles(self.settings, stage).look(self._known(stage, self.on_disk))
+        return self._written[stage]
+
+    def derived(self, stage: Stage) -> Derived:
+        """State and failure log of a stage as they have to be, from the markers alone if its files are damaged."""
+        if stage not in self._derived:
+            self._derived[stage] = derive(self._known(stage, self.on_disk), self.written(stage).ledger)
+        return self._derived[stage]
+
+    # ---- times ----
+
+    def waiting_since(self, stage: Stage, run: int) -> float | None:
+        """Since when a run could have been archived, in seconds since 1970; None if it just vanished.
+
+        Before its import: since the DAQ last wrote to the record. After it: since then.
+        """
+        if (stage, run) not in self._since:
+            self._since[stage, run] = self._waiting_since(stage, run)
+        return self._since[stage, run]
+
+    def _waiting_since(self, stage: Stage, run: int) -> float | None:
+        if stage == "migrate":
+            return _last_written(self.tree.marker_path("import", run))
+        directory = self.settings.source_files.run_records_dir / str(run)
+        times = (_last_written(directory), _last_written(directory / "metadata.txt"))
+        return max((each for each in times if each is not None), default=None)
+
+
+def _listing(settings: Settings, earlier: Snapshot | None) -> source.Listing | ArchiverError:
+    before = None if earlier is None or isinstance(earlier.listing, ArchiverError) else earlier.listing
+    try:
+        return source.listing(settings.source_files.run_records_dir, before)
+    except ArchiverError as error:
+        return error
+
+
+def _last_written(path: Path) -> float | None:
+    try:
+        return os.stat(path).st_mtime  # noqa: PTH116 - of 100,000 runs, after a long pause
+    except OSError:
+        return None
