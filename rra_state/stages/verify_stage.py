@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from rra_state.base.bounds import within_memory
-from rra_state.base.errors import ArchiverError, Interrupted, RecordError, RecordTooLarge, VerificationError
+from rra_state.base.errors import (
+    ArchiverError,
+    Interrupted,
+    RecordError,
+    RecordTooLarge,
+    VerificationError,
+    WorkDirError,
+)
 from rra_state.records import blob
 from rra_state.records.model import RunDocuments
 from rra_state.stages.import_stage import read, source_facts
@@ -63,7 +71,7 @@ def _verify(run: int, bench: Bench, location: Location | None) -> Finding:
     if not held.differences:
         return Finding(run, facts=dict(_facts(held)), on_disk=held.record is not None)
     again = bench.artdaqdb.locate([run]).get(run)
-    if again != location or newest_marker(Tree(bench.settings.app.work_dir), run) != held.newest:
+    if again != location or _marker(lambda: newest_marker(Tree(bench.settings.app.work_dir), run), []) != held.newest:
         held = _held(run, bench, again)
     facts = dict(_facts(held)) if not held.differences else None
     return Finding(run, held.differences, facts, on_disk=held.record is not None)
@@ -87,14 +95,23 @@ def _held(run: int, bench: Bench, location: Location | None) -> _Held:
     faults: list[str] = []
     held = _Held(
         run,
-        tree.marker("import", run),
-        newest_marker(tree, run),
+        _marker(lambda: tree.marker("import", run), faults),
+        _marker(lambda: newest_marker(tree, run), faults),
         _record(run, bench),
         _export(bench, location, faults),
         _blob(run, bench, faults) if tree.marker_path("migrate", run).exists() else None,
     )
     byte_identical = bench.artdaqdb.capabilities.byte_identical
     return replace(held, differences=(*faults, *_differences(held, bench, byte_identical=byte_identical)))
+
+
+def _marker(read: Callable[[], Marker | None], faults: list[str]) -> Marker | None:
+    """A marker, if it can be read."""
+    try:
+        return read()
+    except WorkDirError as error:
+        faults.append(f"marker: {error}")
+        return None
 
 
 def _record(run: int, bench: Bench) -> RunDocuments | None:
@@ -137,7 +154,7 @@ def _where(error: ArchiverError) -> str:
 def _differences(held: _Held, bench: Bench, *, byte_identical: bool) -> Iterator[str]:
     tree = Tree(bench.settings.app.work_dir)
     for stage in STAGES:
-        marker = tree.marker(stage, held.run)
+        marker = _marker(partial(tree.marker, stage, held.run), [])
         if marker is not None and marker.run != held.run:
             path = tree.marker_path(stage, held.run).relative_to(tree.root)
             yield f"marker: {path} is one of run {marker.run}"
