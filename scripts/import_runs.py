@@ -3,7 +3,7 @@
 import sys
 
 from rra_state.execution.single_run import run_job
-from rra_state.stages.import_stage import import_runs
+from rra_state.workers.import_stage import import_runs
 
 if __name__ == "__main__":
     run_job("import", import_runs, sys.argv[1:])

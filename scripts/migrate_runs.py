@@ -3,7 +3,7 @@
 import sys
 
 from rra_state.execution.single_run import run_job
-from rra_state.stages.migrate_stage import migrate_runs
+from rra_state.workers.migrate_stage import migrate_runs
 
 if __name__ == "__main__":
     run_job("migrate", migrate_runs, sys.argv[1:])

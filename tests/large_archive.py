@@ -25,7 +25,6 @@ from rra_state.config.loading import Settings
 from rra_state.monitoring import cycle_history
 from rra_state.records import blob, convert, source
 from rra_state.records.model import RunDocuments
-from rra_state.stages import import_stage
 from rra_state.state import index_losses, markers
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, Ended, Facts, Marker, Stage
@@ -35,6 +34,7 @@ from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb import index as indexes
 from rra_state.stores.artdaqdb import versions
 from rra_state.stores.artdaqdb.document import RUN_HISTORY, object_id, timestamp
+from rra_state.workers import import_stage
 from scripts.make_run_records import make_records
 from tests.servers import Folder
 

@@ -23,10 +23,10 @@ from rra_state.base.wording import count, printable
 from rra_state.config.loading import Settings
 from rra_state.cycle import display
 from rra_state.execution.pool import ProcessPool
-from rra_state.stages.verify_stage import RunVerification, verify_runs
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Facts, Stage
 from rra_state.stores import artdaqdb
+from rra_state.workers.verify_stage import RunVerification, verify_runs
 
 CHUNK = 20
 """Runs handed to a worker at once."""

@@ -23,8 +23,8 @@ from distributed.scheduler import KilledWorker
 from rra_state.base.errors import ArchiverError, WorkersUnusable
 from rra_state.config import loading
 from rra_state.config.loading import Settings
-from rra_state.stages.worker import WorkerContext
 from rra_state.state.outcome import Outcome
+from rra_state.workers.worker import WorkerContext
 
 SCHEME = "dask://"
 START_SECONDS = 60

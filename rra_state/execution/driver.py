@@ -20,13 +20,13 @@ from typing import Any, Protocol
 from rra_state.base.errors import ArchiverError, Interrupted, WorkerLost, WorkersUnusable
 from rra_state.execution.commit import Committer
 from rra_state.execution.pool import BrokenExecutor, Pool
-from rra_state.stages.import_stage import import_runs
-from rra_state.stages.migrate_stage import migrate_runs
-from rra_state.stages.refresh_stage import replace_blobs, stage_changed, version_to_replace
 from rra_state.state.changed_records import Refresh
 from rra_state.state.outcome import STAGES, Facts, Outcome, Stage
 from rra_state.stores.artdaqdb.base import ArtdaqDB, Location
 from rra_state.stores.ucondb.values import BlobVersion
+from rra_state.workers.import_stage import import_runs
+from rra_state.workers.migrate_stage import migrate_runs
+from rra_state.workers.refresh_stage import replace_blobs, stage_changed, version_to_replace
 
 CHUNK = 25
 """Runs handed to a worker at once: enough to share an fsync and an index, few enough to stop within seconds."""

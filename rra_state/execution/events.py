@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from rra_state.base.errors import ArchiverError, Interrupted
-from rra_state.base.wording import done_of, first_of
+from rra_state.base.wording import count, done_of, first_of
 from rra_state.state.outcome import PLACES, Outcome, Stage, retries, stored
 
 VARIABLE = "RRA_EVENTS_FD"
@@ -120,8 +120,7 @@ def when_parent_ends(environ: Mapping[str, str], action: Callable[[], None]) -> 
 
 def stopping_message(number: int) -> str:
     """What an interrupted cycle waits for."""
-    runs = f"{number} run" if number == 1 else f"{number} runs"
-    return f"finishing {runs}; Ctrl-C twice more to stop now"
+    return f"finishing {count(number, 'run')}; Ctrl-C twice more to stop now"
 
 
 def lines(stage: Stage, outcome: Outcome) -> Iterator[tuple[int, str]]:

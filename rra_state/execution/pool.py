@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from rra_state.base import host_limits
 from rra_state.base.errors import ConfigError, WorkersUnusable
 from rra_state.config.loading import Settings
-from rra_state.stages import worker
+from rra_state.workers import worker
 
 START_SECONDS = 60
 """Longest wait for worker processes to come up."""
@@ -137,7 +137,7 @@ def _starting() -> Iterator[None]:
 def _fork_server() -> BaseContext:
     """Workers are forked by a small process without threads, because this process has some."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["rra_state.stages.import_stage", "rra_state.stages.migrate_stage"])
+    context.set_forkserver_preload(["rra_state.workers.import_stage", "rra_state.workers.migrate_stage"])
     with _signals_blocked(), _starting():
         # Otherwise a SIGTERM to the process group would end the fork server, and every worker with it.
         forkserver.ensure_running()

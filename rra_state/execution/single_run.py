@@ -15,11 +15,11 @@ from rra_state.base.errors import ArchiverError
 from rra_state.config import loading
 from rra_state.execution import events
 from rra_state.execution.commit import Committer
-from rra_state.stages.refresh_stage import replace_blobs, stage_changed, version_to_replace
-from rra_state.stages.worker import WorkerContext
 from rra_state.state.changed_records import Refresh
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Outcome, Stage
+from rra_state.workers.refresh_stage import replace_blobs, stage_changed, version_to_replace
+from rra_state.workers.worker import WorkerContext
 
 
 def run_job(stage: Stage, function: Callable[..., list[Outcome]], arguments: Sequence[str]) -> None:

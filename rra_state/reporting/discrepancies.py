@@ -1,7 +1,7 @@
 """State files, failure logs and markers against what the sites hold: what `--compare-state` prints. Pure.
 
 What an operator did on purpose is a note and no discrepancy.
-Source: State Management Guide, Use --compare-state for Validation.
+Source: docs/design/state.md, Comparison.
 """
 
 from __future__ import annotations

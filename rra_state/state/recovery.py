@@ -2,7 +2,7 @@
 
 For state that was lost or damaged, and for runs that other programs archived. Every place is read before anything is
 changed; content is not compared, so the markers made here say `verified: false`.
-Source: State Management Guide, State Recovery.
+Source: docs/design/state.md, Recovery.
 """
 
 from __future__ import annotations

@@ -205,4 +205,4 @@ def test_a_test_message_reaches_everybody_or_says_why_not(site: Site, box: mailb
     assert "mail to shift@example.org: FAILED (" in site.archive_runs("--test-message", status=1).stdout
     assert "mail server: FAILED (127.0.0.1:9 cannot be reached" in site.archive_runs("--check", status=1).stdout
     site.configure(reporting={"email": {"enabled": False}})
-    assert "nobody is to be told" in site.archive_runs("--test-message", status=1).stderr
+    assert "no channel for messages is configured" in site.archive_runs("--test-message", status=1).stderr

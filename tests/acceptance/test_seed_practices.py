@@ -90,7 +90,7 @@ def test_seed_practice_4_compare_state_fails_when_a_place_cannot_be_read(site: S
 
     done = site.archive_runs("--report-status", "--compare-state", status=1)
 
-    assert "NOT COMPARED: a place cannot be read" in done.stdout
+    assert "NOT COMPARED: a site cannot be read" in done.stdout
     assert not site.work.exists()
 
 

@@ -21,8 +21,8 @@ _MEMORY = """
 import re, sys
 from pathlib import Path
 from rra_state.config import loading
-from rra_state.stages import import_stage
-from rra_state.stages.worker import WorkerContext
+from rra_state.workers import import_stage
+from rra_state.workers.worker import WorkerContext
 
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])

@@ -11,11 +11,11 @@ import pytest
 
 from rra_state.base.errors import Interrupted, RecordTooLarge, StoreUnavailable
 from rra_state.config import loading
-from rra_state.stages import migrate_stage
-from rra_state.stages.import_stage import import_runs
-from rra_state.stages.migrate_stage import migrate_runs
-from rra_state.stages.worker import WorkerContext
 from rra_state.state.outcome import Outcome
+from rra_state.workers import migrate_stage
+from rra_state.workers.import_stage import import_runs
+from rra_state.workers.migrate_stage import migrate_runs
+from rra_state.workers.worker import WorkerContext
 from scripts.make_run_records import make_records
 from tests.servers import Folder
 

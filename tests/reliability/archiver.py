@@ -27,13 +27,13 @@ from rra_state.execution.commit import Committer
 from rra_state.execution.driver import Driver
 from rra_state.execution.events import EventSender
 from rra_state.execution.pool import BrokenExecutor
-from rra_state.stages.worker import WorkerContext
 from rra_state.state import recovery
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, Outcome, Stage
 from rra_state.state.planner import Selection, Window
 from rra_state.state.snapshot import Snapshot
 from rra_state.stores import artdaqdb
+from rra_state.workers.worker import WorkerContext
 from tests.reliability.faults import Course, Killed, Signal, Unreliable
 
 CHUNK = 3

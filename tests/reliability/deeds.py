@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rra_state.base.errors import ArchiverError
-from rra_state.stages.verify_stage import verify_runs
-from rra_state.stages.worker import WorkerContext
 from rra_state.state import recovery
 from rra_state.state.outcome import STAGES
 from rra_state.state.planner import Selection
 from rra_state.stores import artdaqdb
+from rra_state.workers.verify_stage import verify_runs
+from rra_state.workers.worker import WorkerContext
 from tests.reliability import archiver, refreshing
 from tests.reliability.faults import Course
 from tests.reliability.mortal import life

@@ -6,9 +6,9 @@ from rra_state.base.errors import ArchiverError
 from rra_state.execution.commit import Committer
 from rra_state.execution.single_run import refresh_run
 from rra_state.records import blob
-from rra_state.stages.worker import WorkerContext
 from rra_state.state.markers import Tree
 from rra_state.state.snapshot import Snapshot
+from rra_state.workers.worker import WorkerContext
 from tests.reliability.mortal import life
 from tests.reliability.scenarios import cycle
 from tests.reliability.world import METADATA, World

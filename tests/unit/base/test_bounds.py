@@ -15,10 +15,10 @@ import pytest
 from rra_state.base import host_limits
 from rra_state.base.errors import ArchiverError, RecordTooLarge, RecordTooSlow
 from rra_state.config import loading
-from rra_state.stages import import_stage
-from rra_state.stages.import_stage import import_runs
-from rra_state.stages.worker import WorkerContext
 from rra_state.stores.artdaqdb.base import Staged
+from rra_state.workers import import_stage
+from rra_state.workers.import_stage import import_runs
+from rra_state.workers.worker import WorkerContext
 from scripts.make_run_records import make_records
 
 

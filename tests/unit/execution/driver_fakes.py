@@ -15,12 +15,12 @@ from rra_state.base.errors import (
     WorkersUnusable,
 )
 from rra_state.execution.driver import Driver
-from rra_state.stages.import_stage import import_runs
-from rra_state.stages.migrate_stage import migrate_runs
-from rra_state.stages.refresh_stage import replace_blobs, stage_changed
 from rra_state.state.changed_records import Refresh
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Facts, Outcome, Stage
+from rra_state.workers.import_stage import import_runs
+from rra_state.workers.migrate_stage import migrate_runs
+from rra_state.workers.refresh_stage import replace_blobs, stage_changed
 
 PATIENCE = 10.0
 _STAGES: dict[Callable[..., Any], Stage] = {

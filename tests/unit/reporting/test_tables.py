@@ -238,10 +238,10 @@ def test_the_python_in_the_page_runs_as_written(busy: Site, monkeypatch: pytest.
 
 
 def test_the_questions_stay_callable_beside_the_rooms(busy: Site) -> None:
-    from rra_state.stages import worker
+    from rra_state.workers import worker
 
     assert rra_state.stages(busy.settings)["stage"].tolist() == ["import", "migrate"]
-    assert rra_state.stages.worker is worker  # type: ignore[attr-defined]
+    assert rra_state.workers.worker is worker  # type: ignore[attr-defined]
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

@@ -17,10 +17,10 @@ from rra_state.base.concurrency import attempt
 from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge, VerificationError
 from rra_state.base.host_limits import within_memory
 from rra_state.records import blob
-from rra_state.stages import injected_faults
-from rra_state.stages.worker import WorkerContext
 from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Location
+from rra_state.workers import injected_faults
+from rra_state.workers.worker import WorkerContext
 
 SMALL = 2**20
 """Bytes. While a larger blob is stored no other run is read, so that it has all of the worker's memory."""

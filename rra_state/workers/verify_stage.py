@@ -7,20 +7,28 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from rra_state.base.errors import ArchiverError, Interrupted, RecordError, RecordTooLarge, VerificationError
+from rra_state.base.errors import (
+    ArchiverError,
+    Interrupted,
+    RecordError,
+    RecordTooLarge,
+    VerificationError,
+    WorkDirError,
+)
 from rra_state.base.host_limits import within_memory
 from rra_state.records import blob
 from rra_state.records.model import RunDocuments
-from rra_state.stages.import_stage import read, source_facts
-from rra_state.stages.worker import WorkerContext
 from rra_state.state.changed_records import Refresh, newest_marker
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, Facts, Marker, Stage
 from rra_state.stores.artdaqdb.base import Export, Location
 from rra_state.stores.ucondb.values import BlobVersion
+from rra_state.workers.import_stage import read, source_facts
+from rra_state.workers.worker import WorkerContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,7 @@ def _verify(run: int, context: WorkerContext, location: Location | None) -> RunV
     if not held.differences:
         return RunVerification(run, facts=dict(_facts(held)), on_disk=held.record is not None)
     again = context.artdaqdb.locate([run]).get(run)
-    if again != location or newest_marker(Tree(context.settings.app.work_dir), run) != held.newest:
+    if again != location or _marker(lambda: newest_marker(Tree(context.settings.app.work_dir), run), []) != held.newest:
         held = _held(run, context, again)
     facts = dict(_facts(held)) if not held.differences else None
     return RunVerification(run, held.differences, facts, on_disk=held.record is not None)
@@ -89,14 +97,23 @@ def _held(run: int, context: WorkerContext, location: Location | None) -> _Held:
     faults: list[str] = []
     held = _Held(
         run,
-        tree.marker("import", run),
-        newest_marker(tree, run),
+        _marker(lambda: tree.marker("import", run), faults),
+        _marker(lambda: newest_marker(tree, run), faults),
         _record(run, context),
         _export(context, location, faults),
         _blob(run, context, faults) if tree.marker_path("migrate", run).exists() else None,
     )
     byte_identical = context.artdaqdb.capabilities.byte_identical
     return replace(held, differences=(*faults, *_differences(held, context, byte_identical=byte_identical)))
+
+
+def _marker(read: Callable[[], Marker | None], faults: list[str]) -> Marker | None:
+    """A marker, if it can be read."""
+    try:
+        return read()
+    except WorkDirError as error:
+        faults.append(f"marker: {error}")
+        return None
 
 
 def _record(run: int, context: WorkerContext) -> RunDocuments | None:
@@ -139,7 +156,7 @@ def _where(error: ArchiverError) -> str:
 def _differences(held: _Held, context: WorkerContext, *, byte_identical: bool) -> Iterator[str]:
     tree = Tree(context.settings.app.work_dir)
     for stage in STAGES:
-        marker = tree.marker(stage, held.run)
+        marker = _marker(partial(tree.marker, stage, held.run), [])
         if marker is not None and marker.run != held.run:
             path = tree.marker_path(stage, held.run).relative_to(tree.root)
             yield f"marker: {path} is one of run {marker.run}"

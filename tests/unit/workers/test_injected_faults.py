@@ -9,8 +9,8 @@ import pytest
 
 from rra_state.base.errors import ArchiverError
 from rra_state.config.models import AppFuzz
-from rra_state.stages import injected_faults
-from rra_state.stages.injected_faults import FailedOnPurpose, SkippedOnPurpose
+from rra_state.workers import injected_faults
+from rra_state.workers.injected_faults import FailedOnPurpose, SkippedOnPurpose
 
 
 def outcomes(**keys: Any) -> list[ArchiverError | None]:

@@ -15,13 +15,13 @@ from rra_state.base.concurrency import attempt
 from rra_state.base.errors import ArchiverError, Conflict, Interrupted, RecordChanged, VerificationError
 from rra_state.base.host_limits import within_memory
 from rra_state.records import blob
-from rra_state.stages.import_stage import facts_of, read
-from rra_state.stages.worker import WorkerContext
 from rra_state.state.changed_records import newest_marker
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Location, Staged
 from rra_state.stores.ucondb.values import BlobVersion
+from rra_state.workers.import_stage import facts_of, read
+from rra_state.workers.worker import WorkerContext
 
 
 def stage_changed(

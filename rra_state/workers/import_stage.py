@@ -15,10 +15,10 @@ from rra_state.base.host_limits import within_memory, within_seconds
 from rra_state.config.loading import Settings
 from rra_state.records import convert, source
 from rra_state.records.model import RunDocuments
-from rra_state.stages import injected_faults
-from rra_state.stages.worker import WorkerContext
 from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Location, Staged
+from rra_state.workers import injected_faults
+from rra_state.workers.worker import WorkerContext
 
 Read = tuple[RunDocuments, int]
 """A converted record, and the number of tries."""
