@@ -1,4 +1,4 @@
-"""Concurrency helpers: retries after errors that may pass, calls with a time limit, and slots shared by processes.
+"""Concurrency helpers: calls with a time limit, and slots shared by processes.
 
 Source: docs/design/architecture.md, Executor.
 """
@@ -12,45 +12,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar, cast
 
-import tenacity
-
-from rra_state.base.errors import ArchiverError, WorkDirError
-
-T = TypeVar("T")
+from rra_state.base.errors import WorkDirError
 
 _POLL_SECONDS = 0.01
 """Between two looks for a free slot."""
-
-
-# ---- retries -------------------------------------------------------------------------------------------------------
-
-
-def is_transient(error: BaseException) -> bool:
-    """True if another try may help. A bad record stays bad; a lost connection may come back."""
-    return isinstance(error, ArchiverError) and error.transient
-
-
-def attempt(action: Callable[[], T], *, retries: int, delay: float, sleep: Callable[[float], object]) -> tuple[T, int]:
-    """Call `action` until it succeeds or fails for good; return its result and the number of calls.
-
-    delay: seconds between calls, passed to `sleep`. Raises what the last call raised, with the number of calls as
-    its attribute `tries`.
-    """
-    policy = tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(retries + 1),
-        wait=tenacity.wait_fixed(delay),
-        retry=tenacity.retry_if_exception(is_transient),
-        sleep=cast("Callable[[float], None]", sleep),
-        reraise=True,
-    )
-    try:
-        result = policy(action)
-    except ArchiverError as error:
-        error.tries = policy.statistics.get("attempt_number", 1)
-        raise
-    return result, policy.statistics.get("attempt_number", 1)
 
 
 # ---- time limits ---------------------------------------------------------------------------------------------------

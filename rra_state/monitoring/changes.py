@@ -36,8 +36,8 @@ class Condition:
     """How things stand after a cycle.
 
     failed: None if it is not known. stuck: per stage the run that has been waiting for too long; None if not known.
-    silent: since when no cycle of a stage went well, if that is too long. judged: the stages that this cycle can say
-    that of. good: it went well.
+    silent: stages without a good cycle for too long, with the time of their last one. judged: the stages of this cycle.
+    good: this cycle ended without a fault.
     """
 
     failed: Runs | None
@@ -115,7 +115,7 @@ def _stuck(ended: Ended, history: History, counts: Counts, limit: float) -> Iter
 
 
 def since(delivered: Delivered, now: Condition) -> Changes:
-    """What somebody does not know yet."""
+    """What changed since the last message that a recipient got."""
     failed = delivered.failed if now.failed is None else now.failed
     after = delivered.after(now)
     same_fault = now.fault is None or (delivered.fault is not None and delivered.fault.kind == now.fault.kind)

@@ -47,7 +47,7 @@ def is_whole(text: str) -> bool:
 
 
 def month_day_minute(text: str) -> str | None:
-    """`Oct 17 10:08` in UTC, for the "Packed on" line of a blob; None if `moment` has none.
+    """`Oct 17 10:08` in UTC, for the "Packed on" line of a blob; None if `moment` finds no date.
 
     >>> month_day_minute("Thu 17 Oct 2024 10:08:25 PM UTC")
     'Oct 17 22:08'
@@ -57,7 +57,7 @@ def month_day_minute(text: str) -> str | None:
 
 
 def timestamp(text: str) -> int | None:
-    """Seconds since 1970; None if `moment` has none.
+    """Seconds since 1970; None if `moment` finds no date.
 
     >>> timestamp("Thu Oct 17 10:08:25 UTC 2024")
     1729159705

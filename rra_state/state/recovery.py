@@ -147,7 +147,7 @@ def recover(settings: Settings, stages: Sequence[Stage], say: Say, places: Place
             _read(stage, stages, places, say)
             _rebuild(settings, stage, places, say)
         for stage in (stage for stage in STAGES if stage not in stages):
-            _follow(settings, stage)
+            _update_other_stage(settings, stage)
     finally:
         held.release()
 
@@ -300,8 +300,11 @@ def _move(path: Path, kept: Path) -> None:
     files.move(path, kept)
 
 
-def _follow(settings: Settings, stage: Stage) -> None:
-    """Let the other stage's log know of the new markers, as the next cycle would. Its own faults are its own."""
+def _update_other_stage(settings: Settings, stage: Stage) -> None:
+    """Update the other stage's state file and log for the new markers, as the next cycle would.
+
+    An error here is only logged: the recovery itself succeeded.
+    """
     try:
         StateFiles(settings, stage).update(Snapshot.take(settings).known(stage))
     except ArchiverError as error:

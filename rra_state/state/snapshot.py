@@ -214,7 +214,7 @@ class Snapshot:
     def waiting_since(self, stage: Stage, run: int) -> float | None:
         """Since when a run could have been archived, in seconds since 1970; None if it just vanished.
 
-        Before its import: since the DAQ last wrote to the record. After it: since then.
+        For the import: since the DAQ last wrote to the record. For the migration: since the run was imported.
         """
         if (stage, run) not in self._since:
             self._since[stage, run] = self._waiting_since(stage, run)

@@ -38,7 +38,7 @@ class State:
 
 @pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(strict=True, extra="forbid"))
 class Ledger:
-    """What `state.py` remembers between cycles.
+    """What is remembered between cycles of the state file and failure log of a stage.
 
     base: the unbroken sequence is counted from here (0: from the lowest archived run). attempted: highest run tried.
     held: an operator's numbers, shown until a cycle attempts something. added: runs an operator wrote into the log.

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from rra_state.base.concurrency import attempt
 from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge
 from rra_state.base.host_limits import within_memory, within_seconds
+from rra_state.base.retries import with_retries
 from rra_state.config.loading import Settings
 from rra_state.records import convert, source
 from rra_state.records.model import RunDocuments
@@ -73,7 +73,7 @@ def _taken(run: int, context: WorkerContext) -> Read | ArchiverError:
         return read(run, context.settings)
 
     try:
-        return within_memory(run, lambda: attempt(try_it, **context.retrying))
+        return within_memory(run, lambda: with_retries(try_it, **context.retrying))
     except ArchiverError as error:
         return error
 

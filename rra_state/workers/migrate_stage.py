@@ -13,9 +13,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from rra_state.base.concurrency import attempt
 from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge, VerificationError
 from rra_state.base.host_limits import within_memory
+from rra_state.base.retries import with_retries
 from rra_state.records import blob
 from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Location
@@ -123,8 +123,8 @@ def _pack(run: int, context: WorkerContext, location: Location | None, *, valida
             run=run,
             hint="run --recover-import-state, then --retry-failed-import",
         )
-    attempt(lambda: injected_faults.inject_fault(context.settings.app_fuzz, run), **context.retrying)
-    export, _ = attempt(lambda: context.artdaqdb.export(location), **context.retrying)
+    with_retries(lambda: injected_faults.inject_fault(context.settings.app_fuzz, run), **context.retrying)
+    export, _ = with_retries(lambda: context.artdaqdb.export(location), **context.retrying)
     content = blob.pack(run, export.files)
     facts = Facts(
         verified=True,
@@ -140,7 +140,7 @@ def _pack(run: int, context: WorkerContext, location: Location | None, *, valida
 def _store(packed: _Packed, context: WorkerContext) -> Outcome:
     """Store its blob. Raises Conflict, VerificationError, StoreError and their subclasses."""
     run = packed.run
-    stored, tries = attempt(lambda: context.ucondb.put(run, packed.content), **context.retrying)
+    stored, tries = with_retries(lambda: context.ucondb.put(run, packed.content), **context.retrying)
     version = stored.version
     facts = replace(
         packed.facts,

@@ -11,9 +11,9 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from rra_state.base.concurrency import attempt
 from rra_state.base.errors import ArchiverError, Conflict, Interrupted, RecordChanged, VerificationError
 from rra_state.base.host_limits import within_memory
+from rra_state.base.retries import with_retries
 from rra_state.records import blob
 from rra_state.state.changed_records import newest_marker
 from rra_state.state.markers import Tree
@@ -90,9 +90,9 @@ def _stored(
     if location is None:
         hint = "run --recover-import-state"
         raise VerificationError("has an import marker but artdaqDB does not show it", run=run, hint=hint)
-    export, _ = attempt(lambda: context.artdaqdb.export(location), **context.retrying)
+    export, _ = with_retries(lambda: context.artdaqdb.export(location), **context.retrying)
     content = blob.pack(run, export.files)
-    stored, tries = attempt(lambda: context.ucondb.put(run, content, override_of=replaced), **context.retrying)
+    stored, tries = with_retries(lambda: context.ucondb.put(run, content, override_of=replaced), **context.retrying)
     facts = replace(
         facts,
         version=export.version,

@@ -25,7 +25,7 @@ from rra_state.monitoring import after_cycle, cycle_history, metrics
 from rra_state.reporting import request, show, tables
 from rra_state.reporting.assessment import assess
 from rra_state.reporting.counts import count_runs
-from rra_state.reporting.page import data, render
+from rra_state.reporting.page import render
 from rra_state.reporting.request import Format, Request
 from rra_state.state.outcome import STAGES, Ended
 from rra_state.state.snapshot import Snapshot
@@ -112,7 +112,7 @@ def section(text: str, title: str) -> str:
 def states_on(page: str) -> dict[int, str]:
     """Every number of the page's map, with the state that its cell has."""
     [embedded] = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
-    names = {code: name for name, code in data.CODES.items()}
+    names = {code: name for name, code in map_data.CODES.items()}
     return {
         first + number: names[code]
         for first, length, code in json.loads(embedded)["segments"]

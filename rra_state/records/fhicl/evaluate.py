@@ -26,10 +26,10 @@ from rra_state.records.fhicl.values import (
     SequenceValue,
     TableValue,
     Value,
-    canonical_string,
     copied,
     share_items,
 )
+from rra_state.records.fhicl.write import printed_string
 
 MAX_NIL_ITEMS = 1_000_000
 """How many @nil an index beyond the end (`s[5]: x`) may add in one document."""
@@ -239,7 +239,7 @@ class _Evaluator:
             return NIL
         if kind == "bool":
             return Scalar("bool", text)
-        return Scalar("string", canonical_string(kind, text))
+        return Scalar("string", printed_string(kind, text))
 
     def _number(self, text: str, offset: int) -> str:
         number = canonical_number(text)

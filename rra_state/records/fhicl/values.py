@@ -1,4 +1,4 @@
-"""The values of an evaluated FHiCL document, and how a string is printed. Evaluates nothing."""
+"""The values of an evaluated FHiCL document. Evaluates nothing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import NamedTuple
 class Scalar(NamedTuple):
     """A value that holds no other.
 
-    kind: nil, bool, number, complex or string; text: canonical, as `dump` prints it. While a document is evaluated also
-    `id`, which must not survive.
+    kind: nil, bool, number, complex or string; text: canonical, as `dump` prints it. During the evaluation also
+    `id`, a reference that nothing resolves; none is left in the result.
     """
 
     kind: str
@@ -38,25 +38,6 @@ class SequenceValue:
 
 Value = Scalar | TableValue | SequenceValue
 NIL = Scalar("nil", "@nil")
-
-
-def canonical_string(kind: str, raw: str) -> str:
-    """A string token as `dump` prints it, always in double quotes and with `'` escaped.
-
-    kind: `word`, `single` or `double`; raw: the token, valid, quotes included.
-    """
-    if kind == "word":
-        return f'"{raw}"'
-    text = raw[1:-1]
-    if kind == "single":
-        text = text.replace("\\", "\\\\").replace('"', '\\"')
-    elif "'" in text or '"' in text:
-        # A quote with an even number of backslashes before it stands inside, too; the real library prints it escaped.
-        text = text.replace("\\\\", "\0").replace("\\'", "'").replace('\\"', '"')
-        text = text.replace("'", "\\'").replace('"', '\\"').replace("\0", "\\\\")
-    if not text.isprintable():
-        text = text.replace("\n", "\\n").replace("\t", "\\t")
-    return f'"{text}"'
 
 
 def copied(value: TableValue | SequenceValue) -> TableValue | SequenceValue:

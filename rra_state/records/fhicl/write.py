@@ -129,11 +129,29 @@ def sequence(values: Iterable[str]) -> str:
     return "[" + ", ".join(quote(value) for value in values) + "]"
 
 
+def printed_string(kind: str, raw: str) -> str:
+    """A string token as `dump` prints it, always in double quotes and with `'` escaped.
+
+    kind: `word`, `single` or `double`; raw: the token, valid, quotes included.
+    """
+    if kind == "word":
+        return f'"{raw}"'
+    text = raw[1:-1]
+    if kind == "single":
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    elif "'" in text or '"' in text:
+        # A quote with an even number of backslashes before it stands inside, too; the real library prints it escaped.
+        text = text.replace("\\\\", "\0").replace("\\'", "'").replace('\\"', '"')
+        text = text.replace("'", "\\'").replace('"', '\\"').replace("\0", "\\\\")
+    if not text.isprintable():
+        text = text.replace("\n", "\\n").replace("\t", "\\t")
+    return f'"{text}"'
+
+
 def render(root: TableValue) -> str:
     """The evaluated document as `fhicl-dump` prints it: keys sorted, three blanks a level, one value a line.
 
-    After an empty table closing braces have no indent until a table with content is opened: so the real one prints, and
-    so the records DAQInterface writes have it.
+    As in `fhicl-dump`: after an empty table, closing braces are not indented until the next table with content opens.
     """
     out: list[str] = []
     size = 0

@@ -28,7 +28,7 @@ from rra_state.base.wording import count, first_of, minute, ranges, second, utc
 from rra_state.config.loading import Settings
 from rra_state.reporting.assessment import DISK, Assessment, assess
 from rra_state.reporting.failures import FailureGroup
-from rra_state.reporting.page import data, plots
+from rra_state.reporting.page import map_data, plots
 from rra_state.state.outcome import STAGES
 from rra_state.state.snapshot import Snapshot
 
@@ -91,7 +91,7 @@ def values(snapshot: Snapshot, assessment: Assessment, cycle: Cycle | None) -> d
         "version": __version__,
         "asked": assessment.asked,
         "throughput": plots.throughput(assessment.days, utc(assessment.counts.at).date()),
-        "ages": plots.ages(data.ages(snapshot, assessment.counts)),
+        "ages": plots.ages(map_data.ages(snapshot, assessment.counts)),
         "data": _searched(snapshot, assessment),
         "style": Markup(_asset("page.css")),  # noqa: S704 - a file of this package
         "script": Markup(_script()),  # noqa: S704 - the same
@@ -187,7 +187,7 @@ def _searched(snapshot: Snapshot, assessment: Assessment) -> Markup:
         {"stage": reason.stage, "kind": reason.kind, "text": reason.text, "runs": run_numbers.ranges(reason.runs)}
         for reason in _by_size(assessment.failures)[:MOST_SEARCHED]
     ]
-    segments, columns = data.segments(assessment.counts), data.columns(snapshot, assessment)
+    segments, columns = map_data.segments(assessment.counts), map_data.columns(snapshot, assessment)
     return _embedded({"segments": segments, "runs": columns, "reasons": reasons})
 
 

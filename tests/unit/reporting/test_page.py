@@ -17,7 +17,7 @@ from rra_state.monitoring import after_cycle
 from rra_state.reporting import failures, request
 from rra_state.reporting.assessment import Day, assess
 from rra_state.reporting.counts import count_runs
-from rra_state.reporting.page import data, plots, render
+from rra_state.reporting.page import map_data, plots, render
 from rra_state.state.outcome import Ended, Facts, Failure, Marker
 from rra_state.state.snapshot import Snapshot
 from tests.unit.archive_site import Site
@@ -142,9 +142,9 @@ def test_states_go_into_the_page_as_ranges_with_the_gaps_between(site: Site) -> 
     site.archive("migrate", 1, 2)
     site.fail("import", 9)
 
-    found = data.segments(count_runs(Snapshot.take(site.settings)))
+    found = map_data.segments(count_runs(Snapshot.take(site.settings)))
 
-    codes = data.CODES
+    codes = map_data.CODES
     assert found == [
         (1, 2, codes["archived"]),
         (3, 1, codes["waiting"]),
@@ -163,7 +163,7 @@ def test_columns_are_as_long_as_there_are_runs_and_give_times_back(site: Site) -
         path = site.tree.marker_path(stage, run)  # type: ignore[arg-type]
         path.write_text(re.sub(r'"archived": "[^"]*"', f'"archived": "2026-11-20T00:00:{when}Z"', path.read_text()))
 
-    columns = data.columns(snapshot := Snapshot.take(site.settings), assess(snapshot))
+    columns = map_data.columns(snapshot := Snapshot.take(site.settings), assess(snapshot))
 
     begin = 1795132810
     assert columns["imported"] == f"{begin},,20"
@@ -178,12 +178,12 @@ def test_missing_runs_are_counted_by_age(site: Site) -> None:
     failed(site, 3, "run 3: x")
 
     snapshot = Snapshot.take(site.settings)
-    found = data.ages(snapshot, count_runs(snapshot))
+    found = map_data.ages(snapshot, count_runs(snapshot))
 
     assert {name: numbers for name, numbers in found.items() if any(numbers.values())} == {
         "under 1 hour": {"waiting": 1, "failed": 0},
         "1 to 6 hours": {"waiting": 1, "failed": 0},
-        data.SPANS[3 if time.time() < 1795132800 + 7 * 86400 else 4][0]: {"waiting": 0, "failed": 1},
+        map_data.SPANS[3 if time.time() < 1795132800 + 7 * 86400 else 4][0]: {"waiting": 0, "failed": 1},
     }
 
 

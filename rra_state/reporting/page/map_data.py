@@ -1,4 +1,4 @@
-"""What the page shows, as plain values: run lengths for the map, columns for the search.
+"""Compact values for the page's map, search and waiting times. All other values of the page are in `render.py`.
 
 100,000 runs have to fit into a page that a phone opens: states go as ranges, times as differences.
 """

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from rra_state.base.concurrency import attempt
 from rra_state.base.errors import ArchiverError, RecordChanged, RecordError, StoreUnavailable
+from rra_state.base.retries import with_retries
 
 
 def failing(*errors: BaseException) -> Callable[[], str]:
@@ -26,14 +26,14 @@ def failing(*errors: BaseException) -> Callable[[], str]:
 def test_success_at_once_waits_for_nothing() -> None:
     waits: list[float] = []
 
-    assert attempt(failing(), retries=2, delay=3, sleep=waits.append) == ("done", 1)
+    assert with_retries(failing(), retries=2, delay=3, sleep=waits.append) == ("done", 1)
     assert waits == []
 
 
 def test_a_passing_fault_is_tried_again_after_the_delay() -> None:
     waits: list[float] = []
 
-    result = attempt(failing(RecordChanged(), StoreUnavailable()), retries=2, delay=3, sleep=waits.append)
+    result = with_retries(failing(RecordChanged(), StoreUnavailable()), retries=2, delay=3, sleep=waits.append)
 
     assert result == ("done", 3)
     assert waits == [3, 3]
@@ -43,7 +43,7 @@ def test_a_lasting_fault_gives_up_after_the_retries_and_says_how_often_it_tried(
     last = RecordChanged("the last")
 
     with pytest.raises(RecordChanged, match="the last") as caught:
-        attempt(failing(RecordChanged(), RecordChanged(), last), retries=2, delay=0, sleep=lambda _: None)
+        with_retries(failing(RecordChanged(), RecordChanged(), last), retries=2, delay=0, sleep=lambda _: None)
 
     assert caught.value is last
     assert caught.value.tries == 3
@@ -54,18 +54,18 @@ def test_a_bad_record_is_tried_once(error: ArchiverError) -> None:
     waits: list[float] = []
 
     with pytest.raises(ArchiverError, match="bad") as caught:
-        attempt(failing(error), retries=5, delay=3, sleep=waits.append)
+        with_retries(failing(error), retries=5, delay=3, sleep=waits.append)
 
     assert (caught.value.tries, waits) == (1, [])
 
 
 def test_no_retries_means_one_try() -> None:
     with pytest.raises(StoreUnavailable) as caught:
-        attempt(failing(StoreUnavailable()), retries=0, delay=3, sleep=lambda _: None)
+        with_retries(failing(StoreUnavailable()), retries=0, delay=3, sleep=lambda _: None)
 
     assert caught.value.tries == 1
 
 
 def test_a_bug_is_not_retried() -> None:
     with pytest.raises(ZeroDivisionError):
-        attempt(failing(ZeroDivisionError()), retries=5, delay=3, sleep=lambda _: pytest.fail("waited"))
+        with_retries(failing(ZeroDivisionError()), retries=5, delay=3, sleep=lambda _: pytest.fail("waited"))
