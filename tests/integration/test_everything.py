@@ -25,7 +25,7 @@ from rra_state.monitoring import after_cycle, cycle_history, metrics
 from rra_state.reporting import request, show, tables
 from rra_state.reporting.assessment import assess
 from rra_state.reporting.counts import count_runs
-from rra_state.reporting.page import render
+from rra_state.reporting.page import map_data, render
 from rra_state.reporting.request import Format, Request
 from rra_state.state.outcome import STAGES, Ended
 from rra_state.state.snapshot import Snapshot
