@@ -56,6 +56,9 @@ def _run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # else Python complains when it flushes at its end
         return 1
     except Exception as error:
         return _unexpected(error, verbose=options.verbose)
@@ -131,6 +134,8 @@ def _refuse_unknown_runs(missing: set[int], selection: Selection, named: str) ->
 
 def _dry_run(settings: Settings, options: argparse.Namespace) -> int:
     snapshot, selection = Snapshot.take(settings), selected(options)
+    if selection.only is not None:
+        _refuse_unknown_runs(planner.not_found(snapshot, selection), selection, options.runs or options.refresh)
     windows = planner.windows(snapshot, selection)
     for stage, found in (
         ("import", {run for window in windows for run in window.imports}),

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from rra_state.base import host_limits, lock
+from rra_state.base import host_limits, lock, run_numbers
 from rra_state.base.errors import ArchiverError, Interrupted, LockHeld
 from rra_state.base.lock import Lock
 from rra_state.config.loading import Settings
@@ -26,6 +26,7 @@ from rra_state.cycle.window_process import Tail, WindowCommand
 from rra_state.execution import events
 from rra_state.monitoring import after_cycle
 from rra_state.state import index_losses, planner
+from rra_state.state.changed_records import NamedRuns
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Ended, Stage, Tally
 from rra_state.state.planner import WINDOW_KEY, Selection, Window
@@ -105,15 +106,42 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
         log.debug("%s: %s is ignored: %s", settings.source_files.run_records_dir, name, reason)
     snapshot.changes.remember(tree)
     windows = planner.windows(snapshot, selection)
+    if waiting := planner.still_open(snapshot, selection):
+        log.warning("still being written, so not taken yet: %s", run_numbers.text(waiting))
     named = planner.named(snapshot, selection)
     for level, text in named.lines():
         log.log(level, "%s", text)
     result.problems += len(named.refused)
+    snapshot = _without_settled_failures(snapshot, selection, named)
     if not windows:
         result.snapshot = snapshot
         return
     current_cycle.record_plan(tree, windows)
     _windows(snapshot, windows, held, options, result)
+    result.problems += _log_left(named, result.snapshot or snapshot)
+
+
+def _without_settled_failures(snapshot: Snapshot, selection: Selection, named: NamedRuns) -> Snapshot:
+    """Remove failure records of refreshes whose records are as archived again; return the snapshot after that."""
+    as_archived = {*named.unchanged, *planner.failed_before(snapshot, selection).unchanged}
+    as_archived |= {int(run) for run, _ in snapshot.changes.unchanged}
+    if not as_archived & snapshot.outdated:
+        return snapshot
+    snapshot.tree.drop_failed_refreshes(as_archived & snapshot.outdated)
+    return snapshot.again()
+
+
+def _log_left(named: NamedRuns, after: Snapshot) -> int:
+    """Log which runs of --refresh were not reached; return 1 if there are some. No later cycle does them by itself."""
+    left = {
+        each.run
+        for each in named.changed
+        if each.fingerprint not in after.refreshed.get(each.run, ()) and each not in after.failed_refreshes
+    }
+    if left:
+        runs = run_numbers.text(left)
+        log.error("not archived again, and no later cycle does it: %s (--refresh %s once more)", runs, runs)
+    return int(bool(left))
 
 
 def _windows(snapshot: Snapshot, windows: list[Window], held: Lock, options: Options, result: Result) -> None:

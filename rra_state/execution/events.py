@@ -128,7 +128,7 @@ def lines(stage: Stage, outcome: Outcome) -> Iterator[tuple[int, str]]:
     if outcome.error is not None and outcome.error.stops_cycle:
         return
     if outcome.error is not None and outcome.error.postpones:
-        yield logging.WARNING, f"{outcome.error}; the next cycle takes it"
+        yield logging.WARNING, str(outcome.error) if stage == "refresh" else f"{outcome.error}; the next cycle takes it"
         return
     if outcome.error is not None:
         text = str(outcome.error)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rra_state.base.errors import ArchiverError, UsageError
+from rra_state.base.errors import ArchiverError, RecordError, UsageError, WorkDirError
 from rra_state.config.loading import Settings
 from rra_state.records import source
 from rra_state.state.markers import Tree, newest
@@ -88,7 +88,10 @@ def look(snapshot: Snapshot) -> Look:
     unchanged: dict[str, str] = {}
     ended: set[int] = set()
     for run in sorted(watched):
-        newest = newest_marker(tree, run, snapshot.refreshed.get(run, ()))
+        try:
+            newest = newest_marker(tree, run, snapshot.refreshed.get(run, ()))
+        except WorkDirError:
+            continue  # a damaged marker costs its run a look; the report names it
         archived = None if newest is None else newest.facts
         if archived is not None and archived.stop_time:
             ended.add(run)
@@ -136,13 +139,20 @@ def look_at(snapshot: Snapshot, named: Iterable[int]) -> NamedRuns:
             if run not in snapshot.archived["migrate"]:
                 raise UsageError("is not in both stores yet", run=run, hint=f"archive it first: --runs {run}")
             files = snapshot.settings.source_files
+            if run not in snapshot.records:
+                gone, hint = files.run_records_dir / str(run), "put it back; both stores keep what they hold"
+                raise RecordError("the record's directory is gone", run=run, path=gone, hint=hint)
             fingerprint = source.read_record(files, run, even_if_open=True).fingerprint
+            newest = newest_marker(snapshot.tree, run, snapshot.refreshed.get(run, ()))
+        except WorkDirError as error:
+            error.run = run
+            found.refused.append(error)
+            continue
         except ArchiverError as error:
             if error.stops_cycle:
                 raise
             found.refused.append(error)
             continue
-        newest = newest_marker(snapshot.tree, run, snapshot.refreshed.get(run, ()))
         if newest is not None and fingerprint == newest.facts.fingerprint:
             found.unchanged.append(run)
         elif again := snapshot.next_refresh(run, fingerprint):

@@ -185,6 +185,17 @@ class Tree:
         with self._writing():
             fsio.write_atomic(self.root / "failures" / "refresh" / f"{name}{_SUFFIX}", _encode(failure.mapping()))
 
+    def drop_failed_refreshes(self, numbers: Iterable[int]) -> None:
+        """Drop the failure records of refreshes of these runs, durably. Raises WorkDirError."""
+        gone = set(numbers)
+        directory = self.root / "failures" / "refresh"
+        with self._writing():
+            fsio.remove_batch(
+                directory / f"{name}{_SUFFIX}"
+                for name in self.failed_refreshes()
+                if int(name.partition("-")[0]) in gone
+            )
+
     def end_watch(self, numbers: Iterable[int]) -> None:
         """Watch these runs no more, durably. Raises WorkDirError."""
         with self._writing():
@@ -229,9 +240,12 @@ class _Writing:
 
 
 def newest(*markers: Marker | None) -> Marker | None:
-    """The marker of the newest blob among these."""
+    """The marker of the newest blob among these; of two for one blob, the one that knows its record.
+
+    A recovery makes a migration marker for the blob of a refresh, and knows no fingerprint.
+    """
     known = (marker for marker in markers if marker is not None)
-    return max(known, key=lambda marker: marker.facts.ucondb_id or 0, default=None)
+    return max(known, key=lambda found: (found.facts.ucondb_id or 0, bool(found.facts.fingerprint)), default=None)
 
 
 def _refreshes(names: Iterable[str]) -> list[str]:

@@ -110,9 +110,27 @@ def not_found(snapshot: Snapshot, selection: Selection) -> set[int]:
     return set(selection.only or ()) - snapshot.records - snapshot.archived["import"]
 
 
+def still_open(snapshot: Snapshot, selection: Selection) -> set[int]:
+    """Runs that the operator asked for and that are not taken, since their records changed a moment ago."""
+    if not selection.explicit or "import" not in selection.stages:
+        return set()
+    wanted = _wanted(snapshot, "import", snapshot.records, selection) & snapshot.records
+    return {run for run in wanted if not snapshot.is_ready(run)}
+
+
 def named(snapshot: Snapshot, selection: Selection) -> NamedRuns:
     """What --refresh can do for the runs it names; nothing for any other selection. Raises SourceUnreadable."""
-    return snapshot.named(selection.only or frozenset()) if selection.mode == "refresh" else NamedRuns()
+    if selection.mode != "refresh" or selection.only is None:
+        return NamedRuns()
+    return snapshot.named(selection.only - not_found(snapshot, selection))
+
+
+def failed_before(snapshot: Snapshot, selection: Selection) -> NamedRuns:
+    """The refreshes that failed and that no watch looks at, for the calls that try failures again."""
+    if selection.mode != "full" or selection.stages != STAGES:
+        return NamedRuns()
+    runs = snapshot.outdated - snapshot.watched
+    return snapshot.named(runs if selection.only is None else runs & selection.only)
 
 
 def _refreshes(snapshot: Snapshot, selection: Selection) -> tuple[Refresh, ...]:
@@ -122,6 +140,7 @@ def _refreshes(snapshot: Snapshot, selection: Selection) -> tuple[Refresh, ...]:
     if selection.stages != STAGES or selection.mode == "retry":
         return ()
     wanted = {each for each in snapshot.changes.changed if selection.only is None or each.run in selection.only}
+    wanted |= set(failed_before(snapshot, selection).changed)
     return tuple(sorted(wanted - snapshot.failed_refreshes if selection.mode == "incremental" else wanted))
 
 

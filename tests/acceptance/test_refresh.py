@@ -243,7 +243,7 @@ def test_a_blob_that_somebody_replaced_is_left_alone_and_told(watched: Site) -> 
     assert "nothing to do" in second.stderr
     report = watched.archive_runs("--report-status").stdout
     assert "Changed since, and not archived again" in report
-    assert "NOT SURE" in report
+    assert "NOT SAFE" in report
     assert "holds other content under this key" in watched.archive_runs(status=1).stderr
 
 
@@ -334,3 +334,43 @@ def test_a_plain_snakemake_call_refreshes_with_and_without_the_executor(
 
     assert versions(watched, 2)[1] == 4
     assert len(refresh_markers(watched)) == 1
+
+
+def test_refresh_says_why_a_damaged_marker_stops_it(site: Site) -> None:
+    site.make(2)
+    site.archive_runs()
+    (site.work / "markers" / "migrate" / "1.json").write_text("{")
+
+    done = site.archive_runs("--refresh", "1-2", status=1).stderr
+
+    assert "run 1: " in done
+    assert "cannot be read as JSON" in done
+    assert "run 2: is archived as its record is now" in done
+
+
+def test_runs_named_while_their_records_are_written_are_said(site: Site) -> None:
+    site.configure(source_files={"quiet_seconds": 3600})
+    site.make(1)
+
+    done = site.archive_runs("--runs", "1").stderr
+
+    assert "still being written, so not taken yet: 1" in done
+
+
+def test_a_refresh_that_failed_is_tried_again_by_a_full_cycle(site: Site) -> None:
+    site.make(1)
+    site.archive_runs()
+    edit(site, 1, lambda text: text + b"\nTotal events: 7\n")
+    name = f"{1}-{'0' * 8}"
+    (site.work / "failures" / "refresh" / f"{name}.json").write_text(
+        json.dumps(
+            {"run": 1, "stage": "refresh", "kind": "RecordError", "message": "run 1: x", "attempts": 1,
+             "first": "2026-11-28T00:00:00Z", "last": "2026-11-28T00:00:00Z"}
+        )
+    )  # fmt: skip
+
+    assert "nothing to do" in site.archive_runs("--incremental").stderr
+    done = site.archive_runs().stderr
+
+    assert "run 1: its record has changed; both stores hold it as it is now" in done
+    assert not list((site.work / "failures" / "refresh").iterdir())

@@ -88,7 +88,7 @@ def test_any_iterable_of_runs_will_do() -> None:
 
 @pytest.mark.parametrize("selection", ["x", "5-", "-5", "7-5", "0", "0-3", "1-2-3", "1 - 2", "1..3", "1-99999999999"])
 def test_a_selection_that_makes_no_sense_is_told_with_an_example(selection: str) -> None:
-    with pytest.raises(UsageError, match=r"is no run or range of runs \(write --runs 100-200,305\)"):
+    with pytest.raises(UsageError, match=r"is no run or range of runs \(write 100-200,305\)"):
         run_numbers.parse(f"1,{selection}")
 
 
