@@ -15,7 +15,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 from rra_state.base import host_limits
-from rra_state.base.errors import ConfigError, WorkersUnusable
+from rra_state.base.errors import ArchiverError, ConfigError, WorkersUnusable
 from rra_state.config.loading import Settings
 from rra_state.workers import worker
 
@@ -131,7 +131,12 @@ def _starting() -> Iterator[None]:
     try:
         yield
     except (BrokenExecutor, OSError, EOFError, RuntimeError, MemoryError) as error:
-        raise host_limits.refusal(error) or WorkersUnusable from error
+        if isinstance(error, OSError):  # such as "AF_UNIX path too long" under a long TMPDIR
+            hint = "TMPDIR has to be a short path that this account can write to"
+            own: ArchiverError = WorkersUnusable(f"worker processes cannot be started: {error}", hint=hint)
+        else:
+            own = WorkersUnusable()
+        raise host_limits.refusal(error) or own from error
 
 
 def _fork_server() -> BaseContext:

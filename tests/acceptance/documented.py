@@ -183,6 +183,8 @@ EXAMPLES = {
     f"{_ARCHIVER} --runs 100-200,305": Example(
         _listed_runs, lambda site: site.markers("migrate") == {*range(100, 201), 305}
     ),
+    f"{_ARCHIVER} --runs {RUN}": _ARCHIVES,
+    f"{_ARCHIVER} --refresh {RUN}": Example(_archived),
     f"{_ARCHIVER} --retry-failed-import": Example(_failed, _imported_only),
     f"{_ARCHIVER} --retry-failed-migrate": Example(_failed_migration),
     f"{_ARCHIVER} --check": _LOOKS,

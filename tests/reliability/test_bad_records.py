@@ -11,7 +11,8 @@ from random import Random
 
 import pytest
 
-from rra_state.records import blob, metadata
+from rra_state.base.wording import readable
+from rra_state.records import blob
 from scripts.make_run_records import make_records
 from tests.acceptance.site import Site
 from tests.reliability.counts import count
@@ -102,7 +103,7 @@ def _archived_exactly(site: Site) -> None:
         files = blob.unpack(blobs[str(run)]).files
         assert files == archive.export(location).files
         for path in (site.records / str(run)).iterdir():
-            if metadata.readable(path.name) in marker["skipped"] or not path.name.endswith(".fcl"):
+            if readable(path.name) in marker["skipped"] or not path.name.endswith(".fcl"):
                 continue
             assert files[path.name] == path.read_bytes()
     verified = site.archive_runs("--verify")

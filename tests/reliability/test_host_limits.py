@@ -167,15 +167,15 @@ def test_work_directory_archive_and_temporary_folder_may_be_four_file_systems(
 ) -> None:
     """Nothing is ever renamed or linked from one to another."""
     site.make(20)
-    with mounted(site.work), mounted(site.root / "artdaqdb"), mounted(site.root / "tmp"), mounted(site.root / "states"):
-        monkeypatch.setenv("TMPDIR", str(site.root / "tmp"))
+    with mounted(site.work), mounted(site.root / "artdaqdb"), mounted(site.root / "t"), mounted(site.root / "states"):
+        monkeypatch.setenv("TMPDIR", str(site.root / "t"))
         site.configure(app={"import_state_file": str(site.root / "states" / "importer_state.json")})
 
         site.archive_runs("--runs", "1-10")
         site.archive_runs("--incremental")
 
         site.assert_archived_once(range(1, 21))
-        assert not list((site.root / "tmp").iterdir())
+        assert not list((site.root / "t").iterdir())
 
 
 @pytest.mark.parametrize("mask", [0o077, 0o022, 0o002])
