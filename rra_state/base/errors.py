@@ -106,6 +106,10 @@ class Conflict(ArchiverError):
     """the store holds other content for this run; a person has to decide"""
 
 
+class NotFinished(ArchiverError):
+    """the refresh was begun and not finished"""
+
+
 class VerificationError(ArchiverError):
     """what was read back is not what was stored"""
 

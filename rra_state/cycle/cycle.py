@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from rra_state.base import host_limits, lock, run_numbers
-from rra_state.base.errors import ArchiverError, Interrupted, LockHeld
+from rra_state.base.errors import ArchiverError, Interrupted, LockHeld, NotFinished
 from rra_state.base.lock import Lock
 from rra_state.config.loading import Settings
 from rra_state.cycle import current_cycle, snakemake_session, window_process
@@ -28,7 +28,7 @@ from rra_state.monitoring import after_cycle
 from rra_state.state import index_losses, planner
 from rra_state.state.changed_records import NamedRuns
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import Ended, Stage, Tally
+from rra_state.state.outcome import Ended, Failure, Outcome, Stage, Tally
 from rra_state.state.planner import WINDOW_KEY, Selection, Window
 from rra_state.state.snapshot import Snapshot
 from rra_state.stores import artdaqdb
@@ -117,6 +117,7 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
         result.snapshot = snapshot
         return
     current_cycle.record_plan(tree, windows)
+    _note_begun(snapshot, named)
     _windows(snapshot, windows, held, options, result)
     result.problems += _log_left(named, result.snapshot or snapshot)
 
@@ -131,16 +132,23 @@ def _without_settled_failures(snapshot: Snapshot, selection: Selection, named: N
     return snapshot.again()
 
 
+def _note_begun(snapshot: Snapshot, named: NamedRuns) -> None:
+    """Write down which refreshes begin: one that is stopped between the stores must not be forgotten or called SAFE."""
+    for each in named.changed:
+        if each not in snapshot.failed_refreshes:
+            error = NotFinished(run=each.run, hint="a call without options, or --refresh once more, finishes it")
+            failure = Failure.of("refresh", Outcome(each.run, error=error, tries=0), None)
+            snapshot.tree.write_failed_refresh(failure, str(each))
+
+
 def _log_left(named: NamedRuns, after: Snapshot) -> int:
-    """Log which runs of --refresh were not reached; return 1 if there are some. No later cycle does them by itself."""
-    left = {
-        each.run
-        for each in named.changed
-        if each.fingerprint not in after.refreshed.get(each.run, ()) and each not in after.failed_refreshes
-    }
+    """Log which runs of --refresh were not finished; return 1 if there are some."""
+    failures = after.failures("refresh")
+    begun = (failures[each.run] for each in named.changed if each.run in failures)
+    left = {each.run for each in begun if isinstance(each, Failure) and each.kind == NotFinished.__name__}
     if left:
         runs = run_numbers.text(left)
-        log.error("not archived again, and no later cycle does it: %s (--refresh %s once more)", runs, runs)
+        log.error("not finished: %s (a call without options, or --refresh %s once more, finishes it)", runs, runs)
     return int(bool(left))
 
 

@@ -37,6 +37,7 @@ _REMEDIES = {
     "VerificationError": "What was read back differs. --compare-state shows which store is off; then retry.",
     "WorkerLost": "A worker process died on it twice: look for lack of memory in the system's log, then retry.",
     "LostFromIndex": "artdaqDB's index lost the run and its record is gone: look in UconDB, and --rebuild-index.",
+    "NotFinished": "Nothing is wrong with it.",
     NOT_ATTEMPTED: "Nothing is wrong with it.",
     LISTED: "The retry takes it once it has a record, or is in artdaqDB.",
     DAMAGED: "Remove the record, then recover the state.",

@@ -261,6 +261,24 @@ def test_a_store_that_is_away_postpones_a_refresh(watched: Site) -> None:
     assert versions(watched, 2)[1] == 4
 
 
+def test_a_named_refresh_that_was_stopped_is_finished_later(site: Site) -> None:
+    site.make(1)
+    site.archive_runs()
+    edit(site, 1, lambda text: text + b"\nTotal events: 7\n")
+    site.ucondb.stop()
+    away = site.archive_runs("--refresh", "1", status=1).stderr
+    site.ucondb.start()
+
+    report = site.archive_runs("--report-status", status=None).stdout
+    site.archive_runs()
+
+    assert "not finished: 1 (a call without options, or --refresh 1 once more, finishes it)" in away
+    assert "NOT SAFE" in report
+    assert versions(site, 1)[1] == 2
+    assert not list((site.work / "failures" / "refresh").iterdir())
+    assert "SAFE: " in site.archive_runs("--report-status").stdout
+
+
 def test_a_refresh_that_is_killed_is_completed_without_a_third_version(watched: Site) -> None:
     stop(watched, 2)
     for pause in (0.9, 1.2, 1.5, 1.8, 2.1):
