@@ -107,7 +107,11 @@ class Memory:
         return self.after_cycle(facts, explicit=True)
 
     def incremental(self, facts: Facts) -> tuple[frozenset[int], frozenset[int]]:
-        """Runs an incremental cycle has to take, and runs it may take: all above the start, and those never tried."""
+        """Runs an incremental cycle has to take, and runs it may take: all above the start, and those never tried.
+
+        While an operator's numbers stand, those below them wait: docs/design/state.md, Incremental mode.
+        """
         start = max(self.numbers(facts))
-        never = frozenset(run for run in facts.untried if run > self.base)
+        lowest = self.base if self.held is None else start
+        never = frozenset(run for run in facts.untried if run > lowest)
         return never, never | frozenset(run for run in facts.due - facts.archived if run > start)
