@@ -13,11 +13,12 @@ import tempfile
 import time
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+import orjson
 import psycopg
 
 from rra_state.config import loading
@@ -96,35 +97,25 @@ def fill_directory(settings: Settings, count: int) -> None:
 
 def _index(count: int) -> bytes:
     """Byte for byte as the archiver writes it. Source: docs/design/artdaqdb.md, Index file."""
-    by_configuration: dict[str, str] = {}
-    by_run: dict[str, str] = {}
+    by_configuration: dict[str, list[str]] = {}
+    by_run: dict[str, list[str]] = {}
     by_entity: dict[str, list[str]] = defaultdict(list)
     for run, shape in _runs(count):
         oids = shape.oids(run)
         for entity, oid in zip(shape.entities, oids, strict=True):
             by_entity[entity].append(oid)
-        by_configuration[shape.configuration(run)] = by_run[str(run)] = _list(oids)
-    sections = {
+        by_configuration[shape.configuration(run)] = by_run[str(run)] = sorted(oids)
+    now = timestamp()
+    index = {
+        "ouid": sorted(oid for oids in by_entity.values() for oid in oids),
         indexes.VERSION: by_configuration,
         indexes.CONFIGURATION: by_configuration,
-        indexes.ENTITY: {entity: _list(oids) for entity, oids in by_entity.items()},
+        indexes.ENTITY: {entity: sorted(oids) for entity, oids in by_entity.items()},
         indexes.ALIAS: {},
         indexes.RUN: by_run,
-        indexes.ASSIGNED: dict.fromkeys(by_configuration, _list([timestamp()])),
+        indexes.ASSIGNED: {configuration: [now] for configuration in by_configuration},
     }
-    everything = _list(oid for oids in by_entity.values() for oid in oids)
-    tables = (f'"{name}" : {_table(section)}' for name, section in sections.items())
-    return ",\n".join((f'{{\n"ouid" : {everything}', *tables)).encode() + b"\n}"
-
-
-def _table(section: dict[str, str]) -> str:
-    lines = ",\n".join(f'"{key}" : {items}' for key, items in section.items())
-    return f"{{\n{lines}\n}}" if section else "{\n}"
-
-
-def _list(items: Iterable[str]) -> str:
-    joined = '",\n"'.join(sorted(items))
-    return f'[\n"{joined}"\n]'
+    return orjson.dumps(index)
 
 
 def fill_postgres(settings: Settings, count: int) -> None:

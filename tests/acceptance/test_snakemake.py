@@ -43,7 +43,7 @@ def test_counts_are_of_the_runs_that_were_named(site: Site) -> None:
 
     done = site.snakemake("markers/migrate/3.json")
 
-    assert "import: 1 of 1 runs in artdaqDB" in done.stderr
+    assert "import: 1 of 1 run in artdaqDB" in done.stderr
     assert "nothing to do" not in done.stderr
 
 
