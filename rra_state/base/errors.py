@@ -110,6 +110,10 @@ class NotFinished(ArchiverError):
     """the refresh was begun and not finished"""
 
 
+class RecordShrank(RecordError):
+    """the record on disk has lost something that is archived"""
+
+
 class VerificationError(ArchiverError):
     """what was read back is not what was stored"""
 

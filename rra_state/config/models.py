@@ -88,6 +88,11 @@ class SourceFiles(ConfigSection):
     """A record with a stop time is taken once nothing in it changed for so many seconds; files may still be coming."""
     settle_seconds: Seconds = 3600
     """A record without a stop time is taken once nothing in it changed for so many seconds."""
+    watch_days: Annotated[float, Field(ge=0, le=36500, allow_inf_nan=False)] = 7
+    """Days after its import in which a record that changes is archived again; longer while it has no stop time.
+
+    0: only while it has none.
+    """
     on_bad_file: Literal["keep_text", "fail"] = "keep_text"
     """A .fcl file that is not FHiCL: keep its bytes as text and say so, or fail the run."""
     max_file_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20

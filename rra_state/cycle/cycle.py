@@ -135,10 +135,9 @@ def _without_settled_failures(snapshot: Snapshot, selection: Selection, named: N
 def _note_begun(snapshot: Snapshot, named: NamedRuns) -> None:
     """Write down which refreshes begin: one that is stopped between the stores must not be forgotten or called SAFE."""
     for each in named.changed:
-        if each not in snapshot.failed_refreshes:
-            error = NotFinished(run=each.run, hint="a call without options, or --refresh once more, finishes it")
-            failure = Failure.of("refresh", Outcome(each.run, error=error, tries=0), None)
-            snapshot.tree.write_failed_refresh(failure, str(each))
+        error = NotFinished(run=each.run, hint="a call without options, or --refresh once more, finishes it")
+        failure = Failure.of("refresh", Outcome(each.run, error=error, tries=0), None)
+        snapshot.tree.write_failed_refresh(failure, str(each))
 
 
 def _log_left(named: NamedRuns, after: Snapshot) -> int:

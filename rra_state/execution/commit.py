@@ -71,7 +71,7 @@ class Committer:
         archived = [(o.run, self._complete(stage, o.run, o.facts)) for o in outcomes if o.facts]
         self.tree.write_markers(
             (Marker.of(stage, run, facts) for run, facts in archived),
-            watch=[run for run, facts in archived if stage == "import" and facts.verified and not facts.stop_time],
+            watch=[run for run, facts in archived if stage == "import" and facts.verified],
         )
 
     def _complete(self, stage: Stage, run: int, facts: Facts) -> Facts:

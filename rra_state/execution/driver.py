@@ -26,7 +26,7 @@ from rra_state.stores.artdaqdb.base import ArtdaqDB, Location
 from rra_state.stores.ucondb.values import BlobVersion
 from rra_state.workers.import_stage import import_runs
 from rra_state.workers.migrate_stage import migrate_runs
-from rra_state.workers.refresh_stage import replace_blobs, stage_changed, version_to_replace
+from rra_state.workers.refresh_stage import replace_blobs, stage_changed, version_to_replace, was_named
 
 CHUNK = 25
 """Runs handed to a worker at once: enough to share an fsync and an index, few enough to stop within seconds."""
@@ -96,9 +96,13 @@ class _Staged:
 
 @dataclass
 class _Refreshing:
-    """A refresh under way. replaced: the blob to replace. facts: of the new version, once that is published."""
+    """A refresh under way. may_shrink: see `stage_changed`. replaced: the blob to replace.
+
+    facts: of the new version, once that is published.
+    """
 
     wanted: Refresh
+    may_shrink: bool
     replaced: BlobVersion | None = None
     facts: Facts | None = None
 
@@ -160,7 +164,8 @@ class Driver:
 
     def _take_refreshes(self, wanted: Sequence[Refresh]) -> None:
         for each in wanted:
-            refreshing = self._refreshing[each.run] = _Refreshing(each)
+            refreshing = _Refreshing(each, may_shrink=was_named(self._committer.tree, each))
+            self._refreshing[each.run] = refreshing
             try:
                 refreshing.replaced = version_to_replace(self._committer.tree, each.run)
             except ArchiverError as error:
@@ -244,7 +249,7 @@ class Driver:
         [run] = chunk.numbers
         refreshing = self._refreshing[run]
         if refreshing.facts is None:
-            return stage_changed, {"fingerprints": {run: refreshing.wanted.fingerprint}}
+            return stage_changed, {"wanted": {run: refreshing.wanted}, "may_shrink": refreshing.may_shrink}
         return replace_blobs, {"facts": {run: refreshing.facts}, "replaced": {run: refreshing.replaced}}
 
     def _located(self, chunk: _Chunk) -> dict[int, Location]:

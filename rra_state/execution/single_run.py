@@ -18,7 +18,7 @@ from rra_state.execution.commit import Committer
 from rra_state.state.changed_records import Refresh
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Outcome, Stage
-from rra_state.workers.refresh_stage import replace_blobs, stage_changed, version_to_replace
+from rra_state.workers.refresh_stage import replace_blobs, stage_changed, version_to_replace, was_named
 from rra_state.workers.worker import WorkerContext
 
 
@@ -43,7 +43,9 @@ def refresh_run(wanted: Refresh, context: WorkerContext, committer: Committer) -
     run, store = wanted.run, context.artdaqdb
     try:
         replaced = version_to_replace(committer.tree, run)
-        [outcome] = stage_changed([run], context, store.locate([run]), fingerprints={run: wanted.fingerprint})
+        may_shrink = was_named(committer.tree, wanted)
+        located = store.locate([run])
+        [outcome] = stage_changed([run], context, located, wanted={run: wanted}, may_shrink=may_shrink)
         if outcome.archived:
             [outcome] = committer.publish_refreshes([outcome])
         if outcome.archived and outcome.facts is not None:

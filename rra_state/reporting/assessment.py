@@ -327,10 +327,18 @@ def _remarks(snapshot: Snapshot, sites: Sites, unusable: tuple[str, ...]) -> Rem
         imported.kept,
         imported.skipped,
         snapshot.ignored,
-        snapshot.watched,
+        snapshot.watched - _with_stop_time(snapshot),
         gone=sites[2].runs - sites[0].runs,
         damaged=(*unusable, *damaged),
     )
+
+
+def _with_stop_time(snapshot: Snapshot) -> frozenset[int]:
+    """Runs that are archived with their stop time."""
+    columns = snapshot.columns("import")
+    refreshed = snapshot.newest_refreshes.items()
+    found = {run for run, each in refreshed if isinstance(each, Marker) and each.facts.stop_time}
+    return frozenset(found | columns.by_run(columns.stop_time).keys())
 
 
 def _days(snapshot: Snapshot) -> Iterator[Day]:

@@ -93,7 +93,7 @@ def _markers(tree: Tree, run: int) -> Iterator[str]:
     for name, look in failures:
         yield from _lines("failure", name, look, _reason)
     if run in tree.watched():
-        yield f"  {'watched':<9} archived without a stop time; archived again once its record changes"
+        yield f"  {'watched':<9} archived again once its record changes"
 
 
 def _lines(kind: str, name: str, read: Callable[[], T | None], text: Callable[[T], str]) -> Iterator[str]:

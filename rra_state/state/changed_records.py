@@ -1,8 +1,8 @@
 """Archived runs whose record changed since: the watched ones, and those that a person names. Only reads.
 
-Watched is a run that was archived without a stop time. A look costs a listing of each watched record; it is read only
-if that differs from what the last look saw. Every change is archived once, as a new version in both stores, and
-`markers/refresh/<run>-<fingerprint>.json` is its marker.
+A run is watched for `source_files.watch_days` after it was archived, and longer while it has no stop time. A look costs
+a listing of each watched record; it is read only if that differs from what the last look saw. Every change is archived
+once, as a new version in both stores, and `markers/refresh/<run>-<fingerprint>.json` is its marker.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Look:
     """What a look at the watched records found.
 
     changed: records to archive again. unchanged: by run, as text, the signature of records that are as archived.
-    ended: runs that are archived with their stop time by now, and need no watch any more.
+    ended: runs that need no watch any more.
     """
 
     changed: tuple[Refresh, ...] = ()
@@ -82,27 +82,31 @@ def look(snapshot: Snapshot) -> Look:
     watched = snapshot.watched & snapshot.archived["migrate"]
     if not watched:
         return Look()
-    settings, tree = snapshot.settings, snapshot.tree
+    files, tree = snapshot.settings.source_files, snapshot.tree
+    since = snapshot.at - files.watch_days * 86400
     seen = tree.note(NOTE) or {}
     changed: list[Refresh] = []
     unchanged: dict[str, str] = {}
     ended: set[int] = set()
     for run in sorted(watched):
+        signature = source.signature(files.run_records_dir / str(run), run)
+        same = signature is None or signature == seen.get(str(run))
+        if same and signature is not None:
+            unchanged[str(run)] = signature
+        over = tree.watched_since(run) <= since
+        if same and not over:
+            continue
         try:
             newest = newest_marker(tree, run, snapshot.refreshed.get(run, ()))
         except WorkDirError:
             continue  # a damaged marker costs its run a look; the report names it
         archived = None if newest is None else newest.facts
-        if archived is not None and archived.stop_time:
+        if over and (same or not files.watch_days) and archived is not None and archived.stop_time:
             ended.add(run)
-            continue
-        signature = source.signature(settings.source_files.run_records_dir / str(run), run)
-        if signature is None or signature == seen.get(str(run)):
-            unchanged.update({str(run): signature} if signature else {})
-        elif snapshot.is_ready(run):
-            fingerprint = _fingerprint(settings, run)
+        elif not same and snapshot.is_ready(run):
+            fingerprint = _fingerprint(snapshot.settings, run)
             if archived is not None and fingerprint == archived.fingerprint:
-                unchanged[str(run)] = signature
+                unchanged[str(run)] = str(signature)
             elif fingerprint is not None and (again := snapshot.next_refresh(run, fingerprint)):
                 changed.append(again)
     return Look(tuple(changed), tuple(unchanged.items()), frozenset(ended))

@@ -107,6 +107,16 @@ class Tree:
         """Archived runs whose record is looked at again. Raises WorkDirError."""
         return run_numbers.numbers(self.names("watch"))
 
+    def watched_since(self, run: int) -> float:
+        """When the watch of a run began, seconds since 1970; 0 if it is not watched. Raises WorkDirError."""
+        path = self.root / "watch" / str(run)
+        try:
+            return path.stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
     def write_markers(self, markers: Iterable[Marker], watch: Iterable[int] = ()) -> None:
         """Write markers durably, then drop the failure records of their runs. Raises WorkDirError."""
         written: dict[Stage, set[int]] = {}
@@ -170,15 +180,16 @@ class Tree:
         return _read(self.root / "failures" / "refresh" / f"{name}{_SUFFIX}", Failure.parse)
 
     def write_refresh(self, marker: Marker, name: str) -> None:
-        """Write the marker of a refresh durably, then drop the run's failure records of refreshes; with a stop time
-        the watch ends. Raises WorkDirError.
+        """Write the marker of a refresh durably, then drop the run's failure records of refreshes. Raises WorkDirError.
+
+        A watch begins anew: a record that changed once may change again.
         """
-        failures = self.root / "failures" / "refresh"
+        failures, watch = self.root / "failures" / "refresh", self.root / "watch" / str(marker.run)
         with self._writing():
+            if watch.exists():
+                fsio.write_atomic(watch, b"")
             fsio.write_atomic(self.root / "markers" / "refresh" / f"{name}{_SUFFIX}", _encode(marker.mapping()))
             fsio.remove_batch(failures.glob(f"{marker.run}-*{_SUFFIX}"))
-        if marker.facts.stop_time:
-            self.end_watch([marker.run])
 
     def write_failed_refresh(self, failure: Failure, name: str) -> None:
         """Write the failure record of a refresh durably. Raises WorkDirError."""

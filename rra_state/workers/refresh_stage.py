@@ -10,28 +10,49 @@ import hashlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
-from rra_state.base.errors import ArchiverError, Conflict, Interrupted, RecordChanged, VerificationError
+from rra_state.base.errors import (
+    ArchiverError,
+    Conflict,
+    Interrupted,
+    NotFinished,
+    RecordChanged,
+    RecordShrank,
+    VerificationError,
+    WorkDirError,
+)
 from rra_state.base.host_limits import within_memory
 from rra_state.base.retries import with_retries
 from rra_state.records import blob
-from rra_state.state.changed_records import newest_marker
+from rra_state.records.model import RunDocuments
+from rra_state.state.changed_records import Refresh, newest_marker
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Facts, Outcome
-from rra_state.stores.artdaqdb.base import Location, Staged
+from rra_state.stores.artdaqdb.base import Export, Location, Staged
 from rra_state.stores.ucondb.values import BlobVersion
 from rra_state.workers.import_stage import facts_of, read
 from rra_state.workers.worker import WorkerContext
 
 
 def stage_changed(
-    numbers: Sequence[int], context: WorkerContext, known: Mapping[int, Location], *, fingerprints: Mapping[int, str]
+    numbers: Sequence[int],
+    context: WorkerContext,
+    known: Mapping[int, Location],
+    *,
+    wanted: Mapping[int, Refresh],
+    may_shrink: bool,
 ) -> list[Outcome]:
-    """Read, convert and stage these changed records. fingerprints: first characters of the records' fingerprints.
+    """Read, convert and stage these changed records.
 
-    A version that an earlier try published is found and not stored again.
+    may_shrink: also a record that lost something that is archived; otherwise its error is RecordShrank. A version that
+    an earlier try published is found and not stored again.
     """
-    return [_outcome(run, context, lambda run=run: _staged(run, context, known, fingerprints[run])) for run in numbers]  # type: ignore[misc]
+
+    def staged(run: int) -> Outcome:
+        return _staged(wanted[run], context, known, may_shrink=may_shrink)
+
+    return [_outcome(run, context, partial(staged, run)) for run in numbers]
 
 
 def replace_blobs(
@@ -65,6 +86,15 @@ def version_to_replace(tree: Tree, run: int) -> BlobVersion:
     return BlobVersion(run, ours.ucondb_id, ours.ucondb_data_key, ours.adler32, ours.size, tr=0.0)
 
 
+def was_named(tree: Tree, wanted: Refresh) -> bool:
+    """Whether a person asked for this refresh with --refresh: it then has a failure record until it is finished."""
+    try:
+        failure = tree.failed_refresh(str(wanted))
+    except WorkDirError:
+        return False
+    return failure is not None and failure.kind == NotFinished.__name__
+
+
 def _outcome(run: int, context: WorkerContext, action: Callable[[], Outcome]) -> Outcome:
     if context.stopping:
         return Outcome(run, error=Interrupted(run=run))
@@ -74,14 +104,36 @@ def _outcome(run: int, context: WorkerContext, action: Callable[[], Outcome]) ->
         return Outcome(run, error=error, tries=error.tries)
 
 
-def _staged(run: int, context: WorkerContext, known: Mapping[int, Location], fingerprint: str) -> Outcome:
+def _staged(wanted: Refresh, context: WorkerContext, known: Mapping[int, Location], *, may_shrink: bool) -> Outcome:
+    run = wanted.run
     documents = read(run, context.settings, even_if_open=True)  # the planner chose it by this fingerprint
-    if not documents.fingerprint.startswith(fingerprint):
+    if not documents.fingerprint.startswith(wanted.fingerprint):
         raise RecordChanged("changed again before it was read", run=run)
+    if run in known and not may_shrink:
+        export, _ = with_retries(lambda: context.artdaqdb.export(known[run]), **context.retrying)
+        _refuse_loss(documents, export)
     [staged] = context.artdaqdb.stage([documents], known)
     if not isinstance(staged, Staged):
         raise staged
     return Outcome(run, facts=facts_of(documents, staged), staged=staged)
+
+
+def _refuse_loss(documents: RunDocuments, export: Export) -> None:
+    """Raise RecordShrank if a file that artdaqDB has is gone from the record, or shorter there.
+
+    A text is compared as the DAQ wrote it: its conversion can be shorter although it grew.
+    """
+    sources = {each.name: each.data for each in export.sources}
+    lengths = {each.name: len(each.source.data if each.source else each.text) for each in documents.documents}
+    archived = {name: len(sources.get(name.replace(".fcl", ".txt"), data)) for name, data in export.files.items()}
+    gone = [f"{name} is gone" for name in sorted(archived.keys() - lengths.keys())]
+    shorter = [f"{name} is shorter" for name, size in sorted(archived.items()) if lengths.get(name, size) < size]
+    if lost := gone + shorter:
+        raise RecordShrank(
+            f"the record on disk has lost content: {', '.join(lost)}; both stores keep it",
+            run=documents.run,
+            hint=f"put it back, or --refresh {documents.run} to archive the record as it is now",
+        )
 
 
 def _stored(

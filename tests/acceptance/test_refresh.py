@@ -1,4 +1,4 @@
-"""A run that was archived without a stop time, and whose record changed later."""
+"""Records that change after their run was archived, or that are still being written."""
 
 from __future__ import annotations
 
@@ -83,10 +83,51 @@ def test_a_stop_time_that_came_later_is_a_new_version_in_both_stores_once(watche
     puts = watched.ucondb.stats()["puts"]
     assert "nothing to do" in watched.archive_runs("--incremental").stderr
     assert (watched.ucondb.stats()["puts"], versions(watched, 2)) == (puts, (f"{name}v1", 4))
-    assert not list((watched.work / "watch").iterdir())
+
+
+def test_case_a1_files_that_came_late_are_archived_by_the_next_cycle(site: Site) -> None:
+    site.make(1)
+    record, away = site.records / "1", site.root / "late"
+    late = {path.name for path in record.iterdir() if path.name > "metadata.txt"}
+    record.chmod(0o755)
+    away.mkdir()
+    for name in late:
+        (record / name).rename(away / name)
+    site.archive_runs("--incremental")
+    for name in late:
+        (away / name).rename(record / name)
+
+    done = site.archive_runs("--incremental")
+
+    assert "run 1: its record has changed; both stores hold it as it is now" in done.stderr
+    assert {name.replace(".txt", ".fcl") for name in late} <= set(blob.unpack(site.blobs()["1"]).files)
+    site.archive_runs("--verify")
+    assert "SAFE" in site.archive_runs("--report-status").stdout
+
+
+def test_a_record_that_lost_a_file_is_not_refreshed_until_a_person_says_so(site: Site) -> None:
+    site.make(1)
+    site.archive_runs()
+    record = site.records / "1"
+    record.chmod(0o755)
+    (record / "setup.txt").rename(site.root / "setup.txt")
+    edit(site, 1, lambda text: text[: len(text) // 2], name="boot.txt")
+
+    done = site.archive_runs("--incremental", status=1)
+
+    lost = "the record on disk has lost content: setup.fcl is gone, boot.fcl is shorter; both stores keep it"
+    assert lost in done.stderr
+    assert site.versions() == 1
+    report = site.archive_runs("--report-status", status=None).stdout
+    assert "NOT SAFE" in report
+    assert lost in " ".join(report.split())
+    site.archive_runs("--refresh", "1")
+    assert site.versions() == 2
+    assert "SAFE: " in site.archive_runs("--report-status").stdout
 
 
 def test_refresh_stores_files_that_came_late_whatever_the_age(site: Site) -> None:
+    site.configure(source_files={"watch_days": 0})
     site.make(2)
     late = {path.name: path.read_bytes() for path in (site.records / "1").iterdir() if path.name > "metadata.txt"}
     (site.records / "1").chmod(0o755)
@@ -220,9 +261,9 @@ def test_a_change_without_a_stop_time_is_archived_and_the_watch_goes_on(watched:
 
 def test_a_record_that_goes_back_and_forth_is_archived_each_time(watched: Site) -> None:
     path = watched.records / "2" / "boot.txt"
-    first, second = path.read_bytes(), path.read_bytes() + b"request_address: 10.0.0.1\n"
+    first, second = (path.read_bytes() + b"request_address: 10.0.0.%d\n" % last for last in (1, 2))
 
-    for content in (second, first, second, first):
+    for content in (first, second, first, second):
         edit(watched, 2, lambda _, content=content: content, name="boot.txt")  # type: ignore[misc]
         watched.archive_runs("--incremental")
 
@@ -328,7 +369,7 @@ def test_a_cycle_with_watched_runs_and_nothing_to_do_starts_no_workflow(watched:
     done = watched.archive_runs("--incremental")
 
     assert "nothing to do" in done.stderr
-    assert {path.name for path in (watched.work / "watch").iterdir()} == {"2"}
+    assert {path.name for path in (watched.work / "watch").iterdir()} == {"1", "2", "3"}
     assert not (watched.work / ".snakemake").exists()
 
 
@@ -379,6 +420,7 @@ def test_runs_named_while_their_records_are_written_are_said(site: Site) -> None
 
 
 def test_a_refresh_that_failed_is_tried_again_by_a_full_cycle(site: Site) -> None:
+    site.configure(source_files={"watch_days": 0})
     site.make(1)
     site.archive_runs()
     edit(site, 1, lambda text: text + b"\nTotal events: 7\n")

@@ -104,12 +104,12 @@ def test_a_fault_that_is_no_places_is_not_hidden(site: Site) -> None:
         committer(site, Store(site, RecordError("a bug"))).commit("import", [imported(1)])
 
 
-def test_a_verified_record_without_a_stop_time_is_watched(site: Site) -> None:
+def test_an_imported_record_is_watched(site: Site) -> None:
     outcomes = [imported(1), imported(2, stop_time=None), imported(3, stop_time=None, verified=False)]
 
     committer(site, Store(site)).commit("import", outcomes)
 
-    assert site.tree.watched() == {2}
+    assert site.tree.watched() == {1, 2}
 
 
 def test_a_migrations_marker_tells_what_the_import_knew(site: Site) -> None:

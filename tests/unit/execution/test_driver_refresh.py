@@ -30,7 +30,7 @@ def committer(tmp_path: Path) -> FakeCommitter:
 
 
 def work(task: Task) -> Result:
-    if "fingerprints" in task.options:
+    if "wanted" in task.options:
         return [Outcome(7, facts=Facts(verified=True, fingerprint="1f2e3d4c00"), staged=STAGED)]
     return [Outcome(7, facts=STORED)]
 
@@ -47,7 +47,7 @@ def test_a_changed_record_is_staged_published_and_then_stored(committer: FakeCom
     pool, outcome = refreshed(committer)
 
     first, second = (task.options for task in pool.tasks)
-    assert first == {"fingerprints": {7: "1f2e3d4c"}}
+    assert first == {"wanted": {7: WANTED}, "may_shrink": False}
     assert second["facts"][7].fingerprint == "1f2e3d4c00"
     assert (second["replaced"][7].id, second["replaced"][7].data_key) == (3, "4")
     assert outcome.facts == STORED

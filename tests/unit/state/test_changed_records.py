@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -27,10 +29,18 @@ def site(tmp_path: Path) -> Site:
 
 def archived(site: Site, *runs: int, identity: int = 1) -> None:
     """Runs that were archived before they had a stop time."""
-    site.record(*runs, ended=False)
+    _archived(site, *runs, facts=Facts(verified=True, ucondb_id=identity))
+
+
+def ended(site: Site, *runs: int) -> None:
+    """Runs that were archived with their stop time."""
+    _archived(site, *runs, facts=Facts(verified=True, stop_time="Thu Oct 17 10:08:25 UTC 2024"))
+
+
+def _archived(site: Site, *runs: int, facts: Facts) -> None:
+    site.record(*runs, ended=facts.stop_time is not None)
     for run in runs:
-        fingerprint = fingerprint_of(site, run)
-        facts = Facts(verified=True, fingerprint=fingerprint, ucondb_id=identity)
+        facts = replace(facts, fingerprint=fingerprint_of(site, run))
         site.tree.write_markers([Marker.of("import", run, facts)], watch=[run])
         site.tree.write_markers([Marker.of("migrate", run, facts)])
 
@@ -112,18 +122,42 @@ def test_a_change_is_archived_once(site: Site) -> None:
     refreshed(site, 1, stop_time="Thu Oct 17 10:08:25 UTC 2024")
 
     assert look(site).changed == ()
-    assert site.tree.watched() == set()
 
 
-def test_a_watch_that_a_crash_left_behind_ends(site: Site) -> None:
+def test_a_run_is_watched_for_some_days_after_its_import(site: Site) -> None:
+    ended(site, 1, 2)
+    look(site).remember(site.tree)
+    append(site, 2, LATER)
+
+    assert [each.run for each in look(site, hours=24 * 6).changed] == [2]
+    look(site, hours=24 * 8).remember(site.tree)
+
+    assert site.tree.watched() == {2}
+
+
+def test_a_run_without_a_stop_time_is_watched_until_it_has_one(site: Site) -> None:
     archived(site, 1)
+    look(site).remember(site.tree)
+    look(site, hours=24 * 400).remember(site.tree)
+    assert site.tree.watched() == {1}
+
     append(site, 1, STOP)
     refreshed(site, 1, stop_time="Thu Oct 17 10:08:25 UTC 2024")
-    (site.tree.root / "watch" / "1").touch()
-
     look(site).remember(site.tree)
+    look(site, hours=24 * 8).remember(site.tree)
 
     assert site.tree.watched() == set()
+
+
+def test_a_refresh_begins_the_watch_anew(site: Site) -> None:
+    ended(site, 1)
+    long_ago = time.time() - 6 * 86400
+    os.utime(site.tree.root / "watch" / "1", (long_ago, long_ago))
+    append(site, 1, LATER)
+
+    refreshed(site, 1, stop_time="Thu Oct 17 10:08:25 UTC 2024")
+
+    assert site.tree.watched_since(1) > long_ago + 86400
 
 
 def test_a_record_that_vanished_or_cannot_be_read_keeps_what_is_archived_of_it(site: Site) -> None:
