@@ -55,10 +55,10 @@ class Demo:
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[Demo]:
-    started = Demo(tmp_path / "demo")
+    started = Demo(tmp_path / "a demo")
     yield started
     started.make("demo-stop")
-    for record in tmp_path.glob("**/run_records/*"):
+    for record in tmp_path.glob("**/run*records/*"):
         remove_record(record)
 
 
@@ -78,8 +78,9 @@ def test_the_demo_is_what_the_readme_promises(demo: Demo, tmp_path: Path) -> Non
     demo.make("demo-start")
     assert "SAFE: every complete run on disk (61) is in UconDB" in demo.archiver("--report-status")
 
-    make_records(3, tmp_path / "run_records", first_run=9001)
-    other = demo.make("demo", RECORDS=tmp_path / "run_records")
+    records = tmp_path / "run records"
+    make_records(3, records, first_run=9001)
+    other = demo.make("demo", RECORDS=records)
     assert "SAFE: every complete run on disk (3) is in UconDB" in other
     [config] = demo.root.glob("records-*/config.yaml")
     assert "nothing to do" in demo.archiver(config=config)

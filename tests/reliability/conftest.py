@@ -25,7 +25,7 @@ _COMMON = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
 
-settings.register_profile("rra-default", _COMMON, max_examples=300, derandomize=True, database=None)
+settings.register_profile("rra-default", _COMMON, max_examples=100, derandomize=True, database=None)
 settings.register_profile("rra-long", _COMMON, max_examples=5000)
 
 

@@ -21,7 +21,7 @@ from tests.reliability.test_spoilt_records import LONG, _spoilt, _write
 from tests.reliability.vitals import Watch
 
 MEMORY = 512 * 2**20
-SPOILT = 5000 if LONG else 150
+SPOILT = 5000 if LONG else 60
 SECONDS = 3600.0 if LONG else 300.0
 
 pytestmark = pytest.mark.timeout(2 * SECONDS)

@@ -11,10 +11,10 @@ import pytest
 
 from tests.acceptance.site import Site
 
-RUNS = 500
-KILLS = 20
+RUNS = 300
+KILLS = 10
 LIFE = (0.2, 1.4)
-"""Seconds that a cycle lives: from its start to the middle of its work, and all of them too few for 500 runs."""
+"""Seconds that a cycle lives: from its start to the middle of its work, and all of them too few for 300 runs."""
 
 
 @pytest.mark.timeout(600)

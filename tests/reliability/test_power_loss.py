@@ -21,7 +21,7 @@ from tests.reliability.world import World
 from tests.servers import Folder
 
 RUNS = range(1, 7)
-EXAMPLES = 60 if os.environ.get("HYPOTHESIS_PROFILE") != "long" else 3000
+EXAMPLES = 25 if os.environ.get("HYPOTHESIS_PROFILE") != "long" else 3000
 
 _numbers = itertools.count(100_001)
 

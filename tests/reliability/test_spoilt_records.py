@@ -24,7 +24,7 @@ from tests.reliability.spoil import WAYS
 from tests.samples import RECORDS as RECORDS_OF_DAQ
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
-RECORDS = 20_000 if LONG else 400
+RECORDS = 20_000 if LONG else 200
 CHUNK = 25
 SECONDS = 20.0
 """CPU time that no record may take: a whole one takes a hundredth of that."""
