@@ -155,7 +155,7 @@ class _Checks:
             except VerificationError as error:
                 lost.append(error)
         if chosen and len(lost) == len(chosen):
-            raise StoreError(f"the blobs of runs {run_numbers.text(chosen)} are lost: {lost[0]}; --verify reads all")
+            raise StoreError(f"the blobs of runs {run_numbers.text(chosen)} are lost: {lost[0]}")
 
     def workers(self) -> str:
         open_pool(self.settings, seconds=CONNECT_SECONDS).close()

@@ -76,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
         "--recover-migrate-state", action="store_true", help="rebuild the migration state from artdaqDB and UconDB"
     )
     instead.add_argument(
-        "--accept-loss", action="store_true", help="with --recover-...: believe a site that has lost most of its runs"
+        "--accept-loss", action="store_true", help="with a recovery: believe a site that has lost most of its runs"
     )
     instead.add_argument("--rebuild-index", action="store_true", help="rebuild artdaqDB's index from its documents")
     instead.add_argument("--verify", action="store_true", help="read every archived run back and compare")

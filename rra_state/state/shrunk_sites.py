@@ -1,6 +1,6 @@
 """Sites that hold much less than the marker tree says: an outage, such as a disk that is not mounted, and not a fact.
 
-Source: docs/design/state.md, Sites that shrank.
+Source: docs/design/state.md, Sites that shrink.
 """
 
 from __future__ import annotations
