@@ -86,7 +86,8 @@ def serve(options: argparse.Namespace) -> int:
         storage = Storage(pg_uri, options.namespace)
         storage.create_namespace()
         storage.create_folder(options.folder)
-        server = http.Server(options.port, app.Server(storage, account).application(), options.request_log)
+        application = app.Server(storage, account, read_only=options.read_only).application()
+        server = http.Server(options.port, application, options.request_log)
         url = f"http://{http.HOST}:{server.server_port}{app.PREFIX}"
         running = Running(url, os.getpid(), pg_uri, options.folder)
         threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
@@ -191,6 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--password-file", type=Path, metavar="FILE", help="file whose first line is the password")
     parser.add_argument("--pg-uri", metavar="URI", help="use this PostgreSQL instead of an own one")
     parser.add_argument("--no-fsync", action="store_true", help="own PostgreSQL without fsync, for tests")
+    parser.add_argument("--read-only", action="store_true", help="answer every put 405, as with read_only: true")
     parser.add_argument("--pid-file", type=Path, metavar="FILE", help="write the process number here")
     parser.add_argument("--request-log", type=Path, metavar="FILE", help="append one line per request")
     parser.add_argument("--detach", action="store_true", help="start in the background and return when it answers")

@@ -96,6 +96,7 @@ class DevServer:
     pg_uri: str | None = None
     port: int = 0
     namespace: str = "public"
+    read_only: bool = False
     process: subprocess.Popen[str] | None = field(default=None, repr=False)
 
     @property
@@ -110,6 +111,7 @@ class DevServer:
     def command(self, *extra: str) -> list[str]:
         postgres = ["--pg-uri", self.pg_uri] if self.pg_uri else ["--no-fsync"]
         options = ["--namespace", self.namespace, "--request-log", str(self.request_log)]
+        options += ["--read-only"] * self.read_only
         return [sys.executable, str(SCRIPT), "--data", str(self.directory), *postgres, *options, *extra]
 
     def start(self) -> str:

@@ -14,6 +14,8 @@ class ArchiverError(Exception):
 
     stops_cycle = False
     """True: an error of a store, a disk or the host, not of a run. The cycle ends; no failure record is written."""
+    stage: str | None = None
+    """With `stops_cycle`: the only stage that ends (and refreshes, which need both); None: the whole cycle."""
     transient = False
     """True: the same call may succeed later, so it is retried."""
 
@@ -149,6 +151,13 @@ class IndexDamaged(StoreError):
 
 class SourceUnreadable(ArchiverError):
     """the directory of run records cannot be read"""
+
+    stops_cycle = True
+    stage = "import"
+
+
+class SiteShrank(ArchiverError):
+    """a site does not hold what it held before"""
 
     stops_cycle = True
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import ctypes
+import errno
+import fcntl
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 LONGEST_NAME = 255
 """Bytes of a file's name on every Linux file system."""
+
+LEAST_FREE = 100 * 2**20
+"""Bytes that must be free on a disk for `--check`: about what a window of 2,000 runs writes in documents."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -100,6 +106,22 @@ def check_replaceable(path: Path) -> None:
         _write(temporary, b"", 0o644, sync=False)
     announce("unlink", temporary)
     Path(temporary).unlink()
+
+
+def check_writable(directory: Path) -> None:
+    """Raise the OSError with which writing, locking or a lack of space would fail in a directory.
+
+    The file that is written has no name, so nothing is left behind, whatever happens.
+    """
+    with _naming(directory):
+        disk = os.statvfs(directory)
+        if disk.f_bavail * disk.f_frsize < LEAST_FREE or (disk.f_files and not disk.f_favail):
+            raise OSError(errno.ENOSPC, f"less than {LEAST_FREE // 2**20} megabytes, or no inode, are free")
+        with tempfile.TemporaryFile(dir=directory) as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            stream.write(bytes(4096))
+            stream.flush()
+            os.fsync(stream.fileno())
 
 
 def move(path: Path, target: Path) -> None:

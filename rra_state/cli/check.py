@@ -1,62 +1,198 @@
-"""`--check`: test everything that a cycle depends on; one line each, OK or FAILED with a hint. Changes nothing."""
+"""`--check`: open everything that a cycle opens, and try it with a write that leaves nothing; one line each.
+
+What passes here a cycle can do. A few blobs are read, whatever is stored.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
+import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
+from rra_state.base import files, host_limits, permissions, run_numbers
 from rra_state.base.errors import (
     AccessDenied,
     ArchiverError,
     NotSent,
     SourceUnreadable,
+    StoreError,
     VerificationError,
     WorkDirError,
 )
 from rra_state.base.wording import count
 from rra_state.config.loading import Settings
 from rra_state.config.warnings import cautions
-from rra_state.records import blob, source
+from rra_state.execution.pool import open_pool
+from rra_state.records import blob
+from rra_state.state import index_losses
+from rra_state.state.outcome import STAGES
+from rra_state.state.snapshot import Snapshot
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.ucondb.client import UconDB
 
 LARGE_DIRECTORY_ARCHIVE = 20_000
 CONNECT_SECONDS = 5.0
+SLOW_SECONDS = 5.0
+"""After so long without an answer a line says what is waited for."""
+SAMPLE = 3
+"""Blobs that are read."""
 
 
 def lines(settings: Settings) -> Iterator[tuple[bool, str]]:
     """For each dependency: True if it is in order, and the line to print."""
-    checks: tuple[tuple[str, Callable[[Settings], str]], ...] = (
-        ("configuration", lambda found: str(found.path)),
-        ("run records", _records),
-        ("work directory", _work_dir),
-        ("artdaqDB", _artdaqdb),
-        ("UconDB", _ucondb),
-        ("Snakemake", lambda _: version("snakemake")),
-        *_wanted(settings),
-    )
     for caution in cautions(settings):
         yield True, f"caution: {caution}"
-    for name, check in checks:
+    for name, check in _Checks(settings).all():
+        waiting = threading.Timer(SLOW_SECONDS, print, [f"{name}: no answer yet"], {"file": sys.stderr, "flush": True})
+        waiting.daemon = True
+        waiting.start()
         try:
-            yield True, f"{name}: OK ({check(settings)})"
+            yield True, f"{name}: OK ({check()})"
         except ArchiverError as error:
             yield False, f"{name}: FAILED ({error})"
+        finally:
+            waiting.cancel()
 
 
-def _wanted(settings: Settings) -> Iterator[tuple[str, Callable[[Settings], str]]]:
-    """Checks of the servers for messages and metrics, if configured. Nothing is sent: `--test-message` does that."""
-    email, carbon, file = settings.reporting.email, settings.carbon, settings.metrics.prometheus_file
-    if email.enabled:
-        yield "mail server", lambda _: _answers(email.smtp_host, email.smtp_port, "reporting.email")
-    if carbon.enabled:
-        yield "Carbon", lambda _: _answers(carbon.host, carbon.port, "carbon")
-    if file is not None:
-        yield "metrics file", lambda _: _replaceable(file)
+@dataclass(frozen=True)
+class _Checks:
+    """The checks of one configuration; each returns what to print behind OK, or raises ArchiverError."""
+
+    settings: Settings
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        return Snapshot.take(self.settings)
+
+    def all(self) -> Iterator[tuple[str, Callable[[], str]]]:
+        """Every check that the configuration asks for. No message is sent: `--test-message` does that."""
+        app, email, carbon = self.settings.app, self.settings.reporting.email, self.settings.carbon
+        yield "configuration", lambda: str(self.settings.path)
+        yield "run records", self.records
+        yield "work directory", self.work_dir
+        if (log_file := app.log_file) is not None:
+            yield "log file", lambda: _appendable(log_file)
+        yield "state files", self.state_files
+        yield "artdaqDB", self.artdaqdb
+        yield "UconDB", self.ucondb
+        if app.workers is not None:
+            yield "workers", self.workers
+        yield "Snakemake", lambda: version("snakemake")
+        if email.enabled:
+            yield "mail server", lambda: _answers(email.smtp_host, email.smtp_port, "reporting.email")
+        if carbon.enabled:
+            yield "Carbon", lambda: _answers(carbon.host, carbon.port, "carbon")
+        for name, file in (
+            ("metrics file", self.settings.metrics.prometheus_file),
+            ("status page", self.settings.reporting.html_file),
+        ):
+            if file is not None:
+                yield name, lambda file=file: _replaceable(file)  # type: ignore[misc]
+
+    def records(self) -> str:
+        found, directory = self.snapshot.records, self.settings.source_files.run_records_dir
+        if not os.access(directory, os.R_OK | os.X_OK):
+            raise SourceUnreadable("cannot be read", path=directory, hint="check owner and mode")
+        return f"{count(len(found), 'run')} in {directory}"
+
+    def work_dir(self) -> str:
+        app = self.settings.app
+        for path in (value for _, value in app if isinstance(value, Path) and value != app.work_dir):
+            if path.is_dir():
+                raise WorkDirError("is a directory where a file belongs", path=path, hint="move it away")
+        beside = (app.lock_file, app.import_state_file, app.migrate_state_file)
+        with _writing():
+            directories = [*self.snapshot.tree.directories, *(file.parent for file in beside)]
+            for directory in set(map(_existing, directories)):
+                files.check_writable(directory)
+            if (app.work_dir / "markers").exists():
+                permissions.check_tree(app.work_dir)
+            free = os.statvfs(_existing(app.work_dir))
+        return f"{app.work_dir}, {free.f_bavail * free.f_frsize / 2**30:.1f} GiB free"
+
+    def state_files(self) -> str:
+        for stage in STAGES:
+            if (damage := self.snapshot.written(stage).error) is not None:
+                raise damage
+        return f"{self.settings.app.import_state_file}, {self.settings.app.migrate_state_file}"
+
+    def artdaqdb(self) -> str:
+        store = artdaqdb.open_store(self.settings.artdaq_db)
+        store.check()
+        index_losses.missing(self.snapshot, store)
+        number = len(store.runs())
+        outgrown = number > LARGE_DIRECTORY_ARCHIVE and isinstance(store, FilesystemDB)
+        advice = "; for so many runs use PostgreSQL, see docs/stores.md" if outgrown else ""
+        return f"{store.describe()}, {count(number, 'run')}{advice}"
+
+    def ucondb(self) -> str:
+        store, section = UconDB(self.settings.ucon_db, same=blob.same), self.settings.ucon_db
+        found = store.check()
+        if not section.writer_user or not section.writer_password.get_secret_value():
+            raise AccessDenied(
+                f"{found}, but no user or password to write with", hint="set ucon_db.writer_user and UCONDB_PASSWORD"
+            )
+        store.try_put()
+        self._read_some(store)
+        return f"{found}, password accepted"
+
+    def _read_some(self, store: UconDB) -> None:
+        """Read the newest blobs. Raises StoreError if the server lists them and can give none of them."""
+        stored = self.snapshot.archived["migrate"] or store.runs()
+        chosen = sorted(stored)[-SAMPLE:]
+        lost = []
+        for run in chosen:
+            try:
+                store.get(run)
+            except VerificationError as error:
+                lost.append(error)
+        if chosen and len(lost) == len(chosen):
+            raise StoreError(f"the blobs of runs {run_numbers.text(chosen)} are lost: {lost[0]}")
+
+    def workers(self) -> str:
+        open_pool(self.settings, seconds=CONNECT_SECONDS).close()
+        return str(self.settings.app.workers)
+
+
+def _existing(directory: Path) -> Path:
+    """The directory, or the one in which the first cycle will make it. Raises OSError if there is a file instead."""
+    found = next(each for each in (directory, *directory.parents) if each.exists())
+    os.scandir(found).close()
+    return found
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        hint = host_limits.REMEDIES.get(error.errno or 0, "check owner and mode")
+        reason = (error.strerror or str(error)).lower()
+        raise WorkDirError(f"cannot be written: {reason}", path=error.filename, hint=hint) from error
+
+
+def _appendable(path: Path) -> str:
+    """Open a log file as a cycle does; one that is not there is not made."""
+    with _writing():
+        if path.exists():
+            os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC))
+        if path.is_file() or not path.exists():
+            files.check_writable(_existing(path.parent))
+    return str(path)
+
+
+def _replaceable(path: Path) -> str:
+    with _writing():
+        files.check_writable(path.parent)
+    return str(path)
 
 
 def _answers(host: str, port: int, section: str) -> str:
@@ -65,67 +201,3 @@ def _answers(host: str, port: int, section: str) -> str:
     except OSError as error:
         raise NotSent(f"{host}:{port} cannot be reached: {error.strerror or error}", hint=f"see {section}") from error
     return f"{host}:{port}"
-
-
-def _replaceable(path: Path) -> str:
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-        raise WorkDirError("cannot be written", path=path.parent, hint="make it, or check its owner and mode")
-    return str(path)
-
-
-def _records(settings: Settings) -> str:
-    directory = settings.source_files.run_records_dir
-    found = source.listing(directory)
-    if not os.access(directory, os.R_OK | os.X_OK):
-        raise SourceUnreadable("cannot be read", path=directory, hint="check owner and mode")
-    return f"{count(len(found.runs), 'run')} in {directory}"
-
-
-def _work_dir(settings: Settings) -> str:
-    directory = settings.app.work_dir
-    existing = next(parent for parent in (directory, *directory.parents) if parent.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise WorkDirError("cannot be written", path=existing, hint="check owner and mode")
-    for path in (value for _, value in settings.app if isinstance(value, Path) and value != directory):
-        if path.is_dir():
-            raise WorkDirError("is a directory where a file belongs", path=path, hint="move it away")
-    free = os.statvfs(existing)
-    if not free.f_bavail:
-        raise WorkDirError("the disk is full", path=existing, hint="make room")
-    return f"{directory}, {free.f_bavail * free.f_frsize / 2**30:.1f} GiB free"
-
-
-def _artdaqdb(settings: Settings) -> str:
-    store = artdaqdb.open_store(settings.artdaq_db)
-    store.check()
-    number = len(store.runs())
-    outgrown = number > LARGE_DIRECTORY_ARCHIVE and isinstance(store, FilesystemDB)
-    advice = "; for so many runs use PostgreSQL, see docs/stores.md" if outgrown else ""
-    return f"{store.describe()}, {count(number, 'run')}{advice}"
-
-
-def _ucondb(settings: Settings) -> str:
-    store = UconDB(settings.ucon_db, same=blob.same)
-    found = store.check()
-    if not settings.ucon_db.writer_user or not settings.ucon_db.writer_password.get_secret_value():
-        raise AccessDenied(
-            f"{found}, but no user or password to write with", hint="set ucon_db.writer_user and UCONDB_PASSWORD"
-        )
-    return f"{found}, password {'accepted' if _takes_password(store) else 'not tried, since no run is stored yet'}"
-
-
-def _takes_password(store: UconDB) -> bool:
-    """True if user and password are accepted; False if no intact blob is stored to try them with. Raises StoreError.
-
-    The smallest blob is put again under its own key. The server checks the password and then refuses the key because
-    it exists: nothing changes. If the blob was deleted in between, the same bytes are stored again.
-    """
-    for held in sorted(store.versions().values(), key=lambda held: held.size):
-        try:
-            stored = store.get(held.run)
-        except VerificationError:  # `--verify` reports it
-            continue
-        if stored is not None:
-            store.put(held.run, stored[0])
-            return True
-    return False

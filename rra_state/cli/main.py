@@ -117,6 +117,9 @@ def _cycle(settings: Settings, options: argparse.Namespace) -> int:
     if result.total or result.stopped is None:
         done = ", ".join(parts) if result.total or result.refreshed else "nothing to do"
         _log.info("%s in %.1f s", done, result.seconds)
+    for fault in result.faults:
+        if fault is not result.stopped:
+            _print_error(fault, verbose=options.verbose)
     if result.stopped is not None:
         raise result.stopped
     return 0 if result.good else 1
@@ -134,6 +137,8 @@ def _refuse_unknown_runs(missing: set[int], selection: Selection, named: str) ->
 
 def _dry_run(settings: Settings, options: argparse.Namespace) -> int:
     snapshot, selection = Snapshot.take(settings), selected(options)
+    if snapshot.source_error is not None:
+        raise snapshot.source_error
     if selection.only is not None:
         _refuse_unknown_runs(planner.not_found(snapshot, selection), selection, options.runs or options.refresh)
     windows = planner.windows(snapshot, selection)
@@ -186,7 +191,8 @@ def _recover(settings: Settings, options: argparse.Namespace) -> int:
         ("import", options.recover_import_state),
         ("migrate", options.recover_migrate_state),
     )
-    recovery.recover(settings, [stage for stage, wanted in chosen if wanted], _print_now)
+    places = recovery.Places(settings, accept_loss=options.accept_loss)
+    recovery.recover(settings, [stage for stage, wanted in chosen if wanted], _print_now, places)
     return 0
 
 
@@ -256,7 +262,7 @@ def _print_lines(lines: Iterable[tuple[bool, str]]) -> int:
     return 0 if good else 1
 
 
-def _print_error(error: ArchiverError, *, verbose: bool) -> None:
+def _print_error(error: Exception, *, verbose: bool) -> None:
     if _log.handlers:
         _log.error("%s", error)
     else:

@@ -75,6 +75,9 @@ def parser() -> argparse.ArgumentParser:
     instead.add_argument(
         "--recover-migrate-state", action="store_true", help="rebuild the migration state from artdaqDB and UconDB"
     )
+    instead.add_argument(
+        "--accept-loss", action="store_true", help="with a recovery: believe a site that has lost most of its runs"
+    )
     instead.add_argument("--rebuild-index", action="store_true", help="rebuild artdaqDB's index from its documents")
     instead.add_argument("--verify", action="store_true", help="read every archived run back and compare")
     instead.add_argument(
@@ -112,6 +115,8 @@ def reject_conflicting_options(options: argparse.Namespace) -> None:
         if getattr(options, first) and getattr(options, second):
             names = (f"--{name.replace('_', '-')}" for name in (first, second))
             raise UsageError(" and ".join(names) + " do not go together", hint="leave one out")
+    if options.accept_loss and not (options.recover_import_state or options.recover_migrate_state):
+        raise UsageError("--accept-loss belongs to --recover-import-state or --recover-migrate-state")
     for name in ("format", "since", "stage"):
         if getattr(options, name) and not options.report_status:
             raise UsageError(f"--{name} belongs to --report-status", hint="add that, or leave it out")

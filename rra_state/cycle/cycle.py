@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -28,7 +28,7 @@ from rra_state.monitoring import after_cycle
 from rra_state.state import index_losses, planner
 from rra_state.state.changed_records import NamedRuns
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import Ended, Failure, Outcome, Stage, Tally
+from rra_state.state.outcome import STAGES, Ended, Failure, Outcome, Stage, Tally
 from rra_state.state.planner import WINDOW_KEY, Selection, Window
 from rra_state.state.snapshot import Snapshot
 from rra_state.stores import artdaqdb
@@ -47,12 +47,12 @@ class Options:
 
 @dataclass(slots=True)
 class Result:
-    """What a cycle did. stopped: the error that ended it early. snapshot: taken after its last change."""
+    """What a cycle did. faults: the errors that ended it, or a stage of it, early. snapshot: after its last change."""
 
     tally: Tally = field(default_factory=Tally)
     refreshed: int = 0
     problems: int = 0
-    stopped: Exception | None = None
+    faults: list[Exception] = field(default_factory=list)
     seconds: float = 0.0
     snapshot: Snapshot | None = None
 
@@ -62,13 +62,29 @@ class Result:
         return sum(self.tally.archived.values()) + sum(self.tally.failed.values())
 
     @property
+    def stopped(self) -> Exception | None:
+        """Why it ended early, if it did: an error that ended all of it before those that ended one stage."""
+        whole = (fault for fault in reversed(self.faults) if not _stages_ended_by(fault))
+        return next(whole, self.faults[0] if self.faults else None)
+
+    def sound(self, stages: Iterable[Stage]) -> tuple[Stage, ...]:
+        """Those of the stages that no fault ended early."""
+        ended = {stage for fault in self.faults for stage in _stages_ended_by(fault) or stages}
+        return tuple(stage for stage in stages if stage not in ended)
+
+    @property
     def good(self) -> bool:
         """True if every run of the cycle is archived and there was no other error."""
-        return self.stopped is None and not any(self.tally.failed.values()) and not self.problems
+        return not self.faults and not any(self.tally.failed.values()) and not self.problems
+
+
+def _stages_ended_by(fault: Exception) -> set[str]:
+    """The stage that a fault ended, if it ended only one."""
+    return {fault.stage} if isinstance(fault, ArchiverError) and fault.stage else set()
 
 
 def run(settings: Settings, selection: Selection, options: Options) -> Result:
-    """Archive the runs of `selection`; an error that ended it early is in `stopped`. Raises LockHeld.
+    """Archive the runs of `selection`; errors that ended it early are in `faults`. Raises LockHeld.
 
     Page, metrics and messages (`monitoring/after_cycle.py`) follow before the lock is released.
     """
@@ -78,7 +94,9 @@ def run(settings: Settings, selection: Selection, options: Options) -> Result:
     try:
         _archive_or_stop(settings, selection, options, held, result)
         result.seconds = time.monotonic() - began
-        ended = Ended(selection.stages, result.seconds, result.tally, result.stopped)
+        ended = Ended(
+            selection.stages, result.seconds, result.tally, result.stopped, sound=result.sound(selection.stages)
+        )
         after_cycle.follow(settings, ended, result.snapshot)
     finally:
         held.release()
@@ -91,7 +109,7 @@ def _archive_or_stop(settings: Settings, selection: Selection, options: Options,
     except LockHeld:
         raise
     except Exception as error:  # a message is sent about any error; the command line raises it again
-        result.stopped = error if isinstance(error, ArchiverError) else host_limits.refusal(error) or error
+        result.faults.append(error if isinstance(error, ArchiverError) else host_limits.refusal(error) or error)
 
 
 def _archive(settings: Settings, selection: Selection, options: Options, held: Lock, result: Result) -> None:
@@ -102,17 +120,13 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
     if index_losses.reclaim(snapshot, artdaqdb.open_store(settings.artdaq_db)):
         snapshot = snapshot.again()
     snakemake_session.update_state(snapshot)
-    for name, reason in snapshot.ignored:
-        log.debug("%s: %s is ignored: %s", settings.source_files.run_records_dir, name, reason)
-    snapshot.changes.remember(tree)
-    windows = planner.windows(snapshot, selection)
-    if waiting := planner.still_open(snapshot, selection):
-        log.warning("still being written, so not taken yet: %s", run_numbers.text(waiting))
-    named = planner.named(snapshot, selection)
-    for level, text in named.lines():
-        log.log(level, "%s", text)
-    result.problems += len(named.refused)
-    snapshot = _without_settled_failures(snapshot, selection, named)
+    named, windows = NamedRuns(), planner.windows(snapshot, selection)
+    if snapshot.source_error is None:
+        named = _log_records(snapshot, selection)
+        result.problems += len(named.refused)
+        snapshot = _without_settled_failures(snapshot, selection, named)
+    else:
+        result.faults.append(snapshot.source_error)
     if not windows:
         result.snapshot = snapshot
         return
@@ -120,6 +134,19 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
     _note_begun(snapshot, named)
     _windows(snapshot, windows, held, options, result)
     result.problems += _log_left(named, result.snapshot or snapshot)
+
+
+def _log_records(snapshot: Snapshot, selection: Selection) -> NamedRuns:
+    """Log what the records' directory holds that is not taken; return the runs that --refresh names."""
+    for name, reason in snapshot.ignored:
+        log.debug("%s: %s is ignored: %s", snapshot.settings.source_files.run_records_dir, name, reason)
+    snapshot.changes.remember(snapshot.tree)
+    if waiting := planner.still_open(snapshot, selection):
+        log.warning("still being written, so not taken yet: %s", run_numbers.text(waiting))
+    named = planner.named(snapshot, selection)
+    for level, text in named.lines():
+        log.log(level, "%s", text)
+    return named
 
 
 def _without_settled_failures(snapshot: Snapshot, selection: Selection, named: NamedRuns) -> Snapshot:
@@ -159,16 +186,28 @@ def _windows(snapshot: Snapshot, windows: list[Window], held: Lock, options: Opt
     }
     with Display(totals, quiet=options.quiet) as display, _WindowRunner() as runner:
         result.tally = display.tally
-        for window in windows:
+        for planned in windows:
+            window = planned.without(display.stopped_stages)
+            if not window:
+                continue
             before = display.begin_window()
             error = runner.run(settings, window, held, display, options)
             result.snapshot = snapshot = snapshot.again()
             snakemake_session.update_state(snapshot, attempted=display.tried > before, explicit=window.explicit)
             if error is not None:
-                result.stopped = error
+                result.faults.append(error)
                 break
+        result.faults[:0] = [_outage(stage, text) for stage, text in display.stopped_stages.items()]
+        if snapshot.source_error is not None and "import" in result.sound(STAGES):
+            result.faults.append(snapshot.source_error)
         result.problems += display.problems
         result.refreshed = display.refreshed
+
+
+def _outage(stage: str, text: str) -> ArchiverError:
+    error = ArchiverError(text)
+    error.stage = stage
+    return error
 
 
 class _WindowRunner:
@@ -222,7 +261,8 @@ class _WindowRunner:
                 f"the workflow's process was ended by {signal.Signals(-status).name}",
                 hint="by a person, or by the system for lack of memory (see dmesg); start the next cycle",
             )
-        explained = any(display.tally.failed.values()) or display.postponed or display.unrefreshed
+        failed = any(display.tally.failed.values()) or display.unrefreshed
+        explained = failed or display.postponed or display.stopped_stages
         if status != 0 and not explained:
             log.debug("%s", tail.text())
             said, remedy = tail.reason()

@@ -26,6 +26,7 @@ class Display:
         self.postponed = 0
         self.problems = 0
         self.stopped: str | None = None
+        self.stopped_stages: dict[str, str] = {}
         self._totals = totals
         self._quiet = quiet
         self._bars: dict[Stage, TaskID] = {}
@@ -66,6 +67,9 @@ class Display:
 
     def show(self, event: Mapping[str, Any]) -> None:
         """Count and show one event."""
+        if "stopped" in event and event["stage"] is not None:
+            self.stopped_stages[event["stage"]] = str(event["stopped"])
+            return
         if "stopped" in event:
             self.stopped = str(event["stopped"])
             return

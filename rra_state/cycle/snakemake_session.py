@@ -26,11 +26,12 @@ from rra_state.config.loading import Settings
 from rra_state.config.warnings import cautions
 from rra_state.execution import events
 from rra_state.monitoring import after_cycle
-from rra_state.state import planner
+from rra_state.state import index_losses, planner
 from rra_state.state.outcome import STAGES, Ended, Tally
 from rra_state.state.planner import Window
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.state_files import StateFiles
+from rra_state.stores import artdaqdb
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 FILES = _PACKAGE / "_files" if (_PACKAGE / "_files").is_dir() else _PACKAGE.parent
@@ -119,9 +120,15 @@ def begin(
         if held is not None and events.VARIABLE not in os.environ:
             for caution in cautions(settings):
                 logging.getLogger("rra").warning("%s", caution)
-        window = planner.current(settings, mapping)
+        snapshot = None if planner.WINDOW_KEY in mapping else Snapshot.take(settings)
+        if held is not None and snapshot is not None:
+            index_losses.missing(snapshot, artdaqdb.open_store(settings.artdaq_db))
+        window = planner.current(settings, mapping, snapshot)
+        fault = None if snapshot is None else snapshot.source_error
         if held is not None:
             _filter_messages(started_by_us=events.VARIABLE in os.environ)
+            if fault is not None:
+                logging.getLogger("rra").error("%s", fault)
         named = _named_runs(arguments)
         if named:
             window = replace(window, explicit=True)
@@ -131,7 +138,8 @@ def begin(
         sys.exit(1)
     tried = bool(window.imports or window.migrations)
     explicit_target = bool(named) or "report" in arguments
-    _session = SnakemakeSession(settings, window, held, bool(mapping.get(VALIDATE_KEY)), explicit_target, tried=tried)
+    validate = bool(mapping.get(VALIDATE_KEY))
+    _session = SnakemakeSession(settings, window, held, validate, explicit_target, fault=fault, tried=tried)
     mapping.clear()  # jobs read the file; Snakemake must not keep the passwords
     return _session
 
@@ -152,6 +160,7 @@ def finish() -> None:
         )
         if error is not None:
             print(error, file=sys.stderr)  # noqa: T201 - the process ends with it
+        if (error or session.fault) is not None and not isinstance(session.fault, Interrupted):
             sys.exit(1)
     if isinstance(session.fault, Interrupted):
         sys.exit(130)
@@ -168,10 +177,10 @@ def _state_written(session: SnakemakeSession) -> ArchiverError | None:
 def update_state(snapshot: Snapshot, *, attempted: bool = False, explicit: bool = False) -> None:
     """Derive and write state file, failure log and ledger of both stages. Raises ArchiverError.
 
-    snapshot: taken after the last change of the tree.
+    snapshot: taken after the last change of the tree. Without the records those of the import stay as they are.
     """
     snapshot.tree.remove(snapshot.leftovers)
-    for stage in STAGES:
+    for stage in STAGES if snapshot.source_error is None else STAGES[1:]:
         StateFiles(snapshot.settings, stage).update(snapshot.known(stage), attempted=attempted, explicit=explicit)
 
 

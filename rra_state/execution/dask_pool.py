@@ -40,8 +40,9 @@ _UNREACHABLE = (*_LOST, _CLOSED, RuntimeError, ValueError)
 class DaskPool:
     """The workers of a cluster; implements `pool.Pool`."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Raises WorkersUnusable if there is no scheduler at app.workers, or no worker."""
+    def __init__(self, settings: Settings, seconds: float = START_SECONDS) -> None:
+        """Raises WorkersUnusable if there is no scheduler at app.workers, or no worker, after so many seconds."""
+        self._seconds = seconds
         self._address = f"tcp://{str(settings.app.workers).removeprefix(SCHEME)}"
         self._config_path = settings.path
         self._stop = f"rra-stop-{uuid.uuid4().hex}"
@@ -91,11 +92,11 @@ class DaskPool:
 
     def _connected(self) -> distributed.Client:
         try:
-            client = distributed.Client(self._address, timeout=START_SECONDS, set_as_default=False)
-            client.wait_for_workers(1, timeout=START_SECONDS)
+            client = distributed.Client(self._address, timeout=self._seconds, set_as_default=False)
+            client.wait_for_workers(1, timeout=self._seconds)
         except _LOST as error:
             raise WorkersUnusable(
-                f"no Dask worker can be had at {self._address} within {START_SECONDS} s",
+                f"no Dask worker can be had at {self._address} within {self._seconds:g} s",
                 hint="see docs/scale.md: start the scheduler and its workers",
             ) from error
         self.size = len(client.nthreads())

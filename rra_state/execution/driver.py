@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -58,6 +58,9 @@ class Listener(Protocol):
 
     def stopping(self, number: int) -> None:
         """The window was interrupted: nothing more is handed out, and about `number` begun runs are finished."""
+
+    def stage_stopped(self, error: ArchiverError) -> None:
+        """Nothing more of the stage `error.stage` is handed out; the other one goes on."""
 
     def stopped(self, error: ArchiverError) -> None:
         """Nothing more is handed out, and no worker has a run any more."""
@@ -134,6 +137,7 @@ class Driver:
         self._generation = 0
         self._restarts = 0
         self._fault: ArchiverError | None = None
+        self._stopped_stages: set[str] = set()
         self._stopped = False
         self._messages: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="rra-driver", daemon=True)
@@ -193,6 +197,7 @@ class Driver:
     # ---- handing out ----
 
     def _hand_out(self) -> None:
+        self._drop(self._stopped_stages)
         while self._fault is None and (chunk := self._next()) is not None:
             try:
                 self._submit(chunk)
@@ -200,7 +205,8 @@ class Driver:
                 self._listener.dropped(chunk.stage, chunk.numbers)
                 self._halt(error)
         if self._fault is not None:
-            self._drop()
+            self._drop(_STAGES)
+            self._end_if_idle(self._fault)
 
     def _next(self) -> _Chunk | None:
         """The next chunk, if there is one and a worker is free. The stage with the fewest chunks at work goes first."""
@@ -314,10 +320,13 @@ class Driver:
         self._stop_if_needed(final)
 
     def _stop_if_needed(self, outcomes: Sequence[Outcome]) -> None:
-        """Stop the window at an error that is not one run's."""
+        """Stop the window, or one stage of it, at an error that is not one run's."""
         error = next((outcome.error for outcome in outcomes if outcome.error and outcome.error.stops_cycle), None)
-        if error is not None:
+        if error is not None and error.stage is None:
             self._halt(error)
+        elif error is not None and error.stage is not None and error.stage not in self._stopped_stages:
+            self._stopped_stages |= {error.stage, "refresh"}
+            self._listener.stage_stopped(error)
 
     def _lost(self, chunk: _Chunk) -> None:
         """A worker died. Its runs, and those of all chunks that the pool lost with it, are tried again one by one."""
@@ -354,15 +363,18 @@ class Driver:
             at_work = min(len(self._in_hand), self._pool.size)  # each worker finishes one run
             self._listener.stopping(at_work + len(self._staged.imports) + len(self._staged.refreshes))
 
-    def _drop(self) -> None:
+    def _drop(self, stages: Collection[str]) -> None:
+        """Drop what waits in these stages."""
         for stage, waiting in self._work.ready.items():
-            if waiting:
+            if waiting and stage in stages:
                 self._listener.dropped(stage, list(waiting))
                 waiting.clear()
-        while self._work.suspects:
-            stage, run = self._work.suspects.popleft()
+        for stage, run in [each for each in self._work.suspects if each[0] in stages]:
+            self._work.suspects.remove((stage, run))
             self._listener.dropped(stage, [run])
+
+    def _end_if_idle(self, fault: ArchiverError) -> None:
         at_work = self._in_hand or self._staged.wait() is not None
-        if not at_work and self._fault is not None and not self._stopped:
+        if not at_work and not self._stopped:
             self._stopped = True
-            self._listener.stopped(self._fault)
+            self._listener.stopped(fault)

@@ -34,7 +34,7 @@ class EventSink(Protocol):
         """The cycle was interrupted, and about `number` begun runs are finished."""
 
     def stopped(self, error: ArchiverError) -> None:
-        """The cycle ends early because of this."""
+        """The cycle, or the stage `error.stage` of it, ends early because of this."""
 
 
 class EventSender:
@@ -61,7 +61,7 @@ class EventSender:
 
     def stopped(self, error: ArchiverError) -> None:
         """See EventSink."""
-        self._send(stopped=str(error), interrupted=isinstance(error, Interrupted))
+        self._send(stopped=str(error), stage=error.stage, interrupted=isinstance(error, Interrupted))
 
     def _send(self, **event: Any) -> None:
         data = memoryview(json.dumps(event).encode() + b"\n")

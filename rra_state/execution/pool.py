@@ -43,10 +43,10 @@ class Pool(Protocol):
         """End the workers; those still busy are killed."""
 
 
-def open_pool(settings: Settings, *, most: int | None = None) -> Pool:
+def open_pool(settings: Settings, *, most: int | None = None, seconds: float = START_SECONDS) -> Pool:
     """The workers that the configuration asks for. most: upper limit, the number of runs.
 
-    Raises ConfigError, WorkersUnusable.
+    seconds: longest wait for a cluster. Raises ConfigError, WorkersUnusable.
     """
     if settings.app.workers is None:
         return ProcessPool(settings, most=most)
@@ -56,7 +56,7 @@ def open_pool(settings: Settings, *, most: int | None = None) -> Pool:
         raise ConfigError(
             "app.workers: Dask is not installed ([dask])", hint="pip install 'run-record-archiver[dask]'"
         ) from error
-    return DaskPool(settings)
+    return DaskPool(settings, seconds)
 
 
 class ProcessPool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rra_state.base import host_limits
 from rra_state.base.concurrency import run_within
-from rra_state.base.errors import ArchiverError
+from rra_state.base.errors import ArchiverError, SiteShrank
 from rra_state.config.loading import Settings
 from rra_state.monitoring import changes, channels, cycle_history, metrics
 from rra_state.monitoring.cycle_history import History
@@ -87,8 +87,9 @@ def _log_uncounted(error: ArchiverError, ended: Ended) -> None:
 def _page(settings: Settings, path: Path, ended: Ended, snapshot: Snapshot | None) -> None:
     from rra_state.reporting.page import render  # noqa: PLC0415 - the template engine is for those who want a page
 
+    fault = ended.fault if isinstance(ended.fault, SiteShrank) and ended.fault.stage is None else None
     try:
-        render.write(settings, path, snapshot, render.Cycle(ended.text, good=ended.fault is None))
+        render.write(settings, path, snapshot, render.Cycle(ended.text, ended.fault is None, artdaqdb_error=fault))
     except OSError as error:
         log.warning("status page: %s cannot be written: %s", path, host_limits.reason(error))
 

@@ -45,8 +45,7 @@ def after(tree: Tree, ended: Ended) -> History:
     """The history with this cycle in it. A damaged note counts as none."""
     before = _read(tree.note(NOTE)) or History(ended.at)
     succeeded = dict(before.succeeded)
-    if ended.fault is None:
-        succeeded |= dict.fromkeys(ended.stages, ended.at)
+    succeeded |= dict.fromkeys(ended.stages if ended.fault is None else ended.sound, ended.at)
     tally = ended.tally
     counted: dict[str, Mapping[Stage, int]] = {
         "archived": tally.archived,

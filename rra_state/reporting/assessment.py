@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from rra_state.base import run_numbers
-from rra_state.base.errors import ArchiverError
+from rra_state.base.errors import ArchiverError, SiteShrank
 from rra_state.base.wording import count, ranges, seconds
 from rra_state.reporting import counts, failures
 from rra_state.reporting.counts import Counts
@@ -229,7 +229,9 @@ def _verdicts(
     disk, artdaqdb, ucondb = (site.runs for site in sites)
     complete = disk - snapshot.open
     if any(site.error is not None for site in sites):
-        yield Verdict("unknown", "NOT KNOWN", "a site cannot be read (see below).")
+        shrunk = " and ".join(site.name for site in sites if isinstance(site.error, SiteShrank))
+        reason = f"{shrunk} has shrunk (see below)." if shrunk else "a site cannot be read (see below)."
+        yield Verdict("unknown", "NOT KNOWN", reason)
     if unusable:
         yield Verdict("unknown", "NOT KNOWN", "a state file cannot be used, and no cycle can run (see below).")
     if waiting := complete - ucondb:
@@ -268,6 +270,11 @@ def _steps(
             yield Step(f"--recover-{each.stage}-state", "the state file or failure log cannot be used")
     if any(site.error is not None for site in sites):
         yield Step("--check", "once what is said of the sites is repaired")
+        yield from (
+            Step(f"--recover-{stage}-state --accept-loss", f"if the runs are lost in {site.name} for good")
+            for stage, site in zip(STAGES, sites[1:], strict=True)
+            if isinstance(site.error, SiteShrank)
+        )
         return
     new = passed = False
     for each in records:

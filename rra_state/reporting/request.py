@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import TextIOWrapper
 from typing import Literal, TextIO
@@ -13,9 +13,11 @@ from rra_state.config.loading import Settings
 from rra_state.records import blob
 from rra_state.reporting.assessment import Assessment, Listing, Listings, assess
 from rra_state.reporting.part import Part
+from rra_state.state import shrunk_sites
 from rra_state.state.outcome import Stage
 from rra_state.state.snapshot import Snapshot
 from rra_state.stores import artdaqdb
+from rra_state.stores.artdaqdb.base import ArtdaqDB
 from rra_state.stores.ucondb.client import UconDB
 
 Format = Literal["text", "json", "csv", "html"]
@@ -39,7 +41,7 @@ def show(settings: Settings, request: Request, out: TextIO | None = None) -> boo
     """
     out = _standard_output(request.format) if out is None else out
     snapshot = Snapshot.take(settings)
-    assessment = assess(snapshot, ask(settings))
+    assessment = assess(snapshot, ask(snapshot))
     if request.report:
         _report(snapshot, assessment, request, out)
     if request.comparison and request.format == "text":
@@ -50,19 +52,22 @@ def show(settings: Settings, request: Request, out: TextIO | None = None) -> boo
     return assessment.readable and not assessment.unusable and consistent
 
 
-def ask(settings: Settings) -> Listings:
+def ask(snapshot: Snapshot) -> Listings:
     """What the stores hold, by themselves."""
+    settings = snapshot.settings
     return Listings(
-        _listed(lambda: artdaqdb.open_store(settings.artdaq_db).runs()),
-        _listed(lambda: UconDB(settings.ucon_db, same=blob.same).runs()),
+        _listed(snapshot, "import", lambda: artdaqdb.open_store(settings.artdaq_db)),
+        _listed(snapshot, "migrate", lambda: UconDB(settings.ucon_db, same=blob.same)),
     )
 
 
-def _listed(listing: Callable[[], Iterable[int]]) -> Listing:
+def _listed(snapshot: Snapshot, stage: Stage, opened: Callable[[], ArtdaqDB | UconDB]) -> Listing:
     try:
-        return frozenset(listing())
+        store = opened()
+        held = store.runs()
     except ArchiverError as error:
         return error
+    return shrunk_sites.store(store.describe(), stage, snapshot.archived[stage], held) or frozenset(held)
 
 
 def _standard_output(form: Format) -> TextIO:

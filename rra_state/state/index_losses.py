@@ -9,6 +9,7 @@ import logging
 
 from rra_state.base import run_numbers
 from rra_state.base.errors import ArchiverError
+from rra_state.state import shrunk_sites
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Failure, Outcome
 from rra_state.state.snapshot import Snapshot
@@ -27,12 +28,12 @@ class LostFromIndex(ArchiverError):
 def reclaim(snapshot: Snapshot, store: ArtdaqDB) -> set[int]:
     """Find lost runs, say so, and make them missing again: this cycle takes those whose record is still on disk.
 
-    A run whose record is gone as well gets a failure record, for a person. Raises StoreError, WorkDirError.
+    A run whose record is gone as well gets a failure record, for a person. Without the records nothing is changed.
+    Raises SiteShrank, StoreError, WorkDirError.
     """
-    tree, on_disk = snapshot.tree, snapshot.records
-    if store.stamp() == _remembered(tree):
+    tree, on_disk, lost = snapshot.tree, snapshot.on_disk, missing(snapshot, store)
+    if not lost or snapshot.source_error is not None:
         return set()
-    lost = store.lost(set(snapshot.archived["import"]))
     for what, found in (("taken again", lost & on_disk), ("no longer on disk: look in UconDB", lost - on_disk)):
         if found:
             log.warning(
@@ -42,6 +43,20 @@ def reclaim(snapshot: Snapshot, store: ArtdaqDB) -> set[int]:
     tree.remove_markers("import", lost)
     remember(tree, store)
     return lost
+
+
+def missing(snapshot: Snapshot, store: ArtdaqDB) -> set[int]:
+    """Runs with an import marker that artdaqDB does not show. Raises SiteShrank if these are most runs, StoreError.
+
+    None, without a look at the runs, if the archive is as it was when it last showed them all.
+    """
+    marked, stamp = snapshot.archived["import"], store.stamp()
+    if not marked or (stamp and stamp == _remembered(snapshot.tree)):
+        return set()
+    held = store.runs()
+    if shrunk := shrunk_sites.store(store.describe(), "import", marked, held):
+        raise shrunk
+    return set(marked - held)
 
 
 def remember(tree: Tree, store: ArtdaqDB) -> None:

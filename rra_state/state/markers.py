@@ -48,15 +48,17 @@ class Tree:
         """`state/<stage>.json`."""
         return self.root / "state" / f"{stage}{_SUFFIX}"
 
+    @property
+    def directories(self) -> list[Path]:
+        """Every directory in which a cycle writes."""
+        by_stage = [f"{kind}/{stage}" for kind in ("markers", "failures") for stage in (*STAGES, "refresh")]
+        return [self.root / name for name in ("state", "watch", *by_stage)]
+
     def prepare(self) -> None:
         """Make the directories, and check that no other account can change them. Raises WorkDirError."""
-        for directory in (
-            "state",
-            "watch",
-            *(f"{kind}/{stage}" for kind in ("markers", "failures") for stage in (*STAGES, "refresh")),
-        ):
+        for directory in self.directories:
             with self._writing():
-                fsio.make_directory(self.root / directory)
+                fsio.make_directory(directory)
         with self._writing():
             permissions.check_tree(self.root)
 

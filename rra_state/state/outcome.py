@@ -302,8 +302,8 @@ def stored(outcomes: Sequence[Outcome]) -> int:
 class Ended:
     """A cycle that has just ended.
 
-    stages: those it was asked for. seconds: its duration. fault: the error that ended it early.
-    at: its end, seconds since 1970.
+    stages: those it was asked for. seconds: its duration. fault: the error that ended it early, or all but the stages
+    in `sound`. at: its end, seconds since 1970.
     """
 
     stages: tuple[Stage, ...]
@@ -311,6 +311,7 @@ class Ended:
     tally: Tally = field(default_factory=Tally)
     fault: Exception | None = None
     at: float = field(default_factory=time.time)
+    sound: tuple[Stage, ...] = ()
 
     @property
     def text(self) -> str:

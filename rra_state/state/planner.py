@@ -5,8 +5,8 @@ A record is looked into only when its run is about to be planned, to see whether
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Literal
 
@@ -67,6 +67,12 @@ class Window:
         """Runs in the order in which they are to be taken."""
         return sorted(chosen, reverse=self.order == "newest")
 
+    def without(self, stopped: Collection[str]) -> Window:
+        """The window without these stages. A refresh needs both, and a run's migration its import."""
+        imports = frozenset[int]() if "import" in stopped else self.imports
+        migrations = frozenset[int]() if "migrate" in stopped else self.migrations - (self.imports - imports)
+        return replace(self, imports=imports, migrations=migrations, refreshes=() if stopped else self.refreshes)
+
     def mapping(self) -> dict[str, Any]:
         """The window as plain values, for `snakemake --config`."""
         return {
@@ -88,14 +94,15 @@ class Window:
 def windows(snapshot: Snapshot, selection: Selection) -> list[Window]:
     """The cycle's runs, each once, in windows of the configured size, as far as the limit goes.
 
-    Raises SourceUnreadable, StateFileError, WorkDirError.
+    Without the records (`snapshot.source_error`) only migrations are planned. Raises StateFileError, WorkDirError.
     """
-    imports = frozenset(_imports(snapshot, selection)) if "import" in selection.stages else frozenset[int]()
+    with_imports = "import" in selection.stages and snapshot.source_error is None
+    imports = frozenset(_imports(snapshot, selection)) if with_imports else frozenset[int]()
     migrations = (
         frozenset(_migrations(snapshot, selection, imports)) if "migrate" in selection.stages else frozenset[int]()
     )
     order = _in_order(snapshot, imports | migrations, selection)
-    refreshes = _refreshes(snapshot, selection)
+    refreshes = _refreshes(snapshot, selection) if snapshot.source_error is None else ()
     size = snapshot.settings.app.window_size
     found = []
     for first in range(0, max(len(order), len(refreshes[:1])), size):
@@ -191,11 +198,18 @@ def _limit(settings: Settings, selection: Selection) -> int | None:
     return size * 10 if selection.mode == "full" else size
 
 
-def current(settings: Settings, config: Mapping[str, Any]) -> Window:
-    """The window of this parse of the Snakefile: the command line's if it gave one, else the first of a full cycle."""
+def current(settings: Settings, config: Mapping[str, Any], snapshot: Snapshot | None = None) -> Window:
+    """The window of this parse of the Snakefile: the command line's if it gave one, else the first of a full cycle.
+
+    Raises SourceUnreadable or SiteShrank if a full cycle can do nothing for that reason.
+    """
     given = config.get(WINDOW_KEY)
     if given is None:
-        return next(iter(windows(Snapshot.take(settings), Selection())), Window())
+        snapshot = snapshot or Snapshot.take(settings)
+        found = next(iter(windows(snapshot, Selection())), Window())
+        if not found and snapshot.source_error is not None:
+            raise snapshot.source_error
+        return found
     try:
         return Window.from_mapping(given)
     except (KeyError, TypeError, AttributeError, ValueError) as error:

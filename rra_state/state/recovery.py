@@ -20,6 +20,7 @@ from rra_state.base.lock import Lock
 from rra_state.base.wording import count
 from rra_state.config.loading import Settings
 from rra_state.records import blob
+from rra_state.state import shrunk_sites
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import PLACES, STAGES, Damaged, Facts, Failure, Marker, Stage
 from rra_state.state.snapshot import Snapshot
@@ -62,32 +63,45 @@ _WORDS: dict[Stage, _Words] = {
 
 @dataclass
 class Places:
-    """The three places, each read once, when it is first asked for. Raises ArchiverError."""
+    """The three places, each read once, when it is first asked for. Raises ArchiverError.
+
+    accept_loss: also a site that shrank.
+    """
 
     settings: Settings
+    accept_loss: bool = False
 
     @cached_property
     def snapshot(self) -> Snapshot:
         """Records and tree as they were before anything was changed."""
-        return Snapshot.take(self.settings)
+        return Snapshot.take(self.settings, accept_loss=self.accept_loss)
 
     @property
     def records(self) -> frozenset[int]:
         """Runs on disk."""
         return self.snapshot.records
 
+    def _not_shrunk(self, name: str, stage: Stage, held: Set[int]) -> None:
+        shrunk = shrunk_sites.store(name, stage, self.snapshot.archived[stage], held)
+        if shrunk is not None and not self.accept_loss:
+            raise shrunk
+
     @cached_property
     def artdaqdb(self) -> Mapping[int, Outline | None]:
         """Runs in artdaqDB; None where the index names a run but no document of it."""
         store, made = artdaqdb.open_store(self.settings.artdaq_db), self.settings.fhiclize_generate
         shown = store.runs()
+        self._not_shrunk(store.describe(), "import", shown)
         needed = NEEDED_DOCUMENTS if made is None else NEEDED_DOCUMENTS & set(made)
         return dict.fromkeys(shown) | {outline.run: outline for outline in store.outlines(shown, needed)}
 
     @cached_property
     def ucondb(self) -> Mapping[int, BlobVersion]:
         """Runs in UconDB."""
-        return UconDB(self.settings.ucon_db, same=blob.same).versions()
+        store = UconDB(self.settings.ucon_db, same=blob.same)
+        listed = store.versions()
+        self._not_shrunk(store.describe(), "migrate", listed.keys())
+        return listed
 
     def source(self, stage: Stage) -> Set[int]:
         """Runs that a stage has to archive."""

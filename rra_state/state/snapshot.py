@@ -17,7 +17,7 @@ from rra_state.base import run_numbers
 from rra_state.base.errors import ArchiverError, WorkDirError
 from rra_state.config.loading import Settings
 from rra_state.records import source
-from rra_state.state import changed_records
+from rra_state.state import changed_records, shrunk_sites
 from rra_state.state.changed_records import Look, NamedRuns, Refresh
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, Damaged, Failure, Marker, MarkerColumns, Stage
@@ -51,11 +51,19 @@ class Snapshot:
     _named: dict[frozenset[int], NamedRuns] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def take(cls, settings: Settings, now: float | None = None, earlier: Snapshot | None = None) -> Snapshot:
+    def take(
+        cls,
+        settings: Settings,
+        now: float | None = None,
+        earlier: Snapshot | None = None,
+        *,
+        accept_loss: bool = False,
+    ) -> Snapshot:
         """List the directories. Raises WorkDirError.
 
         now: seconds since 1970. earlier: one whose listing of the records may still be true. A cycle may be at work:
-        what it writes last is listed first, so that no run is seen in none of its places.
+        what it writes last is listed first, so that no run is seen in none of its places. accept_loss: an empty
+        directory of records is no error.
         """
         tree = Tree(settings.app.work_dir)
         failures = {stage: tree.names(f"failures/{stage}") for stage in STAGES}
@@ -70,7 +78,7 @@ class Snapshot:
         return cls(
             settings,
             time.time() if now is None else now,
-            _listing(settings, earlier),
+            _listing(settings, earlier, 0 if accept_loss else len(archived["import"] | recorded["import"])),
             archived,
             {stage: frozenset(recorded[stage] - archived[stage]) for stage in STAGES},
             refreshed,
@@ -228,10 +236,13 @@ class Snapshot:
         return max((each for each in times if each is not None), default=None)
 
 
-def _listing(settings: Settings, earlier: Snapshot | None) -> source.Listing | ArchiverError:
+def _listing(settings: Settings, earlier: Snapshot | None, known: int) -> source.Listing | ArchiverError:
+    """The records' directory, or why it cannot be used. known: how many runs came from it."""
     before = None if earlier is None or isinstance(earlier.listing, ArchiverError) else earlier.listing
+    directory = settings.source_files.run_records_dir
     try:
-        return source.listing(settings.source_files.run_records_dir, before)
+        found = source.listing(directory, before)
+        return shrunk_sites.source(directory, found, known) or found
     except ArchiverError as error:
         return error
 

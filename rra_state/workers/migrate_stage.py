@@ -140,7 +140,7 @@ def _pack(run: int, context: WorkerContext, location: Location | None, *, valida
 def _store(packed: _Packed, context: WorkerContext) -> Outcome:
     """Store its blob. Raises Conflict, VerificationError, StoreError and their subclasses."""
     run = packed.run
-    stored, tries = with_retries(lambda: context.ucondb.put(run, packed.content), **context.retrying)
+    stored, tries = context.put(run, packed.content)
     version = stored.version
     facts = replace(
         packed.facts,

@@ -144,7 +144,7 @@ def _stored(
         raise VerificationError("has an import marker but artdaqDB does not show it", run=run, hint=hint)
     export, _ = with_retries(lambda: context.artdaqdb.export(location), **context.retrying)
     content = blob.pack(run, export.files)
-    stored, tries = with_retries(lambda: context.ucondb.put(run, content, override_of=replaced), **context.retrying)
+    stored, tries = context.put(run, content, override_of=replaced)
     facts = replace(
         facts,
         version=export.version,

@@ -19,11 +19,14 @@ from typing import Any, Protocol
 
 from rra_state.base import host_limits
 from rra_state.base.concurrency import Slots
+from rra_state.base.errors import StoreError
+from rra_state.base.retries import with_retries
 from rra_state.config import loading
 from rra_state.records import blob
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.base import ArtdaqDB
 from rra_state.stores.ucondb.client import UconDB
+from rra_state.stores.ucondb.values import BlobVersion, StoredBlob
 
 
 class Flag(Protocol):
@@ -59,6 +62,17 @@ class WorkerContext:
     def sender(self) -> ThreadPoolExecutor:
         """A thread with its own connection to UconDB, kept from chunk to chunk."""
         return ThreadPoolExecutor(1, "rra-sender")
+
+    def put(self, run: int, content: bytes, override_of: BlobVersion | None = None) -> tuple[StoredBlob, int]:
+        """Store a blob in UconDB, with retries; return what `UconDB.put` does, and the number of tries.
+
+        An error of UconDB ends migrations and refreshes only: imports go on without it.
+        """
+        try:
+            return with_retries(lambda: self.ucondb.put(run, content, override_of=override_of), **self.retrying)
+        except StoreError as error:
+            error.stage = "migrate"
+            raise
 
     @property
     def stopping(self) -> bool:

@@ -45,8 +45,8 @@ class Account:
 class Server:
     """State of one server: storage, account, the lock that every request takes, and counts of requests."""
 
-    def __init__(self, storage: Storage, account: Account) -> None:
-        self.storage, self.account = storage, account
+    def __init__(self, storage: Storage, account: Account, *, read_only: bool = False) -> None:
+        self.storage, self.account, self.read_only = storage, account, read_only
         self.lock = threading.Lock()
         self.counts: Counter[str] = Counter(puts=0, gets=0, other=0)
 
@@ -82,6 +82,8 @@ class Server:
             if kind != "stats":
                 reads = kind in _READS and request.method == "GET"
                 self.counts["puts" if writes else "gets" if reads else "other"] += 1
+        if self.read_only and (posted or kind in ("put", "create_folder", "tag")):
+            return _text("Read-only instance", 405)
         for name, values in request.args.lists():
             if any(character in value for value in values for character in "<'>\\|"):
                 return Response(f"Invalid value for {name}", 400, mimetype="text/plain")

@@ -186,6 +186,7 @@ class _Workflow:
         # As the rules say: a migration without an import marker asks for the import first.
         self._open: set[tuple[Stage, int]] = {("import", run) for run in (window.imports | self._waiting) - imported}
         self._halted = False
+        self._stopped_stages: set[str] = set()
         self._fault: BaseException | None = None
         self._over = threading.Event()
 
@@ -220,14 +221,20 @@ class _Workflow:
         self._report.committed(stage, outcomes)
         self._events.committed(stage, outcomes)
         self._open.difference_update((stage, outcome.run) for outcome in outcomes)
-        self._halted = self._halted or any(outcome.error and outcome.error.stops_cycle for outcome in outcomes)
+        errors = [outcome.error for outcome in outcomes if outcome.error]
+        self._halted = self._halted or any(error.stops_cycle and error.stage is None for error in errors)
         if stage == "import" and not self._halted:
             self._release(self._waiting.intersection(archived))
         self._end_if_done()
 
     def dropped(self, stage: Stage, numbers: Sequence[int]) -> None:
         self._open.difference_update((stage, run) for run in numbers)
-        self._halted = True
+        self._halted = self._halted or stage not in self._stopped_stages
+        self._end_if_done()
+
+    def stage_stopped(self, error: ArchiverError) -> None:
+        self._stopped_stages |= {str(error.stage), "refresh"}
+        self._events.stopped(error)
 
     def stopping(self, number: int) -> None:
         self._events.stopping(number)

@@ -12,7 +12,7 @@ import json
 import re
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -26,7 +26,7 @@ from rra_state.base.errors import ArchiverError
 from rra_state.base.version import __version__
 from rra_state.base.wording import count, first_of, minute, ranges, second, utc
 from rra_state.config.loading import Settings
-from rra_state.reporting.assessment import DISK, Assessment, assess
+from rra_state.reporting.assessment import DISK, Assessment, Listings, assess
 from rra_state.reporting.failures import FailureGroup
 from rra_state.reporting.page import map_data, plots
 from rra_state.state.outcome import STAGES
@@ -42,10 +42,14 @@ _LONGEST_NOTE = 200
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """How the cycle ended after which the page is made. text: its last line. good: it did all it set out to do."""
+    """How the cycle ended after which the page is made. text: its last line. good: it did all it set out to do.
+
+    artdaqdb_error: why artdaqDB is not what the markers say.
+    """
 
     text: str
     good: bool
+    artdaqdb_error: ArchiverError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,9 @@ def write(settings: Settings, path: Path, snapshot: Snapshot | None = None, cycl
     """
     try:
         found = snapshot or Snapshot.take(settings)
-        text = html(found, assess(found), cycle)
+        error = None if cycle is None else cycle.artdaqdb_error
+        assessment = assess(found, None if error is None else Listings(error, found.archived["migrate"]))
+        text = html(found, replace(assessment, asked=False), cycle)
     except ArchiverError as error:
         text = unknown(settings, str(error))
     files.make_directory(path.parent)

@@ -55,8 +55,7 @@ class FilesystemDB:
                 os.scandir(directory).close()
                 if not os.access(directory, os.W_OK | os.X_OK):
                     raise PermissionError(13, "permission denied", str(directory))
-            if os.statvfs(present[0]).f_bavail == 0:
-                raise OSError(28, "no space left on device", str(present[0]))
+                files.check_writable(directory)
         self.read_indexes()
         if self._schema is not None:
             self._schema.parsed()

@@ -91,10 +91,11 @@ class MongoDB:
     # ---- looking -----------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Raise StoreError unless the server answers. Only reads: write permission is not checked."""
+        """Raise StoreError unless the server answers and takes a version without documents, which is removed again."""
         with self._faults():
             self._database.command("ping")
-            self._database.list_collection_names()
+            own = self._database[_VERSIONS]
+            own.delete_one({"_id": own.insert_one({"visible": False}).inserted_id})
         if self._schema is not None:
             self._schema.parsed()
 

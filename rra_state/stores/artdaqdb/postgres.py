@@ -46,7 +46,7 @@ class PostgresDB:
     # ---- looking -----------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Raise StoreError unless the tables can be read and written, or created if missing."""
+        """Raise StoreError unless the tables can be read and written, or created if missing. All is rolled back."""
         exists = self._exists()
         [(allowed, user)] = self._rows("may_write" if exists else "may_make_schema")
         if not allowed:
@@ -55,6 +55,7 @@ class PostgresDB:
                 f"{self._session.name}: role {user} may not {wanted}",
                 hint="grant the archiver's role what docs/stores.md says",
             )
+        self._session.do(_try_writing)
         if self._schema is not None:
             self._schema.parsed()
 
@@ -157,6 +158,14 @@ class PostgresDB:
             return tree
 
         return versions.export(location, read, lambda item: f"{item.collection}/{item.oid}")
+
+
+def _try_writing(connection: Connection) -> None:
+    """Make missing tables and stage a version without documents, in a transaction that is rolled back."""
+    arguments = {"configuration": "check", "version": "check", "number": 0, "run": 0, "assigned": documents.timestamp()}
+    with connection.transaction(force_rollback=True):
+        migrate(connection)
+        connection.execute(queries()["stage_version"], arguments)
 
 
 def _pipelined(connection: Connection, plans: Sequence[versions.PlannedVersion]) -> dict[int, ArchiverError]:

@@ -71,6 +71,18 @@ class UconDB:
         listed = f", {len(tables.listing())} keys by SQL" if tables else ""
         return f"{self.name}: version {version}, folder {self._folder}{listed}"
 
+    def try_put(self) -> None:
+        """Have a put refused for its `tv`, which the server does once it has accepted user and password.
+
+        Stores nothing, also in an empty folder. Raises StoreError if the server, or a proxy, would not take a put.
+        Source: docs/design/ucondb.md, Digest authentication.
+        """
+        answer = self._http.write(f"data/{self._folder}/{self._object}", {"key": "1", "tv": "x"}, b"")
+        if answer.status_code == HTTPStatus.OK:
+            raise StoreError(f"{self.name}: a put is answered by a page that is not UconDB's. Check the proxy between.")
+        if answer.status_code != HTTPStatus.INTERNAL_SERVER_ERROR or "could not convert string" not in said_by(answer):
+            raise self._fault(answer)
+
     def runs(self) -> set[int]:
         """Every run that has a blob on the server; see `versions`. Raises StoreError."""
         return {int(record["key"]) for record in self._of_runs(self._listed())}

@@ -131,6 +131,8 @@ class Transport:
             )
         if status >= 500 or status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS):
             return StoreUnavailable(f"{self.name}: {said or 'failed'} ({status}). Look at the server's own log.")
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            return StoreError(f"{self.name}: takes no writes: {said} (405). Ask its administrator.")
         if 300 <= status < 400:
             said = f"sends us elsewhere, to {answer.headers.get('Location', 'nowhere')}"
         return StoreError(f"{self.name}: {said or 'empty answer'} ({status}). Check ucon_db.server_url.")

@@ -104,6 +104,7 @@ class FakeListener:
         self.outcomes: dict[tuple[Stage, int], list[Outcome]] = {}
         self.begun_not: list[tuple[Stage, int]] = []
         self.reasons: list[ArchiverError] = []
+        self.stage_reasons: list[ArchiverError] = []
         self.finishing: list[int] = []
         self.failure: BaseException | None = None
         self.on_committed: Callable[[], None] = lambda: None
@@ -124,6 +125,11 @@ class FakeListener:
     def stopping(self, number: int) -> None:
         with self._told:
             self.finishing.append(number)
+            self._told.notify_all()
+
+    def stage_stopped(self, error: ArchiverError) -> None:
+        with self._told:
+            self.stage_reasons.append(error)
             self._told.notify_all()
 
     def stopped(self, error: ArchiverError) -> None:

@@ -221,6 +221,28 @@ def test_a_fault_of_the_place_drops_the_rest_without_outcomes_and_stops() -> Non
     assert listener.reasons[0] is fault
 
 
+def test_a_fault_of_one_stage_lets_the_other_go_on() -> None:
+    fault = StoreUnavailable("no answer")
+    fault.stage = "migrate"
+    pool = FakePool(size=1, work=lambda task: good(task.runs) if task.stage == "import" else refused(task))
+
+    def refused(task: Task) -> Result:
+        return [Outcome(run, error=fault) for run in task.runs]
+
+    with driving(pool) as (driver, listener):
+        driver.add("migrate", range(1, 101))
+        listener.wait(lambda: len(listener.outcomes) + len(listener.begun_not) == 100)
+        driver.add("import", range(201, 301))
+        listener.wait_for("import", range(201, 301))
+        driver.add("migrate", range(201, 301))
+        listener.wait(lambda: ("migrate", 300) in listener.begun_not)
+
+    assert not pool.stopping.is_set()
+    assert listener.stage_reasons == [fault]
+    assert listener.reasons == []
+    assert {run for _, run in listener.begun_not} >= {*range(60, 101), *range(201, 301)}
+
+
 def test_a_store_that_does_not_open_drops_everything() -> None:
     fault = StoreUnavailable("no answer")
 

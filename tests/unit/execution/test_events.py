@@ -63,7 +63,7 @@ def test_the_command_line_hears_why_a_cycle_ends_early(
 ) -> None:
     EventSender(pipe[1]).stopped(error)
 
-    assert events(pipe) == [{"stopped": str(error), "interrupted": interrupted}]
+    assert events(pipe) == [{"stopped": str(error), "stage": None, "interrupted": interrupted}]
 
 
 def test_an_event_larger_than_the_pipe_arrives_whole(pipe: tuple[int, int]) -> None:

@@ -30,6 +30,7 @@ def test_assessment_agrees_with_a_naive_one(  # noqa: PLR0917
 ) -> None:
     with tempfile.TemporaryDirectory() as directory:
         site = Site(Path(directory))
+        (site.records / ".record_directory_info").touch()  # an empty directory would be a disk that is not mounted
         site.record(*ended)
         site.record(*writing - ended, ended=False)
         site.archive("import", *imported)

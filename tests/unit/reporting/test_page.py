@@ -102,7 +102,7 @@ def test_what_the_places_themselves_said_is_shown_if_they_were_asked(site: Site)
     site.record(1)
     snapshot = Snapshot.take(site.settings)
 
-    text = words(render.html(snapshot, assess(snapshot, request.ask(site.settings))))
+    text = words(render.html(snapshot, assess(snapshot, request.ask(snapshot))))
 
     assert "The disk and both stores were asked." in text
     assert "NOT KNOWN" in text  # there is no UconDB at this site

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +41,11 @@ def cycle(site: Site) -> None:
     snapshot = Snapshot.take(site.settings)
     for stage in STAGES:
         site.keeper(stage).update(snapshot.known(stage), attempted=True)
+
+
+def _empty(directory: Path) -> None:
+    shutil.rmtree(directory)
+    directory.mkdir()
 
 
 def test_a_full_cycle_takes_every_missing_run_through_both_stages(site: Site) -> None:
@@ -288,7 +295,28 @@ def test_unreadable_records_stop_the_plan(site: Site) -> None:
     site.records.rmdir()
 
     with pytest.raises(SourceUnreadable):
-        windows(site)
+        planner.current(site.settings, {})
+
+
+@pytest.mark.parametrize("spoil", [shutil.rmtree, _empty])
+def test_without_the_records_only_migrations_are_planned(site: Site, spoil: Callable[[Path], object]) -> None:
+    site.record(1, 2, 3)
+    site.archive("import", 1, 2)
+    spoil(site.records)
+
+    [window] = windows(site)
+
+    assert (window.imports, window.migrations, window.refreshes) == (set(), {1, 2}, ())
+
+
+def test_a_window_without_a_stage_holds_nothing_that_needs_it() -> None:
+    window = Window(frozenset({3, 4}), frozenset({1, 2, 3, 4}), (Refresh(9, "abcdef01"),))
+
+    no_imports, no_migrations = window.without({"import"}), window.without({"migrate"})
+
+    assert (no_imports.imports, no_imports.migrations, no_imports.refreshes) == (set(), {1, 2}, ())
+    assert (no_migrations.imports, no_migrations.migrations, no_migrations.refreshes) == ({3, 4}, set(), ())
+    assert not window.without({"import", "migrate"})
 
 
 def test_entries_that_are_no_runs_are_told_with_the_reason(site: Site) -> None:

@@ -32,6 +32,7 @@ def places(
     site: Site, records: Iterable[int], imported: Iterable[int] = (), migrated: Iterable[int] = (), size: int = 9000
 ) -> Places:
     """The three places as listings; nothing is asked."""
+    (site.records / ".record_directory_info").touch()  # an empty directory would be a disk that is not mounted
     found = Places(site.settings)
     found.__dict__["records"] = frozenset(records)
     found.__dict__["artdaqdb"] = {run: outline(run) for run in imported}

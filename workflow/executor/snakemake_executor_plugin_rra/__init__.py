@@ -91,7 +91,8 @@ class Executor(RealExecutor):
         """End the driver; Snakemake calls this when no job is left."""
         if self._driver is not None:
             self._driver.close()
-            if snakemake_session.current().fault is None:
+            fault = snakemake_session.current().fault
+            if fault is None or fault.stage is not None:
                 index_losses.remember(self._tree, self._store)
 
     def cancel(self) -> None:
@@ -134,6 +135,11 @@ class Executor(RealExecutor):
     def stopping(self, number: int) -> None:
         """Say at once what an interrupted cycle waits for."""
         self._events.stopping(number)
+
+    def stage_stopped(self, error: ArchiverError) -> None:
+        """One stage ends here."""
+        snakemake_session.current().fault = error
+        self._events.stopped(error)
 
     def stopped(self, error: ArchiverError) -> None:
         """The window ends here."""

@@ -1,0 +1,48 @@
+"""Sites that hold much less than the marker tree says: an outage, such as a disk that is not mounted, and not a fact.
+
+Source: docs/design/state.md, Sites that shrink.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from pathlib import Path
+
+from rra_state.base.errors import SiteShrank
+from rra_state.base.wording import count
+from rra_state.records.source import Listing
+from rra_state.state.outcome import Stage
+
+LEAST = 5
+"""So many marked runs are missing in a store that shrank; fewer are lost runs."""
+SHARE = 10
+"""And at least one in so many."""
+_ALWAYS_THERE = {"lost+found"}
+"""What an empty file system holds."""
+
+
+def source(directory: Path, listing: Listing, known: int) -> SiteShrank | None:
+    """The error of a records' directory that holds nothing although `known` runs were there once.
+
+    One that holds some record, or anything else, is mounted: records are removed to make room.
+    """
+    if not known or listing.runs or {entry.name for entry in listing.ignored} - _ALWAYS_THERE:
+        return None
+    error = SiteShrank(
+        f"the directory of run records is empty, and {count(known, 'run')} came from it",
+        path=directory,
+        hint="is it mounted? If all records were removed on purpose, leave a file in it",
+    )
+    error.stage = "import"
+    return error
+
+
+def store(name: str, stage: Stage, marked: Set[int], held: Set[int]) -> SiteShrank | None:
+    """The error of a store that lacks most of the runs that have a marker, or is empty."""
+    missing = len(marked - held)
+    if not missing or (held and (missing < LEAST or missing * SHARE < len(marked))):
+        return None
+    return SiteShrank(
+        f"{name}: has lost {missing} of {count(len(marked), 'run')} that were archived there",
+        hint=f"is it mounted? If they are lost for good: --recover-{stage}-state --accept-loss",
+    )
