@@ -1,6 +1,7 @@
 """The command line: do what the options ask for, and return the exit status.
 
-Exit status: 0 success; 1 a known error, or some runs failed; 2 an unexpected error; 130 interrupted.
+Exit status: 0 success; 1 a known error, some runs failed, or a report, comparison or check that is not all right; 2 an
+unexpected error; 130 interrupted.
 """
 
 from __future__ import annotations

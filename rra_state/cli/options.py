@@ -53,7 +53,8 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="run_archiver.sh",
         description="Carry DAQ run records into artdaqDB and on into UconDB, each exactly once and verified.",
-        epilog="Exit status: 0 success, 1 known error or some runs failed, 2 unexpected error, 130 interrupted.",
+        epilog="Exit status: 0 success, 1 known error, some runs failed or a verdict that is not SAFE, 2 unexpected error,"
+        " 130 interrupted.",
     )
     parser.add_argument("config", metavar="CONFIG", help="configuration file (YAML), see config/README.md")
     which = parser.add_argument_group("which runs")

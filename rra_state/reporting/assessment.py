@@ -152,6 +152,11 @@ class Assessment:
         """True if disk and stores could all be read."""
         return all(site.error is None for site in self.sites)
 
+    @property
+    def safe(self) -> bool:
+        """True if nothing is to be done: the verdict is SAFE, or there is no run anywhere."""
+        return self.verdict.level == "safe" or self.verdict.level == "empty" and not any(s.runs for s in self.sites)
+
     def command(self, options: str) -> str:
         """The whole command line."""
         return f"./run_archiver.sh {shlex.quote(str(self.config))} {options}".strip()
