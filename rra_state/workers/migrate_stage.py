@@ -19,6 +19,7 @@ from rra_state.base.retries import with_retries
 from rra_state.records import blob
 from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Location
+from rra_state.stores.ucondb.values import StoredBlob
 from rra_state.workers import injected_faults
 from rra_state.workers.worker import WorkerContext
 
@@ -138,9 +139,16 @@ def _pack(run: int, context: WorkerContext, location: Location | None, *, valida
 
 
 def _store(packed: _Packed, context: WorkerContext) -> Outcome:
-    """Store its blob. Raises Conflict, VerificationError, StoreError and their subclasses."""
+    """Store its blob. Raises Conflict, NotListed, VerificationError, StoreError and their subclasses."""
     run = packed.run
-    stored, tries = with_retries(lambda: context.ucondb.put(run, packed.content), **context.retrying)
+
+    def put() -> StoredBlob:
+        stored = context.ucondb.put(run, packed.content)
+        if stored.already:
+            context.check_listed(run)
+        return stored
+
+    stored, tries = with_retries(put, **context.retrying)
     version = stored.version
     facts = replace(
         packed.facts,

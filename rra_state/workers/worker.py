@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from rra_state.base import host_limits
 from rra_state.base.concurrency import Slots
+from rra_state.base.errors import NotListed
 from rra_state.config import loading
 from rra_state.records import blob
 from rra_state.stores import artdaqdb
@@ -42,6 +43,7 @@ class WorkerContext:
     def __init__(self, settings: loading.Settings, stop: Flag | None = None) -> None:
         self.settings = settings
         self._stop: Flag = stop or threading.Event()
+        self._listed: set[int] = set()
 
     @cached_property
     def artdaqdb(self) -> ArtdaqDB:
@@ -54,6 +56,13 @@ class WorkerContext:
         section, app = self.settings.ucon_db, self.settings.app
         slots = Slots(app.work_dir / "state", "ucondb", section.max_connections)
         return UconDB(section, same=blob.same, slots=slots)
+
+    def check_listed(self, run: int) -> None:
+        """Raise NotListed if UconDB, which holds this run, does not list it. Asks for the listing when it has to."""
+        if run not in self._listed:
+            self._listed = self.ucondb.runs()
+        if run not in self._listed:
+            raise NotListed(run=run, hint="UconDB's administrator has to look at the row of this key; then retry")
 
     @cached_property
     def sender(self) -> ThreadPoolExecutor:

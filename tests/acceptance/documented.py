@@ -137,6 +137,12 @@ def _failed(site: Site) -> None:
     (site.work / "import_failures.log").write_text(f"{RUN}\n")
 
 
+def _lost(site: Site) -> None:
+    """A run in the failure log that no place has."""
+    site.work.mkdir()
+    (site.work / "import_failures.log").write_text(f"{RUN}\n")
+
+
 def _failed_migration(site: Site) -> None:
     site.make(2, RUN)
     site.archive_runs("--import-only")
@@ -186,6 +192,7 @@ EXAMPLES = {
     ),
     f"{_ARCHIVER} --runs {RUN}": _ARCHIVES,
     f"{_ARCHIVER} --refresh {RUN}": Example(_archived),
+    f"{_ARCHIVER} --forget {RUN}": Example(_lost, _nothing_done),
     f"{_ARCHIVER} --retry-failed-import": Example(_failed, _imported_only),
     f"{_ARCHIVER} --retry-failed-migrate": Example(_failed_migration),
     f"{_ARCHIVER} --check": _LOOKS,
