@@ -52,6 +52,7 @@ OPEN = 122
 """Still being written."""
 
 STATES = {
+    LISTED_BY_OPERATOR: "lost",
     ARCHIVED: "archived",
     GONE: "archived",
     DAMAGED_MARKER: "archived",
@@ -70,7 +71,9 @@ STATES = {
     NEW: "waiting",
     OPEN: "open",
 }
-"""Every run that a place knows, and what it is."""
+"""Every run that a place or a log knows, and what it is."""
+ON_THE_MAP = STATES | dict.fromkeys([*range(LISTED_BY_OPERATOR + 1, ARCHIVED), *GAP], "gap")
+"""The same, and the numbers between them."""
 
 KEPT_FILE = "reader01.fcl"
 SKIPPED_LINK, SKIPPED_DIRECTORY, SKIPPED_FILE = "link.fcl", "plots", "rc_info_start.txt"

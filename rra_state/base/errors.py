@@ -108,6 +108,12 @@ class Conflict(ArchiverError):
     """the store holds other content for this run; a person has to decide"""
 
 
+class NotListed(ArchiverError):
+    """UconDB: held but not listed (is its row marked as deleted, or not valid yet?)"""
+
+    transient = True
+
+
 class NotFinished(ArchiverError):
     """the refresh was begun and not finished"""
 

@@ -1,6 +1,7 @@
 """The command line: do what the options ask for, and return the exit status.
 
-Exit status: 0 success; 1 a known error, or some runs failed; 2 an unexpected error; 130 interrupted.
+Exit status: 0 success; 1 a known error, some runs failed, or a report, comparison or check that is not all right; 2 an
+unexpected error; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ def _act(options: argparse.Namespace, settings: Settings) -> int:
         "check": _check,
         "test_message": _test_message,
         "rebuild_index": _rebuild_index,
+        "forget": _forget,
         "recover_import_state": _recover,
         "recover_migrate_state": _recover,
         "report_status": _report,
@@ -196,6 +198,25 @@ def _recover(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
+def _forget(settings: Settings, options: argparse.Namespace) -> int:
+    from rra_state.base.lock import Lock  # noqa: PLC0415 - not needed by a report
+    from rra_state.state import lost_runs  # noqa: PLC0415 - nor this
+
+    named = frozenset(run_numbers.parse(options.forget))
+    held = Lock(settings.app.work_dir, settings.app.lock_file).acquire()
+    try:
+        snapshot = Snapshot.take(settings)
+        runs = named & snapshot.lost
+        wrong = (run_numbers.named_alone(options.forget) if runs else named) - snapshot.lost
+        if wrong or not runs:
+            raise UsageError(f"not lost: {run_numbers.text(wrong) or 'no run is named'}", hint="see --report-status")
+        lost_runs.give_up(snapshot, runs)
+    finally:
+        held.release()
+    print(f"no longer reported as lost: {count(len(runs), 'run')}: {run_numbers.text(runs)}")
+    return 0
+
+
 def _verify(settings: Settings, options: argparse.Namespace) -> int:
     from rra_state.cli import verify  # noqa: PLC0415 - not needed by a cycle
 
@@ -204,8 +225,8 @@ def _verify(settings: Settings, options: argparse.Namespace) -> int:
     unknown = verify.not_archived(settings, options.runs)
     if unknown:
         _log.error("not archived, so there is nothing to verify: %s", run_numbers.text(unknown))
-    found = verify.verify(settings, lambda run: part.has(run) and (named is None or run in named), _print_now)
-    return 0 if found.good and not unknown else 1
+    equal = verify.verify(settings, lambda run: part.has(run) and (named is None or run in named), _print_now)
+    return 0 if equal and not unknown else 1
 
 
 def _show(settings: Settings, options: argparse.Namespace) -> int:

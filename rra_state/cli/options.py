@@ -20,7 +20,7 @@ _AGO = re.compile(r"([0-9]{1,6})([mhdw])")
 _SELECTING = ("incremental", "import_only", "migrate_only", "runs", "retry_failed_import", "retry_failed_migrate")
 _ACTIONS = (
     "check", "report_status", "compare_state", "recover_import_state", "recover_migrate_state", "rebuild_index",
-    "test_message", "follow", "verify", "show", "refresh",
+    "test_message", "follow", "verify", "show", "refresh", "forget",
 )  # fmt: skip
 _TOGETHER = {("report_status", "compare_state"), ("recover_import_state", "recover_migrate_state")}
 _EXCLUSIVE = (
@@ -53,7 +53,8 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="run_archiver.sh",
         description="Carry DAQ run records into artdaqDB and on into UconDB, each exactly once and verified.",
-        epilog="Exit status: 0 success, 1 known error or some runs failed, 2 unexpected error, 130 interrupted.",
+        epilog="Exit status: 0 success, 1 known error, some runs failed or a verdict that is not SAFE,"
+        " 2 unexpected error, 130 interrupted.",
     )
     parser.add_argument("config", metavar="CONFIG", help="configuration file (YAML), see config/README.md")
     which = parser.add_argument_group("which runs")
@@ -75,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     instead.add_argument(
         "--recover-migrate-state", action="store_true", help="rebuild the migration state from artdaqDB and UconDB"
     )
+    instead.add_argument("--forget", metavar="RANGES", help="report these lost runs no more")
     instead.add_argument(
         "--accept-loss", action="store_true", help="with a recovery: believe a site that has lost most of its runs"
     )

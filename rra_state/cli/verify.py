@@ -1,4 +1,4 @@
-"""`--verify`: read every archived run back from both stores and compare. Repairs nothing.
+"""`--verify`: read every archived run back from both stores and compare. Repairs nothing; what is wrong is a finding.
 
 Runs beside a cycle. It takes the lock only to complete markers that say `verified: false`.
 Source: docs/design/state.md, Verification and findings.
@@ -8,28 +8,26 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import date
 
 from rich.progress import Progress
 
 from rra_state.base import run_numbers
-from rra_state.base.errors import LockHeld, UsageError, WorkersUnusable
+from rra_state.base.errors import LockHeld, UsageError
 from rra_state.base.lock import Lock
 from rra_state.base.wording import count, printable
 from rra_state.config.loading import Settings
 from rra_state.cycle import display
-from rra_state.execution.pool import ProcessPool
+from rra_state.execution import verification
+from rra_state.execution.verification import Verified
+from rra_state.records import blob
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import Facts, Stage
-from rra_state.stores import artdaqdb
-from rra_state.workers.verify_stage import RunVerification, verify_runs
+from rra_state.state.snapshot import Snapshot
+from rra_state.stores.ucondb.client import UconDB
 
-CHUNK = 20
-"""Runs handed to a worker at once."""
 Print = Callable[[str], None]
 
 
@@ -63,26 +61,6 @@ class Subset:
         return run % self.of == self.number - 1
 
 
-@dataclass
-class Verification:
-    """Result of `--verify`. differing: runs with a difference. filled: markers that now say `verified`."""
-
-    total: int = 0
-    differing: set[int] = field(default_factory=set)
-    filled: int = 0
-
-    @property
-    def good(self) -> bool:
-        """True if all that was read is equal."""
-        return not self.differing
-
-    def text(self) -> str:
-        """The last line."""
-        equal = self.total - len(self.differing)
-        text = f"verified {count(self.total, 'run')}: {equal} equal"
-        return text + (f", {len(self.differing)} not: {run_numbers.text(self.differing)}" if self.differing else "")
-
-
 def not_archived(settings: Settings, named: str | None) -> set[int]:
     """Runs named by `--runs` that have no marker: those named singly, or all of a range without any marker."""
     if named is None:
@@ -92,79 +70,48 @@ def not_archived(settings: Settings, named: str | None) -> set[int]:
     return set(missing if missing == wanted else missing & run_numbers.named_alone(named))
 
 
-def verify(settings: Settings, wanted: Callable[[int], bool], print_line: Print) -> Verification:
-    """Read back every archived run that is `wanted`, and print each difference. Raises ArchiverError."""
-    tree = Tree(settings.app.work_dir)
-    chosen = sorted(filter(wanted, tree.archived("import") | tree.archived("migrate")))
-    result = Verification()
-    facts: dict[int, Mapping[Stage, Facts]] = {}
-    alone: set[int] = set()
+def verify(settings: Settings, wanted: Callable[[int], bool], print_line: Print) -> bool:
+    """Read back every archived run that is `wanted`, print each difference, and write the findings.
+
+    Return whether all that was read is equal. Raises ArchiverError.
+    """
+    snapshot = Snapshot.take(settings)
+    chosen = sorted(filter(wanted, snapshot.archived["import"] | snapshot.archived["migrate"]))
+    listed = UconDB(settings.ucon_db, same=blob.same).runs() if chosen else set[int]()
+    done, alone = Verified(snapshot.failures("verify")), set[int]()
     with _progress() as advance:
-        for found in _results(settings, chosen):
-            result.total += 1
+        for found in verification.results(settings, chosen, listed):
             advance()
+            done.add(found)
             for difference in found.differences:
-                result.differing.add(found.run)
                 print_line(f"run {found.run}: {printable(difference)}")
-            if found.facts:
-                facts[found.run] = found.facts
             if not found.on_disk:
                 alone.add(found.run)
-    result.filled = _fill_in(settings, tree, facts, print_line)
+    _complete(settings, snapshot.tree, done, print_line)
     if alone:
         print_line(f"{len(alone)} of them could not be compared with a record on disk: {run_numbers.text(alone)}")
-    print_line(result.text())
-    return result
+    differing = f", {len(done.findings)} not: {run_numbers.text(done.findings)}" if done.findings else ""
+    print_line(f"verified {count(len(chosen), 'run')}: {len(done.equal)} equal{differing}")
+    done.write_findings(snapshot.tree)
+    return not done.findings
 
 
-def _results(settings: Settings, chosen: Sequence[int]) -> Iterator[RunVerification]:
-    """The results as they come. Raises ArchiverError as soon as a store cannot be read."""
-    store = artdaqdb.open_store(settings.artdaq_db)
-    pool = ProcessPool(settings)
-    waiting = [chosen[first : first + CHUNK] for first in range(0, len(chosen), CHUNK)][::-1]
-    in_hand: set[Future[list[RunVerification]]] = set()
-    try:
-        while waiting or in_hand:
-            while waiting and len(in_hand) < 2 * pool.size:
-                numbers = waiting.pop()
-                in_hand.add(pool.submit(verify_runs, numbers, store.locate(numbers)))
-            done, in_hand = wait(in_hand, return_when=FIRST_COMPLETED)
-            for future in done:
-                for found in future.result():
-                    if found.error is not None:
-                        raise found.error
-                    yield found
-    except BrokenExecutor as error:
-        raise WorkersUnusable from error
-    finally:
-        pool.close()
-
-
-def _fill_in(settings: Settings, tree: Tree, facts: Mapping[int, Mapping[Stage, Facts]], print_line: Print) -> int:
-    """Complete the markers that say `verified: false`; return their number. Does nothing while a cycle runs."""
-    if not facts:
-        return 0
+def _complete(settings: Settings, tree: Tree, done: Verified, print_line: Print) -> None:
+    """Complete the markers that say `verified: false`. Does nothing while a cycle runs."""
+    if not done.facts:
+        return
     held = Lock(settings.app.work_dir, settings.app.lock_file)
     try:
         held.acquire()
     except LockHeld:
-        print_line(
-            f"equal, but marked so only by the next --verify, since a cycle is running: {count(len(facts), 'run')}"
-        )
-        return 0
+        runs = count(len(done.facts), "run")
+        print_line(f"equal, but marked so only by the next --verify, since a cycle is running: {runs}")
+        return
     try:
-        markers = [
-            replace(stored, facts=known)
-            for run, by_stage in facts.items()
-            for stage, known in by_stage.items()
-            if (stored := tree.marker(stage, run)) is not None and not stored.facts.verified
-        ]
-        watch = [each.run for each in markers if each.stage == "import" and not each.facts.stop_time]
-        tree.write_markers(markers, watch=[run for run in watch if facts[run]["import"].fingerprint])
+        completed = done.complete_markers(tree)
     finally:
         held.release()
-    print_line(f"marked as verified: {count(len(markers), 'marker')}")
-    return len(markers)
+    print_line(f"marked as verified: {count(completed, 'marker')}")
 
 
 def _progress() -> AbstractContextManager[Callable[[], None]]:

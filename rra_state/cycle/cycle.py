@@ -23,9 +23,9 @@ from rra_state.config.loading import Settings
 from rra_state.cycle import current_cycle, snakemake_session, window_process
 from rra_state.cycle.display import Display
 from rra_state.cycle.window_process import Tail, WindowCommand
-from rra_state.execution import events
+from rra_state.execution import events, verification
 from rra_state.monitoring import after_cycle
-from rra_state.state import index_losses, planner
+from rra_state.state import index_losses, lost_runs, planner
 from rra_state.state.changed_records import NamedRuns
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, Ended, Failure, Outcome, Stage, Tally
@@ -117,23 +117,37 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
     tree = Tree(settings.app.work_dir)
     tree.prepare()
     snapshot = Snapshot.take(settings)
-    if index_losses.reclaim(snapshot, artdaqdb.open_store(settings.artdaq_db)):
+    lost = index_losses.reclaim(snapshot, artdaqdb.open_store(settings.artdaq_db))
+    gone = lost_runs.notice(snapshot) if snapshot.source_error is None else set()
+    result.problems += len(gone)
+    if lost or gone:
         snapshot = snapshot.again()
     snakemake_session.update_state(snapshot)
+    result.snapshot = snapshot
     named, windows = NamedRuns(), planner.windows(snapshot, selection)
     if snapshot.source_error is None:
         named = _log_records(snapshot, selection)
         result.problems += len(named.refused)
-        snapshot = _without_settled_failures(snapshot, selection, named)
+        snapshot = result.snapshot = _without_settled_failures(snapshot, selection, named)
     else:
         result.faults.append(snapshot.source_error)
-    if not windows:
-        result.snapshot = snapshot
-        return
-    current_cycle.record_plan(tree, windows)
-    _note_begun(snapshot, named)
-    _windows(snapshot, windows, held, options, result)
-    result.problems += _log_left(named, result.snapshot or snapshot)
+    if windows:
+        current_cycle.record_plan(tree, windows)
+        _note_begun(snapshot, named)
+        _windows(snapshot, windows, held, options, result)
+        result.problems += _log_left(named, result.snapshot)
+    if not result.faults and selection.stages != ("import",):
+        _verify(result)
+
+
+def _verify(result: Result) -> None:
+    """Read back and compare what was never compared, and what was found wrong before."""
+    assert result.snapshot is not None  # noqa: S101 - taken before
+    try:
+        found, result.snapshot = verification.work_off(result.snapshot)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted while runs were verified") from None
+    result.problems += found
 
 
 def _log_records(snapshot: Snapshot, selection: Selection) -> NamedRuns:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from rra_state.base import run_numbers
 from rra_state.base.errors import ArchiverError
 from rra_state.base.wording import count, minute, ranges
 from rra_state.monitoring.cycle_history import History
@@ -156,6 +157,9 @@ def message(news: Changes, counts: Counts | None, place: str, command: str) -> M
     groups = () if counts is None else counts.groups
     parts = [*_fault_part(news, command), *_failed_part(news, groups, command), *_stuck_part(news, command)]
     parts += _good_part(news)
+    if counts is not None and (lost := counts.runs["lost"]):
+        parts += ["", f"LOST {count(len(lost), 'run')}: {ranges(lost)}"]
+        parts += [f"If their records cannot be put back, type: {command} --forget {run_numbers.text(lost)}"]
     if counts is not None:
         parts += ["", f"Now: {_numbers(counts)}."]
     return Message(
@@ -195,7 +199,7 @@ def _failed_part(news: Changes, groups: Sequence[FailureGroup], command: str) ->
         if found:
             yield from ("", f"{count(len(found), 'run')} failed ({stage}): {ranges(found)}")
             yield from _reasons([group for group in groups if group.stage == stage], found)
-            retry = "" if stage == "refresh" else f" --retry-failed-{stage}"
+            retry = {"refresh": "", "verify": " --verify"}.get(stage, f" --retry-failed-{stage}")
             yield f"Once that is repaired: {command}{retry}"
 
 
@@ -232,7 +236,8 @@ def _good_part(news: Changes) -> Iterator[str]:
 
 def _numbers(counts: Counts) -> str:
     names = {"open": "still being written"}
-    return ", ".join(f"{number} {names.get(state, state)}" for state, number in counts.numbers.items())
+    shown = {state: number for state, number in counts.numbers.items() if number or state != "lost"}
+    return ", ".join(f"{number} {names.get(state, state)}" for state, number in shown.items())
 
 
 def _number(found: Runs) -> int:

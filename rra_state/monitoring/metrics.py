@@ -18,6 +18,7 @@ from rra_state.base import files
 from rra_state.base.version import __version__
 from rra_state.config.models import Carbon
 from rra_state.monitoring.cycle_history import History
+from rra_state.reporting import failures
 from rra_state.reporting.counts import Counts, StageCounts
 from rra_state.state.outcome import Ended, Stage
 
@@ -30,7 +31,7 @@ FAMILIES: dict[str, tuple[Kind, str]] = {
     "rra_runs": ("gauge", "Runs by state, over both stages."),
     "rra_stage_runs": ("gauge", "Runs by stage and state."),
     "rra_failure_log_runs": ("gauge", "Lines in the failure log of a stage."),
-    "rra_failures": ("gauge", "Runs in the failure log by class of their failure."),
+    "rra_failures": ("gauge", "Runs in the failure log by class of their failure, and findings."),
     "rra_last_contiguous_run": ("gauge", "From the lowest archived run up to this one nothing is missing."),
     "rra_last_attempted_run": ("gauge", "Highest run that was tried."),
     "rra_oldest_waiting_timestamp_seconds": ("gauge", "Since when the run of a stage has waited that waits longest."),
@@ -136,6 +137,9 @@ def _of_runs(counts: Counts) -> Iterator[Sample]:
         yield Sample("rra_runs", number, {"state": state})
     for stage, found in counts.stages.items():
         yield from _of_stage(stage, found)
+    for group in failures.by_class(counts.groups):
+        if group.stage == "verify":
+            yield Sample("rra_failures", len(group.runs), {"stage": group.stage, "class": group.kind})
 
 
 def _of_stage(stage: Stage, found: StageCounts) -> Iterator[Sample]:

@@ -260,7 +260,7 @@ def _open(directory: Path, run: int) -> Iterator[_OpenRecord]:
         descriptor = os.open(directory, _OPEN_DIRECTORY)
     except FileNotFoundError as error:
         _check_above(directory, error)
-        hint = f"put it back; if it is gone for good, a person removes failures/import/{run}.json"
+        hint = f"put it back; if it is gone for good: --forget {run}"
         raise RecordError("the record's directory is gone", run=run, path=directory, hint=hint) from error
     except OSError as error:
         _check_above(directory, error)

@@ -20,7 +20,7 @@ from rra_state.reporting import counts, failures
 from rra_state.reporting.counts import Counts
 from rra_state.reporting.discrepancies import Discrepancy, StageRecords, discrepancies, notes
 from rra_state.reporting.failures import FailureGroup
-from rra_state.state.outcome import PLACES, STAGES, Damaged, Failure, Marker, MarkerColumns, Stage
+from rra_state.state.outcome import PLACES, STAGES, Damaged, Failure, MarkerColumns, Stage
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.state_files import Known
 
@@ -129,7 +129,8 @@ class Assessment:
     """Everything that is said about an archive. asked: whether the stores themselves were asked.
 
     sites: disk, artdaqDB, UconDB. unusable: why state files cannot be used. gaps: by site and number.
-    unverified: archived runs of which a marker says that their content was never compared.
+    unverified: archived runs of which a marker says that their content was never compared. lost: those that were seen
+    or tried, and are nowhere any more; forgotten: those of them that a person gave up.
     """
 
     config: Path
@@ -146,11 +147,18 @@ class Assessment:
     steps: tuple[Step, ...]
     days: tuple[Day, ...]
     unverified: frozenset[int]
+    lost: frozenset[int] = frozenset()
+    forgotten: frozenset[int] = frozenset()
 
     @property
     def readable(self) -> bool:
         """True if disk and stores could all be read."""
         return all(site.error is None for site in self.sites)
+
+    @property
+    def safe(self) -> bool:
+        """True if nothing is to be done: the verdict is SAFE, or there is no run anywhere."""
+        return self.verdict.level == "safe" or (self.verdict.level == "empty" and not any(s.runs for s in self.sites))
 
     def command(self, options: str) -> str:
         """The whole command line."""
@@ -165,13 +173,13 @@ def assess(snapshot: Snapshot, listings: Listings | None = None) -> Assessment:
     sites = _sites(snapshot, listings)
     records = [_records(snapshot, stage, sites) for stage in STAGES]
     unusable = tuple(str(each.written.error) for each in records if each.written.error is not None)
-    counted = counts.count_runs(snapshot)
-    unverified = _unverified(snapshot)
+    counted = counts.count_runs(snapshot, sites[1].runs | sites[2].runs)
+    unverified, lost = snapshot.unverified, _lost(snapshot, sites)
     readable = all(site.error is None for site in sites)
     return Assessment(
         snapshot.settings.path,
         asked=listings is not None,
-        verdict=next(_verdicts(snapshot, sites, counted, unverified, unusable)),
+        verdict=next(_verdicts(snapshot, sites, counted, lost, unusable)),
         sites=sites,
         unusable=unusable,
         counts=counted,
@@ -180,9 +188,11 @@ def assess(snapshot: Snapshot, listings: Listings | None = None) -> Assessment:
         remarks=_remarks(snapshot, sites, unusable),
         notes=tuple(line for each in records for line in notes(each)) if readable else (),
         discrepancies=tuple(line for each in records for line in discrepancies(each)) if readable else (),
-        steps=tuple(_steps(snapshot, sites, records, counted, unverified)),
+        steps=tuple(_steps(snapshot, sites, records, counted, lost)),
         days=tuple(_days(snapshot)),
         unverified=unverified,
+        lost=lost,
+        forgotten=snapshot.forgotten,
     )
 
 
@@ -211,18 +221,19 @@ def _records(snapshot: Snapshot, stage: Stage, sites: Sites) -> StageRecords:
     return StageRecords(stage, known, snapshot.archived[stage], snapshot.written(stage))
 
 
-def _unverified(snapshot: Snapshot) -> frozenset[int]:
-    columns = [snapshot.columns(stage) for stage in STAGES]
-    found = {run for each in columns for run, said in zip(each.runs, each.verified, strict=True) if not said}
-    refreshed = snapshot.newest_refreshes.items()
-    return frozenset(found - {run for run, each in refreshed if isinstance(each, Marker) and each.facts.verified})
+def _lost(snapshot: Snapshot, sites: Sites) -> frozenset[int]:
+    """Runs that were seen, tried or archived, and that neither disk nor stores have; none if one cannot be read."""
+    if any(site.error is not None for site in sites):
+        return frozenset()
+    marked = (snapshot.archived["import"] | snapshot.archived["migrate"]) - snapshot.forgotten
+    return (snapshot.lost | marked).difference(*(site.runs for site in sites))
 
 
 def _verdicts(
     snapshot: Snapshot,
     sites: Sites,
     counted: Counts,
-    unverified: frozenset[int],
+    lost: frozenset[int],
     unusable: tuple[str, ...],
 ) -> Iterator[Verdict]:
     """What is true of the archive, the worst first. Nothing is safe that a site does not show, or that failed."""
@@ -234,10 +245,16 @@ def _verdicts(
         yield Verdict("unknown", "NOT KNOWN", reason)
     if unusable:
         yield Verdict("unknown", "NOT KNOWN", "a state file cannot be used, and no cycle can run (see below).")
+    if lost:
+        text = f"LOST {count(len(lost), 'run')}, seen or tried and now in neither store and not on disk: {ranges(lost)}"
+        yield Verdict("unsafe", "NOT SAFE", text)
     if waiting := complete - ucondb:
         yield Verdict("unsafe", "NOT SAFE", f"{count(len(waiting), 'run')} on disk not in UconDB.")
     if halfway := artdaqdb - ucondb - disk:
         yield Verdict("unsafe", "NOT SAFE", f"{count(len(halfway), 'run')} in artdaqDB only, not on disk any more.")
+    if wrong := counted.failed["verify"]:
+        text = f"a verification found {count(len(wrong), 'archived run')} wrong: {ranges(wrong)}"
+        yield Verdict("unsafe", "NOT SAFE", text)
     if differing := frozenset().union(*counted.failed.values()) & ucondb:
         text = f"what UconDB holds is not the record as it is now: {ranges(differing)}"
         yield Verdict("unsafe", "NOT SAFE", text)
@@ -248,13 +265,14 @@ def _verdicts(
     ):
         text = f"UconDB lists these, but they have no marker or are in a failure log: {ranges(unproven)}"
         yield Verdict("unsure", "NOT SURE", text)
-    if unverified:
+    if unverified := snapshot.unverified:
         text = f"{count(len(unverified), 'run')} only seen in a listing, not read back and compared."
         yield Verdict("unsure", "NOT SURE", text)
     if not disk:
         where = snapshot.settings.source_files.run_records_dir
         yield Verdict("empty", "NO RUN ON DISK", f"in {where}: is it mounted?")
-    yield Verdict("safe", "SAFE", f"every complete run on disk ({len(complete)}) is in UconDB.")
+    gone = f" {count(len(ucondb - disk), 'archived run')} no longer on disk." if ucondb - disk else ""
+    yield Verdict("safe", "SAFE", f"every complete run on disk ({len(complete)}) is in UconDB.{gone}")
 
 
 def _steps(
@@ -262,7 +280,7 @@ def _steps(
     sites: Sites,
     records: list[StageRecords],
     counted: Counts,
-    unverified: frozenset[int],
+    lost: frozenset[int],
 ) -> Iterator[Step]:
     """What helps, in the order in which it has to be done."""
     for each in records:
@@ -286,12 +304,19 @@ def _steps(
         elif snapshot.columns(each.stage).damaged:
             yield Step(f"--recover-{each.stage}-state", "a marker cannot be read; remove it first")
         tried = set(derived.log) - derived.not_attempted
-        if tried:
+        if tried - lost:
             yield Step(f"--retry-failed-{each.stage}", "once the reasons are repaired")
         offered = each.known.source - snapshot.open if each.stage == "import" else sites[1].runs
         left = offered - sites[1 if each.stage == "import" else 2].runs - tried - each.markers
         new |= any(run > derived.state.start or run in derived.not_attempted for run in left)
         passed |= any(run <= derived.state.start and run not in derived.not_attempted for run in left)
+    yield from _further_steps(snapshot, counted, lost, new=new, passed=passed)
+
+
+def _further_steps(
+    snapshot: Snapshot, counted: Counts, lost: frozenset[int], *, new: bool, passed: bool
+) -> Iterator[Step]:
+    """What helps once the state is sound. new, passed: runs above, and below, the state's numbers wait."""
     if snapshot.outdated:
         text = "records that changed, once the reasons are repaired"
         yield Step(f"--runs {run_numbers.text(snapshot.outdated)}", text)
@@ -299,7 +324,12 @@ def _steps(
         yield Step("--incremental", "new runs wait")
     if passed:
         yield Step("", "runs below the state's numbers wait")
-    if unverified:
+    if given_up := lost & snapshot.lost:
+        yield Step(f"--forget {run_numbers.text(given_up)}", "if their records cannot be put back")
+    for group in counted.groups:
+        if group.stage == "verify":
+            yield Step(group.option, group.remedy)
+    if snapshot.unverified:
         yield Step("--verify", "runs were only seen in a listing")
 
 

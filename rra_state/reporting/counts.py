@@ -18,9 +18,10 @@ from rra_state.state.outcome import STAGES, Failure, Stage
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.state_files import Derived
 
-RunState = Literal["archived", "waiting", "failed", "open"]
-RUN_STATES: tuple[RunState, ...] = ("archived", "waiting", "failed", "open")
-"""What a run can be, taken over both stages: in UconDB; ready and on its way; failed; still being written."""
+RunState = Literal["archived", "waiting", "failed", "open", "lost"]
+RUN_STATES: tuple[RunState, ...] = ("archived", "waiting", "failed", "open", "lost")
+"""What a run can be, taken over both stages: in UconDB; ready and on its way; failed, or archived with a finding;
+still being written; seen or tried, and nowhere any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class StageCounts:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Both stages. at: seconds since 1970. runs: by state, over both. failed: by stage, refreshes included.
+    """Both stages. at: seconds since 1970. runs: by state, over both. failed: by stage, refreshes and findings too.
 
     source_error: why the records' disk cannot be read; then only what was imported before is counted.
     """
@@ -80,23 +81,24 @@ class Counts:
         return min(found, key=lambda each: each.since, default=None)
 
 
-def count_runs(snapshot: Snapshot) -> Counts:
-    """Count the runs of a snapshot. Raises WorkDirError."""
+def count_runs(snapshot: Snapshot, listed: frozenset[int] = frozenset()) -> Counts:
+    """Count the runs of a snapshot. listed: what a store has is not lost. Raises WorkDirError."""
     groups = failures.groups(snapshot)
     return Counts(
         snapshot.at,
-        by_state(snapshot),
+        by_state(snapshot, listed),
         {stage: _stage(snapshot, stage, groups) for stage in STAGES},
         groups,
-        {**snapshot.failed, "refresh": snapshot.outdated},
+        {**snapshot.failed, "refresh": snapshot.outdated, "verify": snapshot.findings},
         snapshot.source_error,
     )
 
 
-def by_state(snapshot: Snapshot) -> dict[RunState, frozenset[int]]:
+def by_state(snapshot: Snapshot, listed: frozenset[int] = frozenset()) -> dict[RunState, frozenset[int]]:
     """Every run once. A run that is in UconDB as it is now is archived, whatever is left of earlier troubles."""
-    archived = snapshot.archived["migrate"] - snapshot.outdated
-    failed = (snapshot.failed["import"] | snapshot.failed["migrate"] | snapshot.outdated) - archived
+    differing, lost = snapshot.outdated | snapshot.findings, snapshot.lost - listed
+    archived = snapshot.archived["migrate"] - differing
+    failed = (snapshot.failed["import"] | snapshot.failed["migrate"] | differing) - archived - lost
     still_open = snapshot.open - archived - failed
     everything = snapshot.on_disk | snapshot.archived["import"] | archived | failed
     return {
@@ -104,6 +106,7 @@ def by_state(snapshot: Snapshot) -> dict[RunState, frozenset[int]]:
         "waiting": everything - archived - failed - still_open,
         "failed": failed,
         "open": still_open,
+        "lost": lost,
     }
 
 

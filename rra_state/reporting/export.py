@@ -37,6 +37,8 @@ def json_text(snapshot: Snapshot, assessment: Assessment, part: Part, *, compare
         "places": [_site(site) for site in assessment.sites],
         "open": run_numbers.text(assessment.counts.runs["open"]),
         "watched": run_numbers.text(remarks.watched),
+        "lost": run_numbers.text(assessment.lost),
+        "forgotten": run_numbers.text(assessment.forgotten),
         "outdated": run_numbers.text(assessment.counts.failed["refresh"]),
         "ignored": [{"name": name, "reason": reason} for name, reason in remarks.ignored],
         "damaged": list(remarks.damaged),

@@ -11,17 +11,21 @@ from dataclasses import dataclass, replace
 
 from rra_state.base import run_numbers
 from rra_state.base.wording import seconds
-from rra_state.state.outcome import STAGES, Damaged, Failure, Stage
+from rra_state.state.lost_runs import RecordLost
+from rra_state.state.outcome import DIFFERS, MARKER_DIFFERS, NOT_LISTED, RECORD_DIFFERS, STAGES, Damaged, Failure, Stage
 from rra_state.state.snapshot import Snapshot
 
-EVERY_STAGE: tuple[Stage, ...] = (*STAGES, "refresh")
-"""In what a run can fail."""
+EVERY_STAGE: tuple[Stage, ...] = (*STAGES, "refresh", "verify")
+"""In what a run can fail; a verification has findings."""
 NOT_ATTEMPTED = "NotAttempted"
 """Class of a run that is in the failure log without ever having been tried."""
 DAMAGED = "Damaged"
 """Class of a failure record that cannot be read."""
 LISTED = "Listed"
 """Class of a run that an operator wrote into the failure log, and that was never tried."""
+
+RECOVER = tuple(f"--recover-{stage}-state" for stage in STAGES)
+"""Options that make the markers anew."""
 
 _WITHOUT_RECORD = {
     NOT_ATTEMPTED: "waiting: the next cycle takes it",
@@ -38,6 +42,11 @@ _REMEDIES = {
     "WorkerLost": "A worker process died on it twice: look for lack of memory in the system's log, then retry.",
     "LostFromIndex": "artdaqDB's index lost the run and its record is gone: look in UconDB, and --rebuild-index.",
     "NotFinished": "Nothing is wrong with it.",
+    RecordLost.__name__: "Put the record back, or give the run up.",
+    NOT_LISTED: "UconDB holds the blob and does not list it: have its administrator look at the row of this key.",
+    DIFFERS: "Look with --show; restore what is damaged from a backup of that store. The next cycle looks again.",
+    MARKER_DIFFERS: "The stores agree, the marker is another's: make it anew. The next cycle verifies it.",
+    RECORD_DIFFERS: "If the record on disk is right, archive it again; if not, put back what it lost.",
     NOT_ATTEMPTED: "Nothing is wrong with it.",
     LISTED: "The retry takes it once it has a record, or is in artdaqDB.",
     DAMAGED: "Remove the record, then recover the state.",
@@ -69,8 +78,14 @@ class FailureGroup:
     @property
     def option(self) -> str:
         """The option of the command line to type once that is done."""
+        runs = run_numbers.text(self.runs)
+        if self.stage == "verify":
+            options = {RECORD_DIFFERS: f"--refresh {runs}", MARKER_DIFFERS: " ".join(RECOVER)}
+            return options.get(self.kind, f"--verify --runs {runs}")
         if self.stage == "refresh":
-            return f"--runs {run_numbers.text(self.runs)}"
+            return f"--runs {runs}"
+        if self.kind == RecordLost.__name__:
+            return f"--forget {runs}"
         if self.kind == NOT_ATTEMPTED:
             return "--incremental"
         return f"--recover-{self.stage}-state" if self.kind == DAMAGED else f"--retry-failed-{self.stage}"
@@ -109,8 +124,8 @@ def kind(snapshot: Snapshot, stage: Stage, run: int) -> str:
 
 def stuck_in(snapshot: Snapshot, run: int) -> Stage:
     """The stage that a run which is not archived, or not as it is now, has still to go through."""
-    if run in snapshot.outdated:
-        return "refresh"
+    if run in snapshot.outdated | snapshot.findings:
+        return "refresh" if run in snapshot.outdated else "verify"
     return "migrate" if run in snapshot.archived["import"] else "import"
 
 
@@ -119,7 +134,7 @@ def missing_since(snapshot: Snapshot, stage: Stage, run: int) -> float | None:
     failure = snapshot.failures(stage).get(run)
     if isinstance(failure, Failure) and (first := seconds(failure.first)) is not None:
         return first
-    return None if stage == "refresh" else snapshot.waiting_since(stage, run)
+    return snapshot.waiting_since(stage, run) if stage in STAGES else None
 
 
 def _of_stage(snapshot: Snapshot, stage: Stage, since: float | None) -> list[FailureGroup]:

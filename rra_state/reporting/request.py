@@ -35,9 +35,9 @@ class Request:
 
 
 def show(settings: Settings, request: Request, out: TextIO | None = None) -> bool:
-    """Write the report; True if sites and state files could be read and, if it was compared, nothing is off.
+    """Write the report; True if what was asked for is all right: the verdict SAFE, the comparison consistent.
 
-    Raises WorkDirError.
+    A new archive, with nothing anywhere, is all right too. Raises WorkDirError.
     """
     out = _standard_output(request.format) if out is None else out
     snapshot = Snapshot.take(settings)
@@ -49,7 +49,8 @@ def show(settings: Settings, request: Request, out: TextIO | None = None) -> boo
 
         out.write(text.comparison(assessment))
     consistent = not (request.comparison and assessment.discrepancies)
-    return assessment.readable and not assessment.unusable and consistent
+    safe = assessment.safe or not request.report
+    return assessment.readable and not assessment.unusable and consistent and safe
 
 
 def ask(snapshot: Snapshot) -> Listings:

@@ -13,7 +13,7 @@ from rra_state.config.loading import Settings
 from rra_state.records import blob, convert, source
 from rra_state.state.changed_records import Refresh
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import STAGES, Failure, Marker
+from rra_state.state.outcome import STAGES, Damaged, Failure, Marker
 from rra_state.stores import artdaqdb
 from rra_state.stores.ucondb.client import UconDB
 
@@ -92,6 +92,9 @@ def _markers(tree: Tree, run: int) -> Iterator[str]:
     failures += [(f"failures/refresh/{name}.json", partial(tree.failed_refresh, name)) for name in failed]
     for name, look in failures:
         yield from _lines("failure", name, look, _reason)
+    for found in tree.found([run]).values():
+        text = found.text if isinstance(found, Damaged) else f"{found.message} [{found.kind}]"
+        yield f"  {'finding':<9} findings/{run}.json: {text}"
     if run in tree.watched():
         yield f"  {'watched':<9} archived again once its record changes"
 

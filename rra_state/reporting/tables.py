@@ -38,7 +38,7 @@ class Column:
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "runs": (
         Column("run", "int64", "", "run number, ascending"),
-        Column("state", "category", "", "`archived`, `waiting`, `failed` or `open`"),
+        Column("state", "category", "", "`archived`, `waiting`, `failed`, `open` or `lost`"),
         Column("on_disk", "boolean", "", "has a run record; missing if the disk cannot be read"),
         Column("ready", "boolean", "", "its record is complete; missing if there is none"),
         Column("imported", "boolean", "", "in artdaqDB"),
@@ -56,7 +56,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("version", "string", "", "version in artdaqDB"),
         Column("kept_files", "string", "", "files kept as text, separated by spaces"),
         Column("skipped_files", "string", "", "entries of the record that are not archived, likewise"),
-        Column("failed_stage", "category", "", "where it failed: `import`, `migrate` or `refresh`"),
+        Column("failed_stage", "category", "", "where it failed: `import`, `migrate`, `refresh` or `verify`"),
         Column("attempts", "Int64", "", "attempts that failed there"),
         Column(
             "error_class",
@@ -91,7 +91,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("age", "Float64", "seconds", "how long ago that was"),
     ),
     "failures": (
-        Column("stage", "category", "", "`import`, `migrate` or `refresh`"),
+        Column("stage", "category", "", "`import`, `migrate`, `refresh` or `verify`"),
         Column(
             "error_class",
             "string",

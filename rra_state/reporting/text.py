@@ -87,6 +87,8 @@ def _verdict(assessment: Assessment, part: Part) -> Iterator[str]:
     yield "=" * WIDTH
     yield assessment.verdict.text
     yield from assessment.unusable
+    if assessment.forgotten:
+        yield f"Lost, and given up with --forget: {ranges(assessment.forgotten)}"
     if still_open := assessment.counts.runs["open"]:
         yield f"Still being written: {ranges(still_open)}"
     if part.since is not None:
@@ -151,6 +153,8 @@ def _failures(assessment: Assessment) -> Iterator[str]:
         yield from _reasons(f"Not archived ({stage})", [each for each in assessment.failures if each.stage == stage])
     outdated = [each for each in assessment.failures if each.stage == "refresh"]
     yield from _reasons("Changed since, and not archived again", outdated)
+    found = [each for each in assessment.failures if each.stage == "verify"]
+    yield from _reasons("Found wrong by a verification", found)
 
 
 def _reasons(title: str, groups: Sequence[FailureGroup]) -> Iterator[str]:

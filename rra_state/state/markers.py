@@ -2,6 +2,7 @@
 
     markers/<stage>/<run>.json   failures/<stage>/<run>.json   watch/<run>   state/<stage>.json
     markers/refresh/<run>-<fingerprint>.json   failures/refresh/<run>-<fingerprint>.json
+    findings/<run>.json   forgotten/<run>
 
 Knows the names of these files; their fields are defined in `outcome.py`, what follows from them in `state_files.py`.
 """
@@ -19,8 +20,8 @@ import orjson
 
 from rra_state.base import files as fsio
 from rra_state.base import host_limits, permissions, run_numbers
-from rra_state.base.errors import WorkDirError
-from rra_state.state.outcome import STAGES, Damaged, Failure, Marker, MarkerColumns, Stage
+from rra_state.base.errors import UsageError, WorkDirError
+from rra_state.state.outcome import STAGES, Damaged, Failure, Finding, Marker, MarkerColumns, Stage
 
 T = TypeVar("T")
 _SUFFIX = ".json"
@@ -52,7 +53,7 @@ class Tree:
     def directories(self) -> list[Path]:
         """Every directory in which a cycle writes."""
         by_stage = [f"{kind}/{stage}" for kind in ("markers", "failures") for stage in (*STAGES, "refresh")]
-        return [self.root / name for name in ("state", "watch", *by_stage)]
+        return [self.root / name for name in ("state", "watch", "findings", "forgotten", *by_stage)]
 
     def prepare(self) -> None:
         """Make the directories, and check that no other account can change them. Raises WorkDirError."""
@@ -122,6 +123,9 @@ class Tree:
     def write_markers(self, markers: Iterable[Marker], watch: Iterable[int] = ()) -> None:
         """Write markers durably, then drop the failure records of their runs. Raises WorkDirError."""
         written: dict[Stage, set[int]] = {}
+        markers = list(markers)
+        if unverified := {marker.run for marker in markers if not marker.facts.verified}:
+            self.list_unverified(unverified | (self.unverified() or set()))
 
         def files() -> Iterator[tuple[Path, bytes]]:
             for run in watch:
@@ -149,6 +153,46 @@ class Tree:
         """Drop failure records, durably. Raises WorkDirError."""
         with self._writing():
             fsio.remove_batch(self.failure_path(stage, run) for run in gone)
+
+    # ---- what verifications found ----
+
+    def findings(self) -> set[int]:
+        """Runs with a finding. One directory listing. Raises WorkDirError."""
+        return run_numbers.numbers(self.names("findings"), _SUFFIX)
+
+    def found(self, chosen: Iterable[int]) -> dict[int, Failure | Damaged]:
+        """The findings of these runs. Raises WorkDirError."""
+        return dict(_parsed(self.root / "findings", chosen, Finding.parse))
+
+    def write_findings(self, findings: Iterable[Finding], right: Iterable[int]) -> None:
+        """Write findings durably, and remove those of runs that are right. Raises WorkDirError."""
+        with self._writing():
+            fsio.write_batch((self.root / "findings" / f"{f.run}{_SUFFIX}", _encode(f.mapping())) for f in findings)
+            fsio.remove_batch(self.root / "findings" / f"{run}{_SUFFIX}" for run in self.findings() & set(right))
+
+    def unverified(self) -> set[int] | None:
+        """Runs of which a marker may say `verified: false`; None if that was never written down."""
+        try:
+            return set(run_numbers.parse((self.note("unverified") or {})["runs"]))
+        except (LookupError, TypeError, ValueError, UsageError):
+            return None
+
+    def list_unverified(self, runs: Iterable[int]) -> None:
+        """Write down which these are. Raises WorkDirError."""
+        self.write_note("unverified", {"runs": run_numbers.text(runs)})
+
+    # ---- lost runs that a person has given up ----
+
+    def forgotten(self) -> set[int]:
+        """Lost runs that are reported no more. Raises WorkDirError."""
+        return run_numbers.numbers(self.names("forgotten"))
+
+    def forget(self, runs: Iterable[int]) -> None:
+        """Write down durably that these are given up, then drop their failure records. Raises WorkDirError."""
+        with self._writing():
+            fsio.write_batch((self.root / "forgotten" / str(run), b"") for run in runs)
+        for stage in STAGES:
+            self.remove_failures(stage, self.failed(stage) & set(runs))
 
     # ---- refreshes: the name of one is `<run>-<fingerprint>`, see `changed_records.Refresh` ----
 
@@ -209,10 +253,10 @@ class Tree:
                 if int(name.partition("-")[0]) in gone
             )
 
-    def end_watch(self, numbers: Iterable[int]) -> None:
-        """Watch these runs no more, durably. Raises WorkDirError."""
+    def end_watch(self, numbers: Iterable[int], directory: str = "watch") -> None:
+        """Watch these runs no more, durably; or, in `forgotten`, take back that they are. Raises WorkDirError."""
         with self._writing():
-            fsio.remove_batch(self.root / "watch" / str(run) for run in numbers)
+            fsio.remove_batch(self.root / directory / str(run) for run in numbers)
 
     # ---- notes ----
 

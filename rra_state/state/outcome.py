@@ -1,7 +1,7 @@
 """Outcomes: of one run in one stage (from the worker to the driver), of a whole cycle in numbers, and the typed records
 that are written for a run.
 
-`Marker` and `Failure` are read and written here: no other module names a field of their files.
+`Marker`, `Failure` and `Finding` are read and written here: no other module names a field of their files.
 """
 
 from __future__ import annotations
@@ -14,15 +14,21 @@ from types import UnionType
 from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from rra_state.base import wording
-from rra_state.base.errors import ArchiverError, Conflict, Interrupted, VerificationError
+from rra_state.base.errors import ArchiverError, Conflict, Interrupted, NotListed, VerificationError
 from rra_state.base.version import __version__
 from rra_state.stores.artdaqdb.base import Staged
 
 T = TypeVar("T")
-Stage = Literal["import", "migrate", "refresh"]
+MOST_DIFFERENCES = 20
+"""Differences that a finding names before it counts the rest."""
+Stage = Literal["import", "migrate", "refresh", "verify"]
 STAGES: tuple[Stage, ...] = ("import", "migrate")
-"""What every run goes through. A refresh comes after both, to few runs, and has neither state file nor log."""
-PLACES: dict[Stage, str] = {"import": "artdaqDB", "migrate": "UconDB", "refresh": "both stores"}
+"""What every run goes through. Refresh and verification come after both, and have neither state file nor log."""
+PLACES: dict[Stage, str] = {
+    "import": "artdaqDB", "migrate": "UconDB", "refresh": "both stores", "verify": "both stores",
+}  # fmt: skip
+DIFFERS, MARKER_DIFFERS, RECORD_DIFFERS, NOT_LISTED = "Differs", "MarkerDiffers", "RecordDiffers", NotListed.__name__
+"""Kinds of findings: the stores do not agree; only a marker, or the record on disk, is off; UconDB does not list it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +160,24 @@ class Failure:
     def conflict(self) -> bool:
         """Whether the store holds other content under this run: only a person can say which one is right."""
         return self.kind in (Conflict.__name__, VerificationError.__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding(Failure):
+    """The content of `findings/<run>.json`: what a verification found wrong with an archived run.
+
+    stage: whose store is off. attempts: how often it was found.
+    """
+
+    @classmethod
+    def found(cls, run: int, kind: str, differences: Sequence[str], before: Failure | None) -> Self:
+        """The record of these differences, counting on from an earlier one."""
+        stage: Stage = "migrate" if any(each.startswith(PLACES["migrate"]) for each in differences) else "import"
+        shown = "; ".join(differences[:MOST_DIFFERENCES])
+        if len(differences) > MOST_DIFFERENCES:
+            shown += f"; and {len(differences) - MOST_DIFFERENCES} more"
+        now, number = utc_now(), before.attempts + 1 if before else 1
+        return cls(run, stage, kind, wording.printable(shown), number, before.first if before else now, now)
 
 
 @dataclass(frozen=True, slots=True)

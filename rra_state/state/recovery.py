@@ -17,12 +17,12 @@ from pathlib import Path
 from rra_state.base import files, run_numbers
 from rra_state.base.errors import ArchiverError, StateFileError
 from rra_state.base.lock import Lock
-from rra_state.base.wording import count
+from rra_state.base.wording import count, ranges
 from rra_state.config.loading import Settings
 from rra_state.records import blob
-from rra_state.state import shrunk_sites
+from rra_state.state import lost_runs, shrunk_sites
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import PLACES, STAGES, Damaged, Facts, Failure, Marker, Stage
+from rra_state.state.outcome import MARKER_DIFFERS, PLACES, STAGES, Damaged, Facts, Failure, Marker, Stage
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.state_files import Derived, Known, Ledger, StateFiles
 from rra_state.stores import artdaqdb
@@ -81,6 +81,11 @@ class Places:
         """Runs on disk."""
         return self.snapshot.records
 
+    @property
+    def on_disk(self) -> frozenset[int] | None:
+        """The same; None if the disk cannot be read."""
+        return self.records if self.snapshot.source_error is None else None
+
     def _not_shrunk(self, name: str, stage: Stage, held: Set[int]) -> None:
         shrunk = shrunk_sites.store(name, stage, self.snapshot.archived[stage], held)
         if shrunk is not None and not self.accept_loss:
@@ -116,6 +121,12 @@ class Places:
         failures = self.snapshot.failures(stage).items()
         conflicts = {run for run, failure in failures if isinstance(failure, Failure) and failure.conflict}
         return frozenset(self.archived(stage)) - conflicts
+
+    @cached_property
+    def off(self) -> frozenset[int]:
+        """Runs of which a verification found only a marker to be wrong. A new one is verified by the next cycle."""
+        found = self.snapshot.failures("verify").items()
+        return frozenset(run for run, each in found if isinstance(each, Failure) and each.kind == MARKER_DIFFERS)
 
     def facts(self, stage: Stage, run: int) -> Facts:
         """What the listings say of an archived run."""
@@ -194,9 +205,14 @@ def _rebuild(settings: Settings, stage: Stage, places: Places, say: Say) -> None
     if stage == "migrate":
         _make_markers(tree, "import", places)
     _make_markers(tree, stage, places)
+    if stage == "migrate":
+        tree.write_findings((), places.off)
     lost = tree.archived(stage) - archived
     tree.remove_markers(stage, lost)
-    tree.remove_failures(stage, _outdated_failures(tree, stage, archived, attempted))
+    tree.remove_failures(stage, _outdated_failures(tree, places, stage, attempted))
+    if (on_disk := places.on_disk) is not None:
+        nowhere = lost - on_disk - places.artdaqdb.keys() - tree.archived("migrate")
+        tree.write_failures(lost_runs.failures(nowhere))
     is_open = places.snapshot.known(stage).is_open
     known = Known(frozenset(places.source(stage)), archived, tree.failed(stage), is_open)
     derived = written.write(known, Ledger(attempted=attempted))
@@ -209,14 +225,16 @@ def _rebuild(settings: Settings, stage: Stage, places: Places, say: Say) -> None
 
 def _report(stage: Stage, places: Places, written: StateFiles, derived: Derived, say: Say) -> None:
     """The second part of the block, and what it has no place for. Source: docs/design/state.md, Recovery output."""
-    words, state, missing = _WORDS[stage], derived.state, derived.log
+    words, state = _WORDS[stage], derived.state
+    missing = [run for run in derived.log if run in places.source(stage)]
+    gone = set(derived.log) - set(missing)
     for line in (
         f"Last attempted run: {state.last_attempted_run}",
         f"Last contiguous run: {state.last_contiguous_run}",
         "",
         f"Found {count(len(missing), 'missing run')} to add to failure log",
         f"✓ Written {written.state_file.name}",
-        f"✓ Written {written.log_file.name} with {count(len(missing), 'run')}",
+        f"✓ Written {written.log_file.name} with {count(len(derived.log), 'run')}",
         "",
         _RULE,
         f"{words.title} STATE RECOVERY COMPLETE",
@@ -229,6 +247,8 @@ def _report(stage: Stage, places: Places, written: StateFiles, derived: Derived,
         _RULE,
     ):
         say(line)
+    if gone:
+        say(f"In the failure log, and not {words.source[1]} any more: {count(len(gone), 'run')}: {ranges(gone)}")
     incomplete = places.incomplete(stage)
     if incomplete:
         why = "no metadata or RunHistory document" if stage == "import" else f"blob under {SMALL_BLOB} bytes"
@@ -255,7 +275,7 @@ def _make_markers(tree: Tree, stage: Stage, places: Places) -> None:
 
 def _agrees(places: Places, stage: Stage, run: int, marker: Marker | Damaged) -> bool:
     """Whether the marker of a run, or that of its last refresh, is sound and names what the store holds."""
-    if isinstance(marker, Damaged) or (marker.run, marker.stage) != (run, stage):
+    if run in places.off or isinstance(marker, Damaged) or (marker.run, marker.stage) != (run, stage):
         return False
     facts, refreshed = places.facts(stage, run), places.snapshot.newest_refreshes.get(run)
     again = isinstance(refreshed, Marker) and _names(refreshed.facts, stage, facts)
@@ -270,12 +290,16 @@ def _names(marked: Facts, stage: Stage, facts: Facts) -> bool:
     return all(stored in (None, named) for stored, named in known)
 
 
-def _outdated_failures(tree: Tree, stage: Stage, archived: Set[int], attempted: int) -> set[int]:
-    """Runs whose failure record says nothing any more: archived, not attempted yet, or damaged."""
+def _outdated_failures(tree: Tree, places: Places, stage: Stage, attempted: int) -> set[int]:
+    """Runs whose failure record says nothing any more: archived, not attempted yet, or damaged.
+
+    Of a run that is nowhere any more it is the only trace, and stays.
+    """
+    archived, there = places.accepted(stage), (places.on_disk or frozenset()) | places.source(stage)
     return {
         run
         for run, failure in tree.failures(stage, tree.failed(stage))
-        if run in archived or run > attempted or isinstance(failure, Damaged)
+        if run in archived or (run in there and (run > attempted or isinstance(failure, Damaged)))
     }
 
 

@@ -30,7 +30,8 @@ class Snapshot:
 
     at: seconds since 1970. listing: the records' directory, or why it cannot be read. archived: runs with a marker.
     failed: runs with a failure record and no marker. refreshed: per run the fingerprints of its refresh markers.
-    watched: archived runs whose record is looked at again. leftovers: files of killed processes that mean nothing.
+    watched: archived runs whose record is looked at again. findings: archived runs with one. forgotten: lost runs
+    that a person gave up. leftovers: files of killed processes that mean nothing.
     """
 
     settings: Settings
@@ -41,6 +42,8 @@ class Snapshot:
     refreshed: Mapping[int, set[str]]
     failed_refreshes: frozenset[Refresh]
     watched: frozenset[int]
+    findings: frozenset[int] = frozenset()
+    forgotten: frozenset[int] = frozenset()
     leftovers: tuple[Path, ...] = ()
     _ready: dict[int, bool] = field(default_factory=dict, repr=False)
     _since: dict[tuple[Stage, int], float | None] = field(default_factory=dict, repr=False)
@@ -84,6 +87,8 @@ class Snapshot:
             refreshed,
             frozenset(map(Refresh.of, failed_refreshes)),
             frozenset(run_numbers.numbers(watch)),
+            frozenset(tree.findings() & (archived["import"] | migrated)),
+            frozenset(tree.forgotten()),
             tuple(leftovers),
         )
 
@@ -133,6 +138,15 @@ class Snapshot:
         fresh = self.on_disk - self.archived["import"] - self.failed["import"]
         return frozenset(run for run in fresh if not self.is_ready(run))
 
+    @cached_property
+    def lost(self) -> frozenset[int]:
+        """Runs that were seen or tried, are in neither store, and have no record any more. Not those given up."""
+        if self.source_error is not None:
+            return frozenset()
+        tried = {run for stage in STAGES for run in (*self.failed[stage], *self.derived(stage).log)}
+        archived = self.archived["import"] | self.archived["migrate"]
+        return frozenset(tried - self.on_disk - archived - self.forgotten)
+
     # ---- records that changed ----
 
     @cached_property
@@ -158,10 +172,10 @@ class Snapshot:
     # ---- typed records ----
 
     def failures(self, stage: Stage) -> Mapping[int, Failure | Damaged]:
-        """The failure records of the runs that failed in a stage, those of refreshes by run."""
+        """The failure records of the runs that failed in a stage, those of refreshes by run; or the findings."""
         if stage not in self._failures:
             found = self.tree.failures(stage, self.failed[stage]) if stage in STAGES else self._of_refreshes()
-            self._failures[stage] = dict(found)
+            self._failures[stage] = self.tree.found(self.findings) if stage == "verify" else dict(found)
         return self._failures[stage]
 
     def _of_refreshes(self) -> list[tuple[int, Failure | Damaged]]:
@@ -180,6 +194,14 @@ class Snapshot:
         if stage not in self._columns:
             self._columns[stage] = self.tree.columns(stage, self.archived[stage])
         return self._columns[stage]
+
+    @cached_property
+    def unverified(self) -> frozenset[int]:
+        """Archived runs of which a marker says that their content was never compared. Reads every marker."""
+        columns = [self.columns(stage) for stage in STAGES]
+        found = {run for each in columns for run, said in zip(each.runs, each.verified, strict=True) if not said}
+        refreshed = self.newest_refreshes.items()
+        return frozenset(found - {run for run, each in refreshed if isinstance(each, Marker) and each.facts.verified})
 
     @cached_property
     def newest_refreshes(self) -> Mapping[int, Marker | Damaged]:

@@ -138,7 +138,7 @@ def _pack(run: int, context: WorkerContext, location: Location | None, *, valida
 
 
 def _store(packed: _Packed, context: WorkerContext) -> Outcome:
-    """Store its blob. Raises Conflict, VerificationError, StoreError and their subclasses."""
+    """Store its blob. Raises Conflict, NotListed, VerificationError, StoreError and their subclasses."""
     run = packed.run
     stored, tries = context.put(run, packed.content)
     version = stored.version

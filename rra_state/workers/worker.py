@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from rra_state.base import host_limits
 from rra_state.base.concurrency import Slots
-from rra_state.base.errors import StoreError
+from rra_state.base.errors import NotListed, StoreError
 from rra_state.base.retries import with_retries
 from rra_state.config import loading
 from rra_state.records import blob
@@ -45,6 +45,7 @@ class WorkerContext:
     def __init__(self, settings: loading.Settings, stop: Flag | None = None) -> None:
         self.settings = settings
         self._stop: Flag = stop or threading.Event()
+        self._listed: set[int] = set()
 
     @cached_property
     def artdaqdb(self) -> ArtdaqDB:
@@ -58,6 +59,13 @@ class WorkerContext:
         slots = Slots(app.work_dir / "state", "ucondb", section.max_connections)
         return UconDB(section, same=blob.same, slots=slots)
 
+    def check_listed(self, run: int) -> None:
+        """Raise NotListed if UconDB, which holds this run, does not list it. Asks for the listing when it has to."""
+        if run not in self._listed:
+            self._listed = self.ucondb.runs()
+        if run not in self._listed:
+            raise NotListed(run=run, hint="UconDB's administrator has to look at the row of this key; then retry")
+
     @cached_property
     def sender(self) -> ThreadPoolExecutor:
         """A thread with its own connection to UconDB, kept from chunk to chunk."""
@@ -66,10 +74,18 @@ class WorkerContext:
     def put(self, run: int, content: bytes, override_of: BlobVersion | None = None) -> tuple[StoredBlob, int]:
         """Store a blob in UconDB, with retries; return what `UconDB.put` does, and the number of tries.
 
-        An error of UconDB ends migrations and refreshes only: imports go on without it.
+        Raises NotListed if UconDB has the blob already and does not list it. An error of UconDB ends migrations and
+        refreshes only: imports go on without it.
         """
+
+        def put() -> StoredBlob:
+            stored = self.ucondb.put(run, content, override_of=override_of)
+            if stored.already:
+                self.check_listed(run)
+            return stored
+
         try:
-            return with_retries(lambda: self.ucondb.put(run, content, override_of=override_of), **self.retrying)
+            return with_retries(put, **self.retrying)
         except StoreError as error:
             error.stage = "migrate"
             raise

@@ -137,6 +137,12 @@ def _failed(site: Site) -> None:
     (site.work / "import_failures.log").write_text(f"{RUN}\n")
 
 
+def _lost(site: Site) -> None:
+    """A run in the failure log that no place has."""
+    site.work.mkdir()
+    (site.work / "import_failures.log").write_text(f"{RUN}\n")
+
+
 def _failed_migration(site: Site) -> None:
     site.make(2, RUN)
     site.archive_runs("--import-only")
@@ -167,6 +173,7 @@ def _imported_only(site: Site) -> bool:
 
 _ARCHIVES = Example()
 _LOOKS = Example(done=_nothing_done)
+_REPORTS = Example(_archived)
 _IMPORTS = Example(done=_imported_only)
 _REBUILDS = Example(_without_index, lambda site: site.archive.runs() == {RUN})
 _ARCHIVER = "./run_archiver.sh CONFIG"
@@ -185,17 +192,18 @@ EXAMPLES = {
     ),
     f"{_ARCHIVER} --runs {RUN}": _ARCHIVES,
     f"{_ARCHIVER} --refresh {RUN}": Example(_archived),
+    f"{_ARCHIVER} --forget {RUN}": Example(_lost, _nothing_done),
     f"{_ARCHIVER} --retry-failed-import": Example(_failed, _imported_only),
     f"{_ARCHIVER} --retry-failed-migrate": Example(_failed_migration),
     f"{_ARCHIVER} --check": _LOOKS,
     f"{_ARCHIVER} --dry-run": _LOOKS,
-    f"{_ARCHIVER} --report-status": _LOOKS,
-    f"{_ARCHIVER} --report-status --since 7d": _LOOKS,
-    f"{_ARCHIVER} --report-status --stage migrate": _LOOKS,
-    f"{_ARCHIVER} --report-status --format html": _LOOKS,
-    f"{_ARCHIVER} --report-status --format json": _LOOKS,
-    f"{_ARCHIVER} --report-status --format csv": _LOOKS,
-    f"{_ARCHIVER} --report-status --format json --compare-state": Example(_archived),
+    f"{_ARCHIVER} --report-status": _REPORTS,
+    f"{_ARCHIVER} --report-status --since 7d": _REPORTS,
+    f"{_ARCHIVER} --report-status --stage migrate": _REPORTS,
+    f"{_ARCHIVER} --report-status --format html": _REPORTS,
+    f"{_ARCHIVER} --report-status --format json": _REPORTS,
+    f"{_ARCHIVER} --report-status --format csv": _REPORTS,
+    f"{_ARCHIVER} --report-status --format json --compare-state": _REPORTS,
     f"{_ARCHIVER} --follow": _LOOKS,
     f"{_ARCHIVER} --compare-state": Example(_archived),
     f"{_ARCHIVER} --recover-import-state": Example(_forgotten, _imported_only),

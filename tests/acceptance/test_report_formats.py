@@ -21,10 +21,10 @@ def test_every_format_tells_the_same_archive_and_changes_nothing(site: Site) -> 
     site.archive_runs(status=1)
     before = snapshot(site)
 
-    text = site.archive_runs("--report-status").stdout
-    values = json.loads(site.archive_runs("--report-status", "--format", "json", "--compare-state").stdout)
-    rows = list(csv.DictReader(io.StringIO(site.archive_runs("--report-status", "--format", "csv").stdout)))
-    page = site.archive_runs("--report-status", "--format", "html").stdout
+    text = site.archive_runs("--report-status", status=1).stdout
+    values = json.loads(site.archive_runs("--report-status", "--format", "json", "--compare-state", status=1).stdout)
+    rows = list(csv.DictReader(io.StringIO(site.archive_runs("--report-status", "--format", "csv", status=1).stdout)))
+    page = site.archive_runs("--report-status", "--format", "html", status=1).stdout
 
     jsonschema.validate(values, SCHEMA)
     assert "NOT SAFE: 1 run on disk not in UconDB." in text
@@ -44,7 +44,7 @@ def test_what_the_stores_hold_without_a_marker_is_not_called_safe_in_any_format(
     forget(site)
 
     values = json.loads(site.archive_runs("--report-status", "--format", "json", "--compare-state", status=1).stdout)
-    page = site.archive_runs("--report-status", "--format", "html").stdout
+    page = site.archive_runs("--report-status", "--format", "html", status=1).stdout
 
     assert values["verdict"]["level"] == "unsure"
     assert values["comparison"]["findings"][0]["mend"] == "--recover-import-state"

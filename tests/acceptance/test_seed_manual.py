@@ -126,7 +126,7 @@ def test_seed_recovery_is_not_hindered_by_a_damaged_ledger_or_failure_record(sit
     assert site.marker("import", 101)["verified"] is False
     assert site.marker("import", 100)["verified"] is True
     site.archive_runs("--import-only", "--incremental", status=1)
-    site.archive_runs("--report-status", "--compare-state")
+    site.archive_runs("--report-status", "--compare-state", status=1)
 
 
 def shell(command: str) -> str:

@@ -54,7 +54,7 @@ def test_seed_scenario_3_gap_in_run_sequence(site: Site) -> None:
     take(site, [12101, 12103])
     site.archive_runs("--retry-failed-import", status=1)
     assert numbers(site) == (12106, 12150)
-    compared = site.archive_runs("--report-status", "--compare-state")
+    compared = site.archive_runs("--report-status", "--compare-state", status=1)
     investigated = site.archive_runs("--retry-failed-import", "-v", status=1)
     take(site, [12107])
     site.archive_runs("--retry-failed-import")
@@ -75,7 +75,7 @@ def test_seed_scenario_4_manual_database_operations(site: Site) -> None:
     before = site.archive_runs("--report-status", "--compare-state", status=1)
     site.archive_runs("--recover-import-state")
     recovered = numbers(site), site.failures("import")
-    after = site.archive_runs("--report-status", "--compare-state")
+    after = site.archive_runs("--report-status", "--compare-state", status=1)
     site.archive_runs("--incremental")
 
     assert "import: runs in artdaqDB without a marker: 102,106; repair with: ./run_archiver.sh" in before.stdout

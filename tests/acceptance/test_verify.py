@@ -41,9 +41,9 @@ def flip(site: Site, run: int) -> None:
     path.write_bytes(text[:place] + bytes([text[place] ^ 1]) + text[place + 1 :])
 
 
-def flip_in_ucondb(site: Site, run: int) -> None:
+def flip_in_ucondb(site: Site, run: int, at: int = 900) -> None:
     site.ucondb.execute(
-        f"update {site.ucondb.folder}_data set data = set_byte(data, 900, get_byte(data, 900) # 1) where key ="
+        f"update {site.ucondb.folder}_data set data = set_byte(data, {at}, get_byte(data, {at}) # 1) where key ="
         f" (select data_key::bigint from {site.ucondb.folder}_versions where key = '{run}')"
     )
 
@@ -126,7 +126,9 @@ def test_each_kind_of_damage_is_found_named_and_left_alone(site: Site) -> None:
 
 def _everything(root: Path) -> dict[str, bytes]:
     return {
-        str(path): path.read_bytes() for path in root.rglob("*") if path.is_file() and path.suffix in (".json", ".txt")
+        str(path): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and path.suffix in (".json", ".txt") and path.parent.name != "findings"
     }
 
 

@@ -126,7 +126,7 @@ def states_on(page: str) -> dict[int, str]:
 def test_the_page_of_a_cycle_tells_everything(full: Told) -> None:
     page = full.page
 
-    assert states_on(page) == everything.STATES | dict.fromkeys(everything.GAP, "gap")
+    assert states_on(page) == everything.ON_THE_MAP
     text = words(page)
     for sentence in (
         *SENTENCES.values(),
@@ -149,7 +149,7 @@ def test_the_page_of_a_cycle_tells_everything(full: Told) -> None:
 def test_the_page_asked_for_tells_everything(full: Told) -> None:
     page = shown(full.settings, "html")
 
-    assert states_on(page) == everything.STATES | dict.fromkeys(everything.GAP, "gap")
+    assert states_on(page) == everything.ON_THE_MAP
     assert "The disk and both stores were asked." in words(page)
 
 
@@ -190,7 +190,11 @@ def test_json_tells_everything_and_is_what_its_schema_says(full: Told) -> None:
     assert rows[everything.KEPT]["kept_files"] == everything.KEPT_FILE
     assert rows[everything.SKIPPED]["skipped_files"].startswith(everything.SKIPPED_LINK)
     assert rows[everything.REFRESHED]["refreshes"] == 1
-    assert [run for run, row in rows.items() if row["on_disk"] is False] == [everything.GONE]
+    assert [run for run, row in rows.items() if row["on_disk"] is False] == [
+        everything.LISTED_BY_OPERATOR,
+        everything.GONE,
+    ]
+    assert values["lost"] == str(everything.LISTED_BY_OPERATOR)
     assert values["open"] == str(everything.OPEN)
     assert values["outdated"] == f"{everything.OUTDATED},{everything.DAMAGED_REFRESH}"
     assert [entry["name"] for entry in values["ignored"]] == list(everything.IGNORED)
@@ -221,11 +225,11 @@ def test_the_mail_of_a_cycle_tells_everything_that_failed(full: Told) -> None:
     assert f"1 run failed (migrate): {everything.FAILED_MIGRATION}" in text
     assert f"2 runs failed (refresh): {everything.OUTDATED}, {everything.DAMAGED_REFRESH}" in text
     assert f"run {everything.DAMAGED_REFRESH}: its failure record cannot be read [Damaged]" in text
-    assert "Now: 7 archived, 3 waiting, 6 failed, 1 still being written." in text
+    assert "Now: 7 archived, 3 waiting, 6 failed, 1 still being written, 1 lost." in text
 
 
 def test_each_run_of_everything_can_be_shown(full: Told) -> None:
-    for run in everything.STATES:
+    for run in everything.STATES.keys() - {everything.LISTED_BY_OPERATOR}:
         assert next(show.lines(full.settings, run)) == f"run {run}"
 
 
@@ -236,7 +240,7 @@ def test_renderers_say_the_same_of_each_run(full: Told) -> None:
     in_csv = {int(row["run"]): row["state"] for row in csv.DictReader(io.StringIO(shown(full.settings, "csv")))}
     frame = rra_state.runs(full.settings)
     page, text = shown(full.settings, "html"), in_one_line(shown(full.settings, "text"))
-    numbers = {state: list(states.values()).count(state) for state in ("archived", "waiting", "failed", "open")}
+    numbers = {state: list(states.values()).count(state) for state in ("archived", "waiting", "failed", "open", "lost")}
     snapshot, ended = Snapshot.take(full.settings), Ended(STAGES, 1.0)
     history = cycle_history.after(snapshot.tree, ended)
     measured = metrics.prometheus(metrics.samples(ended, history, count_runs(snapshot)))

@@ -112,7 +112,7 @@ class RunMap {
     }
   }
 
-  /** From the bottom up: failed, waiting, open, archived. What is there at all is high enough to be seen. */
+  /** From the bottom up: lost, failed, waiting, open, archived. What is there at all is high enough to be seen. */
   drawCell(pen, cell, colours) {
     const counts = this.counts.subarray(cell * NAMES.length, (cell + 1) * NAMES.length);
     const present = counts.reduce((sum, each) => sum + each, 0);

@@ -15,7 +15,7 @@ from rra_state.reporting.counts import Counts, RunState
 from rra_state.state.outcome import STAGES
 from rra_state.state.snapshot import Snapshot
 
-CODES = {"archived": 0, "waiting": 1, "failed": 2, "open": 3, "gap": 4}
+CODES = {"archived": 0, "waiting": 1, "failed": 2, "open": 3, "gap": 4, "lost": 5}
 """How the page writes states."""
 
 Segment = tuple[int, int, int]

@@ -160,6 +160,7 @@ def _tables(assessment: Assessment) -> dict[str, Any]:
         ],
         "ignored": remarks.ignored[:MOST_ROWS],
         "watched": ranges(remarks.watched) if remarks.watched else "",
+        "forgotten": ranges(assessment.forgotten) if assessment.forgotten else "",
         "damaged": remarks.damaged[:MOST_ROWS],
     }
 
@@ -171,7 +172,7 @@ def _by_size(groups: Sequence[FailureGroup]) -> list[FailureGroup]:
 def _tone(assessment: Assessment, limit: float) -> str:
     """The verdict's colour. Runs that are merely on their way are no alarm: some always are. limit: in seconds."""
     level, counts = assessment.verdict.level, assessment.counts
-    if level != "unsafe" or counts.runs["failed"]:
+    if level != "unsafe" or counts.runs["failed"] or counts.runs["lost"]:
         return level
     return "soon" if counts.oldest is None or counts.oldest.age(counts.at) < limit else level
 

@@ -1,8 +1,8 @@
 // What the page knows of every run, and how it says it. The files of this script are joined in one function.
-const NAMES = ["archived", "waiting", "failed", "open", "gap"];
-const WORDS = ["archived", "waiting", "failed", "still being written", "without a record"];
-const [ARCHIVED, WAITING, FAILED, OPEN, GAP] = NAMES.keys();
-const DRAWN = [FAILED, WAITING, OPEN, ARCHIVED];
+const NAMES = ["archived", "waiting", "failed", "open", "gap", "lost"];
+const WORDS = ["archived", "waiting", "failed", "still being written", "without a record", "lost"];
+const [ARCHIVED, WAITING, FAILED, OPEN, GAP, LOST] = NAMES.keys();
+const DRAWN = [LOST, FAILED, WAITING, OPEN, ARCHIVED];
 const BLOCKS = [...Array(17).keys()].flatMap((power) => [1, 2, 5].map((each) => each * 10 ** power));
 const TOP = 5;  // room above the first row for its label
 const FEWEST = 50, MOST = 2000;  // runs that a closer look shows at least, and one by one
@@ -88,11 +88,14 @@ function describe(run) {
   ].filter(Boolean);
   const more = told.length ? capital(told.join(", ")) + "." : "";
   if (code === ARCHIVED) return [`Run ${run} is archived.`, more];
+  if (code === LOST) return [`Run ${run} is lost: in neither store and not on disk.`, more];
   if (code === OPEN) return [`Run ${run} is still being written.`, more];
   const reason = data.reasons.find((each) => within(each.runs, run));
   if (code === FAILED) {
     const why = reason ? `${reason.kind} in the ${reason.stage}: ${reason.text.replaceAll("<run>", run)}` : "";
-    const what = inUconDB ? `The record of run ${run} changed, and was not archived again.` : `Run ${run} is not archived.`;
+    const wrong = reason?.stage === "verify";
+    const changed = `The record of run ${run} changed, and was not archived again.`;
+    const what = wrong ? `Run ${run} is not as archived.` : inUconDB ? changed : `Run ${run} is not archived.`;
     return [what, [why, more].filter(Boolean).join(" \u2013 ")];
   }
   return [`Run ${run} waits for its ${inArtdaqDB ? "migration into UconDB" : "import into artdaqDB"}.`, more];

@@ -25,7 +25,8 @@ BOTH: tuple[Stage, ...] = ("import", "migrate")
 def failed(
     imports: Iterable[int] = (), migrations: Iterable[int] = (), refreshes: Iterable[int] = ()
 ) -> dict[Stage, frozenset[int]]:
-    return {"import": frozenset(imports), "migrate": frozenset(migrations), "refresh": frozenset(refreshes)}
+    found: dict[Stage, frozenset[int]] = dict(changes.NO_RUNS)
+    return found | {"import": frozenset(imports), "migrate": frozenset(migrations), "refresh": frozenset(refreshes)}
 
 
 def counted(site: Site, now: float | None = None) -> Counts:

@@ -10,7 +10,7 @@ from rra_state.monitoring.delivered import Memory
 from tests.unit.archive_site import Site
 
 TOLD = Delivered(
-    {"import": frozenset({1, 2, 3, 9}), "migrate": frozenset(), "refresh": frozenset({4})},
+    {"import": frozenset({1, 2, 3, 9}), "migrate": frozenset(), "refresh": frozenset({4}), "verify": frozenset()},
     frozenset({"migrate"}),
     frozenset({"import"}),
     Fault("AccessDenied", ("import", "migrate"), "wrong password"),

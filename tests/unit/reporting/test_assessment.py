@@ -8,8 +8,9 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rra_state.base.errors import Conflict
 from rra_state.reporting.assessment import Assessment, Listings, assess
-from rra_state.state.outcome import Facts, Marker
+from rra_state.state.outcome import Facts, Failure, Marker, Outcome
 from rra_state.state.snapshot import Snapshot
 from tests.unit.archive_site import Site
 
@@ -41,12 +42,18 @@ def test_assessment_agrees_with_a_naive_one(  # noqa: PLR0917
 
     opened = writing - ended - imported - failing
     disk = ended | writing
-    assert found.verdict.word == naive_word(
-        disk - opened, disk, artdaqdb, ucondb, imported & migrated, failing - imported, unsure & migrated
+    lost = (imported | migrated | failing) - disk - artdaqdb - ucondb
+    assert found.lost == lost
+    assert found.verdict.word == (
+        "NOT SAFE"
+        if lost
+        else naive_word(
+            disk - opened, disk, artdaqdb, ucondb, imported & migrated, failing - imported, unsure & migrated
+        )
     )
     for run in range(1, 8):
         assert [state for state, runs in found.counts.runs.items() if run in runs] == naive_state(
-            run, disk | imported | migrated | failing, opened, migrated, failing - imported
+            run, disk | imported | migrated | failing, opened, migrated, failing - imported, lost
         )
     missing = {
         (gap.place, run) for gap in found.gaps if gap.place != "filesystem" for run in range(gap.first, gap.last + 1)
@@ -80,14 +87,31 @@ def naive_word(  # noqa: PLR0917
     return "SAFE" if disk else "NO RUN ON DISK"
 
 
-def naive_state(run: int, known: set[int], opened: set[int], migrated: set[int], failed: set[int]) -> list[str]:
+def naive_state(  # noqa: PLR0917
+    run: int, known: set[int], opened: set[int], migrated: set[int], failed: set[int], lost: set[int]
+) -> list[str]:
     if run not in known:
         return []
     if run in migrated:
         return ["archived"]
+    if run in failed & lost:
+        return ["lost"]
     return ["failed"] if run in failed else ["open"] if run in opened else ["waiting"]
 
 
 def assert_steps_help(found: Assessment) -> None:
     """Whatever is not safe has something to type."""
     assert found.verdict.level in ("safe", "empty") or found.steps
+
+
+def test_case_a5b_no_advice_turns_a_conflict_into_archived(site: Site) -> None:
+    site.record(5, 6)
+    site.archive("import", 5, 6)
+    site.tree.write_failures(Failure.of("migrate", Outcome(run, error=Conflict(run=run)), None) for run in (5, 6))
+    both = frozenset({5, 6})
+
+    found = assess(Snapshot.take(site.settings), Listings(both, both))
+
+    advice = [*(step.options for step in found.steps), *(each.remedy for each in found.discrepancies)]
+    assert found.verdict.level == "unsafe"
+    assert not [option for option in advice if "--recover-migrate-state" in option]

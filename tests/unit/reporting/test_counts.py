@@ -31,7 +31,7 @@ def test_every_run_is_counted_once_by_what_it_is(site: Site) -> None:
 
     found = counted(site)
 
-    assert found.numbers == {"archived": 1, "waiting": 2, "failed": 1, "open": 1}
+    assert found.numbers == {"archived": 1, "waiting": 2, "failed": 1, "open": 1, "lost": 0}
     assert sum(found.numbers.values()) == 5
 
 
@@ -116,7 +116,7 @@ def test_a_disk_that_is_away_is_told_and_what_was_imported_is_counted(site: Site
     found = counted(site)
 
     assert "cannot be read" in str(found.source_error)
-    assert found.numbers == {"archived": 1, "waiting": 1, "failed": 0, "open": 0}
+    assert found.numbers == {"archived": 1, "waiting": 1, "failed": 0, "open": 0, "lost": 0}
 
 
 def test_numbers_an_operator_wrote_are_shown(site: Site) -> None:

@@ -175,6 +175,7 @@ def test_columns_are_as_long_as_there_are_runs_and_give_times_back(site: Site) -
 def test_missing_runs_are_counted_by_age(site: Site) -> None:
     site.record(1)
     site.record(2, age=2 * 3600)
+    site.record(3)
     failed(site, 3, "run 3: x")
 
     snapshot = Snapshot.take(site.settings)

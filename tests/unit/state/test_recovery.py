@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 
 from rra_state.base.errors import Conflict, LockHeld, StoreUnavailable
 from rra_state.base.lock import Lock
+from rra_state.records.source import Listing
 from rra_state.state import recovery
 from rra_state.state.outcome import Facts, Failure, Marker, Outcome
 from rra_state.state.recovery import Places, recover
+from rra_state.state.snapshot import Snapshot
 from rra_state.state.state_files import Known
 from rra_state.stores.artdaqdb.base import Outline
 from rra_state.stores.ucondb.values import BlobVersion
@@ -34,7 +37,8 @@ def places(
     """The three places as listings; nothing is asked."""
     (site.records / ".record_directory_info").touch()  # an empty directory would be a disk that is not mounted
     found = Places(site.settings)
-    found.__dict__["records"] = frozenset(records)
+    listed = Listing(frozenset(records), ())
+    found.__dict__["snapshot"] = replace(Snapshot.take(site.settings), listing=listed)
     found.__dict__["artdaqdb"] = {run: outline(run) for run in imported}
     found.__dict__["ucondb"] = {run: BlobVersion(run, run, str(run), run * 7, size, 0.0) for run in migrated}
     return found

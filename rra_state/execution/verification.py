@@ -1,0 +1,130 @@
+"""Verify archived runs in worker processes, and write down what came of it: findings, and markers now `verified`.
+
+For `--verify`, and for the end of a cycle, which verifies runs that were only seen in a listing.
+Source: docs/design/state.md, Verification and findings.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from dataclasses import dataclass, field, replace
+
+from rra_state.base.errors import NotListed, WorkersUnusable
+from rra_state.base.wording import count, ranges
+from rra_state.config.loading import Settings
+from rra_state.execution.pool import ProcessPool
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import NOT_LISTED, Facts, Failure, Finding, Stage
+from rra_state.state.snapshot import Snapshot
+from rra_state.stores import artdaqdb
+from rra_state.workers.verify_stage import RunVerification, verify_runs
+
+CHUNK = 20
+"""Runs handed to a worker at once."""
+
+log = logging.getLogger("rra")
+
+
+@dataclass(slots=True)
+class Verified:
+    """What a verification found. equal: runs without a difference. facts: for markers to complete, by run.
+
+    before: the findings that there were.
+    """
+
+    before: Mapping[int, object] = field(default_factory=dict)
+    equal: set[int] = field(default_factory=set)
+    findings: dict[int, Finding] = field(default_factory=dict)
+    facts: dict[int, Mapping[Stage, Facts]] = field(default_factory=dict)
+
+    def add(self, found: RunVerification) -> None:
+        """Take over the result of one run."""
+        if found.differences:
+            before = self.before.get(found.run)
+            earlier = before if isinstance(before, Failure) else None
+            self.findings[found.run] = Finding.found(found.run, found.kind, found.differences, earlier)
+        else:
+            self.equal.add(found.run)
+            self.facts |= {found.run: found.facts} if found.facts else {}
+
+    def write_findings(self, tree: Tree) -> None:
+        """Write the findings, and remove those of runs that are right now. Raises WorkDirError."""
+        if self.findings or self.before.keys() & self.equal:
+            tree.prepare()
+            tree.write_findings(self.findings.values(), self.equal)
+
+    def complete_markers(self, tree: Tree) -> int:
+        """Complete the markers of equal runs; return how many. The caller holds the lock. Raises WorkDirError."""
+        markers = [
+            replace(stored, facts=known)
+            for run, by_stage in self.facts.items()
+            for stage, known in by_stage.items()
+            if (stored := tree.marker(stage, run)) is not None and not stored.facts.verified
+        ]
+        watch = [each.run for each in markers if each.stage == "import" and not each.facts.stop_time]
+        tree.write_markers(markers, watch=[run for run in watch if self.facts[run]["import"].fingerprint])
+        unverified = tree.unverified()
+        if unverified and unverified & self.equal:
+            tree.list_unverified(unverified - self.equal)
+        return len(markers)
+
+
+def results(
+    settings: Settings, chosen: Sequence[int], listed: Collection[int] | None = None
+) -> Iterator[RunVerification]:
+    """The results as they come. listed: the runs that UconDB lists, if it was asked.
+
+    Raises ArchiverError as soon as a store cannot be read.
+    """
+    store, tree = artdaqdb.open_store(settings.artdaq_db), Tree(settings.app.work_dir)
+    unlisted = frozenset[int]() if listed is None else tree.archived("migrate") - frozenset(listed)
+    pool = ProcessPool(settings, most=len(chosen))
+    waiting = [chosen[first : first + CHUNK] for first in range(0, len(chosen), CHUNK)][::-1]
+    in_hand: set[Future[list[RunVerification]]] = set()
+    try:
+        while waiting or in_hand:
+            while waiting and len(in_hand) < 2 * pool.size:
+                numbers = waiting.pop()
+                in_hand.add(pool.submit(verify_runs, numbers, store.locate(numbers)))
+            done, in_hand = wait(in_hand, return_when=FIRST_COMPLETED)
+            for found in (found for future in done for found in future.result()):
+                if found.error is not None:
+                    raise found.error
+                held = found.run in unlisted and not any(each.startswith("UconDB") for each in found.differences)
+                also = {"kind": NOT_LISTED, "differences": (str(NotListed()), *found.differences)} if held else {}
+                yield replace(found, **also)  # type: ignore[arg-type]
+    except BrokenExecutor as error:
+        raise WorkersUnusable from error
+    finally:
+        pool.close()
+
+
+def work_off(snapshot: Snapshot) -> tuple[int, Snapshot]:
+    """At the end of a cycle: verify runs that were never verified, then those with a finding; at most as configured.
+
+    Return how many were found different for the first time, and the snapshot after it. The caller holds the lock.
+    Raises ArchiverError.
+    """
+    settings, tree, listed = snapshot.settings, snapshot.tree, snapshot.tree.unverified()
+    never = snapshot.unverified if listed is None else frozenset(listed)
+    if listed is None:  # the markers are of an older version
+        tree.list_unverified(never)
+    order = sorted(never & snapshot.archived["migrate"] - snapshot.findings) + sorted(snapshot.findings)
+    chosen = order[: settings.app.verify_per_cycle]
+    if not chosen:
+        return 0, snapshot
+    done = Verified(snapshot.failures("verify"))
+    for found in results(settings, chosen):
+        done.add(found)
+    done.write_findings(tree)
+    completed = done.complete_markers(tree)
+    if completed:
+        log.info("read back and compared: %s", count(len(done.facts), "run"))
+    if right := done.before.keys() & done.equal:
+        log.info("right again: %s", ranges(right))
+    new = [finding for run, finding in done.findings.items() if run not in done.before]
+    for finding in new:
+        log.error("run %d: %s", finding.run, finding.message)
+    return len(new), snapshot.again()

@@ -1,0 +1,62 @@
+"""Runs whose record vanished before it was archived: noticed here, given up with `--forget`. See `Snapshot.lost`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+
+from rra_state.base import run_numbers
+from rra_state.base.errors import ArchiverError, UsageError
+from rra_state.base.wording import ranges
+from rra_state.state.outcome import STAGES, Failure, Outcome
+from rra_state.state.snapshot import Snapshot
+from rra_state.state.state_files import StateFiles
+
+NOTE = "seen"
+"""Name of the note with the runs that were on disk and not imported when the last cycle began: `state/seen.json`."""
+
+log = logging.getLogger("rra")
+
+
+class RecordLost(ArchiverError):
+    """the record is gone, and neither store has the run"""
+
+
+def failures(runs: Iterable[int]) -> list[Failure]:
+    """Failure records of runs that are nowhere."""
+    hint = "put the record back; if it is gone for good: --forget {}"
+    errors = (RecordLost(run=run, hint=hint.format(run)) for run in sorted(runs))
+    return [Failure.of("import", Outcome(error.run or 0, error=error, tries=0), None) for error in errors]
+
+
+def notice(snapshot: Snapshot) -> set[int]:
+    """Find the runs that the last cycle saw and that are nowhere now, say so, and write failure records.
+
+    Runs whose record came back are no longer given up. Raises SourceUnreadable, WorkDirError.
+    """
+    tree, waiting = snapshot.tree, snapshot.records - snapshot.archived["import"]
+    try:
+        seen = run_numbers.parse((tree.note(NOTE) or {})["runs"])
+    except (LookupError, TypeError, AttributeError, UsageError):
+        seen = set()
+    known = snapshot.archived["import"] | snapshot.archived["migrate"] | snapshot.failed["import"] | snapshot.forgotten
+    gone = seen - snapshot.records - known
+    if gone:
+        log.error("RecordLost: runs %s were seen on disk; they are gone, and in neither store", ranges(gone))
+        tree.write_failures(failures(gone))
+    if waiting != seen:
+        tree.write_note(NOTE, {"runs": run_numbers.text(waiting)})
+    if back := snapshot.forgotten & snapshot.records:
+        tree.end_watch(back, "forgotten")
+    return gone
+
+
+def give_up(snapshot: Snapshot, runs: frozenset[int]) -> None:
+    """Report these lost runs no more: drop them from failure records and logs. Raises StateFileError, WorkDirError."""
+    files = [StateFiles(snapshot.settings, stage) for stage in STAGES]
+    ledgers = [each.read(snapshot.known(each.stage)) for each in files]
+    snapshot.tree.forget(runs)
+    after = snapshot.again()
+    for each, ledger in zip(files, ledgers, strict=True):
+        each.write(after.known(each.stage), replace(ledger, added=ledger.added - runs))
