@@ -20,7 +20,7 @@ from rra_state.reporting import counts, failures
 from rra_state.reporting.counts import Counts
 from rra_state.reporting.discrepancies import Discrepancy, StageRecords, discrepancies, notes
 from rra_state.reporting.failures import FailureGroup
-from rra_state.state.outcome import PLACES, STAGES, Damaged, Failure, MarkerColumns, Stage
+from rra_state.state.outcome import PLACES, STAGES, Damaged, Failure, Marker, MarkerColumns, Stage
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.state_files import Known
 
@@ -258,6 +258,9 @@ def _verdicts(
     if differing := frozenset().union(*counted.failed.values()) & ucondb:
         text = f"what UconDB holds is not the record as it is now: {ranges(differing)}"
         yield Verdict("unsafe", "NOT SAFE", text)
+    if changed := snapshot.changed:
+        text = f"{count(len(changed), 'record')} changed on disk since the run was archived: {ranges(changed)}"
+        yield Verdict("unsafe", "NOT SAFE", text)
     logged = {run for stage in counted.stages.values() for run in stage.derived.log}
     if (
         unproven := complete - (snapshot.archived["import"] & snapshot.archived["migrate"] & artdaqdb)
@@ -322,6 +325,8 @@ def _further_steps(
         yield Step(f"--runs {run_numbers.text(snapshot.outdated)}", text)
     if new:
         yield Step("--incremental", "new runs wait")
+    elif snapshot.changed - snapshot.outdated:
+        yield Step("--incremental", "records changed since their runs were archived")
     if passed:
         yield Step("", "runs below the state's numbers wait")
     if given_up := lost & snapshot.lost:

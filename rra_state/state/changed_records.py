@@ -62,12 +62,14 @@ class Look:
     """What a look at the watched records found.
 
     changed: records to archive again. unchanged: by run, as text, the signature of records that are as archived.
-    ended: runs that need no watch any more.
+    ended: runs that need no watch any more. differing: records that changed and cannot be archived again now: they are
+    still being written, or cannot be read.
     """
 
     changed: tuple[Refresh, ...] = ()
     unchanged: tuple[tuple[str, str], ...] = ()
     ended: frozenset[int] = frozenset()
+    differing: frozenset[int] = frozenset()
 
     def remember(self, tree: Tree) -> None:
         """Save the next look the work of this one. Raises WorkDirError."""
@@ -88,6 +90,7 @@ def look(snapshot: Snapshot) -> Look:
     changed: list[Refresh] = []
     unchanged: dict[str, str] = {}
     ended: set[int] = set()
+    differing: set[int] = set()
     for run in sorted(watched):
         signature = source.signature(files.run_records_dir / str(run), run)
         same = signature is None or signature == seen.get(str(run))
@@ -103,13 +106,15 @@ def look(snapshot: Snapshot) -> Look:
         archived = None if newest is None else newest.facts
         if over and (same or not files.watch_days) and archived is not None and archived.stop_time:
             ended.add(run)
-        elif not same and snapshot.is_ready(run):
-            fingerprint = _fingerprint(snapshot.settings, run)
+        elif not same:
+            fingerprint = _fingerprint(snapshot.settings, run) if snapshot.is_ready(run) else None
             if archived is not None and fingerprint == archived.fingerprint:
                 unchanged[str(run)] = str(signature)
             elif fingerprint is not None and (again := snapshot.next_refresh(run, fingerprint)):
                 changed.append(again)
-    return Look(tuple(changed), tuple(unchanged.items()), frozenset(ended))
+            else:
+                differing.add(run)
+    return Look(tuple(changed), tuple(unchanged.items()), frozenset(ended), frozenset(differing))
 
 
 @dataclass(slots=True)

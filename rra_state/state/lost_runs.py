@@ -7,14 +7,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from rra_state.base import run_numbers
-from rra_state.base.errors import ArchiverError, UsageError
+from rra_state.base.errors import ArchiverError
 from rra_state.base.wording import ranges
 from rra_state.state.outcome import STAGES, Failure, Outcome
-from rra_state.state.snapshot import Snapshot
+from rra_state.state.snapshot import SEEN, Snapshot
 from rra_state.state.state_files import StateFiles
-
-NOTE = "seen"
-"""Name of the note with the runs that were on disk and not imported when the last cycle began: `state/seen.json`."""
 
 log = logging.getLogger("rra")
 
@@ -36,17 +33,13 @@ def notice(snapshot: Snapshot) -> set[int]:
     Runs whose record came back are no longer given up. Raises SourceUnreadable, WorkDirError.
     """
     tree, waiting = snapshot.tree, snapshot.records - snapshot.archived["import"]
-    try:
-        seen = run_numbers.parse((tree.note(NOTE) or {})["runs"])
-    except (LookupError, TypeError, AttributeError, UsageError):
-        seen = set()
     known = snapshot.archived["import"] | snapshot.archived["migrate"] | snapshot.failed["import"] | snapshot.forgotten
-    gone = seen - snapshot.records - known
+    gone = set(snapshot.seen - snapshot.records - known)
     if gone:
         log.error("RecordLost: runs %s were seen on disk; they are gone, and in neither store", ranges(gone))
         tree.write_failures(failures(gone))
-    if waiting != seen:
-        tree.write_note(NOTE, {"runs": run_numbers.text(waiting)})
+    if waiting != snapshot.seen:
+        tree.write_note(SEEN, {"runs": run_numbers.text(waiting)})
     if back := snapshot.forgotten & snapshot.records:
         tree.end_watch(back, "forgotten")
     return gone

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from rra_state.base import run_numbers
-from rra_state.base.errors import ArchiverError, WorkDirError
+from rra_state.base.errors import ArchiverError, UsageError, WorkDirError
 from rra_state.config.loading import Settings
 from rra_state.records import source
 from rra_state.state import changed_records, shrunk_sites
@@ -22,6 +22,10 @@ from rra_state.state.changed_records import Look, NamedRuns, Refresh
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, Damaged, Failure, Marker, MarkerColumns, Stage
 from rra_state.state.state_files import Derived, Known, StateFiles, Written, derive
+
+
+SEEN = "seen"
+"""Name of the note with `Snapshot.seen`: `state/seen.json`."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,15 @@ class Snapshot:
             return frozenset()
         tried = {run for stage in STAGES for run in (*self.failed[stage], *self.derived(stage).log)}
         archived = self.archived["import"] | self.archived["migrate"]
-        return frozenset(tried - self.on_disk - archived - self.forgotten)
+        return frozenset((tried | self.seen) - self.on_disk - archived - self.forgotten)
+
+    @cached_property
+    def seen(self) -> frozenset[int]:
+        """Runs that were on disk and not imported when the last cycle began; none if that note is damaged."""
+        try:
+            return frozenset(run_numbers.parse((self.tree.note(SEEN) or {})["runs"]))
+        except (LookupError, TypeError, AttributeError, UsageError):
+            return frozenset()
 
     # ---- records that changed ----
 
@@ -153,6 +165,13 @@ class Snapshot:
     def changes(self) -> Look:
         """The archived runs whose record may have changed. Raises SourceUnreadable."""
         return changed_records.look(self)
+
+    @cached_property
+    def changed(self) -> frozenset[int]:
+        """Archived runs whose record is not as it was archived; none if the disk cannot be read."""
+        if self.source_error is not None:
+            return frozenset()
+        return self.changes.differing | {each.run for each in self.changes.changed}
 
     def named(self, runs: frozenset[int]) -> NamedRuns:
         """What --refresh can do for these runs. Raises SourceUnreadable."""

@@ -54,7 +54,7 @@ class Report:
     def committed(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
         """Note what became of runs."""
         for outcome in outcomes:
-            if not outcome.untried:
+            if not outcome.untried and stage in STAGES:
                 self.taken[stage].append(outcome.run)
                 (self.archived if outcome.archived else self.failed)[stage].add(outcome.run)
 
@@ -69,10 +69,10 @@ def run(settings: Settings, selection: Selection, course: Course, updated: Calla
 
     real_update = snakemake_session.update_state
     with (
-        mock.patch.object(cycle, "_WindowRunner", partial(_SameProcess, report, course)),
+        mock.patch.object(cycle, "_WindowRunner", partial(SameProcess, report, course)),
         mock.patch.object(snakemake_session, "update_state", update_state),
         mock.patch.object(driver, "CHUNK", CHUNK),
-        _process(cycle, course),
+        process(cycle, course),
     ):
         report.stopped = cycle.run(settings, selection, cycle.Options(quiet=True)).stopped
     report.killed = course.dead
@@ -82,13 +82,13 @@ def run(settings: Settings, selection: Selection, course: Course, updated: Calla
 
 def recover(settings: Settings, chosen: Sequence[Stage], course: Course) -> bool:
     """Rebuild what the archiver knows of these stages; False if it was killed meanwhile."""
-    with _process(recovery, course):
+    with process(recovery, course):
         recovery.recover(settings, chosen, lambda _line: None)
     return not course.dead
 
 
 @contextmanager
-def _process(module: ModuleType, course: Course) -> Iterator[None]:
+def process(module: ModuleType, course: Course) -> Iterator[None]:
     """What is done within is done by a process that may be killed; the kernel then frees the locks it holds."""
     locks: list[Lock] = []
 
@@ -104,14 +104,14 @@ def _process(module: ModuleType, course: Course) -> Iterator[None]:
                 held.release()
 
 
-class _SameProcess:
+class SameProcess:
     """Stands in for the child process: does a window here. Everything in memory ends with it."""
 
     def __init__(self, report: Report, course: Course) -> None:
         self._report = report
         self._course = course
 
-    def __enter__(self) -> _SameProcess:
+    def __enter__(self) -> SameProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -185,6 +185,7 @@ class _Workflow:
         self._waiting = set(window.migrations) - migrated
         # As the rules say: a migration without an import marker asks for the import first.
         self._open: set[tuple[Stage, int]] = {("import", run) for run in (window.imports | self._waiting) - imported}
+        self._open |= {("refresh", each.run) for each in window.refreshes}
         self._halted = False
         self._stopped_stages: set[str] = set()
         self._fault: BaseException | None = None
@@ -205,9 +206,11 @@ class _Workflow:
     # ---- all that follows happens in the driver's thread, so that a history always goes the same way -----------------
 
     def _begin(self) -> None:
-        imports = self._window.sorted(run for _, run in self._open)
+        imports = self._window.sorted(run for stage, run in self._open if stage == "import")
         if imports:
             self._driver.add("import", imports)
+        if self._window.refreshes:
+            self._driver.add_refreshes(self._window.refreshes)
         self._release(self._waiting.difference(imports))
 
     def _release(self, numbers: Set[int]) -> None:

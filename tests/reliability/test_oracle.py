@@ -1,0 +1,318 @@
+"""Whenever the report says SAFE, every byte on disk is in both stores; and its advice leads back there.
+
+Hypothesis invents what happens to an archive of a few runs: records arrive file by file, grow, lose files, vanish and
+come back; disks are unmounted; the stores lose or change content; the work directory is lost; cycles are killed. After every
+step the report is held against oracle.py, which reads disk and stores without the archiver's code.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import yaml
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from tests.reliability import in_process, oracle
+from tests.reliability.conftest import reliability_settings
+from tests.reliability.counts import count
+from tests.reliability.faults import Fault
+from tests.servers import Folder
+
+STOP = b"\nDAQInterface stop time: Thu Oct 17 10:08:25 UTC 2024\n"
+STEPS_HOME = 5
+FOR_A_PERSON = ("--check", "--forget", "--refresh")
+"""Options of steps that help only after a person did something, or decided."""
+
+import os
+from hypothesis import Phase
+EXTRA = {"phases": [Phase.generate], "max_examples": int(os.environ.get("EX","40"))} if os.environ.get("QUICK") else {}
+numbers = st.integers(0, 7)
+
+
+def record(run: int) -> dict[str, bytes]:
+    """The files of an ended run."""
+    return {
+        "boot.txt": b"DAQ setup script: /daq/setup.sh\n",
+        "component01.fcl": b"run: %d\n" % run,
+        "component02.fcl": b"gain: 2\n",
+        "metadata.txt": b"Config name: standard\nComponent #0: component01\nComponent #1: component02\n" + STOP,
+        "settings.txt": b"level: %d\n" % run,
+    }
+
+
+class Archive(RuleBasedStateMachine):
+    """One archive's history."""
+
+    ucondb: Folder
+    connection: psycopg.Connection[Any]
+    memory: Path
+    identities = itertools.count(1)
+    histories = steps = safe = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.root = Path(tempfile.mkdtemp(dir=self.memory))
+        self.records, self.archive, self.work = (self.root / name for name in ("run_records", "artdaqdb", "work"))
+        self.object = f"oracle{next(self.identities)}"
+        self.config = self.root / "config.yaml"
+        self.config.write_text(yaml.safe_dump(self.sections()))
+        self.config.chmod(0o600)
+        self.records.mkdir()
+        self.to_come: dict[int, list[str]] = {}
+        self.away: dict[int, Path] = {}
+        self.seen: set[int] = set()
+        type(self).histories += 1
+
+    def sections(self) -> dict[str, dict[str, Any]]:
+        return {
+            "app": {"work_dir": str(self.work), "run_process_retries": 1, "retry_delay_seconds": 0},
+            "source_files": {"run_records_dir": str(self.records), "quiet_seconds": 0, "settle_seconds": 3600},
+            "artdaq_db": {"database_uri": f"filesystemdb://{self.archive}"},
+            "ucon_db": {
+                "server_url": self.ucondb.url,
+                "folder_name": self.ucondb.folder,
+                "object_name": self.object,
+                "writer_user": self.ucondb.user,
+                "writer_password": self.ucondb.password,
+            },
+        }
+
+    def teardown(self) -> None:
+        try:
+            if sys.exc_info()[0] is None:
+                self.the_advice_leads_home()
+        finally:
+            shutil.rmtree(self.root)
+
+    # ---- the DAQ ----
+
+    @initialize(number=st.integers(0, 3))
+    def runs_are_archived(self, number: int) -> None:
+        for run in range(100, 100 + number):
+            self.to_come[run] = list(record(run))
+            self.files_arrive(run, 5)
+        self.run("--incremental")
+
+    @rule(order=st.permutations(sorted(record(1))), first=st.sampled_from([5, 5, 4, 2, 1]))
+    def a_record_arrives(self, order: list[str], first: int) -> None:
+        run = 100 + len(self.to_come)
+        self.to_come[run] = list(order)
+        self.files_arrive(run, first)
+        self.check()
+
+    def files_arrive(self, run: int, number: int) -> None:
+        directory = self.records / str(run)
+        directory.mkdir(exist_ok=True)
+        for name in self.to_come[run][:number]:
+            (directory / name).write_bytes(record(run)[name])
+        del self.to_come[run][:number]
+
+    @precondition(lambda self: any(self.incomplete()))
+    @rule(place=numbers, number=st.integers(1, 5))
+    def the_rest_of_a_record_arrives(self, place: int, number: int) -> None:
+        for run in self.one_of(self.incomplete(), place):
+            self.files_arrive(run, number)
+        self.check()
+
+    def incomplete(self) -> list[int]:
+        return [run for run, names in self.to_come.items() if names and (self.records / str(run)).exists()]
+
+    def one_of(self, runs: list[int], place: int) -> Iterator[int]:
+        yield from runs[place % len(runs) :][:1] if runs else ()
+
+    def there(self) -> list[int]:
+        return sorted(oracle.on_disk(self.records))
+
+    @precondition(lambda self: self.there())
+    @rule(place=numbers, name=st.sampled_from(sorted(record(1))))
+    def a_file_grows(self, place: int, name: str) -> None:
+        for run in self.one_of(self.there(), place):
+            path = self.records / str(run) / name
+            if path.exists():
+                path.write_bytes(path.read_bytes() + b"\nmore: 1\n")
+        self.check()
+
+    @precondition(lambda self: self.there())
+    @rule(place=numbers, name=st.sampled_from(sorted(record(1))))
+    def a_file_is_lost(self, place: int, name: str) -> None:
+        for run in self.one_of(self.there(), place):
+            (self.records / str(run) / name).unlink(missing_ok=True)
+        self.check()
+
+    @precondition(lambda self: self.there())
+    @rule(place=numbers)
+    def a_record_vanishes(self, place: int) -> None:
+        for run in self.one_of(self.there(), place):
+            self.away[run] = self.root / f"away{run}"
+            (self.records / str(run)).rename(self.away[run])
+        self.check()
+
+    @precondition(lambda self: self.away)
+    @rule(place=numbers)
+    def a_record_comes_back(self, place: int) -> None:
+        for run in self.one_of(sorted(self.away), place):
+            self.away.pop(run).rename(self.records / str(run))
+        self.check()
+
+    # ---- the sites ----
+
+    @rule(name=st.sampled_from(["run_records", "artdaqdb"]))
+    def a_disk_is_unmounted_for_a_cycle(self, name: str) -> None:
+        mounted, hidden = self.root / name, self.root / f"{name}.hidden"
+        if not mounted.exists():
+            return
+        mounted.rename(hidden)
+        mounted.mkdir()
+        try:
+            self.run("--incremental")
+            self.says_safe()
+        finally:
+            shutil.rmtree(mounted)
+            hidden.rename(mounted)
+        self.check()
+
+    @precondition(lambda self: self.in_ucondb())
+    @rule(place=numbers, change=st.sampled_from(["lost", "hidden", "other bytes"]))
+    def ucondb_loses_a_blob(self, place: int, change: str) -> None:
+        folder = self.ucondb.folder
+        statement = {
+            "lost": f"delete from {folder}_versions where object = %s and key = %s",
+            "hidden": f"update {folder}_versions set deleted = true where object = %s and key = %s",
+            "other bytes": f"update {folder}_data set data = 'x' || data where key in"
+            f" (select data_key::bigint from {folder}_versions where object = %s and key = %s)",
+        }[change]
+        for run in self.one_of(sorted(self.in_ucondb()), place):
+            self.connection.execute(statement, (self.object, str(run)))
+        self.seen_only_by_verification()
+
+    def in_ucondb(self) -> dict[int, oracle.Files]:
+        return oracle.in_ucondb(self.connection, self.ucondb.folder, self.object)
+
+    def seen_only_by_verification(self) -> None:
+        """A change behind the stores' listings is found by --verify, not before."""
+        self.run("--verify")
+
+    # ---- the operator ----
+
+    @rule()
+    def the_work_directory_is_lost(self) -> None:
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.seen.clear()
+        self.check()
+
+    @rule(stage=st.sampled_from(["import", "migrate"]))
+    def state_is_recovered(self, stage: str) -> None:
+        self.run(f"--recover-{stage}-state")
+
+    @rule()
+    def the_timer_fires(self) -> None:
+        self.run("--incremental")
+
+    @rule(options=st.sampled_from(["", "--retry-failed-import", "--retry-failed-migrate", "--verify"]))
+    def a_command_is_given(self, options: str) -> None:
+        self.run(*options.split())
+
+    @precondition(lambda self: self.there())
+    @rule(place=numbers)
+    def a_refresh_is_asked_for(self, place: int) -> None:
+        for run in self.one_of(self.there(), place):
+            self.run("--refresh", str(run))
+
+    @rule(step=st.integers(0, 60))
+    def a_cycle_is_killed(self, step: int) -> None:
+        self.run("--incremental", fault=Fault("kill", step))
+
+    def run(self, *options: str, fault: Fault | None = None) -> in_process.Ended:
+        there = set(self.there())
+        ended = in_process.command(self.config, *options, fault=fault)
+        assert ended.status != 2, ended.output
+        if not ended.killed and options[:1] != ("--verify",):
+            self.seen |= there
+        self.check()
+        return ended
+
+    # ---- what is said ----
+
+    def report(self) -> dict[str, Any]:
+        type(self).steps += 1
+        ended = in_process.command(self.config, "--report-status", "--format", "json")
+        assert ended.status in (0, 1), ended.output
+        told: dict[str, Any] = json.loads(ended.output)
+        assert (told["verdict"]["level"] in ("safe", "empty")) or ended.status == 1
+        return told
+
+    def says_safe(self) -> None:
+        """With a disk away nothing may be called safe once something was archived."""
+        if self.in_ucondb():
+            assert self.report()["verdict"]["level"] != "safe"
+
+    def check(self) -> None:
+        told = self.report()
+        if told["verdict"]["level"] == "safe":
+            type(self).safe += 1
+            found = [*self.disagreements()]
+            assert not found, (told["verdict"], found)
+
+    def disagreements(self) -> Iterator[str]:
+        disk, artdaqdb, ucondb = oracle.on_disk(self.records), oracle.in_artdaqdb(self.archive), self.in_ucondb()
+        complete = {run: files for run, files in disk.items() if run in artdaqdb or self.is_complete(files)}
+        yield from oracle.disagreements(complete, artdaqdb, ucondb)
+        lost = self.seen - disk.keys() - ucondb.keys()
+        if lost:
+            yield f"lost: {sorted(lost)}"
+
+    def is_complete(self, files: oracle.Files) -> bool:
+        return (
+            STOP in files.get("metadata.txt", b"")
+            and {"component01.fcl", "component02.fcl", "boot.txt"} <= files.keys()
+        )
+
+    def the_advice_leads_home(self) -> None:
+        for _ in range(STEPS_HOME):
+            told = self.report()
+            if told["verdict"]["level"] in ("safe", "empty"):
+                return
+            steps = self.advised(told)
+            assert steps, told["verdict"]
+            for step in steps:
+                if not step or step[0] not in FOR_A_PERSON:
+                    self.run(*step)
+        told = self.report()
+        home = told["verdict"]["level"] in ("safe", "empty")
+        assert home or any(step and step[0] in FOR_A_PERSON for step in self.advised(told)), (
+            told["verdict"],
+            told["steps"],
+        )
+
+    def advised(self, told: dict[str, Any]) -> list[list[str]]:
+        """The options of the steps that a report names."""
+        return [shlex.split(step["command"])[2:] for step in told["steps"]]
+
+
+@pytest.fixture
+def machine(ucondb: Folder, memory: Path) -> Iterator[Callable[[], Archive]]:
+    with psycopg.connect(ucondb.server.pg(), autocommit=True) as connection:
+        yield type("Archive", (Archive,), {"ucondb": ucondb, "connection": connection, "memory": memory})
+
+
+@pytest.mark.timeout(0)
+def test_the_oracle_agrees_whenever_the_report_says_safe(
+    machine: type[Archive], request: pytest.FixtureRequest
+) -> None:
+    profile = settings(reliability_settings(), stateful_step_count=15, **EXTRA)
+    run_state_machine_as_test(machine, settings=profile)
+    count(request, "histories that the oracle followed", machine.histories)
+    count(request, "reports that said SAFE in them", machine.safe)
+    assert machine.safe > machine.histories
