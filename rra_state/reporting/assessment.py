@@ -67,10 +67,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something to type: the options after the configuration, and why."""
+    """Something to type: the options after the configuration, and why.
+
+    person: it helps only after a person did what `why` says, or decided.
+    """
 
     options: str
     why: str
+    person: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,9 +294,9 @@ def _steps(
         if each.written.error is not None:
             yield Step(f"--recover-{each.stage}-state", "the state file or failure log cannot be used")
     if any(site.error is not None for site in sites):
-        yield Step("--check", "once what is said of the sites is repaired")
+        yield Step("--check", "once what is said of the sites is repaired", person=True)
         yield from (
-            Step(f"--recover-{stage}-state --accept-loss", f"if the runs are lost in {site.name} for good")
+            Step(f"--recover-{stage}-state --accept-loss", f"if the runs are lost in {site.name} for good", person=True)
             for stage, site in zip(STAGES, sites[1:], strict=True)
             if isinstance(site.error, SiteShrank)
         )
@@ -305,10 +309,10 @@ def _steps(
         elif each.unmarked:
             yield Step(f"--recover-{each.stage}-state", f"{store} holds runs that have no marker")
         elif snapshot.columns(each.stage).damaged:
-            yield Step(f"--recover-{each.stage}-state", "a marker cannot be read; remove it first")
+            yield Step(f"--recover-{each.stage}-state", "a marker cannot be read; remove it first", person=True)
         tried = set(derived.log) - derived.not_attempted
         if tried - lost:
-            yield Step(f"--retry-failed-{each.stage}", "once the reasons are repaired")
+            yield Step(f"--retry-failed-{each.stage}", "once the reasons are repaired", person=True)
         offered = each.known.source - snapshot.open if each.stage == "import" else sites[1].runs
         left = offered - sites[1 if each.stage == "import" else 2].runs - tried - each.markers
         new |= any(run > derived.state.start or run in derived.not_attempted for run in left)
@@ -322,7 +326,7 @@ def _further_steps(
     """What helps once the state is sound. new, passed: runs above, and below, the state's numbers wait."""
     if snapshot.outdated:
         text = "records that changed, once the reasons are repaired"
-        yield Step(f"--runs {run_numbers.text(snapshot.outdated)}", text)
+        yield Step(f"--runs {run_numbers.text(snapshot.outdated)}", text, person=True)
     if new:
         yield Step("--incremental", "new runs wait")
     elif snapshot.changed - snapshot.outdated:
@@ -330,10 +334,10 @@ def _further_steps(
     if passed:
         yield Step("", "runs below the state's numbers wait")
     if given_up := lost & snapshot.lost:
-        yield Step(f"--forget {run_numbers.text(given_up)}", "if their records cannot be put back")
+        yield Step(f"--forget {run_numbers.text(given_up)}", "if their records cannot be put back", person=True)
     for group in counted.groups:
         if group.stage == "verify":
-            yield Step(group.option, group.remedy)
+            yield Step(group.option, group.remedy, person=True)
     if snapshot.unverified:
         yield Step("--verify", "runs were only seen in a listing")
 

@@ -33,7 +33,10 @@ def json_text(snapshot: Snapshot, assessment: Assessment, part: Part, *, compare
         "config": str(assessment.config),
         "part": {"since": None if part.since is None else second(part.since), "stage": part.stage},
         "verdict": {"level": assessment.verdict.level, "text": assessment.verdict.text},
-        "steps": [{"command": assessment.command(step.options), "why": step.why} for step in assessment.steps],
+        "steps": [
+            {"command": assessment.command(step.options), "why": step.why, "person": step.person}
+            for step in assessment.steps
+        ],
         "places": [_site(site) for site in assessment.sites],
         "open": run_numbers.text(assessment.counts.runs["open"]),
         "watched": run_numbers.text(remarks.watched),

@@ -26,10 +26,11 @@ from tests.reliability.faults import Course, Fault
 
 @dataclass(frozen=True)
 class Ended:
-    """What a command left: its exit status, and all that it printed and logged. killed: it did not end by itself."""
+    """What a command left: its exit status, what it printed, and what it logged. killed: it did not end by itself."""
 
     status: int
     output: str
+    log: str
     killed: bool = False
 
 
@@ -52,17 +53,18 @@ class _Pool:
 
 def command(config: Path, *options: str, fault: Fault | None = None) -> Ended:
     """Run the command line with these options. fault: what happens to it meanwhile."""
-    course, printed = Course(fault), io.StringIO()
+    course, printed, logged = Course(fault), io.StringIO(), io.StringIO()
     with (
         mock.patch.object(cycle, "_WindowRunner", partial(SameProcess, Report(), course)),
         mock.patch.object(verification, "ProcessPool", _Pool),
-        _logging_to(printed),
+        _logging_to(logged),
         contextlib.redirect_stdout(printed),
-        contextlib.redirect_stderr(printed),
+        contextlib.redirect_stderr(logged),
         process(cycle, course),
     ):
-        return Ended(main.main([str(config), *options]), printed.getvalue())
-    return Ended(-9, printed.getvalue(), killed=True)
+        status = main.main([str(config), *options])
+        return Ended(status, printed.getvalue(), logged.getvalue())
+    return Ended(-9, printed.getvalue(), logged.getvalue(), killed=True)
 
 
 @contextlib.contextmanager

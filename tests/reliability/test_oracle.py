@@ -32,8 +32,6 @@ from tests.servers import Folder
 
 STOP = b"\nDAQInterface stop time: Thu Oct 17 10:08:25 UTC 2024\n"
 STEPS_HOME = 5
-FOR_A_PERSON = ("--check", "--forget", "--refresh")
-"""Options of steps that help only after a person did something, or decided."""
 
 import os
 from hypothesis import Phase
@@ -237,7 +235,7 @@ class Archive(RuleBasedStateMachine):
     def run(self, *options: str, fault: Fault | None = None) -> in_process.Ended:
         there = set(self.there())
         ended = in_process.command(self.config, *options, fault=fault)
-        assert ended.status != 2, ended.output
+        assert ended.status != 2, ended
         if not ended.killed and options[:1] != ("--verify",):
             self.seen |= there
         self.check()
@@ -248,7 +246,7 @@ class Archive(RuleBasedStateMachine):
     def report(self) -> dict[str, Any]:
         type(self).steps += 1
         ended = in_process.command(self.config, "--report-status", "--format", "json")
-        assert ended.status in (0, 1), ended.output
+        assert ended.status in (0, 1) and ended.output, ended
         told: dict[str, Any] = json.loads(ended.output)
         assert (told["verdict"]["level"] in ("safe", "empty")) or ended.status == 1
         return told
@@ -284,21 +282,11 @@ class Archive(RuleBasedStateMachine):
             told = self.report()
             if told["verdict"]["level"] in ("safe", "empty"):
                 return
-            steps = self.advised(told)
-            assert steps, told["verdict"]
-            for step in steps:
-                if not step or step[0] not in FOR_A_PERSON:
-                    self.run(*step)
+            for step in told["steps"]:
+                self.run(*shlex.split(step["command"])[2:])
         told = self.report()
-        home = told["verdict"]["level"] in ("safe", "empty")
-        assert home or any(step and step[0] in FOR_A_PERSON for step in self.advised(told)), (
-            told["verdict"],
-            told["steps"],
-        )
-
-    def advised(self, told: dict[str, Any]) -> list[list[str]]:
-        """The options of the steps that a report names."""
-        return [shlex.split(step["command"])[2:] for step in told["steps"]]
+        if told["verdict"]["level"] not in ("safe", "empty"):
+            assert any(step["person"] for step in told["steps"]), (told["verdict"], told["steps"])
 
 
 @pytest.fixture
