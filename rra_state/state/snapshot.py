@@ -23,7 +23,6 @@ from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, Damaged, Failure, Marker, MarkerColumns, Stage
 from rra_state.state.state_files import Derived, Known, StateFiles, Written, derive
 
-
 SEEN = "seen"
 """Name of the note with `Snapshot.seen`: `state/seen.json`."""
 

@@ -34,8 +34,10 @@ STOP = b"\nDAQInterface stop time: Thu Oct 17 10:08:25 UTC 2024\n"
 STEPS_HOME = 5
 
 import os
+
 from hypothesis import Phase
-EXTRA = {"phases": [Phase.generate], "max_examples": int(os.environ.get("EX","40"))} if os.environ.get("QUICK") else {}
+
+EXTRA = {"phases": [Phase.generate], "max_examples": int(os.environ.get("EX", "40"))} if os.environ.get("QUICK") else {}
 numbers = st.integers(0, 7)
 
 
