@@ -19,7 +19,8 @@ from rra_state.base.errors import (
 from rra_state.base.wording import count
 from rra_state.config.loading import Settings
 from rra_state.config.warnings import cautions
-from rra_state.records import blob, source
+from rra_state.records import blob
+from rra_state.records.listing import listing
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.ucondb.client import UconDB
@@ -75,7 +76,7 @@ def _replaceable(path: Path) -> str:
 
 def _records(settings: Settings) -> str:
     directory = settings.source_files.run_records_dir
-    found = source.listing(directory)
+    found = listing(directory)
     if not os.access(directory, os.R_OK | os.X_OK):
         raise SourceUnreadable("cannot be read", path=directory, hint="check owner and mode")
     return f"{count(len(found.runs), 'run')} in {directory}"

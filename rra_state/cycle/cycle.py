@@ -106,6 +106,7 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
         log.debug("%s: %s is ignored: %s", settings.source_files.run_records_dir, name, reason)
     snapshot.changes.remember(tree)
     windows = planner.windows(snapshot, selection)
+    snapshot.remember()
     if waiting := planner.still_open(snapshot, selection):
         log.warning("still being written, so not taken yet: %s", run_numbers.text(waiting))
     named = planner.named(snapshot, selection)

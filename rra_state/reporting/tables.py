@@ -54,8 +54,9 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("size", "Int64", "bytes", "size of the blob"),
         Column("configuration", "string", "", "name of the configuration"),
         Column("version", "string", "", "version in artdaqDB"),
-        Column("kept_files", "string", "", "files kept as text, separated by spaces"),
-        Column("skipped_files", "string", "", "entries of the record that are not archived, likewise"),
+        Column(
+            "remarks", "string", "", "files kept as text, left out, missing or empty and the like, separated by ` | `"
+        ),
         Column("failed_stage", "category", "", "where it failed: `import`, `migrate` or `refresh`"),
         Column("attempts", "Int64", "", "attempts that failed there"),
         Column(
@@ -139,8 +140,7 @@ def runs(snapshot: Snapshot, assessment: Assessment) -> pd.DataFrame:
         "size": migrated.by_run(migrated.size),
         "configuration": imported.by_run(imported.configuration),
         "version": imported.by_run(imported.version),
-        "kept_files": _names(imported.kept),
-        "skipped_files": _names(imported.skipped),
+        "remarks": {run: printable(" | ".join(map(str, found))) for run, found in assessment.remarks.of_runs.items()},
         "state": states,
     }
     for name, found in {**_newest(snapshot), **_troubles(snapshot), **_missing_since(snapshot, assessment)}.items():
@@ -274,10 +274,6 @@ def _missing_since(snapshot: Snapshot, assessment: Assessment) -> dict[str, dict
     wanted = assessment.counts.runs["waiting"] | assessment.counts.runs["failed"]
     since = {run: reasons.missing_since(snapshot, reasons.stuck_in(snapshot, run), run) for run in wanted}
     return {"missing_since": since}
-
-
-def _names(entries: Mapping[int, Mapping[str, str]]) -> dict[int, str]:
-    return {run: printable(" ".join(sorted(files))) for run, files in entries.items()}
 
 
 def _of_rows(name: str, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
