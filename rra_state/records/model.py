@@ -41,7 +41,9 @@ class Remark:
 
 
 KEPT = "kept as text"
-"""The remark about a file that is neither a `.fcl` file nor one of the seven texts."""
+"""The remark about a file that is neither a `.fcl` file nor one of the seven texts, and the end of others."""
+LEFT_OUT = "not archived"
+"""The end of a remark about an entry that is skipped."""
 
 
 @dataclass(frozen=True, slots=True)

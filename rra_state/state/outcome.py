@@ -17,7 +17,7 @@ from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin, get
 from rra_state.base import wording
 from rra_state.base.errors import ArchiverError, Conflict, Interrupted, VerificationError
 from rra_state.base.version import __version__
-from rra_state.records.model import KEPT, Remark
+from rra_state.records.model import KEPT, LEFT_OUT, Remark
 from rra_state.records.source import NOT_READ_BEFORE
 from rra_state.stores.artdaqdb.base import Staged
 
@@ -255,7 +255,7 @@ def _checked(values: Mapping[str, Any], allowed: Mapping[str, tuple[type, ...]])
 
 
 _KEPT_LINE = re.compile(r"line (\d+): (.*)", re.DOTALL)
-_NOT_READ = frozenset(f"{reason}; not archived" for reason in NOT_READ_BEFORE)
+_NOT_READ = frozenset(f"{reason}; {LEFT_OUT}" for reason in NOT_READ_BEFORE)
 
 
 def _remarks(values: Mapping[str, Any]) -> tuple[Remark, ...]:
@@ -269,7 +269,7 @@ def _remarks(values: Mapping[str, Any]) -> tuple[Remark, ...]:
             raise ValueError(f"remarks holds {type(each).__name__}, not dict")
         checked = _checked(each, _OF_REMARK)
         found.append(Remark(checked["file"], checked.get("line"), checked["text"]))
-    for name, what in (("kept", KEPT), ("skipped", "not archived")):
+    for name, what in (("kept", KEPT), ("skipped", LEFT_OUT)):
         entries = values.get(name) or {}
         if type(entries) is not dict:
             raise ValueError(f"{name} is {type(entries).__name__}, not dict")

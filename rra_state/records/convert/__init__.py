@@ -26,7 +26,7 @@ from rra_state.records.convert import (
     settings,
     setup,
 )
-from rra_state.records.model import KEPT, Document, Record, Remark, RunDocuments, SourceFile, entity_of
+from rra_state.records.model import KEPT, LEFT_OUT, Document, Record, Remark, RunDocuments, SourceFile, entity_of
 
 OnBadFile = Literal["keep_text", "fail"]
 
@@ -77,9 +77,9 @@ def convert(
         documents.append(Document(_free_name(stem, taken), text, source))
     documents += [_document(file, taken, kept="it is no .fcl file") for file in others]
     remarks += [Remark(readable(file.name), None, KEPT) for file in others]
-    remarks += [Remark(entry.name, None, f"{entry.reason}; not archived") for entry in record.skipped]
+    remarks += [Remark(entry.name, None, f"{entry.reason}; {LEFT_OUT}") for entry in record.skipped]
     remarks += [
-        Remark(file.name, None, "is not in fhiclize_generate; not archived")
+        Remark(file.name, None, f"is not in fhiclize_generate; {LEFT_OUT}")
         for stem, file in texts.items()
         if stem not in wanted
     ]

@@ -36,7 +36,7 @@ def busy(site: Site) -> Site:
     """1 archived of old, 2 of late; 3 failed of old, 4 of late; 5 waits, 6 open."""
     site.record(1, 2, 3, 4, 5)
     site.record(6, ended=False)
-    site.archive("import", 1, 2, remarks=(Remark("a.fcl", 3, "no"),))
+    site.archive("import", 1, 2, remarks=(Remark("a.fcl", 3, "no; kept as text"),))
     site.archive("migrate", 1, 2, size=27_000)
     for stage in ("import", "migrate"):
         path = site.tree.marker_path(stage, 1)  # type: ignore[arg-type]
@@ -92,7 +92,7 @@ def test_json_tells_the_verdict_the_runs_and_their_times(busy: Site) -> None:
     }  # fmt: skip
     assert [row["state"] for row in values["runs"]] == ["archived", "archived", "failed", "failed", "waiting", "open"]
     assert values["runs"][0]["migrated_at"] == OLD
-    assert values["runs"][0]["remarks"] == "a.fcl line 3: no"
+    assert values["runs"][0]["kept_files"] == "a.fcl"
     assert values["runs"][4]["error"] is None
     assert values["throughput"][0] == {"day": "2026-01-01", "imported": 1, "migrated": 1, "size": 27_000, "failed": 1}
     assert values["open"] == "6"

@@ -70,7 +70,8 @@ def test_an_archived_run_tells_when_how_large_and_which_version(busy: Site) -> N
 def test_remarks_are_named(busy: Site) -> None:
     run = row(rra_state.runs(busy.settings), 2)
 
-    assert run["remarks"] == "a.fcl line 4: no; kept as text | notes: is a directory; not archived"
+    assert (run["kept_files"], run["skipped_files"]) == ("a.fcl", "notes")
+    assert run["remarks"] == "a.fcl line 4: no; kept as text; notes: is a directory; not archived"
 
 
 def test_a_failed_run_tells_where_why_and_since_when(busy: Site) -> None:
