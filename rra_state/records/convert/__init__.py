@@ -76,13 +76,13 @@ def convert(
     for stem, (text, source) in made.items():
         documents.append(Document(_free_name(stem, taken), text, source))
     documents += [_document(file, taken, kept="it is no .fcl file") for file in others]
-    remarks += [Remark(readable(file.name), None, KEPT) for file in others]
     remarks += [Remark(entry.name, None, f"{entry.reason}; {LEFT_OUT}") for entry in record.skipped]
     remarks += [
         Remark(file.name, None, f"is not in fhiclize_generate; {LEFT_OUT}")
         for stem, file in texts.items()
         if stem not in wanted
     ]
+    remarks += [Remark(readable(file.name), None, KEPT) for file in others]
     return RunDocuments(
         run=record.run,
         config_name=history.config_name(known.config_text),
