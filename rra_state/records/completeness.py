@@ -6,9 +6,9 @@ Source: docs/design/run_records.md, What a record lacks.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 
-from rra_state.base.wording import readable
+from rra_state.base.wording import readable, second
 from rra_state.records import metadata
 from rra_state.records.model import Remark
 
@@ -16,6 +16,8 @@ BOOT_FILES = ("boot.txt", "config.txt")
 """The boot file, and its name until 2017-09."""
 JUDGED = (metadata.NAME, *BOOT_FILES)
 """The files whose content `gaps` needs."""
+_AHEAD_SECONDS = 86400
+"""A file dated further ahead than this is named in a remark."""
 
 _ADDRESS = re.compile(rb"(?:\A|(?<=[\r\n]))[ \t]*([^:\s/]+):[^\r\n]*/([^/\r\n]+)/[^/\r\n]+\.log[ \t]*(?=[\r\n]|\Z)")
 """A log file in metadata.txt: `<host>:<path>/<label>-<host>-<port>/<file>.log`."""
@@ -24,7 +26,7 @@ _ADDRESS = re.compile(rb"(?:\A|(?<=[\r\n]))[ \t]*([^:\s/]+):[^\r\n]*/([^/\r\n]+)
 def gaps(judged: Mapping[str, bytes], names: Collection[str]) -> tuple[Remark, ...]:
     """What the record lacks; such a record is taken only after `settle_seconds`. Empty: it is complete.
 
-    judged: the content of the files in `JUDGED` that it has. names: of all its files that are archived.
+    judged: the content of the files in `JUDGED` that it has, others are not used. names: of all its archived files.
     """
     found: list[Remark] = []
     boot = next((name for name in BOOT_FILES if name in judged), None)
@@ -37,6 +39,24 @@ def gaps(judged: Mapping[str, bytes], names: Collection[str]) -> tuple[Remark, .
     found += [Remark(readable(f"{label}.fcl"), None, text) for label in sorted(missing)]
     if metadata.NAME not in {each.file for each in found} and metadata.read(data).stop_time is None:
         found.append(Remark(metadata.NAME, None, "has no stop time"))
+    return tuple(found)
+
+
+def remarks(
+    gaps: tuple[Remark, ...], texts: Mapping[str, bytes], skipped: Set[str], dates: Mapping[str, float], now: float
+) -> tuple[Remark, ...]:
+    """What the record lacks, the damaged ones of its seven texts, and the file that is dated furthest in the future.
+
+    skipped: entries with a remark of their own. dates: of each file the latest time, seconds since 1970, as `now`.
+    """
+    judged = {each.file for each in gaps}
+    found = [each for each in gaps if each.file not in skipped]
+    for name in sorted(texts.keys() - judged):
+        wrong = damage(texts[name])
+        found += [Remark(name, None, wrong)] if wrong else []
+    latest = max(dates, key=lambda name: dates[name])
+    if dates[latest] > now + _AHEAD_SECONDS:
+        found.append(Remark(readable(latest), None, f"is dated {second(dates[latest])}, in the future"))
     return tuple(found)
 
 

@@ -10,14 +10,14 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rra_state.base import host_limits
 from rra_state.base.errors import RecordChanged, RecordError, RecordOpen, SourceUnreadable
-from rra_state.base.wording import count, readable, second
+from rra_state.base.wording import count, readable
 from rra_state.records import completeness, metadata, signatures
 from rra_state.records.model import Record, Remark, Skipped, SourceFile, SourceSettings
 from rra_state.records.signatures import Signature
@@ -33,8 +33,6 @@ NOT_READ_BEFORE = (
     "has a name with control characters or bytes that are not UTF-8",
 )
 """Why versions before 2026-12 skipped files that are archived now."""
-_AHEAD_SECONDS = 86400
-"""A file dated further ahead than this is named in a remark."""
 
 _TEXT_NAMES = frozenset(f"{stem}.txt" for stem in TEXTS)
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -44,7 +42,6 @@ _MAYBE_ALL = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE, er
 """Errors of a record that may be errors of the whole disk, unmounted or unreachable."""
 _LINK_HINT = "put the directory itself there: links are not followed"
 _RIGHTS_HINT = "the archiver's account needs read permission on the record's directory and files"
-
 
 Sighting = tuple[str, float]
 """The signature of a record that was changed in the future, and since when it has been the same by our own clock."""
@@ -136,21 +133,7 @@ def _read(
         total = sum(signature[2] for signature in before.values())
         if total > limits.record:
             raise opened.fault(f"the record has {total} bytes, more than the limit of {limits.record}", _LIMIT_HINT)
-        skipped = [
-            *inventory.skipped,
-            *(Skipped(readable(name), NOT_READ_BEFORE[0]) for name in before if readable(name) in without),
-        ]
-        files = []
-        for name in sorted(before, key=_utf8):
-            if readable(name) in without:
-                continue
-            found = (
-                _read_file(opened, name, limits.file) if _is_required(name) else _read_other(opened, name, limits.other)
-            )
-            if isinstance(found, Skipped):
-                skipped.append(found)
-            else:
-                files.append(SourceFile(_utf8(name), found))
+        files, skipped = _files(opened, inventory, limits, without)
         after = _inventory(opened, limits.other).files
         changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
         if changed:
@@ -159,31 +142,39 @@ def _read(
             raise opened.fault("the record holds no file to archive", "was it copied to the end, or emptied?")
     contents = {file.name: file.data for file in files}
     known = metadata.read(contents.get(metadata.NAME, b""))
-    gaps = completeness.gaps({name: contents[name] for name in completeness.JUDGED if name in contents}, contents)
+    gaps = completeness.gaps(contents, contents)
+    texts = {name: contents[name] for name in sorted(_TEXT_NAMES & contents.keys())}
+    dates = {name: max(signature[3:]) / 1e9 for name, signature in before.items()}
     record = Record(
         run,
-        tuple(files),
-        tuple(sorted(skipped, key=lambda entry: entry.name)),
-        fingerprint(tuple(files)),
+        files,
+        skipped,
+        signatures.fingerprint(files),
         _text(known.start_time),
         _text(known.stop_time),
-        _remarks(gaps, contents, inventory),
+        completeness.remarks(gaps, texts, {entry.name for entry in skipped}, dates, time.time()),
     )
     return record, inventory, gaps
 
 
-def _remarks(gaps: tuple[Remark, ...], contents: Mapping[str, bytes], inventory: _Inventory) -> tuple[Remark, ...]:
-    """What the record lacks, damaged texts, and the file that is dated furthest in the future."""
-    skipped, judged = {entry.name for entry in inventory.skipped}, {each.file for each in gaps}
-    found = [each for each in gaps if each.file not in skipped]
-    for name in sorted(_TEXT_NAMES - judged & contents.keys()):
-        text = completeness.damage(contents[name])
-        found += [Remark(name, None, text)] if text else []
-    dated = {name: max(signature[3:]) / 1e9 for name, signature in inventory.files.items()}
-    latest = max(dated, key=lambda name: dated[name])
-    if dated[latest] > time.time() + _AHEAD_SECONDS:
-        found.append(Remark(readable(latest), None, f"is dated {second(dated[latest])}, in the future"))
-    return tuple(found)
+def _files(
+    opened: _OpenRecord, inventory: _Inventory, limits: _Limits, without: Collection[str]
+) -> tuple[tuple[SourceFile, ...], tuple[Skipped, ...]]:
+    """The files that are archived, and all entries that are not, in the order of their names."""
+    files, skipped = [], list(inventory.skipped)
+    for name in sorted(inventory.files, key=_utf8):
+        found: bytes | Skipped
+        if readable(name) in without:
+            found = Skipped(readable(name), NOT_READ_BEFORE[0])
+        elif _is_required(name):
+            found = _read_file(opened, name, limits.file)
+        else:
+            found = _read_other(opened, name, limits.other)
+        if isinstance(found, Skipped):
+            skipped.append(found)
+        else:
+            files.append(SourceFile(_utf8(name), found))
+    return tuple(files), tuple(sorted(skipped, key=lambda entry: entry.name))
 
 
 def read_record(
@@ -222,16 +213,6 @@ def signature(directory: Path, run: int) -> str | None:
             return _inventory(opened, MAX_OTHER_FILE_BYTES).signature
     except RecordError:
         return None
-
-
-def fingerprint(files: tuple[SourceFile, ...]) -> str:
-    """Sha256 (hex) over names and contents, each with its length, in the order of the names."""
-    digest = hashlib.sha256()
-    for file in sorted(files, key=lambda file: file.name):
-        name = file.name.encode("utf-8", "surrogateescape")
-        digest.update(b"%d:%s%d:" % (len(name), name, len(file.data)))
-        digest.update(file.data)
-    return digest.hexdigest()
 
 
 # ---- the directory -------------------------------------------------------------------------------------------------
