@@ -229,7 +229,6 @@ def _shape(record: RunDocuments) -> Shape:
     content = blob.pack(record.run, {document.name: document.text for document in record.documents})
     migrated = replace(
         imported,
-        skipped={},  # told by the import alone
         size=len(content),
         adler32=zlib.adler32(content),
         sha256=hashlib.sha256(content).hexdigest(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from rra_state.base import run_numbers
@@ -38,6 +38,15 @@ def ranges(runs: Iterable[int], most: int = MOST_RANGES) -> str:
     found = run_numbers.ranges(runs)
     shown = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in found[:most])
     return shown if len(found) <= most else f"{shown}, ... ({count(len(found) - most, 'more range')})"
+
+
+def which_runs(runs: Collection[int]) -> str:
+    """What a sentence is about.
+
+    >>> which_runs([7]), which_runs([7, 8, 10])
+    ('run 7', 'runs 7-8, 10')
+    """
+    return f"{'run' if len(runs) == 1 else 'runs'} {ranges(runs)}"
 
 
 def minute(when: datetime | float) -> str:
@@ -93,11 +102,22 @@ def readable(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def first_of(entries: Mapping[str, str]) -> str:
-    """Names with reasons in one line: the first, and how many more there are.
+def first_of(entries: Sequence[object]) -> str:
+    """Sentences in one line: the first, and how many more there are.
 
-    >>> first_of({"a.fcl": "line 3: no"}), first_of({"a": "is a link", "b": "is a link", "c": "is a link"})
-    ('a.fcl line 3: no', 'a is a link (and 2 more)')
+    >>> first_of(["a.fcl line 3: no"]), first_of(["a: is a link", "b: is a link", "c: is a link"])
+    ('a.fcl line 3: no', 'a: is a link (and 2 more)')
     """
-    name = next(iter(entries))
-    return f"{name} {entries[name]}" + (f" (and {len(entries) - 1} more)" if len(entries) > 1 else "")
+    return f"{entries[0]}" + (f" (and {len(entries) - 1} more)" if len(entries) > 1 else "")
+
+
+def by_text(entries: Mapping[int, Sequence[object]]) -> list[tuple[str, list[int]]]:
+    """The line that `first_of` makes of each run's sentences, with the runs that have the same.
+
+    >>> by_text({7: ["a: is a link"], 8: ["b: is empty"], 9: ["a: is a link"]})
+    [('a: is a link', [7, 9]), ('b: is empty', [8])]
+    """
+    found: dict[str, list[int]] = {}
+    for run, sentences in entries.items():
+        found.setdefault(first_of(sentences), []).append(run)
+    return list(found.items())

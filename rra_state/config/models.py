@@ -87,9 +87,9 @@ class SourceFiles(ConfigSection):
     run_records_dir: Path
     """Directory with one sub directory per run. Only read."""
     quiet_seconds: Seconds = 60
-    """A record with a stop time is taken once nothing in it changed for so many seconds; files may still be coming."""
+    """A record that lacks nothing is taken once nothing in it changed for so many seconds. Files may be coming."""
     settle_seconds: Seconds = 3600
-    """A record without a stop time is taken once nothing in it changed for so many seconds."""
+    """The same for a record without a stop time, or that lacks files or text that every record has."""
     watch_days: Annotated[float, Field(ge=0, le=36500, allow_inf_nan=False)] = 7
     """Days after its import in which a record that changes is archived again; longer while it has no stop time.
 
@@ -98,7 +98,9 @@ class SourceFiles(ConfigSection):
     on_bad_file: Literal["keep_text", "fail"] = "keep_text"
     """A .fcl file that is not FHiCL: keep its bytes as text and say so, or fail the run."""
     max_file_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
-    """A larger file fails its run."""
+    """A larger `.fcl` file or text fails its run."""
+    max_other_file_bytes: Annotated[int, Field(ge=0)] = 2**20
+    """A larger file of any other kind is not archived; its run is, with a remark."""
     max_record_bytes: Annotated[int, Field(ge=1)] = 512 * 2**20
     """A larger record fails its run."""
     max_record_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 600

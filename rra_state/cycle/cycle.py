@@ -155,6 +155,7 @@ def _log_records(snapshot: Snapshot, selection: Selection) -> NamedRuns:
     for name, reason in snapshot.ignored:
         log.debug("%s: %s is ignored: %s", snapshot.settings.source_files.run_records_dir, name, reason)
     snapshot.changes.remember(snapshot.tree)
+    snapshot.remember()
     if waiting := planner.still_open(snapshot, selection):
         log.warning("still being written, so not taken yet: %s", run_numbers.text(waiting))
     named = planner.named(snapshot, selection)

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from rra_state.base.errors import ArchiverError, Interrupted
 from rra_state.base.wording import count, done_of, first_of
+from rra_state.records.model import KEPT
 from rra_state.state.outcome import PLACES, Outcome, Stage, retries, stored
 
 VARIABLE = "RRA_EVENTS_FD"
@@ -145,12 +146,9 @@ def lines(stage: Stage, outcome: Outcome) -> Iterator[tuple[int, str]]:
         yield logging.INFO, outcome.note
     if outcome.facts is None:
         return
-    if stage == "import":
-        if kept := outcome.facts.kept:
-            yield logging.WARNING, f"run {outcome.run}: {first_of(kept)}; kept as text"
-        if skipped := outcome.facts.skipped:
-            reasons = {name: f"is not archived: {reason}" for name, reason in skipped.items()}
-            yield logging.WARNING, f"run {outcome.run}: {first_of(reasons)}"
+    if stage == "import" and (remarks := outcome.facts.remarks):
+        usual = all(remark.text == KEPT for remark in remarks)
+        yield logging.INFO if usual else logging.WARNING, f"run {outcome.run}: {first_of(remarks)}"
     for problem in outcome.facts.problems:
         yield logging.ERROR, f"run {outcome.run}: validation: {problem}"
     yield logging.DEBUG, f"run {outcome.run}: in {PLACES[stage]}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +25,32 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """What a person should know about a run that is archived. file: in the record, without bytes that are not UTF-8.
+
+    line: counts from 1; None if it is about the whole file. text: what is wrong there.
+    """
+
+    file: str
+    line: int | None
+    text: str
+
+    def __str__(self) -> str:
+        """`reader01.fcl line 12: "a-b" is not a FHiCL value (quote it); kept as text`."""
+        return f"{self.file}: {self.text}" if self.line is None else f"{self.file} line {self.line}: {self.text}"
+
+
+KEPT = "kept as text"
+"""The remark about a file that is neither a `.fcl` file nor one of the seven texts, and the end of others."""
+LEFT_OUT = "not archived"
+"""The end of a remark about an entry that is skipped."""
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One run record, read as a whole.
 
-    fingerprint: sha256 (hex) over names and contents.
+    fingerprint: sha256 (hex) over names and contents. remarks: what its files lack.
     start_time, stop_time: as metadata.txt has them ("Thu Oct 17 10:08:25 UTC 2024"), None where absent.
     """
 
@@ -35,6 +60,7 @@ class Record:
     fingerprint: str
     start_time: str | None
     stop_time: str | None
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +69,8 @@ class Document:
 
     name: file name in the blob, `boot.fcl`.
     text: its bytes in the blob, FHiCL unless `kept`.
-    source: the text file that a converted or generated document was made from, unchanged.
+    source: the text file that a converted or generated document was made from, or the file whose name is escaped in
+    `name`; unchanged.
     kept: if `text` is not FHiCL, the reason, `line 12: "a-b" is not a FHiCL value (quote it)`; else None.
     """
 
@@ -57,7 +84,21 @@ class Document:
     @property
     def entity(self) -> str:
         """Name in artdaqDB: the file's stem. Source: docs/design/artdaqdb.md, Layout."""
-        return self.name.removesuffix(".fcl")
+        return entity_of(self.name)
+
+    @property
+    def is_fcl(self) -> bool:
+        """True if a `.fcl` file is archived here, or FHiCL made from a text; False for any other file of the record."""
+        return self.name.endswith(".fcl")
+
+
+def entity_of(name: str) -> str:
+    """The name in artdaqDB of a file that has this name in the blob.
+
+    >>> entity_of("reader.01.fcl"), entity_of("rc_info_start.txt")
+    ('reader.01', 'rc_info_start_txt')
+    """
+    return name.removesuffix(".fcl") if name.endswith(".fcl") else re.sub(r"[^A-Za-z0-9_+-]", "_", name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +115,37 @@ class RunDocuments:
     fingerprint: str = ""
     start_time: str | None = None
     stop_time: str | None = None
-    skipped: tuple[Skipped, ...] = field(default=())
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def configuration(self) -> str:
         """Configuration and first version name in artdaqDB: `<run>/<config_name>`."""
         return f"{self.run}/{self.config_name}"
 
+
+class SourceSettings(Protocol):
+    """The keys of the section `source_files` that reading a record needs."""
+
     @property
-    def kept(self) -> tuple[Document, ...]:
-        """The documents that are kept as text because no FHiCL parser accepts them."""
-        return tuple(document for document in self.documents if document.kept)
+    def run_records_dir(self) -> Path:
+        """Directory with one sub directory per run."""
+
+    @property
+    def quiet_seconds(self) -> float:
+        """Seconds without a change after which a record that lacks nothing is ready."""
+
+    @property
+    def settle_seconds(self) -> float:
+        """The same for a record without a stop time, or that lacks files."""
+
+    @property
+    def max_file_bytes(self) -> int:
+        """A larger `.fcl` file or text fails its run."""
+
+    @property
+    def max_other_file_bytes(self) -> int:
+        """A larger file of any other kind is skipped."""
+
+    @property
+    def max_record_bytes(self) -> int:
+        """A larger record fails its run."""

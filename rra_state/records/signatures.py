@@ -1,9 +1,12 @@
-"""Signatures of files and directories: whether one was written or replaced, without reading it."""
+"""Signatures of files: whether one was written or replaced, without reading it; and the fingerprint of a record."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable
+
+from rra_state.records.model import SourceFile
 
 Signature = tuple[int, int, int, int, int]
 """Device, inode, size, modification and change time. Differs after a file was written or replaced."""
@@ -28,3 +31,13 @@ def changed_at(status: os.stat_result) -> float:
     `rsync -a` and `cp -p` set the modification time of a copy to that of the original.
     """
     return status.st_ctime
+
+
+def fingerprint(files: tuple[SourceFile, ...]) -> str:
+    """Sha256 (hex) over names and contents, each with its length, in the order of the names."""
+    digest = hashlib.sha256()
+    for file in sorted(files, key=lambda file: file.name):
+        name = file.name.encode("utf-8", "surrogateescape")
+        digest.update(b"%d:%s%d:" % (len(name), name, len(file.data)))
+        digest.update(file.data)
+    return digest.hexdigest()

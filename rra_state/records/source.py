@@ -1,4 +1,4 @@
-"""Read run records from the DAQ's disk: the list of runs, whether one is ready, and one record whole.
+"""Read run records from the DAQ's disk: whether one is ready, and one record whole.
 
 Reads bytes, each file once; never waits for a FIFO or follows a link. Converts and writes nothing.
 """
@@ -10,26 +10,29 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from rra_state.base import host_limits, run_numbers
+from rra_state.base import host_limits
 from rra_state.base.errors import RecordChanged, RecordError, RecordOpen, SourceUnreadable
-from rra_state.base.wording import readable
-from rra_state.records import metadata, signatures
-from rra_state.records.model import Record, Skipped, SourceFile
+from rra_state.base.wording import count, readable
+from rra_state.records import completeness, metadata, signatures
+from rra_state.records.model import Record, Remark, Skipped, SourceFile, SourceSettings
 from rra_state.records.signatures import Signature
 
 TEXTS = ("boot", "known_boardreaders_list", "setup", "environment", "metadata", "settings", "ranks")
 """Stems of the seven text files of a record. Source: docs/design/run_records.md, Files of a record."""
 
 MAX_FILE_BYTES = 64 * 2**20
+MAX_OTHER_FILE_BYTES = 2**20
 MAX_RECORD_BYTES = 512 * 2**20
-CLOCK_SECONDS = 86400
-"""A change time further ahead than this comes from a wrong clock; waiting for it might take years."""
+NOT_READ_BEFORE = (
+    "is neither a .fcl file nor one of the seven texts",
+    "has a name with control characters or bytes that are not UTF-8",
+)
+"""Why versions before 2026-12 skipped files that are archived now."""
 
 _TEXT_NAMES = frozenset(f"{stem}.txt" for stem in TEXTS)
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -37,95 +40,56 @@ _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIMIT_HINT = "does it belong to the record? Otherwise raise the limit"
 _MAYBE_ALL = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE, errno.EACCES})
 """Errors of a record that may be errors of the whole disk, unmounted or unreachable."""
+_LINK_HINT = "put the directory itself there: links are not followed"
 _RIGHTS_HINT = "the archiver's account needs read permission on the record's directory and files"
 
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """One listing of the directory of run records. ignored: the entries that are not runs.
-
-    signature: of the directory; None if it changed so recently that another change could leave the same times.
-    """
-
-    runs: frozenset[int]
-    ignored: tuple[Skipped, ...]
-    signature: Signature | None = None
+Sighting = tuple[str, float]
+"""The signature of a record that was changed in the future, and since when it has been the same by our own clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
     """Whether a record can be archived now, or is still open: the DAQ may write to it.
 
-    stop_time: as metadata.txt has it; None if the run has not ended, or ended without writing it.
+    sighting: to be passed to the next look; None unless the record was changed in the future.
     """
 
     ready: bool
-    stop_time: str | None
+    sighting: Sighting | None = None
 
 
-def listing(run_records_dir: Path, earlier: Listing | None = None) -> Listing:
-    """The runs that have a directory here. Raises SourceUnreadable.
-
-    Scans the directory once, without a stat per entry where the file system gives the type. Does not scan it if nothing
-    came or went since the `earlier` listing.
-    """
-    try:
-        descriptor = os.open(run_records_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            signature = signatures.of(os.fstat(descriptor))
-            if earlier is not None and earlier.signature == signature:
-                return earlier
-            settled = not signatures.just_changed([signature], time.time())
-            directories, ignored = _entries(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise _unreadable(run_records_dir, error) from error
-    found = run_numbers.numbers(directories)
-    if len(found) < len(directories):
-        ignored += (Skipped(name, _NO_NUMBER) for name in directories if run_numbers.number(name) is None)
-    in_order = tuple(sorted(ignored, key=lambda skipped: skipped.name))
-    return Listing(frozenset(found), in_order, signature if settled else None)
-
-
-def _entries(descriptor: int) -> tuple[list[str], list[Skipped]]:
-    """The sub directories, and the other entries."""
-    directories: list[str] = []
-    others: list[Skipped] = []
-    with os.scandir(descriptor) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                directories.append(entry.name)
-            else:
-                others.append(Skipped(entry.name, _why_no_run(entry)))
-    return directories, others
-
-
-def readiness(settings: SourceSettings, run: int, now: float) -> Readiness:
+def readiness(settings: SourceSettings, run: int, now: float, before: Sighting | None = None) -> Readiness:
     """Whether the record of a run can be archived at `now` (seconds since 1970). Raises HostLimit.
 
-    Ready: nothing in it changed for `quiet_seconds`, or for `settle_seconds` if metadata.txt has no stop time. Only
-    metadata.txt is read. A record that cannot be read is ready too: the import then reports the error.
+    Ready: nothing in it changed for `quiet_seconds`, or for `settle_seconds` if it lacks something (`completeness`).
+    Reads metadata.txt and the boot file, and nothing if the last change is old enough for both. A record that cannot be
+    read is ready too: the import then reports the error. before: the `sighting` of the last look.
     """
     try:
         with _open(settings.run_records_dir / str(run), run) as opened:
-            stop_time = _stop_time(opened)
-            newest = _inventory(opened).newest
+            found = _inventory(opened, settings.max_other_file_bytes)
+            longest = max(settings.quiet_seconds, settings.settle_seconds)
+            if longest <= 0 or now - found.newest >= longest:
+                return Readiness(ready=True)
+            judged = {
+                name: _read_file(opened, name, MAX_FILE_BYTES) for name in completeness.JUDGED if name in found.files
+            }
+            needed = _needed(settings, completeness.gaps(judged, found.names))
+            found = _inventory(opened, settings.max_other_file_bytes)
     except RecordChanged:
-        return Readiness(ready=False, stop_time=None)
+        return Readiness(ready=False)
     except (OSError, RecordError, SourceUnreadable):
-        return Readiness(ready=True, stop_time=None)
-    ready = _unchanged_long_enough(settings, stop_time, newest, now)
-    return Readiness(ready, _text(stop_time))
+        return Readiness(ready=True)
+    if found.newest <= now or needed <= 0:
+        return Readiness(now - found.newest >= needed or needed <= 0)
+    same = before is not None and before[0] == found.signature and before[1] <= now
+    sighting = before if same and before is not None else (found.signature, now)
+    return Readiness(now - sighting[1] >= needed, sighting)
 
 
-def _unchanged_long_enough(settings: SourceSettings, stop_time: str | None, newest: float, now: float) -> bool:
-    """Whether a record that last changed at `newest` is complete by the rule of `readiness`.
-
-    A change time more than a day ahead comes from a wrong clock and is ignored.
-    """
-    needed = settings.settle_seconds if stop_time is None else settings.quiet_seconds
-    return needed <= 0 or now - newest >= needed or newest - now > CLOCK_SECONDS
+def _needed(settings: SourceSettings, gaps: Collection[Remark]) -> float:
+    """Seconds for which nothing may have changed in a record that lacks this."""
+    return settings.settle_seconds if gaps else settings.quiet_seconds
 
 
 def read(
@@ -133,77 +97,109 @@ def read(
     run: int,
     *,
     max_file_bytes: int = MAX_FILE_BYTES,
+    max_other_file_bytes: int = MAX_OTHER_FILE_BYTES,
     max_record_bytes: int = MAX_RECORD_BYTES,
+    without: Collection[str] = (),
 ) -> Record:
     """Read the record of a run from its directory. Raises RecordError; RecordChanged if it changed during the read.
 
-    Raises SourceUnreadable if the directory of all records cannot be read any more. Reads the regular files directly in
-    the directory that are `*.fcl` or one of the seven texts; the other entries are in `skipped`.
+    Raises SourceUnreadable if the directory of all records cannot be read any more. Reads every regular file directly
+    in the directory; `skipped` has the other entries, and files that are neither `.fcl` nor one of the seven texts if
+    they are larger than `max_other_file_bytes` or cannot be read. without: names of files to skip, as they stand in the
+    remarks of a version that did not read them.
     """
-    return _read(directory, run, max_file_bytes, max_record_bytes)[0]
+    return _read(directory, run, _Limits(max_file_bytes, max_other_file_bytes, max_record_bytes), without)[0]
 
 
-def _read(directory: Path, run: int, max_file_bytes: int, max_record_bytes: int) -> tuple[Record, float]:
-    """The record, and when something in it changed last (seconds since 1970)."""
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """Largest sizes in bytes: of a file without which a run is not archived, of any other file, of a record."""
+
+    file: int
+    other: int
+    record: int
+
+
+def _read(
+    directory: Path, run: int, limits: _Limits, without: Collection[str]
+) -> tuple[Record, _Inventory, tuple[Remark, ...]]:
+    """The record, the listing that it was read by, and what it lacks."""
     with _open(directory, run) as opened:
-        inventory = _inventory(opened)
+        inventory = _inventory(opened, limits.other)
         if signatures.just_changed(inventory.files.values(), time.time()):
             time.sleep(signatures.TICK_SECONDS)
-            inventory = _inventory(opened)
-        before, skipped = inventory.files, inventory.skipped
+            inventory = _inventory(opened, limits.other)
+        before = inventory.files
         total = sum(signature[2] for signature in before.values())
-        if total > max_record_bytes:
-            raise opened.fault(f"the record has {total} bytes, more than the limit of {max_record_bytes}", _LIMIT_HINT)
-        files = tuple(SourceFile(name, _read_file(opened, name, max_file_bytes)) for name in sorted(before))
-        after = _inventory(opened).files
+        if total > limits.record:
+            raise opened.fault(f"the record has {total} bytes, more than the limit of {limits.record}", _LIMIT_HINT)
+        files, skipped = _files(opened, inventory, limits, without)
+        after = _inventory(opened, limits.other).files
         changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
         if changed:
             raise opened.changed(changed[0])
         if not files:
             raise opened.fault("the record holds no file to archive", "was it copied to the end, or emptied?")
-        if metadata.NAME not in before:
-            reason = next((entry.reason for entry in skipped if entry.name == metadata.NAME), "is missing")
-            raise opened.fault(f"{metadata.NAME} {reason}", "put the file back")
-    known = metadata.read(next(file.data for file in files if file.name == metadata.NAME))
-    record = Record(run, files, skipped, fingerprint(files), _text(known.start_time), _text(known.stop_time))
-    return record, inventory.newest
+    contents = {file.name: file.data for file in files}
+    known = metadata.read(contents.get(metadata.NAME, b""))
+    gaps = completeness.gaps(contents, contents)
+    texts = {name: contents[name] for name in sorted(_TEXT_NAMES & contents.keys())}
+    dates = {name: max(signature[3:]) / 1e9 for name, signature in before.items()}
+    record = Record(
+        run,
+        files,
+        skipped,
+        signatures.fingerprint(files),
+        _text(known.start_time),
+        _text(known.stop_time),
+        completeness.remarks(gaps, texts, {entry.name for entry in skipped}, dates, time.time()),
+    )
+    return record, inventory, gaps
 
 
-class SourceSettings(Protocol):
-    """The keys of the section `source_files` that this module reads."""
-
-    @property
-    def run_records_dir(self) -> Path:
-        """Directory with one sub directory per run."""
-
-    @property
-    def quiet_seconds(self) -> float:
-        """Seconds without a change after which a record with a stop time is ready."""
-
-    @property
-    def settle_seconds(self) -> float:
-        """The same for a record without a stop time."""
-
-    @property
-    def max_file_bytes(self) -> int:
-        """A larger file fails its run."""
-
-    @property
-    def max_record_bytes(self) -> int:
-        """A larger record fails its run."""
+def _files(
+    opened: _OpenRecord, inventory: _Inventory, limits: _Limits, without: Collection[str]
+) -> tuple[tuple[SourceFile, ...], tuple[Skipped, ...]]:
+    """The files that are archived, and all entries that are not, in the order of their names."""
+    files, skipped = [], list(inventory.skipped)
+    for name in sorted(inventory.files, key=_utf8):
+        found: bytes | Skipped
+        if readable(name) in without:
+            found = Skipped(readable(name), NOT_READ_BEFORE[0])
+        elif _is_required(name):
+            found = _read_file(opened, name, limits.file)
+        else:
+            found = _read_other(opened, name, limits.other)
+        if isinstance(found, Skipped):
+            skipped.append(found)
+        else:
+            files.append(SourceFile(_utf8(name), found))
+    return tuple(files), tuple(sorted(skipped, key=lambda entry: entry.name))
 
 
-def read_record(settings: SourceSettings, run: int, *, even_if_open: bool = False) -> Record:
+def read_record(
+    settings: SourceSettings,
+    run: int,
+    *,
+    even_if_open: bool = False,
+    without: Collection[str] = (),
+    sighting: Callable[[], Sighting | None] = lambda: None,
+) -> Record:
     """Read the record of a run from `run_records_dir`; see `read`. Raises RecordOpen if it is not ready any more.
 
-    Between planning and reading, a copy of the record may have gone on.
+    Between planning and reading, a copy of the record may have gone on. sighting: gives the note by which the planner
+    took a record that was changed in the future.
     """
     directory = settings.run_records_dir / str(run)
-    record, newest = _read(directory, run, settings.max_file_bytes, settings.max_record_bytes)
-    if not even_if_open and not _unchanged_long_enough(settings, record.stop_time, newest, time.time()):
-        raise RecordOpen(
-            "changed again before it was read", run=run, path=directory, hint="another program is writing there"
-        )
+    limits = _Limits(settings.max_file_bytes, settings.max_other_file_bytes, settings.max_record_bytes)
+    record, found, gaps = _read(directory, run, limits, without)
+    needed, now = _needed(settings, gaps), time.time()
+    if even_if_open or needed <= 0 or now - found.newest >= needed:
+        return record
+    seen = sighting() if found.newest > now else None
+    if seen is None or seen[0] != found.signature or now - seen[1] < needed:
+        hint = "another program is writing there"
+        raise RecordOpen("changed again before it was read", run=run, path=directory, hint=hint)
     return record
 
 
@@ -214,22 +210,9 @@ def signature(directory: Path, run: int) -> str | None:
     """
     try:
         with _open(directory, run) as opened:
-            found = _inventory(opened)
+            return _inventory(opened, MAX_OTHER_FILE_BYTES).signature
     except RecordError:
         return None
-    names = [f"{name!a} {entry}" for name, entry in sorted(found.files.items())]
-    names += [str(entry) for entry in found.skipped]
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
-
-
-def fingerprint(files: tuple[SourceFile, ...]) -> str:
-    """Sha256 (hex) over names and contents, each with its length, in the order of the names."""
-    digest = hashlib.sha256()
-    for file in sorted(files, key=lambda file: file.name):
-        name = os.fsencode(file.name)
-        digest.update(b"%d:%s%d:" % (len(name), name, len(file.data)))
-        digest.update(file.data)
-    return digest.hexdigest()
 
 
 # ---- the directory -------------------------------------------------------------------------------------------------
@@ -264,9 +247,10 @@ def _open(directory: Path, run: int) -> Iterator[_OpenRecord]:
         raise RecordError("the record's directory is gone", run=run, path=directory, hint=hint) from error
     except OSError as error:
         _check_above(directory, error)
-        reason = "is no directory" if error.errno in (errno.ENOTDIR, errno.ELOOP) else _plain(error)
+        misplaced = error.errno in (errno.ENOTDIR, errno.ELOOP)
+        reason = "is no directory" if misplaced else _plain(error)
         message = f"the record's directory cannot be read: {reason}"
-        raise RecordError(message, run=run, path=directory, hint=_RIGHTS_HINT) from error
+        raise RecordError(message, run=run, path=directory, hint=_LINK_HINT if misplaced else _RIGHTS_HINT) from error
     try:
         yield _OpenRecord(descriptor, directory, run)
     finally:
@@ -286,12 +270,13 @@ def _check_above(directory: Path, fault: OSError) -> None:
     try:
         with os.scandir(directory.parent) as entries:
             if next(entries, None) is None:
-                raise _unreadable(directory.parent, FileNotFoundError("it is empty"))
+                raise unreadable(directory.parent, FileNotFoundError("it is empty"))
     except OSError as error:
-        raise _unreadable(directory.parent, error) from error
+        raise unreadable(directory.parent, error) from error
 
 
-def _unreadable(run_records_dir: Path, error: OSError) -> SourceUnreadable:
+def unreadable(run_records_dir: Path, error: OSError) -> SourceUnreadable:
+    """The error of a directory of run records that cannot be listed."""
     return SourceUnreadable(
         f"the directory of run records cannot be read: {_plain(error)}",
         path=run_records_dir,
@@ -303,16 +288,28 @@ def _unreadable(run_records_dir: Path, error: OSError) -> SourceUnreadable:
 class _Inventory:
     """One listing of a record's directory.
 
-    files: the files to archive, with their signatures. skipped: the other entries. newest: latest change time of the
-    directory and its entries, seconds since 1970.
+    files: the files to archive, with their signatures; their names as this process opens them. skipped: the other
+    entries. newest: latest change time of the directory and its entries, seconds since 1970.
     """
 
     files: dict[str, Signature]
     skipped: tuple[Skipped, ...]
     newest: float
 
+    @property
+    def names(self) -> list[str]:
+        """The names of the files, UTF-8 whatever the encoding of the file system."""
+        return [_utf8(name) for name in self.files]
 
-def _inventory(opened: _OpenRecord) -> _Inventory:
+    @property
+    def signature(self) -> str:
+        """A text that differs once a file was written, renamed or replaced."""
+        names = [f"{_utf8(name)!a} {entry}" for name, entry in sorted(self.files.items())]
+        names += [str(entry) for entry in self.skipped]
+        return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+
+
+def _inventory(opened: _OpenRecord, other_limit: int) -> _Inventory:
     wanted: dict[str, Signature] = {}
     skipped: list[Skipped] = []
     try:
@@ -321,7 +318,9 @@ def _inventory(opened: _OpenRecord) -> _Inventory:
             for entry in entries:
                 status = entry.stat(follow_symlinks=False)
                 newest = max(newest, signatures.changed_at(status))
-                reason = _why_not_archived(entry.name, status.st_mode)
+                reason = _KINDS.get(stat.S_IFMT(status.st_mode))
+                if reason is None and not _is_required(entry.name) and status.st_size > other_limit:
+                    reason = f"has {count(status.st_size, 'byte')}, more than max_other_file_bytes"
                 if reason:
                     skipped.append(Skipped(readable(entry.name), reason))
                 else:
@@ -334,16 +333,6 @@ def _inventory(opened: _OpenRecord) -> _Inventory:
     return _Inventory(wanted, tuple(sorted(skipped, key=lambda entry: entry.name)), newest)
 
 
-_NO_NUMBER = "is no run number"
-
-
-def _why_no_run(entry: os.DirEntry[str]) -> str:
-    """Why an entry that is not a directory is not a run."""
-    if entry.is_symlink():
-        return "is a link"
-    return "is no directory" if run_numbers.number(entry.name) is not None else _NO_NUMBER
-
-
 _KINDS = {
     stat.S_IFLNK: "is a link",
     stat.S_IFDIR: "is a directory",
@@ -354,12 +343,14 @@ _KINDS = {
 }
 
 
-def _why_not_archived(name: str, mode: int) -> str | None:
-    if kind := _KINDS.get(stat.S_IFMT(mode)):
-        return kind
-    if name not in _TEXT_NAMES and (name == ".fcl" or not name.endswith(".fcl")):
-        return "is neither a .fcl file nor one of the seven texts"
-    return None if name.isprintable() else "has a name with control characters or bytes that are not UTF-8"
+def _is_required(name: str) -> bool:
+    """Whether a file is of a kind without which a run is not archived: `.fcl`, or one of the seven texts."""
+    return name in _TEXT_NAMES or (name.endswith(".fcl") and name != ".fcl")
+
+
+def _utf8(name: str) -> str:
+    """A name as the same text in every locale; bytes that are not UTF-8 are lone surrogates."""
+    return os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
 # ---- the files -----------------------------------------------------------------------------------------------------
@@ -385,11 +376,14 @@ def _read_file(opened: _OpenRecord, name: str, limit: int) -> bytes:
         raise opened.fault(f"cannot be read: {_plain(error)}", _RIGHTS_HINT, name) from error
 
 
-def _stop_time(opened: _OpenRecord) -> str | None:
+def _read_other(opened: _OpenRecord, name: str, limit: int) -> bytes | Skipped:
+    """The bytes of a file that is neither `.fcl` nor one of the seven texts, or why it is skipped."""
     try:
-        return metadata.read(_read_file(opened, metadata.NAME, MAX_FILE_BYTES)).stop_time
+        return _read_file(opened, name, limit)
     except RecordChanged:
-        return None
+        raise
+    except RecordError as error:
+        return Skipped(readable(name), error.message)
 
 
 def _text(time: str | None) -> str | None:

@@ -16,6 +16,7 @@ from typing import Literal
 from rra_state.base import run_numbers
 from rra_state.base.errors import ArchiverError, SiteShrank
 from rra_state.base.wording import count, ranges, seconds
+from rra_state.records.model import Remark
 from rra_state.reporting import counts, failures
 from rra_state.reporting.counts import Counts
 from rra_state.reporting.discrepancies import Discrepancy, StageRecords, discrepancies, notes
@@ -115,13 +116,11 @@ class Day:
 class Remarks:
     """What is worth knowing although nothing failed.
 
-    kept, skipped: per run the files kept as text, and the entries not archived, each with the reason.
-    ignored: entries of the records' directory. watched: archived without a stop time. gone: in UconDB and no longer on
-    disk. damaged: what is wrong with files of the tree.
+    of_runs: per run, what its marker says. ignored: entries of the records' directory. watched: archived without a stop
+    time. gone: in UconDB and no longer on disk. damaged: what is wrong with files of the tree.
     """
 
-    kept: Mapping[int, Mapping[str, str]]
-    skipped: Mapping[int, Mapping[str, str]]
+    of_runs: Mapping[int, tuple[Remark, ...]]
     ignored: tuple[tuple[str, str], ...]
     watched: frozenset[int]
     gone: frozenset[int]
@@ -370,8 +369,7 @@ def _remarks(snapshot: Snapshot, sites: Sites, unusable: tuple[str, ...]) -> Rem
     for records in (*map(snapshot.failures, failures.EVERY_STAGE), snapshot.newest_refreshes):
         damaged += [each.text for each in records.values() if isinstance(each, Damaged)]
     return Remarks(
-        imported.kept,
-        imported.skipped,
+        _remarks_of_runs(snapshot),
         snapshot.ignored,
         snapshot.watched - _with_stop_time(snapshot),
         gone=sites[2].runs - sites[0].runs,
@@ -385,6 +383,13 @@ def _with_stop_time(snapshot: Snapshot) -> frozenset[int]:
     refreshed = snapshot.newest_refreshes.items()
     found = {run for run, each in refreshed if isinstance(each, Marker) and each.facts.stop_time}
     return frozenset(found | columns.by_run(columns.stop_time).keys())
+
+
+def _remarks_of_runs(snapshot: Snapshot) -> dict[int, tuple[Remark, ...]]:
+    """The remarks about each run that has some: those of its newest refresh, else of its import."""
+    newest = {run: each.facts.remarks for run, each in snapshot.newest_refreshes.items() if isinstance(each, Marker)}
+    found = snapshot.columns("import").remarks | newest
+    return {run: found[run] for run in sorted(found) if found[run]}
 
 
 def _days(snapshot: Snapshot) -> Iterator[Day]:

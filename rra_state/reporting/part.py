@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rra_state.base.wording import utc
+from rra_state.records.model import Remark
 from rra_state.reporting import failures
 from rra_state.reporting.assessment import DISK, Assessment
 from rra_state.state.outcome import PLACES, Stage
@@ -30,8 +31,7 @@ class Part:
                 days=tuple(day for day in found.days if day.day >= first),
                 remarks=replace(
                     found.remarks,
-                    kept=self._late(found.remarks.kept, snapshot),
-                    skipped=self._late(found.remarks.skipped, snapshot),
+                    of_runs=self._late(found.remarks.of_runs, snapshot),
                 ),
             )
         if self.stage is not None:
@@ -43,11 +43,11 @@ class Part:
             )
         return found
 
-    def _late(self, entries: Mapping[int, Mapping[str, str]], snapshot: Snapshot) -> dict[int, Mapping[str, str]]:
+    def _late(self, entries: Mapping[int, tuple[Remark, ...]], snapshot: Snapshot) -> dict[int, tuple[Remark, ...]]:
         """Those of runs that were imported since, or of which that is not known."""
         columns, since = snapshot.columns("import"), self.since or 0
         archived = columns.by_run(columns.archived)
-        return {run: files for run, files in entries.items() if archived.get(run, since) >= since}
+        return {run: remarks for run, remarks in entries.items() if archived.get(run, since) >= since}
 
 
 WHOLE = Part()

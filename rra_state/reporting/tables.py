@@ -15,6 +15,7 @@ import pandas as pd
 from rra_state.base import run_numbers
 from rra_state.base.wording import printable, seconds
 from rra_state.records import dates
+from rra_state.records.model import KEPT, LEFT_OUT
 from rra_state.reporting import failures as reasons
 from rra_state.reporting.assessment import DISK, Assessment
 from rra_state.reporting.counts import RUN_STATES
@@ -56,6 +57,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("version", "string", "", "version in artdaqDB"),
         Column("kept_files", "string", "", "files kept as text, separated by spaces"),
         Column("skipped_files", "string", "", "entries of the record that are not archived, likewise"),
+        Column("remarks", "string", "", "what a person should know of the run, separated by `; `"),
         Column("failed_stage", "category", "", "where it failed: `import`, `migrate`, `refresh` or `verify`"),
         Column("attempts", "Int64", "", "attempts that failed there"),
         Column(
@@ -139,8 +141,9 @@ def runs(snapshot: Snapshot, assessment: Assessment) -> pd.DataFrame:
         "size": migrated.by_run(migrated.size),
         "configuration": imported.by_run(imported.configuration),
         "version": imported.by_run(imported.version),
-        "kept_files": _names(imported.kept),
-        "skipped_files": _names(imported.skipped),
+        "kept_files": _files(assessment, KEPT),
+        "skipped_files": _files(assessment, LEFT_OUT),
+        "remarks": {run: printable("; ".join(map(str, found))) for run, found in assessment.remarks.of_runs.items()},
         "state": states,
     }
     for name, found in {**_newest(snapshot), **_troubles(snapshot), **_missing_since(snapshot, assessment)}.items():
@@ -276,8 +279,13 @@ def _missing_since(snapshot: Snapshot, assessment: Assessment) -> dict[str, dict
     return {"missing_since": since}
 
 
-def _names(entries: Mapping[int, Mapping[str, str]]) -> dict[int, str]:
-    return {run: printable(" ".join(sorted(files))) for run, files in entries.items()}
+def _files(assessment: Assessment, end: str) -> dict[int, str]:
+    """Per run, the files whose remarks end like this."""
+    names = {
+        run: sorted(each.file for each in remarks if each.text.endswith(end))
+        for run, remarks in assessment.remarks.of_runs.items()
+    }
+    return {run: printable(" ".join(found)) for run, found in names.items() if found}
 
 
 def _of_rows(name: str, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TextIO
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rra_state.base import run_numbers
-from rra_state.base.wording import count, first_of, minute, printable, ranges, second, utc
+from rra_state.base.wording import by_text, count, minute, printable, ranges, second, utc, which_runs
 from rra_state.reporting.assessment import Assessment, Gap
 from rra_state.reporting.failures import LISTED, FailureGroup
 from rra_state.reporting.part import WHOLE, Part
@@ -192,8 +192,9 @@ def _days(assessment: Assessment, part: Part) -> Iterator[str]:
 
 def _remarks(assessment: Assessment) -> Iterator[str]:
     remarks = assessment.remarks
-    yield from _files("Files kept as text (archived as they are, but no FHiCL)", remarks.kept)
-    yield from _files("Entries of records that are not archived", remarks.skipped)
+    if remarks.of_runs:
+        yield from _heading("Remarks")
+        yield from _listed(f"{which_runs(runs)}: {text}" for text, runs in by_text(remarks.of_runs))
     if remarks.watched:
         yield from _heading("Archived without a stop time")
         yield ranges(remarks.watched)
@@ -203,13 +204,6 @@ def _remarks(assessment: Assessment) -> Iterator[str]:
     if remarks.ignored:
         yield from _heading("Ignored in the records' directory")
         yield from _listed(f"{name}: {reason}" for name, reason in remarks.ignored)
-
-
-def _files(title: str, found: Mapping[int, Mapping[str, str]]) -> Iterator[str]:
-    """A line per run."""
-    if found:
-        yield from _heading(title)
-        yield from _listed(f"run {run}: {first_of(files)}" for run, files in found.items())
 
 
 def _listed(lines: Iterable[str]) -> Iterator[str]:

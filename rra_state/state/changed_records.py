@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from rra_state.base.errors import ArchiverError, RecordError, UsageError, WorkDirError
 from rra_state.config.loading import Settings
-from rra_state.records import source
+from rra_state.records import metadata, source
+from rra_state.records.model import Record
 from rra_state.state.markers import Tree, newest
 from rra_state.state.outcome import Marker
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 NOTE = "watch"
 """Name of the note with what the last look saw: `state/watch.json`, a signature per run."""
+SIGHTINGS = "changed_in_future"
+"""Name of the note with records that were changed in the future: signature, and since when it is the same."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -108,7 +111,8 @@ def look(snapshot: Snapshot) -> Look:
             ended.add(run)
         elif not same:
             fingerprint = _fingerprint(snapshot.settings, run) if snapshot.is_ready(run) else None
-            if archived is not None and fingerprint == archived.fingerprint:
+            before = archived.fingerprint if archived is not None else None
+            if fingerprint and before and before in (fingerprint, _as_read_before(snapshot, run, newest)):
                 unchanged[str(run)] = str(signature)
             elif fingerprint is not None and (again := snapshot.next_refresh(run, fingerprint)):
                 changed.append(again)
@@ -151,7 +155,8 @@ def look_at(snapshot: Snapshot, named: Iterable[int]) -> NamedRuns:
             if run not in snapshot.records:
                 gone, hint = files.run_records_dir / str(run), "put it back; both stores keep what they hold"
                 raise RecordError("the record's directory is gone", run=run, path=gone, hint=hint)
-            fingerprint = source.read_record(files, run, even_if_open=True).fingerprint
+            record = source.read_record(files, run, even_if_open=True)
+            fingerprint = record.fingerprint
             newest = newest_marker(snapshot.tree, run, snapshot.refreshed.get(run, ()))
         except WorkDirError as error:
             error.run = run
@@ -164,6 +169,8 @@ def look_at(snapshot: Snapshot, named: Iterable[int]) -> NamedRuns:
             continue
         if newest is not None and fingerprint == newest.facts.fingerprint:
             found.unchanged.append(run)
+        elif not _has_metadata(record):
+            found.refused.append(RecordError(f"{metadata.NAME} is missing", run=run, hint="put the file back"))
         elif again := snapshot.next_refresh(run, fingerprint):
             found.changed.append(again)
         else:
@@ -179,11 +186,40 @@ def newest_marker(tree: Tree, run: int, fingerprints: Collection[str] | None = N
     return newest(tree.marker("migrate", run), tree.newest_refresh(run, fingerprints))
 
 
-def _fingerprint(settings: Settings, run: int) -> str | None:
+def not_read(newest: Marker | None, imported: Marker | None) -> frozenset[str]:
+    """Files of a record that an older version did not read when it was archived last; only its import noted them."""
+    noted = newest if newest is not None and newest.stage == "refresh" else imported
+    return frozenset() if noted is None else noted.facts.not_read
+
+
+def sightings(tree: Tree) -> dict[int, source.Sighting]:
+    """By run, what is noted of records that were changed in the future; none if the note is damaged."""
+    try:
+        return {int(run): (str(seen[0]), float(seen[1])) for run, seen in (tree.note(SIGHTINGS) or {}).items()}
+    except (ValueError, TypeError, LookupError):
+        return {}
+
+
+def _as_read_before(snapshot: Snapshot, run: int, newest: Marker | None) -> str | None:
+    """The fingerprint of the record without the files that an older version did not read; None if there are none.
+
+    So an archive of that version is not archived again as a whole, and --refresh brings the files in.
+    """
+    without = not_read(newest, snapshot.tree.marker("import", run))
+    return _fingerprint(snapshot.settings, run, without) if without else None
+
+
+def _fingerprint(settings: Settings, run: int, without: Collection[str] = ()) -> str | None:
     """The record's fingerprint now; None if it cannot be read: what is archived of it stays the best there is."""
     try:
-        return source.read_record(settings.source_files, run, even_if_open=True).fingerprint
+        record = source.read_record(settings.source_files, run, even_if_open=True, without=without)
     except ArchiverError as error:
         if error.stops_cycle:
             raise
         return None
+    return record.fingerprint if _has_metadata(record) else None
+
+
+def _has_metadata(record: Record) -> bool:
+    """Whether metadata.txt is there; a record that lost it does not replace what is archived of it."""
+    return any(file.name == metadata.NAME for file in record.files)

@@ -1,11 +1,13 @@
 """Outcomes: of one run in one stage (from the worker to the driver), of a whole cycle in numbers, and the typed records
 that are written for a run.
 
-`Marker`, `Failure` and `Finding` are read and written here: no other module names a field of their files.
+`Marker`, `Failure` and `Finding` are read and written here, remarks among them: no other module names a field of their
+files.
 """
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +18,8 @@ from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin, get
 from rra_state.base import wording
 from rra_state.base.errors import ArchiverError, Conflict, Interrupted, NotListed, VerificationError
 from rra_state.base.version import __version__
+from rra_state.records.model import KEPT, LEFT_OUT, Remark
+from rra_state.records.source import NOT_READ_BEFORE
 from rra_state.stores.artdaqdb.base import Staged
 
 T = TypeVar("T")
@@ -36,8 +40,7 @@ class Facts:
     """What an audit needs to know of an archived run. Absent: None or empty.
 
     fingerprint: sha256 over names and contents of the source record. size: bytes of the blob. sha256, adler32: of the
-    blob. kept: files kept as text, with the reason. verified: the content was read back and compared.
-    problems: what `--validate` found.
+    blob. verified: the content was read back and compared. problems: what `--validate` found.
     """
 
     verified: bool
@@ -47,8 +50,7 @@ class Facts:
     fingerprint: str | None = None
     start_time: str | None = None
     stop_time: str | None = None
-    kept: dict[str, str] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
+    remarks: tuple[Remark, ...] = ()
     size: int | None = None
     adler32: int | None = None
     sha256: str | None = None
@@ -64,8 +66,13 @@ class Facts:
             fingerprint=imported.fingerprint or self.fingerprint,
             start_time=imported.start_time or self.start_time,
             stop_time=imported.stop_time or self.stop_time,
-            kept=imported.kept or self.kept,
+            remarks=imported.remarks or self.remarks,
         )
+
+    @property
+    def not_read(self) -> frozenset[str]:
+        """Files that a version before 2026-12 did not read; they are not in the fingerprint."""
+        return frozenset(each.file for each in self.remarks if each.text in _NOT_READ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +123,14 @@ class Marker:
 
         Raises ValueError that says which field is wrong.
         """
-        return cls(**_checked(values, _OF_MARKER), facts=Facts(**_checked(values, _OF_FACTS)))
+        found = _checked(values, _OF_FACTS)
+        return cls(**_checked(values, _OF_MARKER), facts=Facts(**found | {"remarks": _remarks(values)}))
 
     def mapping(self) -> dict[str, Any]:
         """The marker as flat JSON. Not copied: a recovery makes 100,000 of them."""
         values = {name: getattr(self, name) for name in _OF_MARKER}
         values.update((name, getattr(self.facts, name)) for name in _OF_FACTS)
+        values["remarks"] = list(map(asdict, self.facts.remarks))
         return values
 
 
@@ -192,7 +201,7 @@ class Damaged:
 class MarkerColumns:
     """The markers of one stage field by field, in the order of `runs`; None: not known.
 
-    archived: seconds since 1970. kept, skipped: only of runs that have some. damaged: their rows hold None.
+    archived: seconds since 1970. remarks: only of runs that have some. damaged: their rows hold None.
     """
 
     runs: list[int] = field(default_factory=list)
@@ -203,8 +212,7 @@ class MarkerColumns:
     start_time: list[str | None] = field(default_factory=list)
     stop_time: list[str | None] = field(default_factory=list)
     size: list[int | None] = field(default_factory=list)
-    kept: dict[int, dict[str, str]] = field(default_factory=dict)
-    skipped: dict[int, dict[str, str]] = field(default_factory=dict)
+    remarks: dict[int, tuple[Remark, ...]] = field(default_factory=dict)
     damaged: list[Damaged] = field(default_factory=list)
     _texts: dict[str | None, str | None] = field(default_factory=dict, repr=False)
 
@@ -213,6 +221,7 @@ class MarkerColumns:
         for name, types in _COLUMN_TYPES:
             if type(values.get(name)) not in types:
                 _checked(values, _OF_MARKER | _OF_FACTS)
+        remarks = _remarks(values)
         same = self._texts.setdefault  # most of these texts occur many times
         moment = wording.seconds(values["archived"])
         self.runs.append(run)
@@ -223,10 +232,8 @@ class MarkerColumns:
         self.start_time.append(values.get("start_time"))
         self.stop_time.append(values.get("stop_time"))
         self.size.append(values.get("size"))
-        if kept := values.get("kept"):
-            self.kept[run] = kept
-        if skipped := values.get("skipped"):
-            self.skipped[run] = skipped
+        if remarks:
+            self.remarks[run] = remarks
 
     def append_damaged(self, damaged: Damaged) -> None:
         """Add a row for a marker that cannot be read."""
@@ -272,10 +279,37 @@ def _checked(values: Mapping[str, Any], allowed: Mapping[str, tuple[type, ...]])
     return {name: tuple(value) if type(value) is list else value for name, value in found.items()}
 
 
+_KEPT_LINE = re.compile(r"line (\d+): (.*)", re.DOTALL)
+_NOT_READ = frozenset(f"{reason}; {LEFT_OUT}" for reason in NOT_READ_BEFORE)
+
+
+def _remarks(values: Mapping[str, Any]) -> tuple[Remark, ...]:
+    """The remarks of a marker. Versions before 2026-12 wrote `kept` and `skipped`, reasons by file.
+
+    Raises ValueError.
+    """
+    found: list[Remark] = []
+    for each in values.get("remarks") or ():
+        if type(each) is not dict:
+            raise ValueError(f"remarks holds {type(each).__name__}, not dict")
+        checked = _checked(each, _OF_REMARK)
+        found.append(Remark(checked["file"], checked.get("line"), checked["text"]))
+    for name, what in (("kept", KEPT), ("skipped", LEFT_OUT)):
+        entries = values.get(name) or {}
+        if type(entries) is not dict:
+            raise ValueError(f"{name} is {type(entries).__name__}, not dict")
+        for file, reason in entries.items():
+            match = _KEPT_LINE.fullmatch(str(reason)) if name == "kept" else None
+            line, text = (int(match[1]), match[2]) if match else (None, reason)
+            found.append(Remark(file, line, f"{text}; {what}"))
+    return tuple(found)
+
+
+_OF_REMARK = _types(Remark)
 _OF_FACTS = _types(Facts)
 _OF_MARKER = {name: types for name, types in _types(Marker).items() if name != "facts"}
 _OF_FAILURE = _types(Failure)
-_REQUIRED = (_required(Facts) | _required(Marker) | _required(Failure)) - {"facts"}
+_REQUIRED = (_required(Facts) | _required(Marker) | _required(Failure) | {"file", "text"}) - {"facts"}
 _COLUMN_TYPES = [
     (name, types if name in _REQUIRED else (*types, type(None)))
     for name, types in (_OF_MARKER | _OF_FACTS).items()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rra_state.base.errors import SiteShrank
 from rra_state.base.wording import count
-from rra_state.records.source import Listing
+from rra_state.records.listing import Listing
 from rra_state.state.outcome import Stage
 
 LEAST = 5

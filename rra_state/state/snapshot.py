@@ -17,6 +17,7 @@ from rra_state.base import run_numbers
 from rra_state.base.errors import ArchiverError, UsageError, WorkDirError
 from rra_state.config.loading import Settings
 from rra_state.records import source
+from rra_state.records.listing import Listing, listing
 from rra_state.state import changed_records, shrunk_sites
 from rra_state.state.changed_records import Look, NamedRuns, Refresh
 from rra_state.state.markers import Tree
@@ -39,7 +40,7 @@ class Snapshot:
 
     settings: Settings
     at: float
-    listing: source.Listing | ArchiverError
+    listing: Listing | ArchiverError
     archived: Mapping[Stage, frozenset[int]]
     failed: Mapping[Stage, frozenset[int]]
     refreshed: Mapping[int, set[str]]
@@ -49,6 +50,7 @@ class Snapshot:
     forgotten: frozenset[int] = frozenset()
     leftovers: tuple[Path, ...] = ()
     _ready: dict[int, bool] = field(default_factory=dict, repr=False)
+    _sightings: dict[int, source.Sighting] = field(default_factory=dict, repr=False)
     _since: dict[tuple[Stage, int], float | None] = field(default_factory=dict, repr=False)
     _failures: dict[Stage, dict[int, Failure | Damaged]] = field(default_factory=dict, repr=False)
     _columns: dict[Stage, MarkerColumns] = field(default_factory=dict, repr=False)
@@ -132,8 +134,22 @@ class Snapshot:
     def is_ready(self, run: int) -> bool:
         """Whether nothing in the record of a run changed for long enough. Reads its metadata.txt."""
         if run not in self._ready:
-            self._ready[run] = source.readiness(self.settings.source_files, run, self.at).ready
+            found = source.readiness(self.settings.source_files, run, self.at, self._sightings_before.get(run))
+            self._ready[run] = found.ready
+            if found.sighting is not None:
+                self._sightings[run] = found.sighting
         return self._ready[run]
+
+    @cached_property
+    def _sightings_before(self) -> dict[int, source.Sighting]:
+        return changed_records.sightings(self.tree)
+
+    def remember(self) -> None:
+        """Write down for the next cycle which records were changed in the future. Raises WorkDirError."""
+        before = self._sightings_before
+        kept = {run: seen for run, seen in before.items() if run in self.on_disk and run not in self._ready}
+        if (found := kept | self._sightings) != before:
+            self.tree.write_note(changed_records.SIGHTINGS, {str(run): seen for run, seen in found.items()})
 
     @cached_property
     def open(self) -> frozenset[int]:
@@ -276,12 +292,12 @@ class Snapshot:
         return max((each for each in times if each is not None), default=None)
 
 
-def _listing(settings: Settings, earlier: Snapshot | None, known: int) -> source.Listing | ArchiverError:
+def _listing(settings: Settings, earlier: Snapshot | None, known: int) -> Listing | ArchiverError:
     """The records' directory, or why it cannot be used. known: how many runs came from it."""
     before = None if earlier is None or isinstance(earlier.listing, ArchiverError) else earlier.listing
     directory = settings.source_files.run_records_dir
     try:
-        found = source.listing(directory, before)
+        found = listing(directory, before)
         return shrunk_sites.source(directory, found, known) or found
     except ArchiverError as error:
         return error

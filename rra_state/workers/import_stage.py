@@ -6,7 +6,7 @@ publishes the documents and writes the markers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge
@@ -15,6 +15,8 @@ from rra_state.base.retries import with_retries
 from rra_state.config.loading import Settings
 from rra_state.records import convert, source
 from rra_state.records.model import RunDocuments
+from rra_state.state.changed_records import sightings
+from rra_state.state.markers import Tree
 from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Location, Staged
 from rra_state.workers import injected_faults
@@ -54,14 +56,20 @@ def import_runs(numbers: Sequence[int], context: WorkerContext, known: Mapping[i
     return [outcomes[run] for run in numbers]
 
 
-def read(run: int, settings: Settings, *, even_if_open: bool = False) -> RunDocuments:
+def read(run: int, settings: Settings, *, even_if_open: bool = False, without: Collection[str] = ()) -> RunDocuments:
     """Read and convert the record of a run. Raises RecordError and its subclasses.
 
-    even_if_open: also a record that may still be written to.
+    even_if_open: also a record that may still be written to. without: files to leave out (`Facts.not_read`).
     """
     files = settings.source_files
     with within_seconds(run, files.max_record_seconds):
-        record = source.read_record(files, run, even_if_open=even_if_open)
+        record = source.read_record(
+            files,
+            run,
+            even_if_open=even_if_open,
+            without=without,
+            sighting=lambda: sightings(Tree(settings.app.work_dir)).get(run),
+        )
         return convert.convert(record, fhiclize=settings.fhiclize_generate, on_bad_file=files.on_bad_file)
 
 
@@ -124,8 +132,7 @@ def source_facts(documents: RunDocuments) -> Facts:
         fingerprint=documents.fingerprint,
         start_time=documents.start_time,
         stop_time=documents.stop_time,
-        kept={document.name: document.kept or "" for document in documents.kept},
-        skipped={entry.name: entry.reason for entry in documents.skipped},
+        remarks=documents.remarks,
     )
 
 

@@ -23,7 +23,7 @@ from rra_state.base.errors import (
 from rra_state.base.host_limits import within_memory
 from rra_state.records import blob, fhicl
 from rra_state.records.model import RunDocuments
-from rra_state.state.changed_records import Refresh, newest_marker
+from rra_state.state.changed_records import Refresh, newest_marker, not_read
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import DIFFERS, MARKER_DIFFERS, RECORD_DIFFERS, STAGES, Facts, Marker, Stage
 from rra_state.stores.artdaqdb.base import Export, Location
@@ -103,11 +103,13 @@ class _Held:
 def _held(run: int, context: WorkerContext, location: Location | None) -> _Held:
     tree = Tree(context.settings.app.work_dir)
     faults: list[str] = []
+    imported = _marker(lambda: tree.marker("import", run), faults)
+    newest = _marker(lambda: newest_marker(tree, run), faults)
     held = _Held(
         run,
-        _marker(lambda: tree.marker("import", run), faults),
-        _marker(lambda: newest_marker(tree, run), faults),
-        _record(run, context),
+        imported,
+        newest,
+        _record(run, context, not_read(newest, imported)),
         _export(context, location, faults),
         _blob(run, context, faults) if tree.marker_path("migrate", run).exists() else None,
     )
@@ -125,10 +127,10 @@ def _marker(read: Callable[[], Marker | None], faults: list[str]) -> Marker | No
         return None
 
 
-def _record(run: int, context: WorkerContext) -> RunDocuments | None:
-    """A fresh conversion of the record, if it still exists and can be read."""
+def _record(run: int, context: WorkerContext, without: frozenset[str]) -> RunDocuments | None:
+    """A fresh conversion of the record, if it still exists and can be read. without: files that were never read."""
     try:
-        return read(run, context.settings, even_if_open=True)
+        return read(run, context.settings, even_if_open=True, without=without)
     except RecordError:
         return None
 
@@ -304,4 +306,4 @@ def _with_record(facts: Facts, record: Facts | None) -> Facts:
     """The facts of a marker with what the record says now."""
     if record is None:
         return facts
-    return replace(facts.completed(record), configuration=record.configuration, skipped=record.skipped)
+    return replace(facts.completed(record), configuration=record.configuration, remarks=record.remarks)

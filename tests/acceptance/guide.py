@@ -21,13 +21,15 @@ LOGS: dict[Stage, str] = {"import": "import_failures.log", "migrate": "migrate_f
 
 
 def take(site: Site, runs: Iterable[int], broken: Iterable[int] = ()) -> None:
-    """Have the DAQ take these runs, as small as a record can be. A broken one lacks its metadata.txt."""
+    """Have the DAQ take these runs, as small as a record can be. A broken one is empty."""
     broken = set(broken)
     for run in runs:
-        files = {"component01.fcl": b"process_name: component01\n", "metadata.txt": METADATA}
-        if run in broken:
-            del files["metadata.txt"]
-        write_record(site.records / str(run), files)
+        files = {
+            "boot.txt": b"debug level: 1\n",
+            "component01.fcl": b"process_name: component01\n",
+            "metadata.txt": METADATA,
+        }
+        write_record(site.records / str(run), {} if run in broken else files)
 
 
 def state_file(site: Site, stage: Stage = "import") -> Path:

@@ -28,7 +28,7 @@ def numbers(site: Site) -> Callable[[], Numbers]:
 
 
 def test_a_cycle_ends_with_its_metrics(site: Site, numbers: Callable[[], Numbers]) -> None:
-    make_records(4, site.records, first_run=1, breaks={3: "no-metadata"})
+    make_records(4, site.records, first_run=1, breaks={3: "empty"})
 
     site.archive_runs(status=1)
 
@@ -121,7 +121,7 @@ def test_a_store_that_is_down_is_told_once_and_its_end_too(site: Site, box: mail
 def test_a_failed_run_and_its_recovery_are_told_with_the_command_that_mends_it(
     site: Site, box: mailbox.Mailbox
 ) -> None:
-    make_records(3, site.records, first_run=1, breaks={2: "no-metadata"})
+    make_records(3, site.records, first_run=1, breaks={2: "empty"})
     site.archive_runs(status=1)
     site.archive_runs("--incremental")
     make_records(1, site.records, first_run=2)
@@ -130,7 +130,7 @@ def test_a_failed_run_and_its_recovery_are_told_with_the_command_that_mends_it(
     site.archive_runs("--incremental")
 
     assert [title.rpartition(": ")[2] for title in box.titles] == ["1 run failed", "1 run recovered"]
-    assert "metadata.txt" in box.texts[0]
+    assert "the record holds no file to archive" in box.texts[0]
 
 
 def _command_in(text: str, site: Site) -> list[str]:
@@ -158,7 +158,7 @@ def test_each_cycle_reports_a_work_directory_it_cannot_write(site: Site, box: ma
 
 
 def test_a_mail_server_that_is_down_neither_fails_a_cycle_nor_hides_how_it_ended(site: Site) -> None:
-    make_records(2, site.records, first_run=1, breaks={2: "no-metadata"})
+    make_records(2, site.records, first_run=1, breaks={2: "empty"})
     site.configure(reporting={"email": _mail(9)})
 
     failed = site.archive_runs(status=1)
@@ -172,7 +172,7 @@ def test_a_mail_server_that_is_down_neither_fails_a_cycle_nor_hides_how_it_ended
 
 
 def test_a_plain_snakemake_tells_too(site: Site, box: mailbox.Mailbox) -> None:
-    make_records(2, site.records, first_run=1, breaks={2: "no-metadata"})
+    make_records(2, site.records, first_run=1, breaks={2: "empty"})
 
     site.snakemake(status=1)
 

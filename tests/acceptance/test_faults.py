@@ -17,13 +17,13 @@ from tests.waiting import scaled, wait_until
 
 
 def test_a_bad_record_fails_alone_and_names_run_file_and_remedy(site: Site) -> None:
-    make_records(6, site.records, first_run=1, breaks={3: "no-metadata", 5: "empty"})
+    make_records(6, site.records, first_run=1, breaks={3: "empty", 5: "empty"})
 
     done = site.archive_runs(status=1)
 
     site.assert_archived_once({1, 2, 4, 6})
     assert "run 3: " in done.stderr
-    assert "metadata.txt" in done.stderr
+    assert "the record holds no file to archive" in done.stderr
     assert "run 5: " in done.stderr
     assert site.failures("import") == [3, 5]
     assert site.failures("migrate") == []
@@ -31,7 +31,7 @@ def test_a_bad_record_fails_alone_and_names_run_file_and_remedy(site: Site) -> N
 
 
 def test_a_repaired_record_is_taken_by_the_retry(site: Site) -> None:
-    make_records(3, site.records, first_run=1, breaks={2: "no-metadata"})
+    make_records(3, site.records, first_run=1, breaks={2: "empty"})
     site.archive_runs(status=1)
     make_records(1, site.records, first_run=2)
 
@@ -65,7 +65,8 @@ def test_a_file_that_is_no_fhicl_is_kept_and_named(site: Site) -> None:
     site.assert_archived_once({1, 2})
     line = next(line for line in done.stderr.splitlines() if "kept as text" in line)
     assert line.startswith("run 2: reader01.fcl line ")
-    assert list(site.marker("import", 2)["kept"]) == ["reader01.fcl"]
+    [remark] = site.marker("import", 2)["remarks"]
+    assert (remark["file"], type(remark["line"])) == ("reader01.fcl", int)
 
 
 def _wrong_password(site: Site) -> None:

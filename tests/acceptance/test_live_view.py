@@ -9,6 +9,7 @@ import subprocess
 import time
 from contextlib import suppress
 
+from scripts.make_run_records import write_record
 from tests.acceptance.site import Site, environment
 from tests.paths import REPOSITORY
 from tests.waiting import scaled
@@ -35,13 +36,13 @@ def plain(printed: str) -> list[str]:
 
 def test_a_terminal_shows_bars_and_whole_lines_of_failures_above_them(site: Site) -> None:
     site.make(30)
-    (site.records / "7" / "metadata.txt").unlink()
+    write_record(site.records / "7", {})
 
     status, printed = screen(site.command("--import-only"))
 
     assert status == 1
     lines = plain(printed)
-    message = f"run 7: {site.records}/7: metadata.txt is missing (put the file back)"
+    message = f"run 7: {site.records}/7: the record holds no file to archive (was it copied to the end, or emptied?)"
     assert message in " ".join(lines)
     assert any("into artdaqDB" in line and "30/30" in line for line in lines)
     assert not any("into artdaqDB" in line and "run 7" in line for line in lines)

@@ -93,7 +93,7 @@ def _assert_complete(output: str) -> None:
         "60 runs into artdaqDB, 60 runs into UconDB",
         "SAFE: every complete run on disk (60) is in UconDB",
         "run 5061: ",
-        "metadata.txt is missing",
+        "the record holds no file to archive",
         "NOT SAFE: 1 run on disk not in UconDB",
         "SAFE: every complete run on disk (61) is in UconDB",
         "make demo-stop",

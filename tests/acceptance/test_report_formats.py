@@ -75,9 +75,9 @@ def test_the_page_follows_the_cycles(site: Site) -> None:
     second = path.read_text()
 
     assert "<h1>NOT SAFE</h1>" in first
-    assert "metadata.txt is missing" in first
+    assert "the record holds no file to archive" in first
     assert "<h1>SAFE</h1>" in second
-    assert "metadata.txt is missing" not in second
+    assert "the record holds no file to archive" not in second
 
 
 def test_a_page_that_cannot_be_written_does_not_fail_the_cycle(site: Site) -> None:

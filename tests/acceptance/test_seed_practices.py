@@ -160,7 +160,7 @@ def test_seed_issue_gaps_not_filling(site: Site) -> None:
     site.archive_runs("--retry-failed-import")
 
     assert "run 102: " in debug.stderr
-    assert "metadata.txt is missing" in debug.stderr
+    assert "the record holds no file to archive" in debug.stderr
     assert still == [102]
     assert numbers(site) == (103, 103)
 

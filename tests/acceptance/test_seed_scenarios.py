@@ -61,7 +61,7 @@ def test_seed_scenario_3_gap_in_run_sequence(site: Site) -> None:
 
     assert "import_failures.log: 1 run to retry: 12107" in compared.stdout
     assert "run 12107: " in investigated.stderr
-    assert "metadata.txt is missing" in investigated.stderr
+    assert "the record holds no file to archive" in investigated.stderr
     assert numbers(site) == (12150, 12150)
     assert site.failures("import") == []
 

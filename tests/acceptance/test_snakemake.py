@@ -11,6 +11,7 @@ import pytest
 
 from rra_state.records import blob
 from rra_state.state.outcome import STAGES
+from scripts.make_run_records import write_record
 from tests.acceptance.site import Site
 from tests.paths import REPOSITORY
 from tests.waiting import scaled, wait_until
@@ -93,9 +94,7 @@ def test_a_dry_run_before_the_first_cycle_makes_no_work_directory(site: Site) ->
 
 def test_a_failed_run_fails_alone(site: Site) -> None:
     site.make(6)
-    metadata = site.records / "4" / "metadata.txt"
-    metadata.parent.chmod(0o755)
-    metadata.unlink()
+    write_record(site.records / "4", {})
 
     done = site.snakemake(status=1)
 

@@ -13,6 +13,7 @@ import pytest
 
 from rra_state.records import blob as blobs
 from rra_state.stores.ucondb.client import UconDB
+from scripts.make_run_records import write_record
 from tests.acceptance.site import Site, environment
 from tests.paths import REPOSITORY
 from tests.waiting import scaled
@@ -186,7 +187,7 @@ def test_runs_that_are_not_archived_are_not_called_verified(archived: Site) -> N
 
 def test_runs_whose_record_is_gone_are_told_as_not_compared_with_it(archived: Site) -> None:
     archived.remove(2)
-    (archived.records / "3" / "metadata.txt").unlink()
+    write_record(archived.records / "3", {})
 
     found = archived.archive_runs("--verify").stdout.splitlines()
 
@@ -256,11 +257,10 @@ def test_names_in_a_store_reach_no_terminal_as_they_are(archived: Site) -> None:
 
 def test_show_tells_a_run_that_failed_and_one_that_nobody_has(site: Site) -> None:
     site.make(1)
-    (site.records / "1").chmod(0o755)
-    (site.records / "1" / "metadata.txt").unlink()
+    write_record(site.records / "1", {})
     site.archive_runs(status=1)
 
-    assert "metadata.txt is missing" in site.archive_runs("--show", "1").stdout
+    assert "the record holds no file to archive" in site.archive_runs("--show", "1").stdout
     assert "run 9 is nowhere" in site.archive_runs("--show", "9", status=1).stderr
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from rra_state.base.errors import (
 )
 from rra_state.config.models import ArtdaqDBSection
 from rra_state.records import fhicl
+from rra_state.records.model import Document, SourceFile
 from rra_state.stores.artdaqdb import open_store
 from rra_state.stores.artdaqdb.base import ArtdaqDB, Staged
 from tests.artdaq_tools import Tools
@@ -180,6 +182,19 @@ def test_a_fault_of_one_run_costs_its_neighbours_nothing(db: ArtdaqDB) -> None:
     assert [type(each) for each in outcomes[1:3]] == [type(outcomes[1]), RecordError]
     assert isinstance(outcomes[1], RecordError)
     assert db.runs() == {1, 4}
+
+
+def test_another_file_of_a_record_is_loaded_as_fhicl(db: ArtdaqDB) -> None:
+    note = Document('rc_info "1".txt', b'say "5"\n\xe9', kept="it is no .fcl file")
+    named = replace(note, name="rc_info %221%22.txt", source=SourceFile(note.name, note.text))
+    run = record(5, FILES)
+
+    [staged] = db.stage([replace(run, documents=(*run.documents, named))], {})
+
+    assert isinstance(staged, Staged)
+    text = db.export(staged.location).files["rc_info__221_22_txt.fcl"]
+    values = {key: fhicl.unescape(str(value)) for key, value in fhicl.values(text).items()}
+    assert values == {"file_name": b'rc_info "1".txt', "text": note.text}
 
 
 def test_a_missing_tool_names_the_key_to_set(opened: Callable[..., ArtdaqDB], tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ FORMATS: tuple[Format, ...] = ("text", "json", "csv", "html")
 SCHEMA = json.loads((Path(rra_state.__file__).parent / "reporting" / "schemas" / "status.schema.json").read_text())
 SENTENCES = {
     everything.KEPT: f"run {everything.KEPT}: {everything.KEPT_FILE} line",
-    everything.SKIPPED: f"run {everything.SKIPPED}: {everything.SKIPPED_LINK} is a link",
+    everything.SKIPPED: f"run {everything.SKIPPED}: {everything.SKIPPED_LINK}: is a link",
     everything.DAMAGED_MARKER: f"markers/import/{everything.DAMAGED_MARKER}.json: cannot be read as JSON",
 }
 """What text and page say, in the same words, of runs that are archived with a remark."""

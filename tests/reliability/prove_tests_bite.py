@@ -71,8 +71,8 @@ BREAKAGES = (
     Breakage(
         "quiet time removed",
         "rra_state/records/source.py",
-        "    return needed <= 0 or now - newest >= needed or newest - now > CLOCK_SECONDS\n",
-        "    return True\n",
+        "    return settings.settle_seconds if gaps else settings.quiet_seconds\n",
+        "    return 0\n",
         ("tests/acceptance/test_refresh.py", "-k", "quiet or slow_copy"),
     ),
     Breakage(

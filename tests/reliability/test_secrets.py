@@ -59,7 +59,7 @@ def test_no_secret_appears_in_files_output_messages_tracebacks_or_the_process_li
 ) -> None:
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody is to be told of this in the real Slack
     site.make(120)
-    make_records(3, site.records, first_run=200, breaks={201: "no-metadata"})
+    make_records(3, site.records, first_run=200, breaks={201: "empty"})
     secrets = [site.ucondb.password, WRONG, mailbox.PASSWORD, SLACK]
     seen, said = Seen(), ""
 

@@ -59,8 +59,10 @@ class Site:
             directory.mkdir(exist_ok=True)
             metadata = directory / "metadata.txt"
             metadata.write_text(METADATA + (STOP if ended else ""))
+            (directory / "boot.txt").write_text("debug level: 1\n")
+            (directory / "component01.fcl").write_text("a: 1\n")
+            changed = metadata.stat().st_mtime - age
             for path in (metadata, directory):
-                changed = path.stat().st_mtime - age
                 os.utime(path, (changed, changed))
 
     def archive(self, stage: Stage, *runs: int, **facts: Any) -> None:

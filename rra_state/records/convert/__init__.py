@@ -1,9 +1,9 @@
-"""Make the documents of a run from its record: the seven texts become FHiCL, `.fcl` files pass byte for byte.
+"""Make the documents of a run from its record: the seven texts become FHiCL, all other files pass byte for byte.
 
 Names: `boot.txt` becomes `boot.fcl`, and metadata.txt also gives `RunHistory.fcl` and, if it has a time,
 `RunHistory2.fcl`. Where the record has a file of that name itself, that file keeps name and bytes and the converted one
 is `boot_txt.fcl` (or `boot_txt2.fcl`, ...). Names that differ only in case are different files. Every converted
-document is ASCII, valid FHiCL and not empty.
+document is ASCII, valid FHiCL and not empty. Names that a store cannot hold are escaped (`file_names`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,18 @@ from rra_state.base.errors import ConfigError, FhiclError, RecordError
 from rra_state.base.wording import readable
 from rra_state.records import fhicl
 from rra_state.records import metadata as run_metadata
-from rra_state.records.convert import boardreaders, boot, environment, history, metadata, ranks, settings, setup
-from rra_state.records.model import Document, Record, RunDocuments, Skipped, SourceFile
+from rra_state.records.convert import (
+    boardreaders,
+    boot,
+    environment,
+    file_names,
+    history,
+    metadata,
+    ranks,
+    settings,
+    setup,
+)
+from rra_state.records.model import KEPT, LEFT_OUT, Document, Record, Remark, RunDocuments, SourceFile, entity_of
 
 OnBadFile = Literal["keep_text", "fail"]
 
@@ -29,6 +39,7 @@ _CONVERTERS: dict[str, Callable[[bytes], bytes]] = {
     "settings": settings.to_fhicl,
     "ranks": ranks.to_fhicl,
 }
+_TEXT_NAMES = frozenset(f"{stem}.txt" for stem in _CONVERTERS)
 GENERATED = (*_CONVERTERS, "RunHistory", "RunHistory2")
 """What `fhiclize_generate` may list."""
 
@@ -52,20 +63,26 @@ def convert(
     Raises RecordError, ConfigError.
     """
     wanted = frozenset(GENERATED) if fhiclize is None else selection(fhiclize)
-    texts = {file.name.removesuffix(".txt"): file for file in record.files if file.name.endswith(".txt")}
-    documents = [_passed(file, record.run, on_bad_file) for file in record.files if file.name.endswith(".fcl")]
-    taken = {document.name for document in documents}
+    texts = {file.name.removesuffix(".txt"): file for file in record.files if file.name in _TEXT_NAMES}
+    fcl = [file for file in record.files if file.name.endswith(".fcl") and file.name != ".fcl"]
+    others = [file for file in record.files if file.name not in _TEXT_NAMES and file not in fcl]
+    taken: set[str] = set()
+    remarks = list(record.remarks)
+    documents = [_passed(file, record.run, on_bad_file, taken, remarks) for file in fcl]
     made = {stem: (_CONVERTERS[stem](file.data), file) for stem, file in texts.items() if stem in wanted}
     known = run_metadata.read(texts["metadata"].data if "metadata" in texts else b"")
     if "metadata" in texts:
         made.update(_histories(record.run, known, texts["metadata"], wanted))
     for stem, (text, source) in made.items():
-        name = _free_name(stem, taken)
-        taken.add(name)
-        documents.append(Document(name, text, source))
-    left_out = tuple(
-        Skipped(file.name, "is not in fhiclize_generate") for stem, file in texts.items() if stem not in wanted
-    )
+        documents.append(Document(_free_name(stem, taken), text, source))
+    documents += [_document(file, taken, kept="it is no .fcl file") for file in others]
+    remarks += [Remark(entry.name, None, f"{entry.reason}; {LEFT_OUT}") for entry in record.skipped]
+    remarks += [
+        Remark(file.name, None, f"is not in fhiclize_generate; {LEFT_OUT}")
+        for stem, file in texts.items()
+        if stem not in wanted
+    ]
+    remarks += [Remark(readable(file.name), None, KEPT) for file in others]
     return RunDocuments(
         run=record.run,
         config_name=history.config_name(known.config_text),
@@ -74,7 +91,7 @@ def convert(
         fingerprint=record.fingerprint,
         start_time=record.start_time,
         stop_time=record.stop_time,
-        skipped=record.skipped + left_out,
+        remarks=tuple(remarks),
     )
 
 
@@ -85,23 +102,35 @@ def _histories(
     return {stem: (text, source) for stem, text in made.items() if text is not None and stem in wanted}
 
 
-def _passed(file: SourceFile, run: int, on_bad_file: OnBadFile) -> Document:
-    """A `.fcl` file as it is, with the reason if it cannot be a FHiCL document."""
+def _passed(file: SourceFile, run: int, on_bad_file: OnBadFile, taken: set[str], remarks: list[Remark]) -> Document:
+    """A `.fcl` file as it is; if it cannot be a FHiCL document, with the reason, and a remark."""
     examined = _examine(file.data)
     if examined.snippet is not None:
-        return Document(file.name, file.data, snippet=examined.snippet.packed(len(file.data)))
+        return _document(file, taken, snippet=examined.snippet.packed(len(file.data)))
     fault = examined.fault
     assert fault is not None  # noqa: S101 - one of the two is there
     if on_bad_file == "fail":
         raise RecordError(
             fault.message,
             run=run,
-            path=file.name,
+            path=readable(file.name),
             line=fault.line,
             hint="correct the file, or set on_bad_file: keep_text",
         ) from fault
+    remarks.append(Remark(readable(file.name), fault.line, f"{readable(fault.message)}; {KEPT}"))
     where = "" if fault.line is None else f"line {fault.line}: "
-    return Document(file.name, file.data, kept=f"{where}{fault.message}")
+    return _document(file, taken, kept=f"{where}{fault.message}")
+
+
+def _document(file: SourceFile, taken: set[str], *, kept: str | None = None, snippet: bytes | None = None) -> Document:
+    """A file byte for byte; if a store cannot hold its name, under another one and with the file as `source`."""
+    name = file_names.escaped(file.name)
+    number = 2
+    stem, suffix = (name[:-4], ".fcl") if name.endswith(".fcl") else (name, "")
+    while entity_of(name) in taken:
+        name, number = f"{stem}_{number}{suffix}", number + 1
+    taken.add(entity_of(name))
+    return Document(name, file.data, None if name == file.name else file, kept, snippet)
 
 
 def _examine(text: bytes) -> fhicl.Examined:
@@ -110,9 +139,10 @@ def _examine(text: bytes) -> fhicl.Examined:
 
 
 def _free_name(stem: str, taken: set[str]) -> str:
-    """`boot.fcl`, or another name if the record has a file of that name already."""
-    name, number = f"{stem}.fcl", 1
+    """`boot.fcl`, or another name if the record has a file of that name already. taken: names in artdaqDB."""
+    name, number = stem, 1
     while name in taken:
-        name = f"{stem}_txt{number if number > 1 else ''}.fcl"
+        name = f"{stem}_txt{number if number > 1 else ''}"
         number += 1
-    return name
+    taken.add(name)
+    return f"{name}.fcl"

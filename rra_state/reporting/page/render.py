@@ -24,7 +24,7 @@ from markupsafe import Markup
 from rra_state.base import files, run_numbers
 from rra_state.base.errors import ArchiverError
 from rra_state.base.version import __version__
-from rra_state.base.wording import count, first_of, minute, ranges, second, utc
+from rra_state.base.wording import by_text, count, minute, ranges, second, utc, which_runs
 from rra_state.config.loading import Settings
 from rra_state.reporting.assessment import DISK, Assessment, Listings, assess
 from rra_state.reporting.failures import FailureGroup
@@ -50,18 +50,6 @@ class Cycle:
     text: str
     good: bool
     artdaqdb_error: ArchiverError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FileList:
-    """Files of records that a person should know of: a row per run, of very many runs the latest.
-
-    runs: the number of runs that have such files.
-    """
-
-    title: str
-    rows: Sequence[tuple[int, str]]
-    runs: int
 
 
 def write(settings: Settings, path: Path, snapshot: Snapshot | None = None, cycle: Cycle | None = None) -> None:
@@ -154,10 +142,8 @@ def _tables(assessment: Assessment) -> dict[str, Any]:
         "readable": assessment.readable,
         "notes": [_short(note) for note in assessment.notes],
         "discrepancies": assessment.discrepancies,
-        "files": [
-            _files("Files kept as text: archived as they are, but no FHiCL", remarks.kept),
-            _files("Entries of records that are not archived", remarks.skipped),
-        ],
+        "remarks": [(which_runs(runs), text) for text, runs in by_text(remarks.of_runs)[-MOST_ROWS:]],
+        "runs_with_remarks": len(remarks.of_runs),
         "ignored": remarks.ignored[:MOST_ROWS],
         "watched": ranges(remarks.watched) if remarks.watched else "",
         "forgotten": ranges(assessment.forgotten) if assessment.forgotten else "",
@@ -181,11 +167,6 @@ def _options(text: str) -> Markup:
     """The text with every option of the command line set as code."""
     parts = re.split(r"(--[a-z][a-z-]*)", text)
     return Markup("").join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in enumerate(parts))
-
-
-def _files(title: str, found: Mapping[int, Mapping[str, str]]) -> FileList:
-    rows = [(run, first_of(files)) for run, files in found.items()]
-    return FileList(title, rows[-MOST_ROWS:], len(found))
 
 
 def _searched(snapshot: Snapshot, assessment: Assessment) -> Markup:

@@ -19,6 +19,7 @@ import orjson
 
 from rra_state.base.errors import ArchiverError, FhiclError, RecordError, VerificationError
 from rra_state.records import fhicl
+from rra_state.records.convert import file_names
 from rra_state.records.model import Document, RunDocuments, SourceFile
 from rra_state.stores.artdaqdb.base import Item, Location
 
@@ -121,7 +122,13 @@ def check_names(record: RunDocuments) -> None:
 
 
 def parse(document: Document) -> Parsed:
-    """Data, metadata and comments; empty if the document is kept as text. Raises FhiclError with the file's name."""
+    """Data, metadata and comments; empty if a `.fcl` file is kept as text. Raises FhiclError with the file's name.
+
+    Of a file that is no `.fcl` they hold its name and its text, so that artdaq's tools show it.
+    """
+    if not document.is_fcl:
+        snippet = fhicl.snippet(shown_by_tools(document))
+        return snippet.data, snippet.metadata, list(snippet.comments) or _NO_COMMENTS
     if document.kept:
         return {"prolog": {}, "main": {}}, {"prolog": _table("#prolog"), "main": _table("#main")}, _NO_COMMENTS
     try:
@@ -131,6 +138,13 @@ def parse(document: Document) -> Parsed:
         error.path = error.path or document.name
         raise
     return snippet.data, snippet.metadata, list(snippet.comments) or _NO_COMMENTS
+
+
+def shown_by_tools(document: Document) -> bytes:
+    """The FHiCL by which artdaq's tools show a document."""
+    if document.is_fcl:
+        return document.text
+    return file_names.as_fhicl(document.source.name if document.source else document.name, document.text)
 
 
 def tree(

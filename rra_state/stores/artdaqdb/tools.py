@@ -159,7 +159,7 @@ class ToolsDB:
         return f"{record.config_name}v{max(used) + 1}" if used else record.config_name
 
     def _files(self, record: RunDocuments) -> dict[str, bytes]:
-        files = {document.name: document.text for document in record.documents}
+        files = {f"{each.entity}.fcl": documents.shown_by_tools(each) for each in record.documents}
         if self._schema is not None:
             self._schema.parsed()
             files[_SCHEMA_FILE] = self._schema.document.text
@@ -230,10 +230,10 @@ def _meaning_of(record: RunDocuments) -> dict[str, str]:
     """Each file as `fhicl.dump` prints it. Raises RecordError for a file that is not FHiCL: the tools refuse it."""
     meaning = {}
     for document in record.documents:
-        if document.kept:
+        if document.kept and document.is_fcl:
             raise RecordError(f"{document.name} {document.kept}; artdaq's tools take FHiCL only", run=record.run)
         try:
-            meaning[f"{document.entity}.fcl"] = fhicl.dump(document.text)
+            meaning[f"{document.entity}.fcl"] = fhicl.dump(documents.shown_by_tools(document))
         except FhiclError as error:
             error.run, error.path = record.run, document.name
             raise

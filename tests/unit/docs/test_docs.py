@@ -67,7 +67,7 @@ def test_the_search_for_messages_finds_them() -> None:
         "is not a FHiCL value",
         "the artdaqDB directory cannot be used",
         "is already archived",
-        "kept as text",
+        "has no stop time",
     } <= found
 
 
@@ -190,6 +190,8 @@ def _of_node(node: ast.AST, function: ast.AST, makers: dict[str, set[int]]) -> I
             for place in makers[_last(func)]:
                 argument = _argument(node, place, "")
                 yield from _alternatives(argument, function) if argument is not None else ()
+        case ast.Call(func=ast.Name("Remark" | "Skipped"), args=[*_, message]):
+            yield from _alternatives(message, function)
         case ast.Call(func=ast.Attribute(attr="warning" | "error"), args=[message, *_]):
             yield from _alternatives(message, function)
         case ast.Call(func=ast.Name("print"), args=[message, *_], keywords=[_, *_]):

@@ -9,6 +9,7 @@ import pytest
 from rra_state.base import files
 from rra_state.base.errors import ArchiverError, IndexDamaged, RecordChanged, RecordError, StoreUnavailable
 from rra_state.execution.commit import Committer
+from rra_state.records.model import Remark
 from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Location, Staged
 from tests.unit.archive_site import Site
@@ -113,14 +114,14 @@ def test_an_imported_record_is_watched(site: Site) -> None:
 
 
 def test_a_migrations_marker_tells_what_the_import_knew(site: Site) -> None:
-    site.archive("import", 7, fingerprint="ab", config_name="standard", kept={"a.fcl": "line 3"})
+    site.archive("import", 7, fingerprint="ab", config_name="standard", remarks=(Remark("a.fcl", 3, "x"),))
 
     committer(site, Store(site)).commit("migrate", [Outcome(7, facts=Facts(verified=True, size=10))])
 
     marker = site.tree.marker("migrate", 7)
     assert marker is not None
     assert marker.facts == Facts(
-        verified=True, size=10, fingerprint="ab", config_name="standard", kept={"a.fcl": "line 3"}
+        verified=True, size=10, fingerprint="ab", config_name="standard", remarks=(Remark("a.fcl", 3, "x"),)
     )
 
 

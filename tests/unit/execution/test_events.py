@@ -14,6 +14,7 @@ import pytest
 from rra_state.base.errors import Interrupted, RecordChanged, RecordError, StoreUnavailable
 from rra_state.execution import events as cycle_events
 from rra_state.execution.events import VARIABLE, EventLogger, EventSender, event_sink, lines, when_parent_ends
+from rra_state.records.model import KEPT, Remark
 from rra_state.state.outcome import Facts, Outcome
 
 
@@ -132,16 +133,23 @@ def test_a_failure_names_its_run_once() -> None:
     assert list(lines("import", Outcome(7, error=RecordError("bad", run=7)))) == [(logging.ERROR, "run 7: bad")]
 
 
-def test_kept_and_skipped_files_are_told_by_the_import_alone() -> None:
-    facts = Facts(verified=True, kept={"a.fcl": "line 3: no"}, skipped={"x": "is a link"})
-    outcome = Outcome(7, facts=facts, note="a note")
+def test_case_e14_the_import_alone_logs_one_line_of_remarks() -> None:
+    remarks = (Remark("a.fcl", 3, "no; kept as text"), Remark("x", None, "is a link; not archived"))
+    outcome = Outcome(7, facts=Facts(verified=True, remarks=remarks), note="a note")
 
-    told = list(lines("import", outcome))
+    logged = list(lines("import", outcome))
 
-    assert (logging.WARNING, "run 7: a.fcl line 3: no; kept as text") in told
-    assert (logging.WARNING, "run 7: x is not archived: is a link") in told
-    assert (logging.INFO, "a note") in told
+    assert [text for level, text in logged if level == logging.WARNING] == [
+        "run 7: a.fcl line 3: no; kept as text (and 1 more)"
+    ]
+    assert (logging.INFO, "a note") in logged
     assert not any(level == logging.WARNING for level, _ in lines("migrate", outcome))
+
+
+def test_files_that_are_always_kept_as_text_are_no_warning() -> None:
+    outcome = Outcome(7, facts=Facts(verified=True, remarks=(Remark("rc_info_start.txt", None, KEPT),)))
+
+    assert (logging.INFO, "run 7: rc_info_start.txt: kept as text") in list(lines("import", outcome))
 
 
 def test_what_the_check_of_the_metadata_found_is_an_error() -> None:

@@ -12,6 +12,7 @@ from rra_state.base.errors import ConfigError, RecordError
 from rra_state.records import blob, convert, fhicl, source
 from rra_state.records.model import Document, Record, RunDocuments, SourceFile
 from rra_state.stores.artdaqdb.base import Staged
+from rra_state.stores.artdaqdb.document import shown_by_tools
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from tests.samples import RECORDS, with_real_records
 
@@ -175,10 +176,13 @@ def test_a_second_collision_finds_another_name_still() -> None:
 def test_a_bad_file_is_kept_as_text_with_the_reason() -> None:
     bad = b"a: 1\nb: 12-5\n"
 
-    (kept,) = convert.convert(record(reader_fcl=bad)).kept
+    converted = convert.convert(record(reader_fcl=bad))
 
-    assert (kept.name, kept.text) == ("reader.fcl", bad)
+    kept = by_name(converted)["reader.fcl"]
+    assert kept.text == bad
     assert (kept.kept or "").startswith("line 2: ")
+    (remark,) = converted.remarks
+    assert str(remark) == f"reader.fcl {kept.kept}; kept as text"
 
 
 @pytest.mark.parametrize(("data", "where"), NOT_FOR_ARTDAQDB)
@@ -191,7 +195,7 @@ def test_fhicl_that_artdaqdb_cannot_hold_is_kept_as_text(tmp_path: Path, data: b
     assert isinstance(staged, Staged)
     db.publish([staged])
 
-    assert [kept.kept for kept in documents.kept] == [where]
+    assert [each.kept for each in documents.documents if each.kept] == [where]
     assert db.export(db.locate([7])[7]).files == {each.name: each.text for each in documents.documents}
     with pytest.raises(RecordError, match=r"reader\.fcl line"):
         convert.convert(record(reader_fcl=data), on_bad_file="fail")
@@ -212,7 +216,8 @@ def test_a_text_left_out_of_fhiclize_generate_is_reported() -> None:
     converted = convert.convert(record(boot=b"", setup=b""), fhiclize=["boot.fcl", "RunHistory"])
 
     assert sorted(by_name(converted)) == ["RunHistory.fcl", "boot.fcl"]
-    assert [skipped.name for skipped in converted.skipped] == ["metadata.txt", "setup.txt"]
+    assert [each.file for each in converted.remarks] == ["metadata.txt", "setup.txt"]
+    assert {each.text for each in converted.remarks} == {"is not in fhiclize_generate; not archived"}
     assert converted.config_name == "demo"
 
 
@@ -247,3 +252,53 @@ def test_the_configuration_is_the_same_everywhere() -> None:
     for name in ("metadata.fcl", "RunHistory.fcl"):
         assert fhicl.values(by_name(converted)[name].text)["config_name"] == "caf\\xE9 2"
     assert converted.config_name == "caf_2"
+
+
+OTHERS = {
+    "rc_info_start.txt": b"trigger: 5\n\ton\r\n",
+    "notes": bytes(range(256)),
+    "boot": b"",
+    "README": b"a: 1\n",
+    ".fcl": b"a: 1\n",
+    ".x.tmp": b"x",
+    "two\nlines": b"x",
+    'a"b\\c.txt': b"x",
+    "d\xe9tecteur.fcl": b"a: 1\n",
+    "d\udce9tecteur.fcl": b"a: 2\n",
+    "d%C3%A9tecteur.fcl": b"a: 3\n",
+    "README.fcl": b"a: 4\n",
+    "\u20ac" * 80 + ".txt": b"x",
+    "\u20ac" * 80 + ".md": b"y",
+}
+
+
+def test_case_e9_every_file_comes_back_by_name_and_bytes(tmp_path: Path) -> None:
+    files = {"metadata.txt": METADATA, **OTHERS}
+    read = Record(7, tuple(SourceFile(*each) for each in files.items()), (), "f" * 64, None, None)
+
+    documents = convert.convert(read)
+    db = FilesystemDB(tmp_path)
+    (staged,) = db.stage([documents], {})
+    assert isinstance(staged, Staged)
+    db.publish([staged])
+    export = db.export(db.locate([7])[7])
+
+    sources = {each.name: each.data for each in export.sources}
+    assert files == {name: sources.get(name, export.files.get(name)) for name in files}
+    assert export.files == {each.name: each.text for each in documents.documents}
+    blob.extract(blob.pack(7, export.files), tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == export.files
+    assert {"rc_info_start.txt", "README_2", "README.fcl", "%2Efcl", "d%E9tecteur.fcl"} <= export.files.keys()
+
+
+def test_another_file_shows_name_and_text_to_artdaqs_tools() -> None:
+    read = Record(7, (SourceFile("rc_info\n.txt", bytes(range(256))),), (), "f" * 64, None, None)
+    (document,) = [each for each in convert.convert(read).documents if each.kept]
+
+    values = fhicl.values(shown_by_tools(document))
+
+    assert {key: fhicl.unescape(str(value)) for key, value in values.items()} == {
+        "file_name": b"rc_info\n.txt",
+        "text": bytes(range(256)),
+    }
+    assert document.entity == "rc_info_0A_txt"

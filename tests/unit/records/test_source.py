@@ -13,10 +13,11 @@ import pytest
 from rra_state.base.errors import RecordChanged, RecordError, RecordOpen, SourceUnreadable
 from rra_state.config.models import SourceFiles
 from rra_state.records import signatures, source
-from rra_state.records.model import Skipped
+from rra_state.records.listing import listing
+from rra_state.records.model import Remark, Skipped
 from tests.waiting import wait_until
 
-METADATA = b"Config name: demo\nComponent #0: a\n\nDAQInterface start time: Wed Oct 16 18:50:42 UTC 2024\n"
+METADATA = b"Config name: demo\nComponent #0: reader1\n\nDAQInterface start time: Wed Oct 16 18:50:42 UTC 2024\n"
 STOPPED = METADATA + b"\nDAQInterface stop time: Thu Oct 17 18:50:41 UTC 2024\n"
 
 
@@ -46,50 +47,67 @@ def test_other_entries_are_skipped_and_never_opened(record: Path, tmp_path: Path
     (record / "dangling.fcl").symlink_to("nowhere")
     (record / "sub").mkdir()
     os.mkfifo(record / "pipe.fcl")
-    (record / "notes.md").write_bytes(b"x")
-    (record / "odd\nname.fcl").write_bytes(b"x")
-    (record / ".fcl").write_bytes(b"x")
+    (record / "notes.md").write_bytes(bytes(2**20 + 1))
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(record / "s.fcl"))
 
         read = source.read(record, 7001)
 
-    other = "is neither a .fcl file nor one of the seven texts"
     assert len(read.files) == 3
     assert read.skipped == (
-        Skipped(".fcl", other),
         Skipped("dangling.fcl", "is a link"),
         Skipped("link.fcl", "is a link"),
-        Skipped("notes.md", other),
-        Skipped("odd\nname.fcl", "has a name with control characters or bytes that are not UTF-8"),
+        Skipped("notes.md", "has 1048577 bytes, more than max_other_file_bytes"),
         Skipped("pipe.fcl", "is a FIFO"),
         Skipped("s.fcl", "is a socket"),
         Skipped("sub", "is a directory"),
     )
 
 
-def test_a_fifo_in_the_place_of_metadata_does_not_block(record: Path) -> None:
-    (record / "metadata.txt").unlink()
-    os.mkfifo(record / "metadata.txt")
+def test_every_other_regular_file_is_read(record: Path) -> None:
+    names = ["rc_info_start.txt", "odd\nname.fcl", ".fcl", "notes", "d\udcc3\udca9j\udce0.fcl"]
+    for name in names:
+        (record / name).write_bytes(b"x\0\xe9")
 
-    with pytest.raises(RecordError, match=r"metadata\.txt is a FIFO"):
-        source.read(record, 7001)
-    assert not ready(record, _newest(record))
+    read = source.read(record, 7001)
 
-
-def test_a_record_without_metadata_fails_and_names_it(record: Path) -> None:
-    (record / "metadata.txt").unlink()
-
-    with pytest.raises(RecordError, match=r"run 7001: .*metadata\.txt is missing \(put the file back\)"):
-        source.read(record, 7001)
+    found = {file.name: file.data for file in read.files}
+    assert found.keys() - {"boot.txt", "metadata.txt", "reader1.fcl"} == {*names[:4], "d\xe9j\udce0.fcl"}
+    assert found["notes"] == b"x\0\xe9"
+    assert read.skipped == ()
 
 
-def test_a_link_named_metadata_txt_is_reported_as_a_link(record: Path, tmp_path: Path) -> None:
-    (record / "metadata.txt").rename(tmp_path / "metadata.txt")
-    (record / "metadata.txt").symlink_to(tmp_path / "metadata.txt")
+def test_another_file_that_cannot_be_read_is_skipped(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (record / "notes").write_bytes(b"x")
+    real = os.open
 
-    with pytest.raises(RecordError, match=r"metadata\.txt is a link"):
-        source.read(record, 7001)
+    def refuse(name: str | Path, flags: int, **where: int) -> int:
+        if name == "notes":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+        return real(name, flags, **where)
+
+    monkeypatch.setattr(os, "open", refuse)
+
+    assert source.read(record, 7001).skipped == (Skipped("notes", "cannot be read: permission denied"),)
+
+
+@pytest.mark.parametrize("name", ["metadata.txt", "boot.txt"])
+@pytest.mark.parametrize("place", ["missing", "link", "FIFO"])
+def test_case_e10_one_rule_for_what_lies_in_a_texts_place(record: Path, tmp_path: Path, name: str, place: str) -> None:
+    (record / name).rename(tmp_path / name)
+    if place == "link":
+        (record / name).symlink_to(tmp_path / name)
+    elif place == "FIFO":
+        os.mkfifo(record / name)
+    now = _newest(record)
+
+    read = source.read(record, 7001)
+
+    assert not ready(record, now + 3599)
+    assert ready(record, now + 3601)
+    assert name not in {file.name for file in read.files}
+    assert [entry.name for entry in read.skipped] == ([] if place == "missing" else [name])
+    assert (Remark(name, None, "is missing") in read.remarks) == (place == "missing")
 
 
 def test_an_empty_a_missing_and_a_linked_record_fail(tmp_path: Path, record: Path) -> None:
@@ -101,6 +119,8 @@ def test_an_empty_a_missing_and_a_linked_record_fail(tmp_path: Path, record: Pat
             source.read(tmp_path / str(run), run)
         assert (caught.value.run, caught.value.path) == (run, str(tmp_path / str(run)))
         assert caught.value.hint
+    with pytest.raises(RecordError, match="put the directory itself there: links are not followed"):
+        source.read(tmp_path / "7004", 7004)
     with pytest.raises(RecordError, match=r"a person removes failures/import/7003\.json"):
         source.read(tmp_path / "7003", 7003)
 
@@ -162,7 +182,7 @@ def test_a_disk_error_fails_a_run_while_others_are_listed(
 def test_a_file_written_while_read_is_a_transient_failure(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = source._read_file
 
-    def read_and_append(place: source._Place, name: str, *rest: object) -> bytes:
+    def read_and_append(place: source._OpenRecord, name: str, *rest: object) -> bytes:
         data = real(place, name, *rest)  # type: ignore[arg-type]
         if name == "metadata.txt":
             with (record / name).open("ab") as stream:
@@ -180,8 +200,8 @@ def test_a_file_replaced_between_listing_and_reading_is_noticed(record: Path, mo
     real = source._inventory
     calls: list[int] = []
 
-    def swap(place: source._Place) -> object:
-        found = real(place)
+    def swap(place: source._OpenRecord, limit: int) -> object:
+        found = real(place, limit)
         if not calls:
             (record / "new").write_bytes(b"a: 2\n")
             (record / "new").rename(record / "reader1.fcl")
@@ -236,8 +256,6 @@ def test_an_ended_record_is_ready_once_quiet(record: Path) -> None:
     assert not ready(record, now + 59)
     assert ready(record, now + 61)
     assert ready(record, now, quiet=0)
-    files = SourceFiles(run_records_dir=record.parent)
-    assert source.readiness(files, 7001, now).stop_time == "Thu Oct 17 18:50:41 UTC 2024"
 
 
 def test_a_record_without_a_stop_time_has_to_settle(record: Path) -> None:
@@ -274,20 +292,41 @@ def test_copied_modification_times_do_not_make_a_record_quiet(record: Path) -> N
     assert not ready(record, now + 1)
 
 
-def test_future_modification_times_do_not_keep_a_record_open(record: Path) -> None:
-    now = _newest(record)
-    for path in (*record.iterdir(), record):
-        os.utime(path, (now + 2e9, now + 2e9))
+def test_case_a12_future_modification_times_are_ignored_with_a_remark(record: Path) -> None:
+    for path in (record / "reader1.fcl", record):
+        os.utime(path, (4_071_168_000, 4_071_168_000))
 
     assert ready(record, _newest(record) + 61)
+    remark = Remark("reader1.fcl", None, "is dated 2099-01-04T00:00:00Z, in the future")
+    assert source.read(record, 7001).remarks == (remark,)
 
 
-def test_a_change_time_far_ahead_is_ignored(record: Path) -> None:
-    (record / "metadata.txt").write_bytes(b"Config name: standard\n")
-    written = _newest(record)
+def test_case_a12_a_change_in_the_future_is_timed_by_our_clock(record: Path) -> None:
+    (record / "metadata.txt").write_bytes(METADATA)
+    files = SourceFiles(run_records_dir=record.parent)
+    before = _newest(record) - 1e6
 
-    assert not ready(record, written - 86_000)
-    assert ready(record, written - 90_000)
+    first = source.readiness(files, 7001, before)
+    later = source.readiness(files, 7001, before + 3599, first.sighting)
+    last = source.readiness(files, 7001, before + 3600, later.sighting)
+
+    assert [first.ready, later.ready, last.ready] == [False, False, True]
+    assert first.sighting == later.sighting == last.sighting
+    (record / "reader1.fcl").write_bytes(b"a: 22\n")
+    changed = source.readiness(files, 7001, before + 3600, last.sighting)
+    assert (changed.ready, (changed.sighting or ("", 0))[1]) == (False, before + 3600)
+
+
+def test_case_a12_the_worker_takes_only_what_the_planner_saw(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = SourceFiles(run_records_dir=record.parent)
+    now = _newest(record) - 1e6
+    first = source.readiness(files, 7001, now).sighting
+    monkeypatch.setattr(source.time, "time", lambda: now + 61)
+
+    assert source.read_record(files, 7001, sighting=lambda: first).stop_time
+    for unknown in (None, ("other", now), ((first or ("", 0))[0], now + 2)):
+        with pytest.raises(RecordOpen):
+            source.read_record(files, 7001, sighting=lambda unknown=unknown: unknown)  # type: ignore[misc]
 
 
 def test_a_record_that_changed_after_planning_is_quiet_no_more(record: Path) -> None:
@@ -317,10 +356,10 @@ def test_a_listing_separates_runs_from_other_entries(tmp_path: Path) -> None:
     (tmp_path / "7051").write_bytes(b"")
     (tmp_path / "7052").symlink_to(tmp_path / "7001")
 
-    listing = source.listing(tmp_path)
+    found = listing(tmp_path)
 
-    assert listing.runs == {12, 7001}
-    assert listing.ignored == (
+    assert found.runs == {12, 7001}
+    assert found.ignored == (
         Skipped("0007050", "is no run number"),
         Skipped("7051", "is no directory"),
         Skipped("7052", "is a link"),
@@ -331,27 +370,27 @@ def test_a_listing_separates_runs_from_other_entries(tmp_path: Path) -> None:
 def test_a_listing_holds_until_a_run_comes_or_goes(tmp_path: Path) -> None:
     for run in (1, 2):
         (tmp_path / str(run)).mkdir()
-    wait_until(lambda: source.listing(tmp_path).signature is not None)
-    first = source.listing(tmp_path)
+    wait_until(lambda: listing(tmp_path).signature is not None)
+    first = listing(tmp_path)
 
-    assert source.listing(tmp_path, first) is first
+    assert listing(tmp_path, first) is first
     (tmp_path / "3").mkdir()
-    assert source.listing(tmp_path, first).runs == {1, 2, 3}
+    assert listing(tmp_path, first).runs == {1, 2, 3}
     (tmp_path / "1").rename(tmp_path / "4")
-    assert source.listing(tmp_path, first).runs == {2, 3, 4}
+    assert listing(tmp_path, first).runs == {2, 3, 4}
 
 
 def test_a_listing_taken_right_after_a_change_is_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signatures, "TICK_SECONDS", 3600)
     (tmp_path / "1").mkdir()
-    first = source.listing(tmp_path)
+    first = listing(tmp_path)
 
-    assert source.listing(tmp_path, first) is not first
+    assert listing(tmp_path, first) is not first
 
 
 def test_a_missing_records_directory_raises_with_a_hint(tmp_path: Path) -> None:
     with pytest.raises(SourceUnreadable, match=r"no such file.*check source_files\.run_records_dir") as caught:
-        source.listing(tmp_path / "gone")
+        listing(tmp_path / "gone")
     assert caught.value.stops_cycle
 
 

@@ -16,6 +16,7 @@ import rra_state
 from rra_state.base.errors import UsageError
 from rra_state.cli import options
 from rra_state.cli.options import moment
+from rra_state.records.model import Remark
 from rra_state.reporting import export, request
 from rra_state.reporting import text as report
 from rra_state.reporting.assessment import Assessment, assess
@@ -35,7 +36,7 @@ def busy(site: Site) -> Site:
     """1 archived of old, 2 of late; 3 failed of old, 4 of late; 5 waits, 6 open."""
     site.record(1, 2, 3, 4, 5)
     site.record(6, ended=False)
-    site.archive("import", 1, 2, kept={"a.fcl": "line 3"})
+    site.archive("import", 1, 2, remarks=(Remark("a.fcl", 3, "no; kept as text"),))
     site.archive("migrate", 1, 2, size=27_000)
     for stage in ("import", "migrate"):
         path = site.tree.marker_path(stage, 1)  # type: ignore[arg-type]

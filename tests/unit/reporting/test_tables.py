@@ -12,11 +12,14 @@ import pandas as pd
 import pytest
 
 import rra_state
+from rra_state.records.model import Remark
 from rra_state.reporting.tables import COLUMNS
 from rra_state.state.outcome import Facts, Failure, Marker
 from tests.bench.report import make_tree
 from tests.paths import REPOSITORY
 from tests.unit.archive_site import Site
+
+REMARKS = (Remark("a.fcl", 4, "no; kept as text"), Remark("notes", None, "is a directory; not archived"))
 
 PAGE = REPOSITORY / "docs" / "report.md"
 FIRST, LAST = "2026-11-20T00:00:00Z", "2026-11-21T12:00:00Z"
@@ -29,7 +32,7 @@ def busy(site: Site) -> Site:
     site.record(1, 2, 3, 4, 5, 8)
     site.record(6, ended=False)
     site.archive("import", 1, 4, configuration="standard", version="v1", stop_time="Thu Oct 17 10:08:25 UTC 2024")
-    site.archive("import", 2, kept={"b.fcl": "line 3", "a.fcl": "line 4"}, skipped={"notes": "is a directory"})
+    site.archive("import", 2, remarks=REMARKS)
     site.archive("migrate", 1, size=27_000)
     site.tree.write_failures(
         [
@@ -64,10 +67,11 @@ def test_an_archived_run_tells_when_how_large_and_which_version(busy: Site) -> N
     assert pd.isna(run["error"])
 
 
-def test_files_kept_as_text_and_left_out_are_named(busy: Site) -> None:
+def test_remarks_are_named(busy: Site) -> None:
     run = row(rra_state.runs(busy.settings), 2)
 
-    assert (run["kept_files"], run["skipped_files"]) == ("a.fcl b.fcl", "notes")
+    assert (run["kept_files"], run["skipped_files"]) == ("a.fcl", "notes")
+    assert run["remarks"] == "a.fcl line 4: no; kept as text; notes: is a directory; not archived"
 
 
 def test_a_failed_run_tells_where_why_and_since_when(busy: Site) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from rra_state.base.errors import AccessDenied, ArchiverError
 from rra_state.base.wording import utc
+from rra_state.records.model import Remark
 from rra_state.reporting import text as report
 from rra_state.reporting.assessment import Assessment, Listings, assess
 from rra_state.state.outcome import Facts, Failure, Marker, Stage
@@ -189,23 +190,24 @@ def test_the_same_reason_of_many_runs_is_one_line(site: Site) -> None:
 
 
 def test_a_record_has_one_line_however_many_files_were_kept(site: Site) -> None:
-    kept = {f"wibtest{number}.fcl": 'line 12: "a-b" is not a FHiCL value' for number in range(9)}
-    site.archive("import", 7, kept=kept, skipped={"notes.fcl": "is a link"})
-    site.archive("migrate", 7)
+    kept = tuple(Remark(f"wibtest{number}.fcl", 12, '"a-b" is not a FHiCL value') for number in range(9))
+    site.archive("import", 7, 8, remarks=kept)
+    site.archive("import", 9, remarks=(Remark("notes.fcl", None, "is a link"),))
+    site.archive("migrate", 7, 8, 9)
     for number in range(12):
         (site.records / f"entry{number:02}").mkdir(parents=True)
 
     text = report.report(assessed(site, {7}, {7}, {7}))
 
-    assert 'run 7: wibtest0.fcl line 12: "a-b" is not a FHiCL value (and 8 more)' in text
-    assert section(text, "Entries of records that are not archived") == "run 7: notes.fcl is a link"
+    assert 'runs 7-8: wibtest0.fcl line 12: "a-b" is not a FHiCL value (and 8 more)' in text
+    assert section(text, "Remarks").endswith("\nrun 9: notes.fcl: is a link")
     assert section(text, "Ignored in the records' directory").endswith("entry09: is no run number\n... and 2 more")
 
 
 def test_the_report_is_80_columns_wide(site: Site) -> None:
     runs = {run + offset for run in range(1_000_000, 1_100_000, 1000) for offset in range(3)}
     failing(site, 1_000_000, "run 1000000: " + "this message goes on and on " * 9 + "\nand has a line end")
-    site.archive("import", *runs - {1_000_000}, kept={"a.fcl": "word " * 40})
+    site.archive("import", *runs - {1_000_000}, remarks=(Remark("a.fcl", 3, "word " * 40),))
 
     lines = report.report(assessed(site, runs, runs - {1_000_000})).splitlines()
 

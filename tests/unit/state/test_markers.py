@@ -9,14 +9,17 @@ import pytest
 
 from rra_state.base import files
 from rra_state.base.errors import RecordError, WorkDirError
+from rra_state.records.model import Remark
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Damaged, Facts, Failure, Marker, Outcome
 from rra_state.state.snapshot import Snapshot
 from tests.unit.archive_site import Site
 
+REMARKS = (Remark("a.fcl", 3, "no value; kept as text"), Remark("link", None, "is a link; not archived"))
+
 
 def test_an_archived_run_has_a_marker_with_all_an_audit_needs(site: Site) -> None:
-    facts = Facts(verified=True, configuration="standard", fingerprint="ab", kept={"a.fcl": "line 3"}, size=10)
+    facts = Facts(verified=True, configuration="standard", fingerprint="ab", remarks=REMARKS, size=10)
 
     site.tree.write_markers([Marker.of("import", 7, facts)])
 
@@ -171,13 +174,13 @@ def test_a_marker_that_cannot_be_opened_is_told(site: Site) -> None:
 
 
 def test_a_marker_larger_than_one_read_is_whole(site: Site) -> None:
-    kept = {f"file{number}.fcl": "x" * 1000 for number in range(200)}
-    site.archive("import", 1, kept=kept)
+    remarks = tuple(Remark(f"file{number}.fcl", None, "x" * 1000) for number in range(200))
+    site.archive("import", 1, remarks=remarks)
 
     [(_, marker)] = site.tree.markers("import", {1})
 
     assert isinstance(marker, Marker)
-    assert marker.facts.kept == kept
+    assert marker.facts.remarks == remarks
 
 
 def test_failure_records_are_read_in_one_go_too(site: Site) -> None:
@@ -219,8 +222,8 @@ OF_2911493 = """{"run": 7,
  "fingerprint": "ab",
  "start_time": "Thu Oct 17 10:00:00 UTC 2024",
  "stop_time": null,
- "kept": {"a.fcl": "line 3: no value"},
- "skipped": {},
+ "kept": {"a.fcl": "line 3: no value", "b.fcl": "the file is empty"},
+ "skipped": {"link": "is a link", "rc_info_start.txt": "is neither a .fcl file nor one of the seven texts"},
  "size": 27000,
  "adler32": 5,
  "sha256": "cd",
@@ -237,7 +240,20 @@ def test_a_marker_of_an_older_version_is_read(site: Site) -> None:
     marker = site.tree.marker("migrate", 7)
 
     assert marker is not None
-    assert json.loads(OF_2911493) == json.loads(json.dumps(marker.mapping()))
+    values = json.loads(OF_2911493)
+    del values["kept"], values["skipped"]
+    remarks = [
+        {"file": "a.fcl", "line": 3, "text": "no value; kept as text"},
+        {"file": "b.fcl", "line": None, "text": "the file is empty; kept as text"},
+        {"file": "link", "line": None, "text": "is a link; not archived"},
+        {
+            "file": "rc_info_start.txt",
+            "line": None,
+            "text": "is neither a .fcl file nor one of the seven texts; not archived",
+        },
+    ]
+    assert json.loads(json.dumps(marker.mapping())) == values | {"remarks": remarks}
+    assert marker.facts.not_read == {"rc_info_start.txt"}
 
 
 def test_a_field_that_only_a_newer_version_has_is_left_out(site: Site) -> None:
@@ -255,7 +271,11 @@ def test_a_field_that_only_a_newer_version_has_is_left_out(site: Site) -> None:
     [
         ({"size": "large"}, "size is str, not int"),
         ({"verified": 1}, "verified is int, not bool"),
-        ({"kept": []}, "kept is list, not dict"),
+        ({"kept": ["a"]}, "kept is list, not dict"),
+        ({"remarks": {}}, "remarks is dict, not list"),
+        ({"remarks": ["a"]}, "remarks holds str, not dict"),
+        ({"remarks": [{"file": "a"}]}, "text is missing"),
+        ({"remarks": [{"file": "a", "line": "3", "text": "b"}]}, "line is str, not int"),
         ({"archived": None}, "archived is NoneType, not str"),
     ],
 )
@@ -270,7 +290,7 @@ def test_a_marker_with_a_wrong_type_is_damaged(site: Site, change: dict[str, obj
 
 
 def test_columns_say_what_each_marker_says(site: Site) -> None:
-    site.archive("import", 1, configuration="standard", version="v1", skipped={"link": "is a link"})
+    site.archive("import", 1, configuration="standard", version="v1", remarks=REMARKS)
     site.archive("import", 3, stop_time="Thu Oct 17 10:08:25 UTC 2024", size=10)
     site.tree.marker_path("import", 2).write_text("{")
 
@@ -280,7 +300,7 @@ def test_columns_say_what_each_marker_says(site: Site) -> None:
     assert columns.by_run(columns.configuration) == {1: "standard"}
     assert columns.by_run(columns.size) == {3: 10}
     assert columns.verified == [True, None, True]
-    assert columns.skipped == {1: {"link": "is a link"}}
+    assert columns.remarks == {1: REMARKS}
     assert [damaged.run for damaged in columns.damaged] == [2]
 
 

@@ -281,9 +281,9 @@ def test_only_records_about_to_be_planned_are_opened(site: Site, monkeypatch: py
     opened = []
     readiness = source.readiness
 
-    def spy(files: Any, run: int, now: float) -> object:
+    def spy(files: Any, run: int, *rest: Any) -> object:
         opened.append(run)
-        return readiness(files, run, now)
+        return readiness(files, run, *rest)
 
     monkeypatch.setattr(source, "readiness", spy)
     taken(site, INCREMENTAL)

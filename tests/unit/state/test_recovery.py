@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rra_state.base.errors import Conflict, LockHeld, StoreUnavailable
 from rra_state.base.lock import Lock
-from rra_state.records.source import Listing
+from rra_state.records.listing import Listing
 from rra_state.state import recovery
 from rra_state.state.outcome import Facts, Failure, Marker, Outcome
 from rra_state.state.recovery import Places, recover

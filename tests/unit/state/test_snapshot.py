@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from rra_state.base.errors import SourceUnreadable
 from rra_state.reporting.assessment import assess
 from rra_state.state import planner
+from rra_state.state.changed_records import sightings
 from rra_state.state.outcome import STAGES
 from rra_state.state.planner import Selection
 from rra_state.state.snapshot import Snapshot
@@ -98,3 +101,21 @@ def test_a_snapshot_takes_an_operators_numbers(site: Site) -> None:
     edit_state(site, 100, 120)
 
     assert Snapshot.take(site.settings).derived("import").state.start == 120
+
+
+def test_case_a12_a_record_changed_in_the_future_waits_by_our_clock(site: Site) -> None:
+    site.record(1, ended=False)
+    now = time.time() - 1e6
+
+    looks = []
+    for seconds in (0, 3599, 3600):
+        snapshot = Snapshot.take(site.settings, now + seconds)
+        looks.append(snapshot.is_ready(1))
+        snapshot.remember()
+
+    assert looks == [False, False, True]
+    assert list(sightings(site.tree)) == [1]
+    shutil.rmtree(site.records / "1")
+    site.record(2)
+    Snapshot.take(site.settings).remember()
+    assert sightings(site.tree) == {}
