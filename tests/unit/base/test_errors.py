@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rra_state.base import errors
-from rra_state.base.errors import ArchiverError, FhiclError
+from rra_state.base.errors import ArchiverError, FhiclError, NotListed
 
 
 def _below(kind: type[ArchiverError]) -> Iterator[type[ArchiverError]]:
@@ -39,7 +39,7 @@ def test_every_error_has_words_of_its_own(kind: type[ArchiverError]) -> None:
     text = str(kind())
 
     assert text
-    assert text[0].islower() or kind is FhiclError
+    assert text[0].islower() or kind in (FhiclError, NotListed)
     assert not text.endswith((".", "!"))
 
 
@@ -52,6 +52,7 @@ def test_a_fault_of_the_place_stops_the_cycle_and_a_runs_fault_does_not() -> Non
         "IndexDamaged",
         "Interrupted",
         "LockHeld",
+        "SiteShrank",
         "SourceUnreadable",
         "StateFileError",
         "StoreError",

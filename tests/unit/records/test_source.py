@@ -121,7 +121,7 @@ def test_an_empty_a_missing_and_a_linked_record_fail(tmp_path: Path, record: Pat
         assert caught.value.hint
     with pytest.raises(RecordError, match="put the directory itself there: links are not followed"):
         source.read(tmp_path / "7004", 7004)
-    with pytest.raises(RecordError, match=r"a person removes failures/import/7003\.json"):
+    with pytest.raises(RecordError, match="if it is gone for good: --forget 7003"):
         source.read(tmp_path / "7003", 7003)
 
 

@@ -42,6 +42,7 @@ def test_a_run_that_was_only_seen_is_noticed_when_it_vanishes(site: Site) -> Non
 
 
 def test_a_run_that_is_given_up_leaves_records_and_logs(site: Site) -> None:
+    site.record(1)
     site.archive("import", 1)
     site.fail("import", 2)
     site.settings.app.import_failure_log.write_text("2\n9\n")
@@ -55,6 +56,7 @@ def test_a_run_that_is_given_up_leaves_records_and_logs(site: Site) -> None:
 
 
 def test_a_run_whose_record_comes_back_is_no_longer_given_up(site: Site) -> None:
+    site.record(1)
     site.fail("import", 2)
     lost_runs.give_up(look(site), frozenset({2}))
     site.record(2)
