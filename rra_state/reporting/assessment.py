@@ -241,7 +241,7 @@ def _verdicts(
 ) -> Iterator[Verdict]:
     """What is true of the archive, the worst first. Nothing is safe that a site does not show, or that failed."""
     disk, artdaqdb, ucondb = (site.runs for site in sites)
-    complete = disk - snapshot.open
+    complete = disk - (snapshot.open - artdaqdb - ucondb)
     if any(site.error is not None for site in sites):
         shrunk = " and ".join(site.name for site in sites if isinstance(site.error, SiteShrank))
         reason = f"{shrunk} has shrunk (see below)." if shrunk else "a site cannot be read (see below)."

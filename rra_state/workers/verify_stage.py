@@ -103,18 +103,20 @@ class _Held:
 def _held(run: int, context: WorkerContext, location: Location | None) -> _Held:
     tree = Tree(context.settings.app.work_dir)
     faults: list[str] = []
+    from_disk: list[str] = []
     imported = _marker(lambda: tree.marker("import", run), faults)
     newest = _marker(lambda: newest_marker(tree, run), faults)
     held = _Held(
         run,
         imported,
         newest,
-        _record(run, context, not_read(newest, imported)),
+        _record(run, context, not_read(newest, imported), from_disk),
         _export(context, location, faults),
         _blob(run, context, faults) if tree.marker_path("migrate", run).exists() else None,
     )
     faults += _differences(held, tree)
-    from_disk = list(_record_and_archive(held, tree)) if held.record is not None and held.export is not None else []
+    if held.record is not None and held.export is not None:
+        from_disk += _record_and_archive(held, tree)
     return replace(held, differences=(*faults, *from_disk), sound=not faults)
 
 
@@ -127,11 +129,13 @@ def _marker(read: Callable[[], Marker | None], faults: list[str]) -> Marker | No
         return None
 
 
-def _record(run: int, context: WorkerContext, without: frozenset[str]) -> RunDocuments | None:
+def _record(run: int, context: WorkerContext, without: frozenset[str], faults: list[str]) -> RunDocuments | None:
     """A fresh conversion of the record, if it still exists and can be read. without: files that were never read."""
     try:
         return read(run, context.settings, even_if_open=True, without=without)
-    except RecordError:
+    except RecordError as error:
+        if not error.postpones and (context.settings.source_files.run_records_dir / str(run)).exists():
+            faults.append(f"disk: {_where(error)}{error.message}")
         return None
 
 
