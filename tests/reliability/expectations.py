@@ -104,11 +104,6 @@ class Expectations:
             if fault is None or fault.kind != "worker":
                 assert report.failed[stage] == {run for run in taken if self.must_fail(stage, run)}
 
-    def the_disk_seems_away(self, selection: Selection, log: list[int]) -> bool:
-        """Runs are to be retried and the directory of records is empty: the place is at fault, not the runs."""
-        retried = "import" in selection.stages and selection.mode == "retry" and bool(log)
-        return retried and not self.world.records
-
     def must_fail(self, stage: Stage, run: int) -> bool:
         if stage == "migrate":
             return run in self.world.conflicts

@@ -77,6 +77,7 @@ class World:
     def __post_init__(self) -> None:
         self.directory = self.root / "run_records"
         self.directory.mkdir(parents=True)
+        (self.directory / ".record_directory_info").touch()  # an empty directory would be a disk that is not mounted
         self.object = f"o{self.number}"
         sections = {
             "app": {"work_dir": "work", "run_process_retries": 1, "retry_delay_seconds": 0},
