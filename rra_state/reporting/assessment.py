@@ -219,7 +219,8 @@ def _records(snapshot: Snapshot, stage: Stage, sites: Sites) -> StageRecords:
     source, listed = (disk, artdaqdb) if stage == "import" else (artdaqdb, ucondb)
     conflicts = {run for run, each in snapshot.failures(stage).items() if isinstance(each, Failure) and each.conflict}
     archived = listed - conflicts
-    is_open = (lambda run: run in snapshot.open) if stage == "import" else (lambda _run: False)
+    unstored = snapshot.open - listed
+    is_open = (lambda run: run in unstored) if stage == "import" else (lambda _run: False)
     known = Known(source, archived, snapshot.failed[stage] - archived, is_open)
     return StageRecords(stage, known, snapshot.archived[stage], snapshot.written(stage))
 
