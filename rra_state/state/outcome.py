@@ -123,8 +123,8 @@ class Marker:
 
         Raises ValueError that says which field is wrong.
         """
-        found = _checked(values, _OF_FACTS)
-        return cls(**_checked(values, _OF_MARKER), facts=Facts(**found | {"remarks": _remarks(values)}))
+        marker, facts = _checked(values, _OF_MARKER), _checked(values, _OF_FACTS)
+        return cls(**marker, facts=Facts(**facts | {"remarks": _remarks(values)}))
 
     def mapping(self) -> dict[str, Any]:
         """The marker as flat JSON. Not copied: a recovery makes 100,000 of them."""
