@@ -35,12 +35,12 @@ def in_artdaqdb(archive: Path) -> dict[int, Files]:
         return {}
     index = json.loads(path.read_bytes())
     newest: dict[int, tuple[int, str]] = {}
-    for name in index["configurations.name"]:
+    for name in index["version"]:
         run, _, rest = name.partition("/")
         match = _NUMBERED.fullmatch(rest)
         assert match is not None
         newest[int(run)] = max(newest.get(int(run), (-1, "")), (int(match[2] or 0), name))
-    return {run: _documents(archive, index["configurations.name"][name]) for run, (_, name) in newest.items()}
+    return {run: _documents(archive, index["version"][name]) for run, (_, name) in newest.items()}
 
 
 def _documents(archive: Path, oids: list[str]) -> Files:
