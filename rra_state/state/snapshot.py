@@ -186,7 +186,12 @@ class Snapshot:
         """Archived runs whose record is not as it was archived; none if the disk cannot be read."""
         if self.source_error is not None:
             return frozenset()
-        return self.changes.differing | {each.run for each in self.changes.changed}
+        return self.differing | {each.run for each in self.changes.changed}
+
+    @cached_property
+    def differing(self) -> frozenset[int]:
+        """Those of them that a cycle does not archive again now: they may still be written to, or cannot be read."""
+        return frozenset() if self.source_error is not None else self.changes.differing
 
     def named(self, runs: frozenset[int]) -> NamedRuns:
         """What --refresh can do for these runs. Raises SourceUnreadable."""
