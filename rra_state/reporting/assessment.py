@@ -332,7 +332,9 @@ def _further_steps(
     elif snapshot.changed - snapshot.differing - snapshot.outdated:
         yield Step("--incremental", "records changed since their runs were archived")
     if differing := snapshot.differing - snapshot.outdated:
-        text = "if these records are right as they are now; else put back what they lost, or wait until they are complete"
+        text = (
+            "if these records are right as they are now; else put back what they lost, or wait until they are complete"
+        )
         yield Step(f"--refresh {run_numbers.text(differing)}", text, person=True)
     if passed:
         yield Step("", "runs below the state's numbers wait")

@@ -1,8 +1,8 @@
 """Whenever the report says SAFE, every byte on disk is in both stores; and its advice leads back there.
 
 Hypothesis invents what happens to an archive of a few runs: records arrive file by file, grow, lose files, vanish and
-come back; disks are unmounted; the stores lose or change content; the work directory is lost; cycles are killed. After every
-step the report is held against oracle.py, which reads disk and stores without the archiver's code.
+come back; disks are unmounted; the stores lose or change content; the work directory is lost; cycles are killed. After
+every step the report is held against oracle.py, which reads disk and stores without the archiver's code.
 """
 
 from __future__ import annotations
@@ -33,11 +33,6 @@ from tests.servers import Folder
 STOP = b"\nDAQInterface stop time: Thu Oct 17 10:08:25 UTC 2024\n"
 STEPS_HOME = 5
 
-import os
-
-from hypothesis import Phase
-
-EXTRA = {"phases": [Phase.generate], "max_examples": int(os.environ.get("EX", "40"))} if os.environ.get("QUICK") else {}
 numbers = st.integers(0, 7)
 
 
@@ -59,7 +54,7 @@ class Archive(RuleBasedStateMachine):
     connection: psycopg.Connection[Any]
     memory: Path
     identities = itertools.count(1)
-    histories = steps = safe = 0
+    histories = safe = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -171,8 +166,8 @@ class Archive(RuleBasedStateMachine):
     @rule(name=st.sampled_from(["run_records", "artdaqdb"]))
     def a_disk_is_unmounted_for_a_cycle(self, name: str) -> None:
         mounted, hidden = self.root / name, self.root / f"{name}.hidden"
-        if not oracle.in_artdaqdb(self.archive):
-            return
+        if not list(self.work.glob("markers/import/*.json")):
+            return  # nothing tells a bare mount point from a new archive
         mounted.rename(hidden)
         mounted.mkdir()
         try:
@@ -246,11 +241,11 @@ class Archive(RuleBasedStateMachine):
     # ---- what is said ----
 
     def report(self) -> dict[str, Any]:
-        type(self).steps += 1
         ended = in_process.command(self.config, "--report-status", "--format", "json")
-        assert ended.status in (0, 1) and ended.output, ended
+        assert ended.status in (0, 1), ended
+        assert ended.output, ended
         told: dict[str, Any] = json.loads(ended.output)
-        assert (told["verdict"]["level"] in ("safe", "empty")) or ended.status == 1
+        assert ended.status == 1 or told["verdict"]["level"] in ("safe", "empty")
         return told
 
     def check(self) -> None:
@@ -292,11 +287,11 @@ def machine(ucondb: Folder, memory: Path) -> Iterator[Callable[[], Archive]]:
         yield type("Archive", (Archive,), {"ucondb": ucondb, "connection": connection, "memory": memory})
 
 
-@pytest.mark.timeout(0)
-def test_the_oracle_agrees_whenever_the_report_says_safe(
+@pytest.mark.timeout(7200)
+def test_the_oracle_agrees_with_safe_and_advice_leads_home(
     machine: type[Archive], request: pytest.FixtureRequest
 ) -> None:
-    profile = settings(reliability_settings(), stateful_step_count=15, **EXTRA)
+    profile = settings(reliability_settings(), stateful_step_count=12)
     run_state_machine_as_test(machine, settings=profile)
     count(request, "histories that the oracle followed", machine.histories)
     count(request, "reports that said SAFE in them", machine.safe)
