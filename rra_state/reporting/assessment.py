@@ -11,71 +11,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Literal
 
 from rra_state.base import run_numbers
-from rra_state.base.errors import ArchiverError, SiteShrank
-from rra_state.base.wording import count, ranges, seconds
+from rra_state.base.wording import seconds
 from rra_state.records.model import Remark
 from rra_state.reporting import counts, failures
 from rra_state.reporting.counts import Counts
 from rra_state.reporting.discrepancies import Discrepancy, StageRecords, discrepancies, notes
 from rra_state.reporting.failures import FailureGroup
+from rra_state.reporting.verdict import DISK, Listings, Sites, Step, Verdict, sites_of, steps, verdicts
 from rra_state.state.outcome import PLACES, STAGES, Damaged, Failure, Marker, MarkerColumns, Stage
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.state_files import Known
-
-Level = Literal["safe", "unsafe", "unsure", "unknown", "empty"]
-Listing = frozenset[int] | ArchiverError
-"""The runs that a store lists, or why it cannot be read."""
-DISK = "filesystem"
-
-
-@dataclass(frozen=True, slots=True)
-class Listings:
-    """What the stores themselves said."""
-
-    artdaqdb: Listing
-    ucondb: Listing
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """The runs that disk or store hold; `error` if it cannot be read."""
-
-    name: str
-    runs: frozenset[int] = frozenset()
-    error: ArchiverError | None = None
-
-
-Sites = tuple[Site, Site, Site]
-"""Disk, artdaqDB, UconDB."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The judgement. word: in capitals, for a glance. reason: the rest of the sentence."""
-
-    level: Level
-    word: str
-    reason: str
-
-    @property
-    def text(self) -> str:
-        """The sentence."""
-        return f"{self.word} {self.reason}" if self.level == "empty" else f"{self.word}: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Something to type: the options after the configuration, and why.
-
-    person: it helps only after a person did what `why` says, or decided.
-    """
-
-    options: str
-    why: str
-    person: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +120,7 @@ def assess(snapshot: Snapshot, listings: Listings | None = None) -> Assessment:
 
     Raises WorkDirError.
     """
-    sites = _sites(snapshot, listings)
+    sites = sites_of(snapshot, listings)
     records = [_records(snapshot, stage, sites) for stage in STAGES]
     unusable = tuple(str(each.written.error) for each in records if each.written.error is not None)
     counted = counts.count_runs(snapshot, sites[1].runs | sites[2].runs)
@@ -182,7 +129,7 @@ def assess(snapshot: Snapshot, listings: Listings | None = None) -> Assessment:
     return Assessment(
         snapshot.settings.path,
         asked=listings is not None,
-        verdict=next(_verdicts(snapshot, sites, counted, lost, unusable)),
+        verdict=next(verdicts(snapshot, sites, counted, lost, unusable)),
         sites=sites,
         unusable=unusable,
         counts=counted,
@@ -191,26 +138,12 @@ def assess(snapshot: Snapshot, listings: Listings | None = None) -> Assessment:
         remarks=_remarks(snapshot, sites, unusable),
         notes=tuple(line for each in records for line in notes(each)) if readable else (),
         discrepancies=tuple(line for each in records for line in discrepancies(each)) if readable else (),
-        steps=tuple(_steps(snapshot, sites, records, counted, lost)),
+        steps=tuple(steps(snapshot, sites, records, counted, lost)),
         days=tuple(_days(snapshot)),
         unverified=unverified,
         lost=lost,
         forgotten=snapshot.forgotten,
     )
-
-
-def _sites(snapshot: Snapshot, listings: Listings | None) -> Sites:
-    disk = Site(DISK, snapshot.on_disk, snapshot.source_error)
-    artdaqdb, ucondb = (
-        (snapshot.archived["import"], snapshot.archived["migrate"])
-        if listings is None
-        else (listings.artdaqdb, listings.ucondb)
-    )
-    return disk, _site(PLACES["import"], artdaqdb), _site(PLACES["migrate"], ucondb)
-
-
-def _site(name: str, listing: Listing) -> Site:
-    return Site(name, error=listing) if isinstance(listing, ArchiverError) else Site(name, listing)
 
 
 def _records(snapshot: Snapshot, stage: Stage, sites: Sites) -> StageRecords:
@@ -231,120 +164,6 @@ def _lost(snapshot: Snapshot, sites: Sites) -> frozenset[int]:
         return frozenset()
     marked = (snapshot.archived["import"] | snapshot.archived["migrate"]) - snapshot.forgotten
     return (snapshot.lost | marked).difference(*(site.runs for site in sites))
-
-
-def _verdicts(
-    snapshot: Snapshot,
-    sites: Sites,
-    counted: Counts,
-    lost: frozenset[int],
-    unusable: tuple[str, ...],
-) -> Iterator[Verdict]:
-    """What is true of the archive, the worst first. Nothing is safe that a site does not show, or that failed."""
-    disk, artdaqdb, ucondb = (site.runs for site in sites)
-    complete = disk - (snapshot.open - artdaqdb - ucondb)
-    if any(site.error is not None for site in sites):
-        shrunk = " and ".join(site.name for site in sites if isinstance(site.error, SiteShrank))
-        reason = f"{shrunk} has shrunk (see below)." if shrunk else "a site cannot be read (see below)."
-        yield Verdict("unknown", "NOT KNOWN", reason)
-    if unusable:
-        yield Verdict("unknown", "NOT KNOWN", "a state file cannot be used, and no cycle can run (see below).")
-    if lost:
-        text = f"LOST {count(len(lost), 'run')}, seen or tried and now in neither store and not on disk: {ranges(lost)}"
-        yield Verdict("unsafe", "NOT SAFE", text)
-    if waiting := complete - ucondb:
-        yield Verdict("unsafe", "NOT SAFE", f"{count(len(waiting), 'run')} on disk not in UconDB.")
-    if halfway := artdaqdb - ucondb - disk:
-        yield Verdict("unsafe", "NOT SAFE", f"{count(len(halfway), 'run')} in artdaqDB only, not on disk any more.")
-    if wrong := counted.failed["verify"]:
-        text = f"a verification found {count(len(wrong), 'archived run')} wrong: {ranges(wrong)}"
-        yield Verdict("unsafe", "NOT SAFE", text)
-    if differing := frozenset().union(*counted.failed.values()) & ucondb:
-        text = f"what UconDB holds is not the record as it is now: {ranges(differing)}"
-        yield Verdict("unsafe", "NOT SAFE", text)
-    if changed := snapshot.changed:
-        text = f"{count(len(changed), 'record')} changed on disk since the run was archived: {ranges(changed)}"
-        yield Verdict("unsafe", "NOT SAFE", text)
-    logged = {run for stage in counted.stages.values() for run in stage.derived.log}
-    if (
-        unproven := complete - (snapshot.archived["import"] & snapshot.archived["migrate"] & artdaqdb)
-        | complete & logged
-    ):
-        text = f"UconDB lists these, but they have no marker or are in a failure log: {ranges(unproven)}"
-        yield Verdict("unsure", "NOT SURE", text)
-    if unverified := snapshot.unverified:
-        text = f"{count(len(unverified), 'run')} only seen in a listing, not read back and compared."
-        yield Verdict("unsure", "NOT SURE", text)
-    if not disk:
-        where = snapshot.settings.source_files.run_records_dir
-        yield Verdict("empty", "NO RUN ON DISK", f"in {where}: is it mounted?")
-    gone = f" {count(len(ucondb - disk), 'archived run')} no longer on disk." if ucondb - disk else ""
-    yield Verdict("safe", "SAFE", f"every complete run on disk ({len(complete)}) is in UconDB.{gone}")
-
-
-def _steps(
-    snapshot: Snapshot,
-    sites: Sites,
-    records: list[StageRecords],
-    counted: Counts,
-    lost: frozenset[int],
-) -> Iterator[Step]:
-    """What helps, in the order in which it has to be done."""
-    for each in records:
-        if each.written.error is not None:
-            yield Step(f"--recover-{each.stage}-state", "the state file or failure log cannot be used")
-    if any(site.error is not None for site in sites):
-        yield Step("--check", "once what is said of the sites is repaired", person=True)
-        yield from (
-            Step(f"--recover-{stage}-state --accept-loss", f"if the runs are lost in {site.name} for good", person=True)
-            for stage, site in zip(STAGES, sites[1:], strict=True)
-            if isinstance(site.error, SiteShrank)
-        )
-        return
-    new = passed = False
-    for each in records:
-        store, derived = PLACES[each.stage], counted.stages[each.stage].derived
-        if each.lost:
-            yield Step(f"--recover-{each.stage}-state", f"{store} lost runs that have a marker")
-        elif each.unmarked:
-            yield Step(f"--recover-{each.stage}-state", f"{store} holds runs that have no marker")
-        elif snapshot.columns(each.stage).damaged:
-            yield Step(f"--recover-{each.stage}-state", "a marker cannot be read; remove it first", person=True)
-        tried = set(derived.log) - derived.not_attempted
-        if tried - lost:
-            yield Step(f"--retry-failed-{each.stage}", "once the reasons are repaired", person=True)
-        offered = each.known.source - snapshot.open if each.stage == "import" else sites[1].runs
-        left = offered - sites[1 if each.stage == "import" else 2].runs - tried - each.markers
-        new |= any(run > derived.state.start or run in derived.not_attempted for run in left)
-        passed |= any(run <= derived.state.start and run not in derived.not_attempted for run in left)
-    yield from _further_steps(snapshot, counted, lost, new=new, passed=passed)
-
-
-def _further_steps(
-    snapshot: Snapshot, counted: Counts, lost: frozenset[int], *, new: bool, passed: bool
-) -> Iterator[Step]:
-    """What helps once the state is sound. new, passed: runs above, and below, the state's numbers wait."""
-    if snapshot.outdated:
-        text = "records that changed, once the reasons are repaired"
-        yield Step(f"--runs {run_numbers.text(snapshot.outdated)}", text, person=True)
-    if new:
-        yield Step("--incremental", "new runs wait")
-    elif snapshot.changed - snapshot.differing - snapshot.outdated:
-        yield Step("--incremental", "records changed since their runs were archived")
-    if differing := snapshot.differing - snapshot.outdated:
-        text = (
-            "if these records are right as they are now; else put back what they lost, or wait until they are complete"
-        )
-        yield Step(f"--refresh {run_numbers.text(differing)}", text, person=True)
-    if passed:
-        yield Step("", "runs below the state's numbers wait")
-    if given_up := lost & snapshot.lost:
-        yield Step(f"--forget {run_numbers.text(given_up)}", "if their records cannot be put back", person=True)
-    for group in counted.groups:
-        if group.stage == "verify":
-            yield Step(group.option, group.remedy, person=True)
-    if snapshot.unverified:
-        yield Step("--verify", "runs were only seen in a listing")
 
 
 def _gaps(snapshot: Snapshot, sites: Sites) -> Iterator[Gap]:

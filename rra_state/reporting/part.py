@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from rra_state.base.wording import utc
 from rra_state.records.model import Remark
 from rra_state.reporting import failures
-from rra_state.reporting.assessment import DISK, Assessment
+from rra_state.reporting.assessment import Assessment
+from rra_state.reporting.verdict import DISK
 from rra_state.state.outcome import PLACES, Stage
 from rra_state.state.snapshot import Snapshot
 

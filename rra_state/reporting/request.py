@@ -11,8 +11,9 @@ from typing import Literal, TextIO
 from rra_state.base.errors import ArchiverError
 from rra_state.config.loading import Settings
 from rra_state.records import blob
-from rra_state.reporting.assessment import Assessment, Listing, Listings, assess
+from rra_state.reporting.assessment import Assessment, assess
 from rra_state.reporting.part import Part
+from rra_state.reporting.verdict import Listing, Listings
 from rra_state.state import shrunk_sites
 from rra_state.state.outcome import Stage
 from rra_state.state.snapshot import Snapshot

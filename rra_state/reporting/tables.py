@@ -17,9 +17,10 @@ from rra_state.base.wording import printable, seconds
 from rra_state.records import dates
 from rra_state.records.model import KEPT, LEFT_OUT
 from rra_state.reporting import failures as reasons
-from rra_state.reporting.assessment import DISK, Assessment
+from rra_state.reporting.assessment import Assessment
 from rra_state.reporting.counts import RUN_STATES
 from rra_state.reporting.failures import EVERY_STAGE
+from rra_state.reporting.verdict import DISK
 from rra_state.state.outcome import PLACES, STAGES, Failure, Marker
 from rra_state.state.snapshot import Snapshot
 

@@ -9,24 +9,17 @@ Knows the names of these files; their fields are defined in `outcome.py`, what f
 
 from __future__ import annotations
 
-import json
-import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
-
-import orjson
+from typing import Any
 
 from rra_state.base import files as fsio
-from rra_state.base import host_limits, permissions, run_numbers
+from rra_state.base import permissions, run_numbers
 from rra_state.base.errors import UsageError, WorkDirError
+from rra_state.state import tree_files
 from rra_state.state.outcome import STAGES, Damaged, Failure, Finding, Marker, MarkerColumns, Stage
-
-T = TypeVar("T")
-_SUFFIX = ".json"
-_ONE_READ = 2**16
-"""Bytes that hold all but the most unusual of these files."""
+from rra_state.state.tree_files import SUFFIX, encode
 
 
 class Tree:
@@ -39,15 +32,15 @@ class Tree:
 
     def marker_path(self, stage: Stage, run: int) -> Path:
         """`markers/<stage>/<run>.json`."""
-        return self._markers[stage] / f"{run}{_SUFFIX}"
+        return self._markers[stage] / f"{run}{SUFFIX}"
 
     def failure_path(self, stage: Stage, run: int) -> Path:
         """`failures/<stage>/<run>.json`."""
-        return self._failures[stage] / f"{run}{_SUFFIX}"
+        return self._failures[stage] / f"{run}{SUFFIX}"
 
     def ledger_path(self, stage: Stage) -> Path:
         """`state/<stage>.json`."""
-        return self.root / "state" / f"{stage}{_SUFFIX}"
+        return self.root / "state" / f"{stage}{SUFFIX}"
 
     @property
     def directories(self) -> list[Path]:
@@ -70,40 +63,40 @@ class Tree:
 
     def names(self, directory: str) -> list[str]:
         """The entries of a directory such as `markers/import`; none if it is missing. Raises WorkDirError."""
-        return _names(self.root / directory)
+        return tree_files.names(self.root / directory)
 
     def archived(self, stage: Stage) -> set[int]:
         """Runs with a marker. One directory listing, nothing opened. Raises WorkDirError."""
-        return run_numbers.numbers(_names(self._markers[stage]), _SUFFIX)
+        return run_numbers.numbers(tree_files.names(self._markers[stage]), SUFFIX)
 
     def failed(self, stage: Stage) -> set[int]:
         """Runs with a failure record, likewise."""
-        return run_numbers.numbers(_names(self._failures[stage]), _SUFFIX)
+        return run_numbers.numbers(tree_files.names(self._failures[stage]), SUFFIX)
 
     def marker(self, stage: Stage, run: int) -> Marker | None:
         """The marker of a run; None if there is none. Raises WorkDirError if it is damaged."""
-        return _read(self.marker_path(stage, run), Marker.parse)
+        return tree_files.read(self.marker_path(stage, run), Marker.parse)
 
     def failure(self, stage: Stage, run: int) -> Failure | None:
         """The failure record of a run, likewise."""
-        return _read(self.failure_path(stage, run), Failure.parse)
+        return tree_files.read(self.failure_path(stage, run), Failure.parse)
 
     def markers(self, stage: Stage, chosen: Iterable[int]) -> Iterator[tuple[int, Marker | Damaged]]:
         """The markers of these runs, ascending; those that are gone are left out. Raises WorkDirError."""
-        return _parsed(self._markers[stage], chosen, Marker.parse)
+        return tree_files.parsed(self._markers[stage], chosen, Marker.parse)
 
     def failures(self, stage: Stage, chosen: Iterable[int]) -> Iterator[tuple[int, Failure | Damaged]]:
         """The failure records of these runs, likewise."""
-        return _parsed(self._failures[stage], chosen, Failure.parse)
+        return tree_files.parsed(self._failures[stage], chosen, Failure.parse)
 
     def columns(self, stage: Stage, chosen: Iterable[int]) -> MarkerColumns:
         """The markers of these runs field by field: of 100,000 runs in half of the time that `markers` takes."""
         columns, directory = MarkerColumns(), self._markers[stage]
-        for run, content in _contents(directory, chosen):
+        for run, content in tree_files.contents(directory, chosen):
             try:
-                columns.append(run, _values(directory / f"{run}{_SUFFIX}", content))
+                columns.append(run, tree_files.values(directory / f"{run}{SUFFIX}", content))
             except (ValueError, WorkDirError) as error:
-                columns.append_damaged(_damaged(directory, run, error))
+                columns.append_damaged(tree_files.damaged(directory, run, error))
         return columns
 
     def watched(self) -> set[int]:
@@ -118,7 +111,7 @@ class Tree:
         except FileNotFoundError:
             return 0.0
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise tree_files.unreadable(path, error) from error
 
     def write_markers(self, markers: Iterable[Marker], watch: Iterable[int] = ()) -> None:
         """Write markers durably, then drop the failure records of their runs. Raises WorkDirError."""
@@ -132,7 +125,7 @@ class Tree:
                 yield self.root / "watch" / str(run), b""
             for marker in markers:
                 written.setdefault(marker.stage, set()).add(marker.run)
-                yield self.marker_path(marker.stage, marker.run), _encode(marker.mapping())
+                yield self.marker_path(marker.stage, marker.run), encode(marker.mapping())
 
         with self._writing():
             fsio.write_batch(files())
@@ -142,7 +135,7 @@ class Tree:
     def write_failures(self, failures: Iterable[Failure]) -> None:
         """Write failure records durably. Raises WorkDirError."""
         with self._writing():
-            fsio.write_batch((self.failure_path(f.stage, f.run), _encode(f.mapping())) for f in failures)
+            fsio.write_batch((self.failure_path(f.stage, f.run), encode(f.mapping())) for f in failures)
 
     def remove_markers(self, stage: Stage, gone: Iterable[int]) -> None:
         """Take back the markers of runs that the store does not hold, durably. Raises WorkDirError."""
@@ -158,17 +151,17 @@ class Tree:
 
     def findings(self) -> set[int]:
         """Runs with a finding. One directory listing. Raises WorkDirError."""
-        return run_numbers.numbers(self.names("findings"), _SUFFIX)
+        return run_numbers.numbers(self.names("findings"), SUFFIX)
 
     def found(self, chosen: Iterable[int]) -> dict[int, Failure | Damaged]:
         """The findings of these runs. Raises WorkDirError."""
-        return dict(_parsed(self.root / "findings", chosen, Finding.parse))
+        return dict(tree_files.parsed(self.root / "findings", chosen, Finding.parse))
 
     def write_findings(self, findings: Iterable[Finding], right: Iterable[int]) -> None:
         """Write findings durably, and remove those of runs that are right. Raises WorkDirError."""
         with self._writing():
-            fsio.write_batch((self.root / "findings" / f"{f.run}{_SUFFIX}", _encode(f.mapping())) for f in findings)
-            fsio.remove_batch(self.root / "findings" / f"{run}{_SUFFIX}" for run in self.findings() & set(right))
+            fsio.write_batch((self.root / "findings" / f"{f.run}{SUFFIX}", encode(f.mapping())) for f in findings)
+            fsio.remove_batch(self.root / "findings" / f"{run}{SUFFIX}" for run in self.findings() & set(right))
 
     def unverified(self) -> set[int] | None:
         """Runs of which a marker may say `verified: false`; None if that was never written down."""
@@ -210,7 +203,7 @@ class Tree:
 
     def refresh_marker(self, name: str) -> Marker | None:
         """The marker of a refresh; None if there is none. Raises WorkDirError if it is damaged."""
-        return _read(self.root / "markers" / "refresh" / f"{name}{_SUFFIX}", Marker.parse)
+        return tree_files.read(self.root / "markers" / "refresh" / f"{name}{SUFFIX}", Marker.parse)
 
     def newest_refresh(self, run: int, fingerprints: Iterable[str] | None = None) -> Marker | None:
         """The refresh marker of the newest blob of a run; None if there is none. Raises WorkDirError.
@@ -223,7 +216,7 @@ class Tree:
 
     def failed_refresh(self, name: str) -> Failure | None:
         """The failure record of a refresh; None if there is none. Raises WorkDirError if it is damaged."""
-        return _read(self.root / "failures" / "refresh" / f"{name}{_SUFFIX}", Failure.parse)
+        return tree_files.read(self.root / "failures" / "refresh" / f"{name}{SUFFIX}", Failure.parse)
 
     def write_refresh(self, marker: Marker, name: str) -> None:
         """Write the marker of a refresh durably, then drop the run's failure records of refreshes. Raises WorkDirError.
@@ -234,13 +227,13 @@ class Tree:
         with self._writing():
             if watch.exists():
                 fsio.write_atomic(watch, b"")
-            fsio.write_atomic(self.root / "markers" / "refresh" / f"{name}{_SUFFIX}", _encode(marker.mapping()))
-            fsio.remove_batch(failures.glob(f"{marker.run}-*{_SUFFIX}"))
+            fsio.write_atomic(self.root / "markers" / "refresh" / f"{name}{SUFFIX}", encode(marker.mapping()))
+            fsio.remove_batch(failures.glob(f"{marker.run}-*{SUFFIX}"))
 
     def write_failed_refresh(self, failure: Failure, name: str) -> None:
         """Write the failure record of a refresh durably. Raises WorkDirError."""
         with self._writing():
-            fsio.write_atomic(self.root / "failures" / "refresh" / f"{name}{_SUFFIX}", _encode(failure.mapping()))
+            fsio.write_atomic(self.root / "failures" / "refresh" / f"{name}{SUFFIX}", encode(failure.mapping()))
 
     def drop_failed_refreshes(self, numbers: Iterable[int]) -> None:
         """Drop the failure records of refreshes of these runs, durably. Raises WorkDirError."""
@@ -248,9 +241,7 @@ class Tree:
         directory = self.root / "failures" / "refresh"
         with self._writing():
             fsio.remove_batch(
-                directory / f"{name}{_SUFFIX}"
-                for name in self.failed_refreshes()
-                if int(name.partition("-")[0]) in gone
+                directory / f"{name}{SUFFIX}" for name in self.failed_refreshes() if int(name.partition("-")[0]) in gone
             )
 
     def end_watch(self, numbers: Iterable[int], directory: str = "watch") -> None:
@@ -263,37 +254,17 @@ class Tree:
     def note(self, name: str) -> dict[str, Any] | None:
         """The note `state/<name>.json`; None if there is none or it is damaged: a note only saves work."""
         try:
-            return _read(self.root / "state" / f"{name}{_SUFFIX}", dict)
+            return tree_files.read(self.root / "state" / f"{name}{SUFFIX}", dict)
         except WorkDirError:
             return None
 
     def write_note(self, name: str, values: Mapping[str, Any]) -> None:
         """Write a note durably. Raises WorkDirError."""
         with self._writing():
-            fsio.write_atomic(self.root / "state" / f"{name}{_SUFFIX}", _encode(values))
+            fsio.write_atomic(self.root / "state" / f"{name}{SUFFIX}", encode(values))
 
-    def _writing(self) -> _Writing:
-        return _Writing(self.root)
-
-
-class _Writing:
-    """Maps every OSError of writing the tree to WorkDirError, here and nowhere else."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, OSError):
-            path = error.filename or self._root
-            reason = (error.strerror or str(error)).lower()
-            raise WorkDirError(
-                f"cannot be written: {reason}",
-                path=path,
-                hint=host_limits.REMEDIES.get(error.errno or 0, f"check space, owner and mode of {self._root}"),
-            ) from error
+    def _writing(self) -> tree_files.Writing:
+        return tree_files.Writing(self.root)
 
 
 def newest(*markers: Marker | None) -> Marker | None:
@@ -307,104 +278,5 @@ def newest(*markers: Marker | None) -> Marker | None:
 
 def _refreshes(names: Iterable[str]) -> list[str]:
     """The refreshes that these file names stand for."""
-    pattern = re.compile(rf"([1-9][0-9]*-(?:[0-9a-f]{{8}})+){re.escape(_SUFFIX)}")
+    pattern = re.compile(rf"([1-9][0-9]*-(?:[0-9a-f]{{8}})+){re.escape(SUFFIX)}")
     return [match[1] for name in names if (match := pattern.fullmatch(name))]
-
-
-def _names(directory: Path) -> list[str]:
-    try:
-        return os.listdir(directory)  # noqa: PTH208 - ten times faster than Path.iterdir at 100,000 entries
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise _unreadable(directory, error) from error
-
-
-def _contents(directory: Path, chosen: Iterable[int]) -> Iterator[tuple[int, bytes | OSError]]:
-    """What the files of these runs hold, ascending; those that are gone are left out. Raises WorkDirError."""
-    try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise _unreadable(directory, error) from error
-    try:
-        for run in sorted(chosen):
-            try:
-                yield run, _content(f"{run}{_SUFFIX}", descriptor)
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                yield run, error
-    finally:
-        os.close(descriptor)
-
-
-def _content(name: str, directory: int) -> bytes:
-    file = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory)
-    try:
-        text = os.read(file, _ONE_READ)
-        while len(text) % _ONE_READ == 0 and (more := os.read(file, _ONE_READ)):
-            text += more
-        return text
-    finally:
-        os.close(file)
-
-
-def _parsed(
-    directory: Path, chosen: Iterable[int], parse: Callable[[Mapping[str, Any]], T]
-) -> Iterator[tuple[int, T | Damaged]]:
-    for run, content in _contents(directory, chosen):
-        try:
-            yield run, parse(_values(directory / f"{run}{_SUFFIX}", content))
-        except (ValueError, WorkDirError) as error:
-            yield run, _damaged(directory, run, error)
-
-
-def _read(path: Path, parse: Callable[[Mapping[str, Any]], T]) -> T | None:
-    try:
-        return parse(_values(path, path.read_bytes()))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    except ValueError as error:
-        raise _invalid(path, str(error)) from error
-
-
-def _values(path: Path, content: bytes | OSError) -> dict[str, Any]:
-    """The JSON object in a file. Raises WorkDirError."""
-    if isinstance(content, OSError):
-        raise _unreadable(path, content) from content
-    try:
-        values = orjson.loads(content)
-    except ValueError:  # an old failure's message may hold a lone surrogate, which orjson refuses
-        try:
-            values = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise _invalid(path, "cannot be read as JSON") from error
-    if type(values) is not dict:
-        raise _invalid(path, "cannot be read as JSON")
-    return values
-
-
-def _unreadable(path: Path, error: OSError) -> WorkDirError:
-    reason = (error.strerror or str(error)).lower()
-    return WorkDirError(f"cannot be read: {reason}", path=path, hint="check owner and mode")
-
-
-def _invalid(path: Path, reason: str) -> WorkDirError:
-    return WorkDirError(reason, path=path, hint="remove it, then --recover-import-state or --recover-migrate-state")
-
-
-def _damaged(directory: Path, run: int, error: Exception) -> Damaged:
-    found = error if isinstance(error, WorkDirError) else _invalid(directory / f"{run}{_SUFFIX}", str(error))
-    return Damaged(run, str(found))
-
-
-def _encode(values: Mapping[str, Any]) -> bytes:
-    """One key per line; `indent` would do that in Python, eight times slower."""
-    return _JSON(values).encode() + b"\n"
-
-
-_JSON = json.JSONEncoder(separators=(",\n ", ": ")).encode

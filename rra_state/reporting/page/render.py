@@ -26,9 +26,10 @@ from rra_state.base.errors import ArchiverError
 from rra_state.base.version import __version__
 from rra_state.base.wording import by_text, count, minute, ranges, second, utc, which_runs
 from rra_state.config.loading import Settings
-from rra_state.reporting.assessment import DISK, Assessment, Listings, assess
+from rra_state.reporting.assessment import Assessment, assess
 from rra_state.reporting.failures import FailureGroup
 from rra_state.reporting.page import map_data, plots
+from rra_state.reporting.verdict import DISK, Listings
 from rra_state.state.outcome import STAGES
 from rra_state.state.snapshot import Snapshot
 

@@ -14,7 +14,8 @@ from rra_state.base.errors import AccessDenied, ArchiverError
 from rra_state.base.wording import utc
 from rra_state.records.model import Remark
 from rra_state.reporting import text as report
-from rra_state.reporting.assessment import Assessment, Listings, assess
+from rra_state.reporting.assessment import Assessment, assess
+from rra_state.reporting.verdict import Listings
 from rra_state.state.outcome import Facts, Failure, Marker, Stage
 from rra_state.state.snapshot import Snapshot
 from tests.unit.archive_site import Site, edit_state
