@@ -112,7 +112,10 @@ def run_number(text: str) -> int:
 
 
 def reject_conflicting_options(options: argparse.Namespace) -> None:
-    """Raise UsageError for two options that contradict each other."""
+    """Raise UsageError for two options that contradict each other, and for one that names no run."""
+    for name in ("runs", "refresh", "forget"):
+        if (value := getattr(options, name)) is not None and not run_numbers.parse(value):
+            raise UsageError(f"--{name} names no run", hint=f"write --{name} 100-200,305")
     for first, second in _EXCLUSIVE:
         if getattr(options, first) and getattr(options, second):
             names = (f"--{name.replace('_', '-')}" for name in (first, second))
@@ -157,9 +160,6 @@ def selected(options: argparse.Namespace) -> Selection:
     if options.refresh is not None:
         stages, mode, named = (), "refresh", options.refresh
     only = None if named is None else frozenset(run_numbers.parse(named))
-    if only == frozenset():
-        flag = "--refresh" if mode == "refresh" else "--runs"
-        raise UsageError(f"{flag} names no run", hint=f"write {flag} 100-200,305")
     return Selection(stages, mode, only, options.order)
 
 
