@@ -31,6 +31,8 @@ class Breakage:
 
 
 _POWER_LOSS = ("tests/reliability/test_power_loss.py",)
+_ORACLE = ("tests/reliability/test_oracle.py",)
+_VERDICT = "rra_state/reporting/verdict.py"
 
 BREAKAGES = (
     Breakage(
@@ -117,6 +119,42 @@ BREAKAGES = (
         "    except ArchiverError as error:\n        return error\n",
         "    except ZeroDivisionError as error:  # which is none of ours\n        return error\n",
         ("tests/acceptance/test_faults.py", "-k", "bad_record or repaired"),
+    ),
+    Breakage(
+        "verdict without changed records",
+        _VERDICT,
+        "    if changed := snapshot.changed:\n",
+        "    if changed := frozenset():\n",
+        _ORACLE,
+    ),
+    Breakage(
+        "verdict without findings",
+        _VERDICT,
+        '    if wrong := counted.failed["verify"]:\n',
+        "    if wrong := frozenset():\n",
+        (*_ORACLE, "tests/acceptance/test_verdict.py"),
+    ),
+    Breakage("verdict without lost runs", _VERDICT, "    if lost:\n", "    if False:\n", _ORACLE),
+    Breakage(
+        "verdict without unverified runs",
+        _VERDICT,
+        "    if unverified := snapshot.unverified:\n",
+        "    if unverified := frozenset():\n",
+        (*_ORACLE, "tests/unit/reporting/test_assessment.py"),
+    ),
+    Breakage(
+        "an empty records' directory believed",
+        "rra_state/state/shrunk_sites.py",
+        "    if not known or listing.runs or",
+        "    if True or not known or listing.runs or",
+        _ORACLE,
+    ),
+    Breakage(
+        "a record that lost files archived again",
+        "rra_state/workers/refresh_stage.py",
+        "    if run in known and not may_shrink:\n",
+        "    if False:\n",
+        ("tests/acceptance/test_refresh.py", "-k", "lost_a_file"),
     ),
 )
 
