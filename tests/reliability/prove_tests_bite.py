@@ -80,8 +80,8 @@ BREAKAGES = (
     Breakage(
         "refresh replaces any blob",
         "rra_state/stores/ucondb/client.py",
-        "            done = self._already(run, blob, override_of)\n            if done",
-        "            done = None\n            if done",
+        "            done = self._already(run, blob, override_of)\n            if done is not None:",
+        "            done = None\n            if done is not None:",
         ("tests/acceptance/test_refresh.py", "-k", "somebody_replaced"),
     ),
     Breakage(
