@@ -97,7 +97,7 @@ class WorkerContext:
 
     @property
     def retrying(self) -> dict[str, Any]:
-        """Arguments for `concurrency.attempt`; a wait ends early when the driver stops."""
+        """Arguments for `with_retries`; a wait ends early when the driver stops."""
         app = self.settings.app
         return {"retries": app.run_process_retries, "delay": app.retry_delay_seconds, "sleep": self._stop.wait}
 
