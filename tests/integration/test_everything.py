@@ -139,7 +139,8 @@ def test_the_page_of_a_cycle_tells_everything(full: Told) -> None:
         f"{everything.LISTED_BY_OPERATOR} Listed import an operator wrote it into the failure log",
         f"{everything.DAMAGED_FAILURE} Damaged import its failure record cannot be read",
         f"{everything.DAMAGED_REFRESH} Damaged refresh its failure record cannot be read",
-        f"Archived before they had a stop time {everything.WATCHED}, {everything.OUTDATED}",
+        "Archived before they had a stop time "
+        f"{everything.DAMAGED_MARKER}, {everything.WATCHED}, {everything.OUTDATED}, {everything.DAMAGED_REFRESH}",
         f"{everything.GAP[0]}\N{EN DASH}{everything.GAP[-1]} {len(everything.GAP)} every place: no record",
         *(f"{name}: is " for name in everything.IGNORED),
     ):
