@@ -61,6 +61,12 @@ class Lock:
             raise
         return self
 
+    def __enter__(self) -> Self:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
     def inherit(self, environ: Mapping[str, str]) -> bool:
         """Take over the parent process's lock; False if it passed none for this work directory."""
         try:

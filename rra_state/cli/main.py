@@ -105,8 +105,7 @@ def _cycle(settings: Settings, options: argparse.Namespace) -> int:
     for caution in cautions(settings):
         _log.warning("%s", caution)
     if selection.only is not None:
-        missing = planner.not_found(Snapshot.take(settings), selection)
-        _refuse_unknown_runs(missing, selection, options.runs or options.refresh)
+        _refuse_unknown_runs(Snapshot.take(settings), selection, options.runs or options.refresh)
     how = cycle.Options(validate=options.validate, quiet=options.quiet, verbose=options.verbose)
     result = cycle.run(settings, selection, how)
     parts = [
@@ -127,10 +126,10 @@ def _cycle(settings: Settings, options: argparse.Namespace) -> int:
     return 0 if result.good else 1
 
 
-def _refuse_unknown_runs(missing: set[int], selection: Selection, named: str) -> None:
+def _refuse_unknown_runs(snapshot: Snapshot, selection: Selection, named: str) -> None:
     """Raise UsageError if a run named singly does not exist, or none of a range. Ranges may have gaps."""
-    wrong = missing if missing == set(selection.only or ()) else missing & run_numbers.named_alone(named)
-    if wrong:
+    missing = planner.not_found(snapshot, selection)
+    if wrong := run_numbers.wrongly_named(named, (selection.only or frozenset()) - missing):
         are = f"run {min(wrong)} is" if len(wrong) == 1 else f"runs {run_numbers.text(wrong)} are"
         raise UsageError(f"{are} neither on disk nor in artdaqDB", hint="see --report-status")
     if missing:
@@ -142,7 +141,7 @@ def _dry_run(settings: Settings, options: argparse.Namespace) -> int:
     if snapshot.source_error is not None:
         raise snapshot.source_error
     if selection.only is not None:
-        _refuse_unknown_runs(planner.not_found(snapshot, selection), selection, options.runs or options.refresh)
+        _refuse_unknown_runs(snapshot, selection, options.runs or options.refresh)
     windows = planner.windows(snapshot, selection)
     for stage, found in (
         ("import", {run for window in windows for run in window.imports}),
@@ -203,16 +202,13 @@ def _forget(settings: Settings, options: argparse.Namespace) -> int:
     from rra_state.state import lost_runs  # noqa: PLC0415 - nor this
 
     named = frozenset(run_numbers.parse(options.forget))
-    held = Lock(settings.app.work_dir, settings.app.lock_file).acquire()
-    try:
+    with Lock(settings.app.work_dir, settings.app.lock_file):
         snapshot = Snapshot.take(settings)
         runs = named & snapshot.lost
-        wrong = (run_numbers.named_alone(options.forget) if runs else named) - snapshot.lost
+        wrong = run_numbers.wrongly_named(options.forget, snapshot.lost)
         if wrong or not runs:
             raise UsageError(f"not lost: {run_numbers.text(wrong) or 'no run is named'}", hint="see --report-status")
         lost_runs.give_up(snapshot, runs)
-    finally:
-        held.release()
     print(f"no longer reported as lost: {count(len(runs), 'run')}: {run_numbers.text(runs)}")
     return 0
 
@@ -239,11 +235,8 @@ def _rebuild_index(settings: Settings, _options: argparse.Namespace) -> int:
     from rra_state.base.lock import Lock  # noqa: PLC0415 - not needed by a report
     from rra_state.stores import artdaqdb  # noqa: PLC0415 - nor this
 
-    held = Lock(settings.app.work_dir, settings.app.lock_file).acquire()
-    try:
+    with Lock(settings.app.work_dir, settings.app.lock_file):
         rebuilt = artdaqdb.rebuild_index(settings.artdaq_db)
-    finally:
-        held.release()
     for name, reason in rebuilt.skipped:
         _log.warning("%s is left out: %s", name, reason)
     print(

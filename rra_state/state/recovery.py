@@ -164,8 +164,7 @@ def recover(settings: Settings, stages: Sequence[Stage], say: Say, places: Place
     Raises ArchiverError: LockHeld, or a place that cannot be read, before anything is changed.
     """
     places = places or Places(settings)
-    held = Lock(settings.app.work_dir, settings.app.lock_file).acquire()
-    try:
+    with Lock(settings.app.work_dir, settings.app.lock_file):
         for number, stage in enumerate(stages):
             if number:
                 say("")
@@ -173,8 +172,6 @@ def recover(settings: Settings, stages: Sequence[Stage], say: Say, places: Place
             _rebuild(settings, stage, places, say)
         for stage in (stage for stage in STAGES if stage not in stages):
             _update_other_stage(settings, stage)
-    finally:
-        held.release()
 
 
 def _read(stage: Stage, stages: Sequence[Stage], places: Places, say: Say) -> None:

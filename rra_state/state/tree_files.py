@@ -21,7 +21,7 @@ _ONE_READ = 2**16
 
 
 class Writing:
-    """Maps every OSError of writing the tree to WorkDirError, here and nowhere else."""
+    """Makes a WorkDirError of every OSError of writing below `root`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
