@@ -15,7 +15,7 @@ from rra_state.base.errors import NotListed, WorkersUnusable
 from rra_state.base.wording import count, ranges
 from rra_state.config.loading import Settings
 from rra_state.execution.pool import ProcessPool
-from rra_state.state.markers import Tree
+from rra_state.state.markers import UNVERIFIED, Tree
 from rra_state.state.outcome import NOT_LISTED, Facts, Failure, Finding, Stage
 from rra_state.state.snapshot import Snapshot
 from rra_state.stores import artdaqdb
@@ -65,9 +65,9 @@ class Verified:
         ]
         watch = [each.run for each in markers if each.stage == "import" and not each.facts.stop_time]
         tree.write_markers(markers, watch=[run for run in watch if self.facts[run]["import"].fingerprint])
-        unverified = tree.unverified()
+        unverified = tree.noted_runs(UNVERIFIED)
         if unverified and unverified & self.equal:
-            tree.list_unverified(unverified - self.equal)
+            tree.write_noted_runs(UNVERIFIED, unverified - self.equal)
         return len(markers)
 
 
@@ -107,10 +107,10 @@ def work_off(snapshot: Snapshot) -> tuple[int, Snapshot]:
     Return how many were found different for the first time, and the snapshot after it. The caller holds the lock.
     Raises ArchiverError.
     """
-    settings, tree, listed = snapshot.settings, snapshot.tree, snapshot.tree.unverified()
-    never = snapshot.unverified if listed is None else frozenset(listed)
-    if listed is None:  # the markers are of an older version
-        tree.list_unverified(never)
+    settings, tree, noted = snapshot.settings, snapshot.tree, snapshot.tree.noted_runs(UNVERIFIED)
+    never = snapshot.unverified if noted is None else noted
+    if noted is None:  # the markers are of an older version
+        tree.write_noted_runs(UNVERIFIED, never)
     order = sorted(never & snapshot.archived["migrate"] - snapshot.findings) + sorted(snapshot.findings)
     chosen = order[: settings.app.verify_per_cycle]
     if not chosen:

@@ -13,7 +13,7 @@ from rra_state.config.loading import Settings
 from rra_state.records import blob, convert, source
 from rra_state.state.changed_records import Refresh
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import STAGES, Damaged, Failure, Marker
+from rra_state.state.outcome import STAGES, Damaged, Failure, Marker, Stage
 from rra_state.stores import artdaqdb
 from rra_state.stores.ucondb.client import UconDB
 
@@ -81,17 +81,13 @@ def _ucondb(settings: Settings, run: int) -> tuple[str, Mapping[str, bytes]]:
 
 def _markers(tree: Tree, run: int) -> Iterator[str]:
     """Everything the tree has of the run: markers, refreshes, failure records, the watch."""
-    fingerprints = sorted(tree.refreshed().get(run, ()))
-    refreshes = [f"{run}-{fingerprint}" for fingerprint in fingerprints]
-    markers = [(f"markers/{stage}/{run}.json", partial(tree.marker, stage, run)) for stage in STAGES]
-    markers += [(f"markers/refresh/{name}.json", partial(tree.refresh_marker, name)) for name in refreshes]
-    for name, read in markers:
-        yield from _lines("marker", name, read, _summary)
+    own: list[tuple[Stage, int | str]] = [(stage, run) for stage in STAGES]
+    refreshes = [f"{run}-{fingerprint}" for fingerprint in sorted(tree.refreshed().get(run, ()))]
     failed = sorted(name for name in tree.failed_refreshes() if Refresh.of(name).run == run)
-    failures = [(f"failures/{stage}/{run}.json", partial(tree.failure, stage, run)) for stage in STAGES]
-    failures += [(f"failures/refresh/{name}.json", partial(tree.failed_refresh, name)) for name in failed]
-    for name, look in failures:
-        yield from _lines("failure", name, look, _reason)
+    for stage, name in (*own, *(("refresh", each) for each in refreshes)):
+        yield from _lines("marker", f"markers/{stage}/{name}.json", partial(tree.marker, stage, name), _summary)
+    for stage, name in (*own, *(("refresh", each) for each in failed)):
+        yield from _lines("failure", f"failures/{stage}/{name}.json", partial(tree.failure, stage, name), _reason)
     for found in tree.found([run]).values():
         text = found.text if isinstance(found, Damaged) else f"{found.message} [{found.kind}]"
         yield f"  {'finding':<9} findings/{run}.json: {text}"

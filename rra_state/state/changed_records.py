@@ -75,11 +75,11 @@ class Look:
     differing: frozenset[int] = frozenset()
 
     def remember(self, tree: Tree) -> None:
-        """Save the next look the work of this one. Raises WorkDirError."""
+        """Write down what the next look need not read again, and end watches. Raises WorkDirError."""
         seen = dict(self.unchanged)
         if seen != (tree.note(NOTE) or {}):
             tree.write_note(NOTE, seen)
-        tree.end_watch(self.ended)
+        tree.remove_from("watch", self.ended)
 
 
 def look(snapshot: Snapshot) -> Look:

@@ -39,7 +39,7 @@ def reclaim(snapshot: Snapshot, store: ArtdaqDB) -> set[int]:
             log.warning(
                 "LostFromIndex: runs %s were in artdaqDB, but its index lost them; %s", run_numbers.text(found), what
             )
-    tree.write_failures(_failure(run) for run in lost - on_disk)
+    tree.write_failures(Failure.of("import", Outcome(run, error=LostFromIndex(run=run))) for run in lost - on_disk)
     tree.remove_markers("import", lost)
     remember(tree, store)
     return lost
@@ -64,10 +64,6 @@ def remember(tree: Tree, store: ArtdaqDB) -> None:
     stamp = store.stamp()
     if stamp != _remembered(tree) and not store.lost(tree.archived("import")):
         tree.write_note(NOTE, {"stamp": stamp})
-
-
-def _failure(run: int) -> Failure:
-    return Failure.of("import", Outcome(run, error=LostFromIndex(run=run)), None)
 
 
 def _remembered(tree: Tree) -> str | None:

@@ -147,7 +147,7 @@ class Failure:
     last: str
 
     @classmethod
-    def of(cls, stage: Stage, outcome: Outcome, before: Failure | None) -> Failure:
+    def of(cls, stage: Stage, outcome: Outcome, before: Failure | None = None) -> Failure:
         """The record of this failure, counting on from an earlier one."""
         assert outcome.error is not None  # noqa: S101 - callers ask for failed outcomes only
         now = utc_now()

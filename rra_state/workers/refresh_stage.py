@@ -89,7 +89,7 @@ def version_to_replace(tree: Tree, run: int) -> BlobVersion:
 def was_named(tree: Tree, wanted: Refresh) -> bool:
     """Whether a person asked for this refresh with --refresh: it then has a failure record until it is finished."""
     try:
-        failure = tree.failed_refresh(str(wanted))
+        failure = tree.failure("refresh", str(wanted))
     except WorkDirError:
         return False
     return failure is not None and failure.kind == NotFinished.__name__
