@@ -24,7 +24,7 @@ from rra_state.config import loading
 from rra_state.config.loading import Settings
 from rra_state.config.warnings import cautions
 from rra_state.state import planner
-from rra_state.state.outcome import PLACES, Stage
+from rra_state.state.outcome import Stage
 from rra_state.state.planner import Selection
 from rra_state.state.snapshot import Snapshot
 
@@ -57,9 +57,8 @@ def _run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # else Python complains when it flushes at its end
+        # Else Python complains when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
         return _unexpected(error, verbose=options.verbose)
@@ -108,11 +107,7 @@ def _cycle(settings: Settings, options: argparse.Namespace) -> int:
         _refuse_unknown_runs(Snapshot.take(settings), selection, options.runs or options.refresh)
     how = cycle.Options(validate=options.validate, quiet=options.quiet, verbose=options.verbose)
     result = cycle.run(settings, selection, how)
-    parts = [
-        f"{count(result.tally.archived[stage], 'run')} into {PLACES[stage]}"
-        + (f" ({result.tally.failed[stage]} failed)" if result.tally.failed[stage] else "")
-        for stage in selection.stages
-    ]
+    parts = result.tally.lines(selection.stages)
     if result.refreshed:
         parts.append(f"{count(result.refreshed, 'changed record')} again")
     if result.total or result.stopped is None:

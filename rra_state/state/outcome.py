@@ -7,10 +7,12 @@ files.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import socket
 import time
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from types import UnionType
 from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -21,6 +23,7 @@ from rra_state.base.version import __version__
 from rra_state.records.model import KEPT, LEFT_OUT, Remark
 from rra_state.records.source import NOT_READ_BEFORE
 from rra_state.stores.artdaqdb.base import Staged
+from rra_state.stores.ucondb.values import BlobVersion
 
 T = TypeVar("T")
 MOST_DIFFERENCES = 20
@@ -67,6 +70,17 @@ class Facts:
             start_time=imported.start_time or self.start_time,
             stop_time=imported.stop_time or self.stop_time,
             remarks=imported.remarks or self.remarks,
+        )
+
+    def of_blob(self, content: bytes, version: BlobVersion) -> Facts:
+        """The same with what identifies the run's blob in UconDB."""
+        return replace(
+            self,
+            size=len(content),
+            adler32=zlib.adler32(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+            ucondb_id=version.id,
+            ucondb_data_key=version.data_key,
         )
 
     @property
@@ -338,6 +352,14 @@ class Tally:
         """The stages in which a run was tried."""
         return tuple(stage for stage in STAGES if self.archived[stage] or self.failed[stage])
 
+    def lines(self, stages: Iterable[Stage]) -> list[str]:
+        """What was done in each of these stages."""
+        return [
+            f"{wording.count(self.archived[stage], 'run')} into {PLACES[stage]}"
+            + (f" ({self.failed[stage]} failed)" if self.failed[stage] else "")
+            for stage in stages
+        ]
+
     def add(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
         """Count these runs."""
         self.archived[stage] += sum(outcome.archived for outcome in outcomes)
@@ -376,11 +398,7 @@ class Ended:
         """How it ended, in one line."""
         if self.fault is not None:
             return str(self.fault)
-        parts = [
-            f"{wording.count(self.tally.archived[stage], 'run')} into {PLACES[stage]}"
-            + (f" ({self.tally.failed[stage]} failed)" if self.tally.failed[stage] else "")
-            for stage in self.tally.stages
-        ]
+        parts = self.tally.lines(self.tally.stages)
         return f"{', '.join(parts)} in {self.seconds:.1f} s" if parts else "nothing to do"
 
     @property

@@ -6,8 +6,6 @@ after it. The driver publishes and writes the marker. Old versions and the first
 
 from __future__ import annotations
 
-import hashlib
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -48,11 +46,9 @@ def stage_changed(
     may_shrink: also a record that lost something that is archived; otherwise its error is RecordShrank. A version that
     an earlier try published is found and not stored again.
     """
-
-    def staged(run: int) -> Outcome:
-        return _staged(wanted[run], context, known, may_shrink=may_shrink)
-
-    return [_outcome(run, context, partial(staged, run)) for run in numbers]
+    return [
+        _outcome(run, context, partial(_staged, wanted[run], context, known, may_shrink=may_shrink)) for run in numbers
+    ]
 
 
 def replace_blobs(
@@ -68,7 +64,7 @@ def replace_blobs(
     facts: what `stage_changed` gave.
     """
     return [
-        _outcome(run, context, lambda run=run: _stored(run, context, located.get(run), facts[run], replaced[run]))  # type: ignore[misc]
+        _outcome(run, context, partial(_stored, run, context, located.get(run), facts[run], replaced[run]))
         for run in numbers
     ]
 
@@ -145,13 +141,5 @@ def _stored(
     export, _ = with_retries(lambda: context.artdaqdb.export(location), **context.retrying)
     content = blob.pack(run, export.files)
     stored, tries = context.put(run, content, override_of=replaced)
-    facts = replace(
-        facts,
-        version=export.version,
-        size=stored.version.size,
-        adler32=zlib.adler32(stored.content),
-        sha256=hashlib.sha256(stored.content).hexdigest(),
-        ucondb_id=stored.version.id,
-        ucondb_data_key=stored.version.data_key,
-    )
+    facts = replace(facts.of_blob(stored.content, stored.version), version=export.version)
     return Outcome(run, facts=facts, tries=tries)
