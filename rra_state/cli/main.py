@@ -187,8 +187,8 @@ def _recover(settings: Settings, options: argparse.Namespace) -> int:
         ("import", options.recover_import_state),
         ("migrate", options.recover_migrate_state),
     )
-    places = recovery.Places(settings, accept_loss=options.accept_loss)
-    recovery.recover(settings, [stage for stage, wanted in chosen if wanted], _print_now, places)
+    sites = recovery.RecoverySites(settings, accept_loss=options.accept_loss)
+    recovery.recover(settings, [stage for stage, wanted in chosen if wanted], _print_now, sites)
     return 0
 
 

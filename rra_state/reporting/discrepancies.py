@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from rra_state.base import run_numbers
 from rra_state.base.wording import count
-from rra_state.state.outcome import PLACES, Stage
+from rra_state.state.outcome import STORES, Stage
 from rra_state.state.state_files import Derived, Known, State, Written, derive, raised
 
 _SOURCES: dict[Stage, str] = {"import": "on disk", "migrate": "in artdaqDB"}
@@ -79,7 +79,7 @@ def notes(records: StageRecords) -> Iterator[str]:
 
 def discrepancies(records: StageRecords) -> Iterator[Discrepancy]:
     """What is off in the files and markers of one stage; a damaged file first."""
-    stage, store, written = records.stage, PLACES[records.stage], records.written
+    stage, store, written = records.stage, STORES[records.stage], records.written
     recover, (state_file, log_file) = f"--recover-{stage}-state", written.names
     if written.error is not None:
         yield Discrepancy(str(written.error), recover)

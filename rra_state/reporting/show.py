@@ -1,4 +1,4 @@
-"""`--show RUN`: what every place holds of one run, side by side. Only reads."""
+"""`--show RUN`: what every site holds of one run, side by side. Only reads."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ _WIDTH = 24
 
 
 def lines(settings: Settings, run: int) -> Iterator[str]:
-    """The whole of it. Raises UsageError if no place knows the run; what cannot be read is said in its line."""
+    """The whole of it. Raises UsageError if no site has the run; the line of a site that cannot be read says why."""
     tree = Tree(settings.app.work_dir)
     found: list[str] = []
-    places: dict[str, Mapping[str, bytes]] = {}
+    sites: dict[str, Mapping[str, bytes]] = {}
     for name, ask in (("disk", _disk), ("artdaqDB", _artdaqdb), ("UconDB", _ucondb)):
         try:
             line, files = ask(settings, run)
         except ArchiverError as error:
             line, files = str(error), {}
         found.append(f"  {name:<9} {line or 'nothing'}")
-        places[name] = files
+        sites[name] = files
     found += _markers(tree, run)
-    if not any(places.values()) and len(found) == len(places):
+    if not any(sites.values()) and len(found) == len(sites):
         raise UsageError(f"run {run} is nowhere: not on disk, not in artdaqDB, not in UconDB, no marker")
     yield f"run {run}"
     yield from map(printable, found)
-    if any(places.values()):
+    if any(sites.values()):
         yield ""
-        yield from map(printable, _table(places))
+        yield from map(printable, _table(sites))
 
 
 def _disk(settings: Settings, run: int) -> tuple[str, Mapping[str, bytes]]:
@@ -124,16 +124,16 @@ def _reason(failure: Failure) -> str:
     return f"{failure.message} [{failure.kind}, {count(failure.attempts, 'attempt')}]"
 
 
-def _table(places: Mapping[str, Mapping[str, bytes]]) -> Iterator[str]:
-    """A line per file: size and checksum in each place, and whether those that have it agree."""
-    names = sorted({name for files in places.values() for name in files})
+def _table(sites: Mapping[str, Mapping[str, bytes]]) -> Iterator[str]:
+    """A line per file: size and checksum at each site, and whether those that have it agree."""
+    names = sorted({name for files in sites.values() for name in files})
     width = max(len("file"), *(len(name) for name in names))
-    yield "  ".join(["file".ljust(width), *(name.ljust(_WIDTH) for name in places), ""]).rstrip()
-    asked = [files for files in places.values() if files]
+    yield "  ".join(["file".ljust(width), *(name.ljust(_WIDTH) for name in sites), ""]).rstrip()
+    asked = [files for files in sites.values() if files]
     for name in names:
         found = {files.get(name) for files in asked}
         verdict = "DIFFERENT" if len(found) > 1 else "equal" if len(asked) > 1 else ""
-        cells = [_cell(files.get(name)).ljust(_WIDTH) for files in places.values()]
+        cells = [_cell(files.get(name)).ljust(_WIDTH) for files in sites.values()]
         yield "  ".join([name.ljust(width), *cells, verdict]).rstrip()
 
 

@@ -31,7 +31,7 @@ MOST_DIFFERENCES = 20
 Stage = Literal["import", "migrate", "refresh", "verify"]
 STAGES: tuple[Stage, ...] = ("import", "migrate")
 """What every run goes through. Refresh and verification come after both, and have neither state file nor log."""
-PLACES: dict[Stage, str] = {
+STORES: dict[Stage, str] = {
     "import": "artdaqDB", "migrate": "UconDB", "refresh": "both stores", "verify": "both stores",
 }  # fmt: skip
 DIFFERS, MARKER_DIFFERS, RECORD_DIFFERS, NOT_LISTED = "Differs", "MarkerDiffers", "RecordDiffers", NotListed.__name__
@@ -111,7 +111,7 @@ class Outcome:
 
     @property
     def untried(self) -> bool:
-        """True if the run itself was never judged: the fault was the place's, or its record was being written."""
+        """True if the run itself was not judged: a site could not be used, or its record was being written."""
         return self.error is not None and (self.error.stops_cycle or self.error.postpones)
 
 
@@ -195,7 +195,7 @@ class Finding(Failure):
     @classmethod
     def found(cls, run: int, kind: str, differences: Sequence[str], before: Failure | None) -> Self:
         """The record of these differences, counting on from an earlier one."""
-        stage: Stage = "migrate" if any(each.startswith(PLACES["migrate"]) for each in differences) else "import"
+        stage: Stage = "migrate" if any(each.startswith(STORES["migrate"]) for each in differences) else "import"
         shown = "; ".join(differences[:MOST_DIFFERENCES])
         if len(differences) > MOST_DIFFERENCES:
             shown += f"; and {len(differences) - MOST_DIFFERENCES} more"
@@ -355,7 +355,7 @@ class Tally:
     def lines(self, stages: Iterable[Stage]) -> list[str]:
         """What was done in each of these stages."""
         return [
-            f"{wording.count(self.archived[stage], 'run')} into {PLACES[stage]}"
+            f"{wording.count(self.archived[stage], 'run')} into {STORES[stage]}"
             + (f" ({self.failed[stage]} failed)" if self.failed[stage] else "")
             for stage in stages
         ]

@@ -140,7 +140,7 @@ def test_the_page_of_a_cycle_tells_everything(full: Told) -> None:
         f"{everything.DAMAGED_FAILURE} Damaged import its failure record cannot be read",
         f"{everything.DAMAGED_REFRESH} Damaged refresh its failure record cannot be read",
         f"Archived before they had a stop time {everything.WATCHED}, {everything.OUTDATED}",
-        f"{everything.GAP[0]}\N{EN DASH}{everything.GAP[-1]} {len(everything.GAP)} every place: no record",
+        f"{everything.GAP[0]}\N{EN DASH}{everything.GAP[-1]} {len(everything.GAP)} every site: no record",
         *(f"{name}: is " for name in everything.IGNORED),
     ):
         assert sentence in text, sentence
