@@ -280,15 +280,11 @@ class Snapshot:
         For the import: since the DAQ last wrote to the record. For the migration: since the run was imported.
         """
         if (stage, run) not in self._since:
-            self._since[stage, run] = self._waiting_since(stage, run)
+            directory = self.settings.source_files.run_records_dir / str(run)
+            record = (directory, directory / "metadata.txt")
+            times = map(_last_written, record if stage == "import" else (self.tree.marker_path("import", run),))
+            self._since[stage, run] = max((each for each in times if each is not None), default=None)
         return self._since[stage, run]
-
-    def _waiting_since(self, stage: Stage, run: int) -> float | None:
-        if stage == "migrate":
-            return _last_written(self.tree.marker_path("import", run))
-        directory = self.settings.source_files.run_records_dir / str(run)
-        times = (_last_written(directory), _last_written(directory / "metadata.txt"))
-        return max((each for each in times if each is not None), default=None)
 
 
 def _listing(settings: Settings, earlier: Snapshot | None, known: int) -> Listing | ArchiverError:

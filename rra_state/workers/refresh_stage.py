@@ -17,11 +17,9 @@ from rra_state.base.errors import (
     NotFinished,
     RecordChanged,
     RecordShrank,
-    VerificationError,
     WorkDirError,
 )
 from rra_state.base.host_limits import within_memory
-from rra_state.base.retries import with_retries
 from rra_state.records import blob
 from rra_state.records.model import RunDocuments
 from rra_state.state.changed_records import Refresh, newest_marker
@@ -30,7 +28,7 @@ from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Export, Location, Staged
 from rra_state.stores.ucondb.values import BlobVersion
 from rra_state.workers.import_stage import facts_of, read
-from rra_state.workers.worker import WorkerContext
+from rra_state.workers.worker import WorkerContext, shown
 
 
 def stage_changed(
@@ -106,8 +104,7 @@ def _staged(wanted: Refresh, context: WorkerContext, known: Mapping[int, Locatio
     if not documents.fingerprint.startswith(wanted.fingerprint):
         raise RecordChanged("changed again before it was read", run=run)
     if run in known and not may_shrink:
-        export, _ = with_retries(lambda: context.artdaqdb.export(known[run]), **context.retrying)
-        _refuse_loss(documents, export)
+        _refuse_loss(documents, context.export(known[run]))
     [staged] = context.artdaqdb.stage([documents], known)
     if not isinstance(staged, Staged):
         raise staged
@@ -135,10 +132,7 @@ def _refuse_loss(documents: RunDocuments, export: Export) -> None:
 def _stored(
     run: int, context: WorkerContext, location: Location | None, facts: Facts, replaced: BlobVersion
 ) -> Outcome:
-    if location is None:
-        hint = "run --recover-import-state"
-        raise VerificationError("has an import marker but artdaqDB does not show it", run=run, hint=hint)
-    export, _ = with_retries(lambda: context.artdaqdb.export(location), **context.retrying)
+    export = context.export(shown(run, location))
     content = blob.pack(run, export.files)
     stored, tries = context.put(run, content, override_of=replaced)
     facts = replace(facts.of_blob(stored.content, stored.version), version=export.version)

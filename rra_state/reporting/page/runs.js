@@ -70,8 +70,8 @@ function facts(run, segment) {
 function describe(run) {
   const segment = segmentOf(run);
   if (segment < 0) {
-    const lines = known ? `The runs here go from ${lowest} to ${highest}.` : "No run is known.";
-    return [`Run ${run} is not known.`, lines];
+    const bounds = known ? `The runs here go from ${lowest} to ${highest}.` : "No run is known.";
+    return [`Run ${run} is not known.`, bounds];
   }
   const [first, length, code] = segments[segment];
   if (code === GAP) {
