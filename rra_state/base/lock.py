@@ -52,7 +52,7 @@ class Lock:
         except OSError as error:
             self.release()
             raise WorkDirError(
-                f"lock cannot be written: {(error.strerror or '').lower()}",
+                f"lock cannot be written: {host_limits.plain(error)}",
                 path=error.filename,
                 hint=host_limits.REMEDIES.get(error.errno or 0, "check owner and mode of the work directory"),
             ) from error

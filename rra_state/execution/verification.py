@@ -1,4 +1,4 @@
-"""Verify archived runs in worker processes, and write down what came of it: findings, and markers now `verified`.
+"""Verify archived runs in worker processes, and write the findings, and the markers that are now `verified`.
 
 For `--verify`, and for the end of a cycle, which verifies runs that were only seen in a listing.
 Source: docs/design/state.md, Verification and findings.
@@ -29,9 +29,9 @@ log = logging.getLogger("rra")
 
 @dataclass(slots=True)
 class Verified:
-    """What a verification found. equal: runs without a difference. facts: for markers to complete, by run.
+    """What a verification found. equal: runs without a difference. facts: for their markers, by run.
 
-    before: the findings that there were.
+    before: the findings of earlier verifications.
     """
 
     before: Mapping[int, object] = field(default_factory=dict)
@@ -101,10 +101,10 @@ def results(
         pool.close()
 
 
-def work_off(snapshot: Snapshot) -> tuple[int, Snapshot]:
-    """At the end of a cycle: verify runs that were never verified, then those with a finding; at most as configured.
+def verify_some(snapshot: Snapshot) -> tuple[int, Snapshot]:
+    """Verify at most `verify_per_cycle` runs: those that were never verified first, then those with a finding.
 
-    Return how many were found different for the first time, and the snapshot after it. The caller holds the lock.
+    Return the number of new findings, and the snapshot after it. The caller holds the lock.
     Raises ArchiverError.
     """
     settings, tree, noted = snapshot.settings, snapshot.tree, snapshot.tree.noted_runs(UNVERIFIED)

@@ -26,10 +26,10 @@ class LostFromIndex(ArchiverError):
 
 
 def reclaim(snapshot: Snapshot, store: ArtdaqDB) -> set[int]:
-    """Find lost runs, say so, and make them missing again: this cycle takes those whose record is still on disk.
+    """Find lost runs, log them, and remove their markers: this cycle takes those whose record is still on disk.
 
-    A run whose record is gone as well gets a failure record, for a person. Without the records nothing is changed.
-    Raises SiteShrank, StoreError, WorkDirError.
+    A run whose record is gone as well gets a failure record: a person has to act. Changes nothing if the records cannot
+    be read. Raises SiteShrank, StoreError, WorkDirError.
     """
     tree, on_disk, lost = snapshot.tree, snapshot.on_disk, missing(snapshot, store)
     if not lost or snapshot.source_error is not None:

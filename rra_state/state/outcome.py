@@ -21,7 +21,6 @@ from rra_state.base import wording
 from rra_state.base.errors import ArchiverError, Conflict, Interrupted, NotListed, VerificationError
 from rra_state.base.version import __version__
 from rra_state.records.model import KEPT, LEFT_OUT, Remark
-from rra_state.records.source import NOT_READ_BEFORE
 from rra_state.stores.artdaqdb.base import Staged
 from rra_state.stores.ucondb.values import BlobVersion
 
@@ -35,7 +34,7 @@ STORES: dict[Stage, str] = {
     "import": "artdaqDB", "migrate": "UconDB", "refresh": "both stores", "verify": "both stores",
 }  # fmt: skip
 DIFFERS, MARKER_DIFFERS, RECORD_DIFFERS, NOT_LISTED = "Differs", "MarkerDiffers", "RecordDiffers", NotListed.__name__
-"""Kinds of findings: the stores do not agree; only a marker, or the record on disk, is off; UconDB does not list it."""
+"""Kinds of findings: the stores differ; only a marker, or the record on disk, differs; UconDB does not list it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +81,6 @@ class Facts:
             ucondb_id=version.id,
             ucondb_data_key=version.data_key,
         )
-
-    @property
-    def not_read(self) -> frozenset[str]:
-        """Files that a version before 2026-12 did not read; they are not in the fingerprint."""
-        return frozenset(each.file for each in self.remarks if each.text in _NOT_READ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +183,7 @@ class Failure:
 class Finding(Failure):
     """The content of `findings/<run>.json`: what a verification found wrong with an archived run.
 
-    stage: whose store is off. attempts: how often it was found.
+    stage: whose store differs. attempts: how often it was found.
     """
 
     @classmethod
@@ -294,7 +288,6 @@ def _checked(values: Mapping[str, Any], allowed: Mapping[str, tuple[type, ...]])
 
 
 _KEPT_LINE = re.compile(r"line (\d+): (.*)", re.DOTALL)
-_NOT_READ = frozenset(f"{reason}; {LEFT_OUT}" for reason in NOT_READ_BEFORE)
 
 
 def _remarks(values: Mapping[str, Any]) -> tuple[Remark, ...]:

@@ -123,8 +123,8 @@ class RecoverySites:
         return frozenset(self.archived(stage)) - conflicts
 
     @cached_property
-    def off(self) -> frozenset[int]:
-        """Runs of which a verification found only a marker to be wrong. A new one is verified by the next cycle."""
+    def wrong_markers(self) -> frozenset[int]:
+        """Runs of which only a marker is wrong, as a verification found. The next cycle verifies the new one."""
         found = self.snapshot.failures("verify").items()
         return frozenset(run for run, each in found if isinstance(each, Failure) and each.kind == MARKER_DIFFERS)
 
@@ -203,7 +203,7 @@ def _rebuild(settings: Settings, stage: Stage, sites: RecoverySites, say: Say) -
         _make_markers(tree, "import", sites)
     _make_markers(tree, stage, sites)
     if stage == "migrate":
-        tree.write_findings((), sites.off)
+        tree.write_findings((), sites.wrong_markers)
     lost = tree.archived(stage) - archived
     tree.remove_markers(stage, lost)
     tree.remove_failures(stage, _outdated_failures(tree, sites, stage, attempted))
@@ -272,7 +272,7 @@ def _make_markers(tree: Tree, stage: Stage, sites: RecoverySites) -> None:
 
 def _agrees(sites: RecoverySites, stage: Stage, run: int, marker: Marker | Damaged) -> bool:
     """Whether the marker of a run, or that of its last refresh, is sound and names what the store holds."""
-    if run in sites.off or isinstance(marker, Damaged) or (marker.run, marker.stage) != (run, stage):
+    if run in sites.wrong_markers or isinstance(marker, Damaged) or (marker.run, marker.stage) != (run, stage):
         return False
     facts, refreshed = sites.facts(stage, run), sites.snapshot.newest_refreshes.get(run)
     again = isinstance(refreshed, Marker) and _names(refreshed.facts, stage, facts)

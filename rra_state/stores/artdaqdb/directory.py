@@ -35,10 +35,8 @@ def faults(path: Path | str) -> Iterator[None]:
         yield
     except OSError as error:
         kind = StoreUnavailable if error.errno in _PASSING else StoreError
-        reason = (error.strerror or str(error)).lower()
-        message = f"the artdaqDB directory cannot be used: {reason}"
         raise kind(
-            message,
+            f"the artdaqDB directory cannot be used: {host_limits.plain(error)}",
             path=error.filename or path,
             hint=_HINTS.get(error.errno or 0) or host_limits.REMEDIES.get(error.errno or 0),
         ) from error
