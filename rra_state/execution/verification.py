@@ -92,9 +92,10 @@ def results(
             for found in (found for future in done for found in future.result()):
                 if found.error is not None:
                     raise found.error
-                held = found.run in unlisted and not any(each.startswith("UconDB") for each in found.differences)
-                also = {"kind": NOT_LISTED, "differences": (str(NotListed()), *found.differences)} if held else {}
-                yield replace(found, **also)  # type: ignore[arg-type]
+                if found.run in unlisted and not any(each.startswith("UconDB") for each in found.differences):
+                    yield replace(found, kind=NOT_LISTED, differences=(str(NotListed()), *found.differences))
+                else:
+                    yield found
     except BrokenExecutor as error:
         raise WorkersUnusable from error
     finally:

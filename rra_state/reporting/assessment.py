@@ -1,4 +1,4 @@
-"""What a snapshot means: one judgement for text, page, JSON, frames, metrics and messages. Pure.
+"""Judge a snapshot, once for text, page, JSON, frames, metrics and messages. Pure.
 
 `assess` reads every marker; what a cycle needs after its end is in `counts.py`.
 """

@@ -30,10 +30,7 @@ class Part:
                 found,
                 failures=failures.groups(snapshot, self.since),
                 days=tuple(day for day in found.days if day.day >= first),
-                remarks=replace(
-                    found.remarks,
-                    of_runs=self._late(found.remarks.of_runs, snapshot),
-                ),
+                remarks=replace(found.remarks, of_runs=self._late(found.remarks.of_runs, snapshot)),
             )
         if self.stage is not None:
             found = replace(

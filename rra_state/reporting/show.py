@@ -80,7 +80,7 @@ def _ucondb(settings: Settings, run: int) -> tuple[str, Mapping[str, bytes]]:
 
 
 def _markers(tree: Tree, run: int) -> Iterator[str]:
-    """Everything the tree has of the run: markers, refreshes, failure records, the watch."""
+    """What the tree holds of the run: markers, failure records, those of refreshes too, its finding, its watch."""
     own: list[tuple[Stage, int | str]] = [(stage, run) for stage in STAGES]
     refreshes = [f"{run}-{fingerprint}" for fingerprint in sorted(tree.refreshed().get(run, ()))]
     failed = sorted(name for name in tree.failed_refreshes() if Refresh.of(name).run == run)
