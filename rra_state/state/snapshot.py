@@ -67,8 +67,8 @@ class Snapshot:
         """List the directories. Raises WorkDirError.
 
         now: seconds since 1970. earlier: one whose listing of the records may still be true. A cycle may be at work:
-        what it writes last is listed first, so that no run seems to be nowhere. accept_loss: an empty
-        directory of records is no error.
+        what it writes last is listed first, so that no run seems to be nowhere.
+        accept_loss: an empty directory of records is no error.
         """
         tree = Tree(settings.app.work_dir)
         failures = {stage: tree.names(f"failures/{stage}") for stage in STAGES}

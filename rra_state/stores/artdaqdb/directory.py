@@ -35,8 +35,9 @@ def faults(path: Path | str) -> Iterator[None]:
         yield
     except OSError as error:
         kind = StoreUnavailable if error.errno in _PASSING else StoreError
+        message = f"the artdaqDB directory cannot be used: {host_limits.plain(error)}"
         raise kind(
-            f"the artdaqDB directory cannot be used: {host_limits.plain(error)}",
+            message,
             path=error.filename or path,
             hint=_HINTS.get(error.errno or 0) or host_limits.REMEDIES.get(error.errno or 0),
         ) from error
