@@ -63,9 +63,14 @@ def remedy(text: str) -> str | None:
     return next((remedy for sign, remedy in _SIGNS if sign.search(text)), None)
 
 
+def plain(error: OSError) -> str:
+    """The reason of an OSError in lower case: "no such file or directory"."""
+    return (error.strerror or str(error)).lower()
+
+
 def reason(error: OSError) -> str:
     """The reason of an OSError, with the remedy if there is a general one."""
-    said = (error.strerror or str(error)).lower()
+    said = plain(error)
     known = REMEDIES.get(error.errno or 0)
     return f"{said} ({known})" if known else said
 

@@ -52,7 +52,7 @@ class Lock:
         except OSError as error:
             self.release()
             raise WorkDirError(
-                f"lock cannot be written: {(error.strerror or '').lower()}",
+                f"lock cannot be written: {host_limits.plain(error)}",
                 path=error.filename,
                 hint=host_limits.REMEDIES.get(error.errno or 0, "check owner and mode of the work directory"),
             ) from error
@@ -60,6 +60,12 @@ class Lock:
             self.release()
             raise
         return self
+
+    def __enter__(self) -> Self:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def inherit(self, environ: Mapping[str, str]) -> bool:
         """Take over the parent process's lock; False if it passed none for this work directory."""

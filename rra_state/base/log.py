@@ -68,8 +68,8 @@ def open_log_file(path: Path, level: str, *, max_bytes: int = MAX_BYTES, backups
         if time.time() - (_first_time(path) or time.time()) > MAX_AGE_SECONDS:
             handler.doRollover()
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise WorkDirError(f"log file cannot be written: {reason}", path=path, hint="see app.log_file") from error
+        message = f"log file cannot be written: {host_limits.plain(error)}"
+        raise WorkDirError(message, path=path, hint="see app.log_file") from error
     handler.setLevel(level)
     formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", datefmt=_TIME_FORMAT)
     formatter.converter = time.gmtime

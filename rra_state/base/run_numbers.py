@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import pairwise
 
 import orjson
@@ -102,13 +102,18 @@ def parse(selection: str) -> set[int]:
     return chosen
 
 
-def named_alone(selection: str) -> set[int]:
-    """The runs that a selection names singly, not by a range.
+def wrongly_named(selection: str, found: Collection[int]) -> set[int]:
+    """The runs that a selection names singly and that are not among those `found`; all of it if none of it is.
 
-    >>> sorted(named_alone("7, 1-3"))
-    [7]
+    A range may have gaps.
+
+    >>> wrongly_named("7, 1-3", {2}), wrongly_named("1-3", {7}), wrongly_named("1-3", {2})
+    ({7}, {1, 2, 3}, set())
     """
-    return {int(part) for part in map(str.strip, selection.split(",")) if part.isdecimal()}
+    named = parse(selection)
+    if named.isdisjoint(found):
+        return named
+    return {int(part) for part in map(str.strip, selection.split(",")) if part.isdecimal()}.difference(found)
 
 
 def gaps(runs: Iterable[int]) -> list[tuple[int, int]]:

@@ -10,13 +10,12 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
-from rra_state.base import files, host_limits, permissions, run_numbers
+from rra_state.base import files, permissions, run_numbers
 from rra_state.base.errors import (
     AccessDenied,
     ArchiverError,
@@ -34,6 +33,7 @@ from rra_state.records import blob
 from rra_state.state import index_losses
 from rra_state.state.outcome import STAGES
 from rra_state.state.snapshot import Snapshot
+from rra_state.state.tree_files import Writing
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.ucondb.client import UconDB
@@ -109,7 +109,7 @@ class _Checks:
             if path.is_dir():
                 raise WorkDirError("is a directory where a file belongs", path=path, hint="move it away")
         beside = (app.lock_file, app.import_state_file, app.migrate_state_file)
-        with _writing():
+        with Writing(app.work_dir):
             directories = [*self.snapshot.tree.directories, *(file.parent for file in beside)]
             for directory in set(map(_existing, directories)):
                 files.check_writable(directory)
@@ -169,19 +169,9 @@ def _existing(directory: Path) -> Path:
     return found
 
 
-@contextmanager
-def _writing() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        hint = host_limits.REMEDIES.get(error.errno or 0, "check owner and mode")
-        reason = (error.strerror or str(error)).lower()
-        raise WorkDirError(f"cannot be written: {reason}", path=error.filename, hint=hint) from error
-
-
 def _appendable(path: Path) -> str:
     """Open a log file as a cycle does; one that is not there is not made."""
-    with _writing():
+    with Writing(path):
         if path.exists():
             os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC))
         if path.is_file() or not path.exists():
@@ -190,7 +180,7 @@ def _appendable(path: Path) -> str:
 
 
 def _replaceable(path: Path) -> str:
-    with _writing():
+    with Writing(path):
         files.check_writable(path.parent)
     return str(path)
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rra_state.base import host_limits
 from rra_state.base.errors import ArchiverError, BlobError, UsageError
 from rra_state.base.wording import count
 from rra_state.cli.options import run_number
@@ -58,9 +59,7 @@ def _unpack(path: Path, directory: Path) -> str:
         error.path = str(path)
         raise
     except OSError as error:
-        raise UsageError(
-            f"cannot be used: {(error.strerror or str(error)).lower()}", path=error.filename or path
-        ) from error
+        raise UsageError(f"cannot be used: {host_limits.plain(error)}", path=error.filename or path) from error
     return (
         f"run {unpacked.run}: {count(len(unpacked.files), 'file')} in {directory}, packed on {unpacked.packed_on} UTC"
     )

@@ -24,7 +24,7 @@ from rra_state.config import loading
 from rra_state.config.loading import Settings
 from rra_state.config.warnings import cautions
 from rra_state.state import planner
-from rra_state.state.outcome import PLACES, Stage
+from rra_state.state.outcome import Stage
 from rra_state.state.planner import Selection
 from rra_state.state.snapshot import Snapshot
 
@@ -57,9 +57,8 @@ def _run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # else Python complains when it flushes at its end
+        # Else Python complains when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
         return _unexpected(error, verbose=options.verbose)
@@ -105,15 +104,10 @@ def _cycle(settings: Settings, options: argparse.Namespace) -> int:
     for caution in cautions(settings):
         _log.warning("%s", caution)
     if selection.only is not None:
-        missing = planner.not_found(Snapshot.take(settings), selection)
-        _refuse_unknown_runs(missing, selection, options.runs or options.refresh)
+        _refuse_unknown_runs(Snapshot.take(settings), selection, options.runs or options.refresh)
     how = cycle.Options(validate=options.validate, quiet=options.quiet, verbose=options.verbose)
     result = cycle.run(settings, selection, how)
-    parts = [
-        f"{count(result.tally.archived[stage], 'run')} into {PLACES[stage]}"
-        + (f" ({result.tally.failed[stage]} failed)" if result.tally.failed[stage] else "")
-        for stage in selection.stages
-    ]
+    parts = result.tally.lines(selection.stages)
     if result.refreshed:
         parts.append(f"{count(result.refreshed, 'changed record')} again")
     if result.total or result.stopped is None:
@@ -127,10 +121,10 @@ def _cycle(settings: Settings, options: argparse.Namespace) -> int:
     return 0 if result.good else 1
 
 
-def _refuse_unknown_runs(missing: set[int], selection: Selection, named: str) -> None:
+def _refuse_unknown_runs(snapshot: Snapshot, selection: Selection, named: str) -> None:
     """Raise UsageError if a run named singly does not exist, or none of a range. Ranges may have gaps."""
-    wrong = missing if missing == set(selection.only or ()) else missing & run_numbers.named_alone(named)
-    if wrong:
+    missing = planner.not_found(snapshot, selection)
+    if wrong := run_numbers.wrongly_named(named, (selection.only or frozenset()) - missing):
         are = f"run {min(wrong)} is" if len(wrong) == 1 else f"runs {run_numbers.text(wrong)} are"
         raise UsageError(f"{are} neither on disk nor in artdaqDB", hint="see --report-status")
     if missing:
@@ -142,7 +136,7 @@ def _dry_run(settings: Settings, options: argparse.Namespace) -> int:
     if snapshot.source_error is not None:
         raise snapshot.source_error
     if selection.only is not None:
-        _refuse_unknown_runs(planner.not_found(snapshot, selection), selection, options.runs or options.refresh)
+        _refuse_unknown_runs(snapshot, selection, options.runs or options.refresh)
     windows = planner.windows(snapshot, selection)
     for stage, found in (
         ("import", {run for window in windows for run in window.imports}),
@@ -193,8 +187,8 @@ def _recover(settings: Settings, options: argparse.Namespace) -> int:
         ("import", options.recover_import_state),
         ("migrate", options.recover_migrate_state),
     )
-    places = recovery.Places(settings, accept_loss=options.accept_loss)
-    recovery.recover(settings, [stage for stage, wanted in chosen if wanted], _print_now, places)
+    sites = recovery.RecoverySites(settings, accept_loss=options.accept_loss)
+    recovery.recover(settings, [stage for stage, wanted in chosen if wanted], _print_now, sites)
     return 0
 
 
@@ -203,16 +197,13 @@ def _forget(settings: Settings, options: argparse.Namespace) -> int:
     from rra_state.state import lost_runs  # noqa: PLC0415 - nor this
 
     named = frozenset(run_numbers.parse(options.forget))
-    held = Lock(settings.app.work_dir, settings.app.lock_file).acquire()
-    try:
+    with Lock(settings.app.work_dir, settings.app.lock_file):
         snapshot = Snapshot.take(settings)
         runs = named & snapshot.lost
-        wrong = (run_numbers.named_alone(options.forget) if runs else named) - snapshot.lost
+        wrong = run_numbers.wrongly_named(options.forget, snapshot.lost)
         if wrong or not runs:
             raise UsageError(f"not lost: {run_numbers.text(wrong) or 'no run is named'}", hint="see --report-status")
         lost_runs.give_up(snapshot, runs)
-    finally:
-        held.release()
     print(f"no longer reported as lost: {count(len(runs), 'run')}: {run_numbers.text(runs)}")
     return 0
 
@@ -239,11 +230,8 @@ def _rebuild_index(settings: Settings, _options: argparse.Namespace) -> int:
     from rra_state.base.lock import Lock  # noqa: PLC0415 - not needed by a report
     from rra_state.stores import artdaqdb  # noqa: PLC0415 - nor this
 
-    held = Lock(settings.app.work_dir, settings.app.lock_file).acquire()
-    try:
+    with Lock(settings.app.work_dir, settings.app.lock_file):
         rebuilt = artdaqdb.rebuild_index(settings.artdaq_db)
-    finally:
-        held.release()
     for name, reason in rebuilt.skipped:
         _log.warning("%s is left out: %s", name, reason)
     print(

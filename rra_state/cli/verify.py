@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-
-from rich.progress import Progress
 
 from rra_state.base import run_numbers
 from rra_state.base.errors import LockHeld, UsageError
@@ -51,10 +49,9 @@ class Subset:
         of = int(match[2])
         if match[1] != "week":
             return cls(int(match[1]), of)
-        monday = (
-            (today or date.today()).toordinal() - 1
-        ) // 7  # weeks since a Monday, so that no part is skipped at the end of a year
-        return cls(monday % of + 1, of)
+        # Weeks since a Monday, so that no part is skipped at the end of a year.
+        weeks = ((today or date.today()).toordinal() - 1) // 7
+        return cls(weeks % of + 1, of)
 
     def has(self, run: int) -> bool:
         """Whether the run is in this part."""
@@ -65,9 +62,8 @@ def not_archived(settings: Settings, named: str | None) -> set[int]:
     """Runs named by `--runs` that have no marker: those named singly, or all of a range without any marker."""
     if named is None:
         return set()
-    tree, wanted = Tree(settings.app.work_dir), frozenset(run_numbers.parse(named))
-    missing = wanted - tree.archived("import") - tree.archived("migrate")
-    return set(missing if missing == wanted else missing & run_numbers.named_alone(named))
+    tree = Tree(settings.app.work_dir)
+    return run_numbers.wrongly_named(named, tree.archived("import") | tree.archived("migrate"))
 
 
 def verify(settings: Settings, wanted: Callable[[int], bool], print_line: Print) -> bool:
@@ -100,33 +96,22 @@ def _complete(settings: Settings, tree: Tree, done: Verified, print_line: Print)
     """Complete the markers that say `verified: false`. Does nothing while a cycle runs."""
     if not done.facts:
         return
-    held = Lock(settings.app.work_dir, settings.app.lock_file)
     try:
-        held.acquire()
+        with Lock(settings.app.work_dir, settings.app.lock_file):
+            completed = done.complete_markers(tree)
     except LockHeld:
         runs = count(len(done.facts), "run")
         print_line(f"equal, but marked so only by the next --verify, since a cycle is running: {runs}")
+    else:
+        print_line(f"marked as verified: {count(completed, 'marker')}")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[], None]]:
+    """What to call after each run: it moves a progress bar, if standard error is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda: None
         return
-    try:
-        completed = done.complete_markers(tree)
-    finally:
-        held.release()
-    print_line(f"marked as verified: {count(completed, 'marker')}")
-
-
-def _progress() -> AbstractContextManager[Callable[[], None]]:
-    """A progress bar, if standard error is a terminal."""
-    return _Bar(display.bars(sys.stderr)) if sys.stderr.isatty() else nullcontext(lambda: None)
-
-
-class _Bar:
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
-    def __enter__(self) -> Callable[[], None]:
-        self._progress.start()
-        task = self._progress.add_task("verified", total=None, rate="")
-        return lambda: self._progress.update(task, advance=1, rate=display.rate(self._progress, task))
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+    with display.bars(sys.stderr) as bars:
+        task = bars.add_task("verified", total=None, rate="")
+        yield lambda: bars.update(task, advance=1, rate=display.rate(bars, task))

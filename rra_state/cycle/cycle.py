@@ -144,7 +144,7 @@ def _verify(result: Result) -> None:
     """Read back and compare what was never compared, and what was found wrong before."""
     assert result.snapshot is not None  # noqa: S101 - taken before
     try:
-        found, result.snapshot = verification.work_off(result.snapshot)
+        found, result.snapshot = verification.verify_some(result.snapshot)
     except KeyboardInterrupt:
         raise Interrupted("interrupted while runs were verified") from None
     result.problems += found
@@ -178,8 +178,7 @@ def _note_begun(snapshot: Snapshot, named: NamedRuns) -> None:
     """Write down which refreshes begin: one that is stopped between the stores must not be forgotten or called SAFE."""
     for each in named.changed:
         error = NotFinished(run=each.run, hint="a call without options, or --refresh once more, finishes it")
-        failure = Failure.of("refresh", Outcome(each.run, error=error, tries=0), None)
-        snapshot.tree.write_failed_refresh(failure, str(each))
+        snapshot.tree.write_failed_refresh(Failure.of("refresh", Outcome(each.run, error=error, tries=0)), str(each))
 
 
 def _log_left(named: NamedRuns, after: Snapshot) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from rra_state.base.wording import done_of
 from rra_state.execution.events import log, stopping_message
-from rra_state.state.outcome import PLACES, STAGES, Stage, Tally
+from rra_state.state.outcome import STAGES, STORES, Stage, Tally
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -124,7 +124,7 @@ def bars(stream: TextIO) -> Progress:
 
 def describe(stage: Stage) -> str:
     """The label of a stage's bar."""
-    return f"into {PLACES[stage]}"
+    return f"into {STORES[stage]}"
 
 
 def rate(progress: Progress, bar: TaskID) -> str:

@@ -16,7 +16,7 @@ from rra_state.cycle import current_cycle
 from rra_state.cycle.current_cycle import CyclePlan
 from rra_state.cycle.display import bars, describe, rate
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import PLACES, STAGES, Stage
+from rra_state.state.outcome import STAGES, STORES, Stage
 
 POLL_SECONDS = 0.5
 """Between two reads of the tree."""
@@ -36,7 +36,7 @@ class CycleProgress:
         if self.plan is None:
             return "a cycle is running and still plans which runs it takes"
         parts = [
-            f"{done_of(archived + failed, len(self.plan.runs[stage]), 'run')} into {PLACES[stage]}"
+            f"{done_of(archived + failed, len(self.plan.runs[stage]), 'run')} into {STORES[stage]}"
             + (f" ({failed} failed)" if failed else "")
             for stage, (archived, failed) in self.done.items()
             if self.plan.runs[stage]

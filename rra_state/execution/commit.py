@@ -61,7 +61,7 @@ class Committer:
             if outcome.facts is not None and outcome.archived:
                 self.tree.write_refresh(Marker.of("refresh", outcome.run, outcome.facts), name)
             elif not outcome.untried:
-                before = _earlier(lambda: self.tree.failed_refresh(name))
+                before = _earlier(lambda: self.tree.failure("refresh", name))
                 self.tree.write_failed_refresh(Failure.of("refresh", outcome, before), name)
         except ArchiverError as error:
             return _untried([outcome], error)[outcome.run]

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from rra_state.base.errors import ArchiverError, Interrupted
 from rra_state.base.wording import count, done_of, first_of
 from rra_state.records.model import KEPT
-from rra_state.state.outcome import PLACES, Outcome, Stage, retries, stored
+from rra_state.state.outcome import STORES, Outcome, Stage, retries, stored
 
 VARIABLE = "RRA_EVENTS_FD"
 """Environment variable with the descriptor of the pipe for events."""
@@ -89,7 +89,7 @@ class EventLogger:
         self._failed[stage] += sum(not outcome.archived and not outcome.untried for outcome in outcomes)
         failed = f", {self._failed[stage]} failed" if self._failed[stage] else ""
         done = done_of(self._done[stage], self._totals[stage], "run")
-        log.info("%s: %s in %s%s", stage, done, PLACES[stage], failed)
+        log.info("%s: %s in %s%s", stage, done, STORES[stage], failed)
 
     def stopping(self, number: int) -> None:
         """See EventSink."""
@@ -151,4 +151,4 @@ def lines(stage: Stage, outcome: Outcome) -> Iterator[tuple[int, str]]:
         yield logging.INFO if usual else logging.WARNING, f"run {outcome.run}: {first_of(remarks)}"
     for problem in outcome.facts.problems:
         yield logging.ERROR, f"run {outcome.run}: validation: {problem}"
-    yield logging.DEBUG, f"run {outcome.run}: in {PLACES[stage]}"
+    yield logging.DEBUG, f"run {outcome.run}: in {STORES[stage]}"

@@ -1,4 +1,4 @@
-"""Verify archived runs in worker processes, and write down what came of it: findings, and markers now `verified`.
+"""Verify archived runs in worker processes, and write the findings, and the markers that are now `verified`.
 
 For `--verify`, and for the end of a cycle, which verifies runs that were only seen in a listing.
 Source: docs/design/state.md, Verification and findings.
@@ -15,7 +15,7 @@ from rra_state.base.errors import NotListed, WorkersUnusable
 from rra_state.base.wording import count, ranges
 from rra_state.config.loading import Settings
 from rra_state.execution.pool import ProcessPool
-from rra_state.state.markers import Tree
+from rra_state.state.markers import UNVERIFIED, Tree
 from rra_state.state.outcome import NOT_LISTED, Facts, Failure, Finding, Stage
 from rra_state.state.snapshot import Snapshot
 from rra_state.stores import artdaqdb
@@ -29,9 +29,9 @@ log = logging.getLogger("rra")
 
 @dataclass(slots=True)
 class Verified:
-    """What a verification found. equal: runs without a difference. facts: for markers to complete, by run.
+    """What a verification found. equal: runs without a difference. facts: for their markers, by run.
 
-    before: the findings that there were.
+    before: the findings of earlier verifications.
     """
 
     before: Mapping[int, object] = field(default_factory=dict)
@@ -65,9 +65,9 @@ class Verified:
         ]
         watch = [each.run for each in markers if each.stage == "import" and not each.facts.stop_time]
         tree.write_markers(markers, watch=[run for run in watch if self.facts[run]["import"].fingerprint])
-        unverified = tree.unverified()
+        unverified = tree.noted_runs(UNVERIFIED)
         if unverified and unverified & self.equal:
-            tree.list_unverified(unverified - self.equal)
+            tree.write_noted_runs(UNVERIFIED, unverified - self.equal)
         return len(markers)
 
 
@@ -92,25 +92,26 @@ def results(
             for found in (found for future in done for found in future.result()):
                 if found.error is not None:
                     raise found.error
-                held = found.run in unlisted and not any(each.startswith("UconDB") for each in found.differences)
-                also = {"kind": NOT_LISTED, "differences": (str(NotListed()), *found.differences)} if held else {}
-                yield replace(found, **also)  # type: ignore[arg-type]
+                if found.run in unlisted and not any(each.startswith("UconDB") for each in found.differences):
+                    yield replace(found, kind=NOT_LISTED, differences=(str(NotListed()), *found.differences))
+                else:
+                    yield found
     except BrokenExecutor as error:
         raise WorkersUnusable from error
     finally:
         pool.close()
 
 
-def work_off(snapshot: Snapshot) -> tuple[int, Snapshot]:
-    """At the end of a cycle: verify runs that were never verified, then those with a finding; at most as configured.
+def verify_some(snapshot: Snapshot) -> tuple[int, Snapshot]:
+    """Verify at most `verify_per_cycle` runs: those that were never verified first, then those with a finding.
 
-    Return how many were found different for the first time, and the snapshot after it. The caller holds the lock.
+    Return the number of new findings, and the snapshot after it. The caller holds the lock.
     Raises ArchiverError.
     """
-    settings, tree, listed = snapshot.settings, snapshot.tree, snapshot.tree.unverified()
-    never = snapshot.unverified if listed is None else frozenset(listed)
-    if listed is None:  # the markers are of an older version
-        tree.list_unverified(never)
+    settings, tree, noted = snapshot.settings, snapshot.tree, snapshot.tree.noted_runs(UNVERIFIED)
+    never = snapshot.unverified if noted is None else noted
+    if noted is None:  # the markers are of an older version
+        tree.write_noted_runs(UNVERIFIED, never)
     order = sorted(never & snapshot.archived["migrate"] - snapshot.findings) + sorted(snapshot.findings)
     chosen = order[: settings.app.verify_per_cycle]
     if not chosen:

@@ -18,7 +18,7 @@ NOTE = "cycles"
 class History:
     """Since the work directory exists, this cycle included.
 
-    began: end of the first cycle. succeeded: per stage the end of the last cycle that no fault of a place ended early.
+    began: end of the first cycle. succeeded: per stage the end of the last cycle that no error of a site ended early.
     totals: growing counts, by name and stage.
     """
 

@@ -38,7 +38,7 @@ FAMILIES: dict[str, tuple[Kind, str]] = {
     "rra_oldest_failed_timestamp_seconds": ("gauge", "First failure of the run that has been failing longest."),
     "rra_cycle_end_timestamp_seconds": ("gauge", "End of the last cycle, however it ended."),
     "rra_cycle_duration_seconds": ("gauge", "Duration of the last cycle."),
-    "rra_cycle_good": ("gauge", "1 if no fault of a place and no signal ended the last cycle early, else 0."),
+    "rra_cycle_good": ("gauge", "1 if no error of a site and no signal ended the last cycle early, else 0."),
     "rra_cycle_runs": ("gauge", "Runs that the last cycle took, by stage and result."),
     "rra_success_timestamp_seconds": ("gauge", "End of the last good cycle of a stage."),
     "rra_archived_runs_total": ("counter", "Runs archived by cycles."),

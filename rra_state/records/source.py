@@ -248,7 +248,7 @@ def _open(directory: Path, run: int) -> Iterator[_OpenRecord]:
     except OSError as error:
         _check_above(directory, error)
         misplaced = error.errno in (errno.ENOTDIR, errno.ELOOP)
-        reason = "is no directory" if misplaced else _plain(error)
+        reason = "is no directory" if misplaced else host_limits.plain(error)
         message = f"the record's directory cannot be read: {reason}"
         raise RecordError(message, run=run, path=directory, hint=_LINK_HINT if misplaced else _RIGHTS_HINT) from error
     try:
@@ -278,7 +278,7 @@ def _check_above(directory: Path, fault: OSError) -> None:
 def unreadable(run_records_dir: Path, error: OSError) -> SourceUnreadable:
     """The error of a directory of run records that cannot be listed."""
     return SourceUnreadable(
-        f"the directory of run records cannot be read: {_plain(error)}",
+        f"the directory of run records cannot be read: {host_limits.plain(error)}",
         path=run_records_dir,
         hint="check source_files.run_records_dir, and that the disk is mounted and readable for this account",
     )
@@ -329,7 +329,8 @@ def _inventory(opened: _OpenRecord, other_limit: int) -> _Inventory:
         raise opened.changed(str(error.filename or "")) from error
     except OSError as error:
         _check_above(opened.directory, error)
-        raise opened.fault(f"the record's directory cannot be read: {_plain(error)}", _RIGHTS_HINT) from error
+        message = f"the record's directory cannot be read: {host_limits.plain(error)}"
+        raise opened.fault(message, _RIGHTS_HINT) from error
     return _Inventory(wanted, tuple(sorted(skipped, key=lambda entry: entry.name)), newest)
 
 
@@ -373,7 +374,7 @@ def _read_file(opened: _OpenRecord, name: str, limit: int) -> bytes:
         raise opened.changed(name) from error
     except OSError as error:
         _check_above(opened.directory, error)
-        raise opened.fault(f"cannot be read: {_plain(error)}", _RIGHTS_HINT, name) from error
+        raise opened.fault(f"cannot be read: {host_limits.plain(error)}", _RIGHTS_HINT, name) from error
 
 
 def _read_other(opened: _OpenRecord, name: str, limit: int) -> bytes | Skipped:
@@ -388,7 +389,3 @@ def _read_other(opened: _OpenRecord, name: str, limit: int) -> bytes | Skipped:
 
 def _text(time: str | None) -> str | None:
     return None if time is None else readable(time)
-
-
-def _plain(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

@@ -1,4 +1,4 @@
-"""What a snapshot means: one judgement for text, page, JSON, frames, metrics and messages. Pure.
+"""Judge a snapshot, once for text, page, JSON, frames, metrics and messages. Pure.
 
 `assess` reads every marker; what a cycle needs after its end is in `counts.py`.
 """
@@ -20,7 +20,7 @@ from rra_state.reporting.counts import Counts
 from rra_state.reporting.discrepancies import Discrepancy, StageRecords, discrepancies, notes
 from rra_state.reporting.failures import FailureGroup
 from rra_state.reporting.verdict import DISK, Listings, Sites, Step, Verdict, sites_of, steps, verdicts
-from rra_state.state.outcome import PLACES, STAGES, Damaged, Failure, Marker, MarkerColumns, Stage
+from rra_state.state.outcome import STAGES, STORES, Damaged, Failure, Marker, MarkerColumns, Stage
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.state_files import Known
 
@@ -185,7 +185,7 @@ def _gaps(snapshot: Snapshot, sites: Sites) -> Iterator[Gap]:
             members = range(low, high + 1)
             times = (since for run in members if (since := failures.missing_since(snapshot, stage, run)) is not None)
             failed = sum(run in snapshot.failed[stage] for run in members)
-            yield Gap(PLACES[stage], low, high, failed, min(times, default=None))
+            yield Gap(STORES[stage], low, high, failed, min(times, default=None))
 
 
 def _remarks(snapshot: Snapshot, sites: Sites, unusable: tuple[str, ...]) -> Remarks:

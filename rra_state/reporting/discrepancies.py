@@ -7,11 +7,11 @@ Source: docs/design/state.md, Comparison.
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from rra_state.base import run_numbers
 from rra_state.base.wording import count
-from rra_state.state.outcome import PLACES, Stage
+from rra_state.state.outcome import STORES, Stage
 from rra_state.state.state_files import Derived, Known, State, Written, derive, raised
 
 _SOURCES: dict[Stage, str] = {"import": "on disk", "migrate": "in artdaqDB"}
@@ -27,7 +27,7 @@ class Discrepancy:
 
 @dataclass(frozen=True, slots=True)
 class StageRecords:
-    """What the archiver wrote down of a stage, beside what is so.
+    """The archiver's files and markers of a stage, beside what the sites hold.
 
     known: the runs as the sites hold them; one under which the store holds other content is not archived.
     markers: runs with a marker. written: what the files say.
@@ -58,7 +58,7 @@ class StageRecords:
 
 
 def notes(records: StageRecords) -> Iterator[str]:
-    """What an operator should know of a stage although nothing is off."""
+    """What an operator should know of a stage although nothing disagrees."""
     written, (state_file, log_file) = records.written, records.written.names
     held, base, true = written.ledger.held, written.ledger.base, records.expected.state
     if held is not None:
@@ -78,8 +78,8 @@ def notes(records: StageRecords) -> Iterator[str]:
 
 
 def discrepancies(records: StageRecords) -> Iterator[Discrepancy]:
-    """What is off in the files and markers of one stage; a damaged file first."""
-    stage, store, written = records.stage, PLACES[records.stage], records.written
+    """What disagrees in the files and markers of one stage; a damaged file first."""
+    stage, store, written = records.stage, STORES[records.stage], records.written
     recover, (state_file, log_file) = f"--recover-{stage}-state", written.names
     if written.error is not None:
         yield Discrepancy(str(written.error), recover)
@@ -98,20 +98,14 @@ def discrepancies(records: StageRecords) -> Iterator[Discrepancy]:
             held = count(len(archived), "run")
             yield Discrepancy(f"{stage}: {state_file} is missing, {store} holds {held}", recover)
     elif written.ledger.held is None:
-        for name, says, true in _differing(written.state, expected.state):
-            yield Discrepancy(f"{stage}: {state_file} says {name} {says}, {store} says {true}", derived)
+        for name, says in asdict(written.state).items():
+            if says != (true := getattr(expected.state, name)):
+                yield Discrepancy(f"{stage}: {state_file} says {name} {says}, {store} says {true}", derived)
     stale, unlisted = written.log & archived, set(expected.log) - written.log
     if stale:
         yield Discrepancy(f"{stage}: runs in {log_file} that are archived: {run_numbers.text(stale)}", derived)
     if unlisted and written.state is not None:
         yield Discrepancy(f"{stage}: missing runs not in {log_file}: {run_numbers.text(unlisted)}", derived)
-
-
-def _differing(says: State, true: State) -> Iterator[tuple[str, int, int]]:
-    if says.last_contiguous_run != true.last_contiguous_run:
-        yield "last_contiguous_run", says.last_contiguous_run, true.last_contiguous_run
-    if says.last_attempted_run != true.last_attempted_run:
-        yield "last_attempted_run", says.last_attempted_run, true.last_attempted_run
 
 
 def _numbers(state: State) -> str:

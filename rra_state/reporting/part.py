@@ -10,7 +10,7 @@ from rra_state.records.model import Remark
 from rra_state.reporting import failures
 from rra_state.reporting.assessment import Assessment
 from rra_state.reporting.verdict import DISK
-from rra_state.state.outcome import PLACES, Stage
+from rra_state.state.outcome import STORES, Stage
 from rra_state.state.snapshot import Snapshot
 
 
@@ -30,15 +30,12 @@ class Part:
                 found,
                 failures=failures.groups(snapshot, self.since),
                 days=tuple(day for day in found.days if day.day >= first),
-                remarks=replace(
-                    found.remarks,
-                    of_runs=self._late(found.remarks.of_runs, snapshot),
-                ),
+                remarks=replace(found.remarks, of_runs=self._late(found.remarks.of_runs, snapshot)),
             )
         if self.stage is not None:
             found = replace(
                 found,
-                gaps=tuple(gap for gap in found.gaps if gap.place in (DISK, PLACES[self.stage])),
+                gaps=tuple(gap for gap in found.gaps if gap.place in (DISK, STORES[self.stage])),
                 failures=tuple(group for group in found.failures if group.stage == self.stage),
                 counts=replace(found.counts, stages={self.stage: found.counts.stages[self.stage]}),
             )

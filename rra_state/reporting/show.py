@@ -1,4 +1,4 @@
-"""`--show RUN`: what every place holds of one run, side by side. Only reads."""
+"""`--show RUN`: what every site holds of one run, side by side. Only reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rra_state.config.loading import Settings
 from rra_state.records import blob, convert, source
 from rra_state.state.changed_records import Refresh
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import STAGES, Damaged, Failure, Marker
+from rra_state.state.outcome import STAGES, Damaged, Failure, Marker, Stage
 from rra_state.stores import artdaqdb
 from rra_state.stores.ucondb.client import UconDB
 
@@ -23,25 +23,25 @@ _WIDTH = 24
 
 
 def lines(settings: Settings, run: int) -> Iterator[str]:
-    """The whole of it. Raises UsageError if no place knows the run; what cannot be read is said in its line."""
+    """The whole of it. Raises UsageError if no site has the run; the line of a site that cannot be read says why."""
     tree = Tree(settings.app.work_dir)
     found: list[str] = []
-    places: dict[str, Mapping[str, bytes]] = {}
+    sites: dict[str, Mapping[str, bytes]] = {}
     for name, ask in (("disk", _disk), ("artdaqDB", _artdaqdb), ("UconDB", _ucondb)):
         try:
             line, files = ask(settings, run)
         except ArchiverError as error:
             line, files = str(error), {}
         found.append(f"  {name:<9} {line or 'nothing'}")
-        places[name] = files
+        sites[name] = files
     found += _markers(tree, run)
-    if not any(places.values()) and len(found) == len(places):
+    if not any(sites.values()) and len(found) == len(sites):
         raise UsageError(f"run {run} is nowhere: not on disk, not in artdaqDB, not in UconDB, no marker")
     yield f"run {run}"
     yield from map(printable, found)
-    if any(places.values()):
+    if any(sites.values()):
         yield ""
-        yield from map(printable, _table(places))
+        yield from map(printable, _table(sites))
 
 
 def _disk(settings: Settings, run: int) -> tuple[str, Mapping[str, bytes]]:
@@ -80,18 +80,14 @@ def _ucondb(settings: Settings, run: int) -> tuple[str, Mapping[str, bytes]]:
 
 
 def _markers(tree: Tree, run: int) -> Iterator[str]:
-    """Everything the tree has of the run: markers, refreshes, failure records, the watch."""
-    fingerprints = sorted(tree.refreshed().get(run, ()))
-    refreshes = [f"{run}-{fingerprint}" for fingerprint in fingerprints]
-    markers = [(f"markers/{stage}/{run}.json", partial(tree.marker, stage, run)) for stage in STAGES]
-    markers += [(f"markers/refresh/{name}.json", partial(tree.refresh_marker, name)) for name in refreshes]
-    for name, read in markers:
-        yield from _lines("marker", name, read, _summary)
+    """What the tree holds of the run: markers, failure records, those of refreshes too, its finding, its watch."""
+    own: list[tuple[Stage, int | str]] = [(stage, run) for stage in STAGES]
+    refreshes = [f"{run}-{fingerprint}" for fingerprint in sorted(tree.refreshed().get(run, ()))]
     failed = sorted(name for name in tree.failed_refreshes() if Refresh.of(name).run == run)
-    failures = [(f"failures/{stage}/{run}.json", partial(tree.failure, stage, run)) for stage in STAGES]
-    failures += [(f"failures/refresh/{name}.json", partial(tree.failed_refresh, name)) for name in failed]
-    for name, look in failures:
-        yield from _lines("failure", name, look, _reason)
+    for stage, name in (*own, *(("refresh", each) for each in refreshes)):
+        yield from _lines("marker", f"markers/{stage}/{name}.json", partial(tree.marker, stage, name), _summary)
+    for stage, name in (*own, *(("refresh", each) for each in failed)):
+        yield from _lines("failure", f"failures/{stage}/{name}.json", partial(tree.failure, stage, name), _reason)
     for found in tree.found([run]).values():
         text = found.text if isinstance(found, Damaged) else f"{found.message} [{found.kind}]"
         yield f"  {'finding':<9} findings/{run}.json: {text}"
@@ -128,16 +124,16 @@ def _reason(failure: Failure) -> str:
     return f"{failure.message} [{failure.kind}, {count(failure.attempts, 'attempt')}]"
 
 
-def _table(places: Mapping[str, Mapping[str, bytes]]) -> Iterator[str]:
-    """A line per file: size and checksum in each place, and whether those that have it agree."""
-    names = sorted({name for files in places.values() for name in files})
+def _table(sites: Mapping[str, Mapping[str, bytes]]) -> Iterator[str]:
+    """A line per file: size and checksum at each site, and whether those that have it agree."""
+    names = sorted({name for files in sites.values() for name in files})
     width = max(len("file"), *(len(name) for name in names))
-    yield "  ".join(["file".ljust(width), *(name.ljust(_WIDTH) for name in places), ""]).rstrip()
-    asked = [files for files in places.values() if files]
+    yield "  ".join(["file".ljust(width), *(name.ljust(_WIDTH) for name in sites), ""]).rstrip()
+    asked = [files for files in sites.values() if files]
     for name in names:
         found = {files.get(name) for files in asked}
         verdict = "DIFFERENT" if len(found) > 1 else "equal" if len(asked) > 1 else ""
-        cells = [_cell(files.get(name)).ljust(_WIDTH) for files in places.values()]
+        cells = [_cell(files.get(name)).ljust(_WIDTH) for files in sites.values()]
         yield "  ".join([name.ljust(width), *cells, verdict]).rstrip()
 
 

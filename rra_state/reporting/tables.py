@@ -21,7 +21,7 @@ from rra_state.reporting.assessment import Assessment
 from rra_state.reporting.counts import RUN_STATES
 from rra_state.reporting.failures import EVERY_STAGE
 from rra_state.reporting.verdict import DISK
-from rra_state.state.outcome import PLACES, STAGES, Failure, Marker
+from rra_state.state.outcome import STAGES, STORES, Failure, Marker
 from rra_state.state.snapshot import Snapshot
 
 TIME = "datetime64[s, UTC]"
@@ -124,7 +124,7 @@ _CATEGORIES: dict[str, Sequence[str]] = {
     "state": RUN_STATES,
     "stage": EVERY_STAGE,
     "failed_stage": EVERY_STAGE,
-    "place": (DISK, *(PLACES[stage] for stage in STAGES)),
+    "place": (DISK, *(STORES[stage] for stage in STAGES)),
 }
 
 
@@ -189,7 +189,7 @@ def stages(assessment: Assessment) -> pd.DataFrame:
 
 
 def gaps(assessment: Assessment) -> pd.DataFrame:
-    """One row per range of missing runs, by place and number."""
+    """One row per range of missing runs, by site and number."""
     return _of_rows(
         "gaps",
         [

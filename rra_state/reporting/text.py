@@ -15,7 +15,7 @@ from rra_state.base.wording import by_text, count, minute, printable, ranges, se
 from rra_state.reporting.assessment import Assessment, Gap
 from rra_state.reporting.failures import LISTED, FailureGroup
 from rra_state.reporting.part import WHOLE, Part
-from rra_state.state.outcome import PLACES, STAGES, Stage
+from rra_state.state.outcome import STAGES, STORES, Stage
 
 WIDTH = 80
 SHOWN = 10
@@ -56,7 +56,7 @@ def comparison(assessment: Assessment) -> str:
     elif assessment.discrepancies:
         lines.append(f"INCONSISTENT: {count(len(assessment.discrepancies), 'discrepancy', 'discrepancies')}")
     else:
-        lines.append("consistent: state files, failure logs and markers agree with the places")
+        lines.append("consistent: state files, failure logs and markers agree with the sites")
     return "\n".join((*lines, RULE)) + "\n"
 
 
@@ -96,7 +96,7 @@ def _verdict(assessment: Assessment, part: Part) -> Iterator[str]:
 
 
 def _sites(assessment: Assessment) -> Iterator[str]:
-    yield from _heading("Places")
+    yield from _heading("Sites")
     rows = [
         (
             site.name,
@@ -109,7 +109,7 @@ def _sites(assessment: Assessment) -> Iterator[str]:
         if site.error is None
     ]
     if rows:
-        yield from _table(("place", "runs", "lowest", "highest", "gaps"), rows)
+        yield from _table(("site", "runs", "lowest", "highest", "gaps"), rows)
     for site in assessment.sites:
         if site.error is not None:
             yield f"{site.name}: {site.error}"
@@ -129,9 +129,9 @@ def _stages(assessment: Assessment) -> Iterator[str]:
 
 def _gaps(assessment: Assessment, part: Part) -> Iterator[str]:
     lines = [
-        _missing(title, [gap for gap in assessment.gaps if gap.place == PLACES[stage]])
+        _missing(title, [gap for gap in assessment.gaps if gap.place == STORES[stage]])
         for stage, title in _MISSING.items()
-        if any(gap.place == PLACES[stage] for gap in assessment.gaps)
+        if any(gap.place == STORES[stage] for gap in assessment.gaps)
     ]
     gone = assessment.remarks.gone
     if gone and part.stage is None:

@@ -14,7 +14,7 @@ from rra_state.base.errors import ArchiverError, SiteShrank
 from rra_state.base.wording import count, ranges
 from rra_state.reporting.counts import Counts
 from rra_state.reporting.discrepancies import StageRecords
-from rra_state.state.outcome import PLACES, STAGES
+from rra_state.state.outcome import STAGES, STORES
 from rra_state.state.snapshot import Snapshot
 
 Level = Literal["safe", "unsafe", "unsure", "unknown", "empty"]
@@ -78,7 +78,7 @@ def sites_of(snapshot: Snapshot, listings: Listings | None) -> Sites:
         if listings is None
         else (listings.artdaqdb, listings.ucondb)
     )
-    return disk, _site(PLACES["import"], artdaqdb), _site(PLACES["migrate"], ucondb)
+    return disk, _site(STORES["import"], artdaqdb), _site(STORES["migrate"], ucondb)
 
 
 def _site(name: str, listing: Listing) -> Site:
@@ -155,7 +155,7 @@ def steps(
         return
     new = passed = False
     for each in records:
-        store, derived = PLACES[each.stage], counted.stages[each.stage].derived
+        store, derived = STORES[each.stage], counted.stages[each.stage].derived
         if each.lost:
             yield Step(f"--recover-{each.stage}-state", f"{store} lost runs that have a marker")
         elif each.unmarked:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rra_state.base.errors import ArchiverError, RecordError, UsageError, WorkDirError
 from rra_state.config.loading import Settings
 from rra_state.records import metadata, source
-from rra_state.records.model import Record
+from rra_state.records.model import LEFT_OUT, Record
 from rra_state.state.markers import Tree, newest
 from rra_state.state.outcome import Marker
 
@@ -26,6 +26,8 @@ NOTE = "watch"
 """Name of the note with what the last look saw: `state/watch.json`, a signature per run."""
 SIGHTINGS = "changed_in_future"
 """Name of the note with records that were changed in the future: signature, and since when it is the same."""
+
+_NOT_READ = frozenset(f"{reason}; {LEFT_OUT}" for reason in source.NOT_READ_BEFORE)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -75,11 +77,11 @@ class Look:
     differing: frozenset[int] = frozenset()
 
     def remember(self, tree: Tree) -> None:
-        """Save the next look the work of this one. Raises WorkDirError."""
+        """Write down what the next look need not read again, and end watches. Raises WorkDirError."""
         seen = dict(self.unchanged)
         if seen != (tree.note(NOTE) or {}):
             tree.write_note(NOTE, seen)
-        tree.end_watch(self.ended)
+        tree.remove_from("watch", self.ended)
 
 
 def look(snapshot: Snapshot) -> Look:
@@ -187,9 +189,12 @@ def newest_marker(tree: Tree, run: int, fingerprints: Collection[str] | None = N
 
 
 def not_read(newest: Marker | None, imported: Marker | None) -> frozenset[str]:
-    """Files of a record that an older version did not read when it was archived last; only its import noted them."""
+    """Files of a record that a version before 2026-12 did not read when the run was archived last.
+
+    They are not in the fingerprint. Only the marker of an import or a refresh names them.
+    """
     noted = newest if newest is not None and newest.stage == "refresh" else imported
-    return frozenset() if noted is None else noted.facts.not_read
+    return frozenset(each.file for each in (noted.facts.remarks if noted else ()) if each.text in _NOT_READ)
 
 
 def sightings(tree: Tree) -> dict[int, source.Sighting]:

@@ -26,10 +26,10 @@ class LostFromIndex(ArchiverError):
 
 
 def reclaim(snapshot: Snapshot, store: ArtdaqDB) -> set[int]:
-    """Find lost runs, say so, and make them missing again: this cycle takes those whose record is still on disk.
+    """Find lost runs, log them, and remove their markers: this cycle takes those whose record is still on disk.
 
-    A run whose record is gone as well gets a failure record, for a person. Without the records nothing is changed.
-    Raises SiteShrank, StoreError, WorkDirError.
+    A run whose record is gone as well gets a failure record: a person has to act. Changes nothing if the records cannot
+    be read. Raises SiteShrank, StoreError, WorkDirError.
     """
     tree, on_disk, lost = snapshot.tree, snapshot.on_disk, missing(snapshot, store)
     if not lost or snapshot.source_error is not None:
@@ -39,7 +39,7 @@ def reclaim(snapshot: Snapshot, store: ArtdaqDB) -> set[int]:
             log.warning(
                 "LostFromIndex: runs %s were in artdaqDB, but its index lost them; %s", run_numbers.text(found), what
             )
-    tree.write_failures(_failure(run) for run in lost - on_disk)
+    tree.write_failures(Failure.of("import", Outcome(run, error=LostFromIndex(run=run))) for run in lost - on_disk)
     tree.remove_markers("import", lost)
     remember(tree, store)
     return lost
@@ -64,10 +64,6 @@ def remember(tree: Tree, store: ArtdaqDB) -> None:
     stamp = store.stamp()
     if stamp != _remembered(tree) and not store.lost(tree.archived("import")):
         tree.write_note(NOTE, {"stamp": stamp})
-
-
-def _failure(run: int) -> Failure:
-    return Failure.of("import", Outcome(run, error=LostFromIndex(run=run)), None)
 
 
 def _remembered(tree: Tree) -> str | None:

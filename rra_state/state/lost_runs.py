@@ -6,11 +6,11 @@ import logging
 from collections.abc import Iterable
 from dataclasses import replace
 
-from rra_state.base import run_numbers
 from rra_state.base.errors import ArchiverError
 from rra_state.base.wording import ranges
+from rra_state.state.markers import SEEN
 from rra_state.state.outcome import STAGES, Failure, Outcome
-from rra_state.state.snapshot import SEEN, Snapshot
+from rra_state.state.snapshot import Snapshot
 from rra_state.state.state_files import StateFiles
 
 log = logging.getLogger("rra")
@@ -23,8 +23,8 @@ class RecordLost(ArchiverError):
 def failures(runs: Iterable[int]) -> list[Failure]:
     """Failure records of runs that are nowhere."""
     hint = "put the record back; if it is gone for good: --forget {}"
-    errors = (RecordLost(run=run, hint=hint.format(run)) for run in sorted(runs))
-    return [Failure.of("import", Outcome(error.run or 0, error=error, tries=0), None) for error in errors]
+    errors = {run: RecordLost(run=run, hint=hint.format(run)) for run in sorted(runs)}
+    return [Failure.of("import", Outcome(run, error=error, tries=0)) for run, error in errors.items()]
 
 
 def notice(snapshot: Snapshot) -> set[int]:
@@ -39,9 +39,9 @@ def notice(snapshot: Snapshot) -> set[int]:
         log.error("RecordLost: runs %s were seen on disk; they are gone, and in neither store", ranges(gone))
         tree.write_failures(failures(gone))
     if waiting != snapshot.seen:
-        tree.write_note(SEEN, {"runs": run_numbers.text(waiting)})
+        tree.write_noted_runs(SEEN, waiting)
     if back := snapshot.forgotten & snapshot.records:
-        tree.end_watch(back, "forgotten")
+        tree.remove_from("forgotten", back)
     return gone
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rra_state.base import files as fsio
 from rra_state.base import permissions, run_numbers
@@ -21,21 +21,28 @@ from rra_state.state import tree_files
 from rra_state.state.outcome import STAGES, Damaged, Failure, Finding, Marker, MarkerColumns, Stage
 from rra_state.state.tree_files import SUFFIX, encode
 
+SEEN = "seen"
+"""Name of the note with the runs that were on disk and not imported when the last cycle began: `state/seen.json`."""
+UNVERIFIED = "unverified"
+"""Name of the note with the runs of which a marker may say `verified: false`: `state/unverified.json`."""
+
+_STAGES: tuple[Stage, ...] = (*STAGES, "refresh")
+
 
 class Tree:
     """The marker tree below one work directory. Reading never creates anything."""
 
     def __init__(self, work_dir: Path) -> None:
         self.root = work_dir
-        self._markers = {stage: work_dir / "markers" / stage for stage in STAGES}
-        self._failures = {stage: work_dir / "failures" / stage for stage in STAGES}
+        self._markers = {stage: work_dir / "markers" / stage for stage in _STAGES}
+        self._failures = {stage: work_dir / "failures" / stage for stage in _STAGES}
 
-    def marker_path(self, stage: Stage, run: int) -> Path:
-        """`markers/<stage>/<run>.json`."""
+    def marker_path(self, stage: Stage, run: int | str) -> Path:
+        """`markers/<stage>/<run>.json`. run: of a refresh its name."""
         return self._markers[stage] / f"{run}{SUFFIX}"
 
-    def failure_path(self, stage: Stage, run: int) -> Path:
-        """`failures/<stage>/<run>.json`."""
+    def failure_path(self, stage: Stage, run: int | str) -> Path:
+        """`failures/<stage>/<run>.json`, likewise."""
         return self._failures[stage] / f"{run}{SUFFIX}"
 
     def ledger_path(self, stage: Stage) -> Path:
@@ -45,7 +52,7 @@ class Tree:
     @property
     def directories(self) -> list[Path]:
         """Every directory in which a cycle writes."""
-        by_stage = [f"{kind}/{stage}" for kind in ("markers", "failures") for stage in (*STAGES, "refresh")]
+        by_stage = [f"{kind}/{stage}" for kind in ("markers", "failures") for stage in _STAGES]
         return [self.root / name for name in ("state", "watch", "findings", "forgotten", *by_stage)]
 
     def prepare(self) -> None:
@@ -73,12 +80,12 @@ class Tree:
         """Runs with a failure record, likewise."""
         return run_numbers.numbers(tree_files.names(self._failures[stage]), SUFFIX)
 
-    def marker(self, stage: Stage, run: int) -> Marker | None:
-        """The marker of a run; None if there is none. Raises WorkDirError if it is damaged."""
+    def marker(self, stage: Stage, run: int | str) -> Marker | None:
+        """The marker of a run, or of a refresh by its name; None if there is none. Raises WorkDirError if damaged."""
         return tree_files.read(self.marker_path(stage, run), Marker.parse)
 
-    def failure(self, stage: Stage, run: int) -> Failure | None:
-        """The failure record of a run, likewise."""
+    def failure(self, stage: Stage, run: int | str) -> Failure | None:
+        """The failure record of a run or refresh, likewise."""
         return tree_files.read(self.failure_path(stage, run), Failure.parse)
 
     def markers(self, stage: Stage, chosen: Iterable[int]) -> Iterator[tuple[int, Marker | Damaged]]:
@@ -118,7 +125,7 @@ class Tree:
         written: dict[Stage, set[int]] = {}
         markers = list(markers)
         if unverified := {marker.run for marker in markers if not marker.facts.verified}:
-            self.list_unverified(unverified | (self.unverified() or set()))
+            self.write_noted_runs(UNVERIFIED, unverified | (self.noted_runs(UNVERIFIED) or set()))
 
         def files() -> Iterator[tuple[Path, bytes]]:
             for run in watch:
@@ -160,19 +167,8 @@ class Tree:
     def write_findings(self, findings: Iterable[Finding], right: Iterable[int]) -> None:
         """Write findings durably, and remove those of runs that are right. Raises WorkDirError."""
         with self._writing():
-            fsio.write_batch((self.root / "findings" / f"{f.run}{SUFFIX}", encode(f.mapping())) for f in findings)
-            fsio.remove_batch(self.root / "findings" / f"{run}{SUFFIX}" for run in self.findings() & set(right))
-
-    def unverified(self) -> set[int] | None:
-        """Runs of which a marker may say `verified: false`; None if that was never written down."""
-        try:
-            return set(run_numbers.parse((self.note("unverified") or {})["runs"]))
-        except (LookupError, TypeError, ValueError, UsageError):
-            return None
-
-    def list_unverified(self, runs: Iterable[int]) -> None:
-        """Write down which these are. Raises WorkDirError."""
-        self.write_note("unverified", {"runs": run_numbers.text(runs)})
+            fsio.write_batch((self._finding(each.run), encode(each.mapping())) for each in findings)
+            fsio.remove_batch(map(self._finding, self.findings() & set(right)))
 
     # ---- lost runs that a person has given up ----
 
@@ -201,10 +197,6 @@ class Tree:
         """Names of the refreshes with a failure record. Raises WorkDirError."""
         return set(_refreshes(self.names("failures/refresh")))
 
-    def refresh_marker(self, name: str) -> Marker | None:
-        """The marker of a refresh; None if there is none. Raises WorkDirError if it is damaged."""
-        return tree_files.read(self.root / "markers" / "refresh" / f"{name}{SUFFIX}", Marker.parse)
-
     def newest_refresh(self, run: int, fingerprints: Iterable[str] | None = None) -> Marker | None:
         """The refresh marker of the newest blob of a run; None if there is none. Raises WorkDirError.
 
@@ -212,40 +204,34 @@ class Tree:
         """
         if fingerprints is None:
             fingerprints = self.refreshed().get(run, ())
-        return newest(*(self.refresh_marker(f"{run}-{fingerprint}") for fingerprint in fingerprints))
-
-    def failed_refresh(self, name: str) -> Failure | None:
-        """The failure record of a refresh; None if there is none. Raises WorkDirError if it is damaged."""
-        return tree_files.read(self.root / "failures" / "refresh" / f"{name}{SUFFIX}", Failure.parse)
+        return newest(*(self.marker("refresh", f"{run}-{fingerprint}") for fingerprint in fingerprints))
 
     def write_refresh(self, marker: Marker, name: str) -> None:
         """Write the marker of a refresh durably, then drop the run's failure records of refreshes. Raises WorkDirError.
 
         A watch begins anew: a record that changed once may change again.
         """
-        failures, watch = self.root / "failures" / "refresh", self.root / "watch" / str(marker.run)
+        watch = self.root / "watch" / str(marker.run)
         with self._writing():
             if watch.exists():
                 fsio.write_atomic(watch, b"")
-            fsio.write_atomic(self.root / "markers" / "refresh" / f"{name}{SUFFIX}", encode(marker.mapping()))
-            fsio.remove_batch(failures.glob(f"{marker.run}-*{SUFFIX}"))
+            fsio.write_atomic(self.marker_path("refresh", name), encode(marker.mapping()))
+        self.drop_failed_refreshes([marker.run])
 
     def write_failed_refresh(self, failure: Failure, name: str) -> None:
         """Write the failure record of a refresh durably. Raises WorkDirError."""
         with self._writing():
-            fsio.write_atomic(self.root / "failures" / "refresh" / f"{name}{SUFFIX}", encode(failure.mapping()))
+            fsio.write_atomic(self.failure_path("refresh", name), encode(failure.mapping()))
 
     def drop_failed_refreshes(self, numbers: Iterable[int]) -> None:
         """Drop the failure records of refreshes of these runs, durably. Raises WorkDirError."""
         gone = set(numbers)
-        directory = self.root / "failures" / "refresh"
+        names = [name for name in self.failed_refreshes() if int(name.partition("-")[0]) in gone]
         with self._writing():
-            fsio.remove_batch(
-                directory / f"{name}{SUFFIX}" for name in self.failed_refreshes() if int(name.partition("-")[0]) in gone
-            )
+            fsio.remove_batch(self.failure_path("refresh", name) for name in names)
 
-    def end_watch(self, numbers: Iterable[int], directory: str = "watch") -> None:
-        """Watch these runs no more, durably; or, in `forgotten`, take back that they are. Raises WorkDirError."""
+    def remove_from(self, directory: Literal["watch", "forgotten"], numbers: Iterable[int]) -> None:
+        """Watch these runs no more, or forget them no more; durably. Raises WorkDirError."""
         with self._writing():
             fsio.remove_batch(self.root / directory / str(run) for run in numbers)
 
@@ -262,6 +248,20 @@ class Tree:
         """Write a note durably. Raises WorkDirError."""
         with self._writing():
             fsio.write_atomic(self.root / "state" / f"{name}{SUFFIX}", encode(values))
+
+    def noted_runs(self, name: str) -> frozenset[int] | None:
+        """The runs that a note lists; None if there is none or it is damaged."""
+        try:
+            return frozenset(run_numbers.parse((self.note(name) or {})["runs"]))
+        except (LookupError, TypeError, AttributeError, UsageError):
+            return None
+
+    def write_noted_runs(self, name: str, runs: Iterable[int]) -> None:
+        """Write a note that lists runs, durably. Raises WorkDirError."""
+        self.write_note(name, {"runs": run_numbers.text(runs)})
+
+    def _finding(self, run: int) -> Path:
+        return self.root / "findings" / f"{run}{SUFFIX}"
 
     def _writing(self) -> tree_files.Writing:
         return tree_files.Writing(self.root)

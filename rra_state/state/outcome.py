@@ -7,10 +7,12 @@ files.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import socket
 import time
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from types import UnionType
 from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -19,8 +21,8 @@ from rra_state.base import wording
 from rra_state.base.errors import ArchiverError, Conflict, Interrupted, NotListed, VerificationError
 from rra_state.base.version import __version__
 from rra_state.records.model import KEPT, LEFT_OUT, Remark
-from rra_state.records.source import NOT_READ_BEFORE
 from rra_state.stores.artdaqdb.base import Staged
+from rra_state.stores.ucondb.values import BlobVersion
 
 T = TypeVar("T")
 MOST_DIFFERENCES = 20
@@ -28,11 +30,11 @@ MOST_DIFFERENCES = 20
 Stage = Literal["import", "migrate", "refresh", "verify"]
 STAGES: tuple[Stage, ...] = ("import", "migrate")
 """What every run goes through. Refresh and verification come after both, and have neither state file nor log."""
-PLACES: dict[Stage, str] = {
+STORES: dict[Stage, str] = {
     "import": "artdaqDB", "migrate": "UconDB", "refresh": "both stores", "verify": "both stores",
 }  # fmt: skip
 DIFFERS, MARKER_DIFFERS, RECORD_DIFFERS, NOT_LISTED = "Differs", "MarkerDiffers", "RecordDiffers", NotListed.__name__
-"""Kinds of findings: the stores do not agree; only a marker, or the record on disk, is off; UconDB does not list it."""
+"""Kinds of findings: the stores differ; only a marker, or the record on disk, differs; UconDB does not list it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +71,16 @@ class Facts:
             remarks=imported.remarks or self.remarks,
         )
 
-    @property
-    def not_read(self) -> frozenset[str]:
-        """Files that a version before 2026-12 did not read; they are not in the fingerprint."""
-        return frozenset(each.file for each in self.remarks if each.text in _NOT_READ)
+    def of_blob(self, content: bytes, version: BlobVersion) -> Facts:
+        """The same with what identifies the run's blob in UconDB."""
+        return replace(
+            self,
+            size=len(content),
+            adler32=zlib.adler32(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+            ucondb_id=version.id,
+            ucondb_data_key=version.data_key,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,7 @@ class Outcome:
 
     @property
     def untried(self) -> bool:
-        """True if the run itself was never judged: the fault was the place's, or its record was being written."""
+        """True if the run itself was not judged: a site could not be used, or its record was being written."""
         return self.error is not None and (self.error.stops_cycle or self.error.postpones)
 
 
@@ -147,7 +155,7 @@ class Failure:
     last: str
 
     @classmethod
-    def of(cls, stage: Stage, outcome: Outcome, before: Failure | None) -> Failure:
+    def of(cls, stage: Stage, outcome: Outcome, before: Failure | None = None) -> Failure:
         """The record of this failure, counting on from an earlier one."""
         assert outcome.error is not None  # noqa: S101 - callers ask for failed outcomes only
         now = utc_now()
@@ -175,13 +183,13 @@ class Failure:
 class Finding(Failure):
     """The content of `findings/<run>.json`: what a verification found wrong with an archived run.
 
-    stage: whose store is off. attempts: how often it was found.
+    stage: whose store differs. attempts: how often it was found.
     """
 
     @classmethod
     def found(cls, run: int, kind: str, differences: Sequence[str], before: Failure | None) -> Self:
         """The record of these differences, counting on from an earlier one."""
-        stage: Stage = "migrate" if any(each.startswith(PLACES["migrate"]) for each in differences) else "import"
+        stage: Stage = "migrate" if any(each.startswith(STORES["migrate"]) for each in differences) else "import"
         shown = "; ".join(differences[:MOST_DIFFERENCES])
         if len(differences) > MOST_DIFFERENCES:
             shown += f"; and {len(differences) - MOST_DIFFERENCES} more"
@@ -280,7 +288,6 @@ def _checked(values: Mapping[str, Any], allowed: Mapping[str, tuple[type, ...]])
 
 
 _KEPT_LINE = re.compile(r"line (\d+): (.*)", re.DOTALL)
-_NOT_READ = frozenset(f"{reason}; {LEFT_OUT}" for reason in NOT_READ_BEFORE)
 
 
 def _remarks(values: Mapping[str, Any]) -> tuple[Remark, ...]:
@@ -338,6 +345,14 @@ class Tally:
         """The stages in which a run was tried."""
         return tuple(stage for stage in STAGES if self.archived[stage] or self.failed[stage])
 
+    def lines(self, stages: Iterable[Stage]) -> list[str]:
+        """What was done in each of these stages."""
+        return [
+            f"{wording.count(self.archived[stage], 'run')} into {STORES[stage]}"
+            + (f" ({self.failed[stage]} failed)" if self.failed[stage] else "")
+            for stage in stages
+        ]
+
     def add(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
         """Count these runs."""
         self.archived[stage] += sum(outcome.archived for outcome in outcomes)
@@ -376,11 +391,7 @@ class Ended:
         """How it ended, in one line."""
         if self.fault is not None:
             return str(self.fault)
-        parts = [
-            f"{wording.count(self.tally.archived[stage], 'run')} into {PLACES[stage]}"
-            + (f" ({self.tally.failed[stage]} failed)" if self.tally.failed[stage] else "")
-            for stage in self.tally.stages
-        ]
+        parts = self.tally.lines(self.tally.stages)
         return f"{', '.join(parts)} in {self.seconds:.1f} s" if parts else "nothing to do"
 
     @property

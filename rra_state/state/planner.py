@@ -133,7 +133,7 @@ def named(snapshot: Snapshot, selection: Selection) -> NamedRuns:
 
 
 def failed_before(snapshot: Snapshot, selection: Selection) -> NamedRuns:
-    """The refreshes that failed and that no watch looks at, for the calls that try failures again."""
+    """What a full cycle can do for the runs whose refresh failed and that are not watched."""
     if selection.mode != "full" or selection.stages != STAGES:
         return NamedRuns()
     runs = snapshot.outdated - snapshot.watched

@@ -1,6 +1,6 @@
-"""Rebuild markers, state file and failure log of a stage from what the places hold.
+"""Rebuild markers, state file and failure log of a stage from what the sites hold.
 
-For state that was lost or damaged, and for runs that other programs archived. Every place is read before anything is
+For state that was lost or damaged, and for runs that other programs archived. Every site is read before anything is
 changed; content is not compared, so the markers made here say `verified: false`.
 Source: docs/design/state.md, Recovery.
 """
@@ -22,7 +22,7 @@ from rra_state.config.loading import Settings
 from rra_state.records import blob
 from rra_state.state import lost_runs, shrunk_sites
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import MARKER_DIFFERS, PLACES, STAGES, Damaged, Facts, Failure, Marker, Stage
+from rra_state.state.outcome import MARKER_DIFFERS, STAGES, STORES, Damaged, Facts, Failure, Marker, Stage
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.state_files import Derived, Known, Ledger, StateFiles
 from rra_state.stores import artdaqdb
@@ -62,8 +62,8 @@ _WORDS: dict[Stage, _Words] = {
 
 
 @dataclass
-class Places:
-    """The three places, each read once, when it is first asked for. Raises ArchiverError.
+class RecoverySites:
+    """The three sites, each read once, when it is first asked for. Raises ArchiverError.
 
     accept_loss: also a site that shrank.
     """
@@ -123,8 +123,8 @@ class Places:
         return frozenset(self.archived(stage)) - conflicts
 
     @cached_property
-    def off(self) -> frozenset[int]:
-        """Runs of which a verification found only a marker to be wrong. A new one is verified by the next cycle."""
+    def wrong_markers(self) -> frozenset[int]:
+        """Runs of which only a marker is wrong, as a verification found. The next cycle verifies the new one."""
         found = self.snapshot.failures("verify").items()
         return frozenset(run for run, each in found if isinstance(each, Failure) and each.kind == MARKER_DIFFERS)
 
@@ -158,75 +158,72 @@ class Places:
         return {run for run, outline in self.artdaqdb.items() if outline is None or not outline.whole}
 
 
-def recover(settings: Settings, stages: Sequence[Stage], say: Say, places: Places | None = None) -> None:
+def recover(settings: Settings, stages: Sequence[Stage], say: Say, sites: RecoverySites | None = None) -> None:
     """Rebuild what the archiver knows of these stages, and `say` the documented block of each.
 
-    Raises ArchiverError: LockHeld, or a place that cannot be read, before anything is changed.
+    Raises ArchiverError: LockHeld, or a site that cannot be read, before anything is changed.
     """
-    places = places or Places(settings)
-    held = Lock(settings.app.work_dir, settings.app.lock_file).acquire()
-    try:
+    sites = sites or RecoverySites(settings)
+    with Lock(settings.app.work_dir, settings.app.lock_file):
         for number, stage in enumerate(stages):
             if number:
                 say("")
-            _read(stage, stages, places, say)
-            _rebuild(settings, stage, places, say)
+            _read(stage, stages, sites, say)
+            _rebuild(settings, stage, sites, say)
         for stage in (stage for stage in STAGES if stage not in stages):
             _update_other_stage(settings, stage)
-    finally:
-        held.release()
 
 
-def _read(stage: Stage, stages: Sequence[Stage], places: Places, say: Say) -> None:
-    """The first part of the block, said while the places are read; all of them before the first change."""
+def _read(stage: Stage, stages: Sequence[Stage], sites: RecoverySites, say: Say) -> None:
+    """The first part of the block, said while the sites are read; all of them before the first change."""
     words = _WORDS[stage]
     for line in (_RULE, f"{words.title} STATE RECOVERY", _RULE):
         say(line)
     try:
-        for (doing, found, _), ask in ((words.source, places.source), (words.destination, places.archived)):
+        for (doing, found, _), ask in ((words.source, sites.source), (words.destination, sites.archived)):
             say(doing)
             say(f"Found {count(len(ask(stage)), 'run')} {found}")
             say("")
-        places.load(stages)
+        sites.load(stages)
     except ArchiverError:
         say("Nothing was changed.")
         raise
 
 
-def _rebuild(settings: Settings, stage: Stage, places: Places, say: Say) -> None:
+def _rebuild(settings: Settings, stage: Stage, sites: RecoverySites, say: Say) -> None:
     """Markers first, state file and log last: an interrupted recovery is simply done again."""
     tree, written = Tree(settings.app.work_dir), StateFiles(settings, stage)
-    archived = places.accepted(stage)
+    archived = sites.accepted(stage)
     attempted = max(archived, default=0)
     tree.prepare()
     for path in (written.state_file, written.log_file):
         _keep_old(path)
     _discard_unusable(tree.ledger_path(stage))
     if stage == "migrate":
-        _make_markers(tree, "import", places)
-    _make_markers(tree, stage, places)
+        _make_markers(tree, "import", sites)
+    _make_markers(tree, stage, sites)
     if stage == "migrate":
-        tree.write_findings((), places.off)
+        tree.write_findings((), sites.wrong_markers)
     lost = tree.archived(stage) - archived
     tree.remove_markers(stage, lost)
-    tree.remove_failures(stage, _outdated_failures(tree, places, stage, attempted))
-    if (on_disk := places.on_disk) is not None:
-        nowhere = lost - on_disk - places.artdaqdb.keys() - tree.archived("migrate")
+    tree.remove_failures(stage, _outdated_failures(tree, sites, stage, attempted))
+    if (on_disk := sites.on_disk) is not None:
+        nowhere = lost - on_disk - sites.artdaqdb.keys() - tree.archived("migrate")
         tree.write_failures(lost_runs.failures(nowhere))
-    is_open = places.snapshot.known(stage).is_open
-    known = Known(frozenset(places.source(stage)), archived, tree.failed(stage), is_open)
+    is_open = sites.snapshot.known(stage).is_open
+    known = Known(frozenset(sites.source(stage)), archived, tree.failed(stage), is_open)
     derived = written.write(known, Ledger(attempted=attempted))
-    _report(stage, places, written, derived, say)
+    _report(stage, sites, written, derived, say)
     if lost:
         log.warning(
-            "removed the %s markers of runs that %s does not hold: %s", stage, PLACES[stage], run_numbers.text(lost)
+            "removed the %s markers of runs that %s does not hold: %s", stage, STORES[stage], run_numbers.text(lost)
         )
 
 
-def _report(stage: Stage, places: Places, written: StateFiles, derived: Derived, say: Say) -> None:
-    """The second part of the block, and what it has no place for. Source: docs/design/state.md, Recovery output."""
+def _report(stage: Stage, sites: RecoverySites, written: StateFiles, derived: Derived, say: Say) -> None:
+    """The second part of the block, and what it does not show. Source: docs/design/state.md, Recovery output."""
     words, state = _WORDS[stage], derived.state
-    missing = [run for run in derived.log if run in places.source(stage)]
+    missing = [run for run in derived.log if run in sites.source(stage)]
     gone = set(derived.log) - set(missing)
     for line in (
         f"Last attempted run: {state.last_attempted_run}",
@@ -238,8 +235,8 @@ def _report(stage: Stage, places: Places, written: StateFiles, derived: Derived,
         "",
         _RULE,
         f"{words.title} STATE RECOVERY COMPLETE",
-        f"  {words.source[2]}: {len(places.source(stage))}",
-        f"  {words.destination[2]}: {len(places.archived(stage))}",
+        f"  {words.source[2]}: {len(sites.source(stage))}",
+        f"  {words.destination[2]}: {len(sites.archived(stage))}",
         f"  Last contiguous: {state.last_contiguous_run}",
         f"  Last attempted: {state.last_attempted_run}",
         f"  Missing runs: {len(missing)}",
@@ -249,10 +246,10 @@ def _report(stage: Stage, places: Places, written: StateFiles, derived: Derived,
         say(line)
     if gone:
         say(f"In the failure log, and not {words.source[1]} any more: {count(len(gone), 'run')}: {ranges(gone)}")
-    incomplete = places.incomplete(stage)
+    incomplete = sites.incomplete(stage)
     if incomplete:
         why = "no metadata or RunHistory document" if stage == "import" else f"blob under {SMALL_BLOB} bytes"
-        say(f"Runs in {PLACES[stage]} that look incomplete ({why}): {run_numbers.text(incomplete)}")
+        say(f"Runs in {STORES[stage]} that look incomplete ({why}): {run_numbers.text(incomplete)}")
 
 
 def preview(missing: Sequence[int]) -> Iterator[str]:
@@ -262,22 +259,22 @@ def preview(missing: Sequence[int]) -> Iterator[str]:
         yield f"  Missing runs (preview): [{', '.join(shown)}]"
 
 
-def _make_markers(tree: Tree, stage: Stage, places: Places) -> None:
+def _make_markers(tree: Tree, stage: Stage, sites: RecoverySites) -> None:
     """Markers for archived runs without one, or with one that says other things than the store."""
-    held, present = places.accepted(stage), tree.archived(stage)
-    agree = {run for run, marker in tree.markers(stage, held & present) if _agrees(places, stage, run, marker)}
+    held, present = sites.accepted(stage), tree.archived(stage)
+    agree = {run for run, marker in tree.markers(stage, held & present) if _agrees(sites, stage, run, marker)}
     needed = iter(sorted(held - agree))
     while batch := list(islice(needed, _BATCH)):
-        first = Marker.of(stage, batch[0], places.facts(stage, batch[0]))
+        first = Marker.of(stage, batch[0], sites.facts(stage, batch[0]))
         made = (first.stage, first.archived, first.archiver, first.host)
-        tree.write_markers(Marker(run, *made, places.facts(stage, run)) for run in batch)
+        tree.write_markers(Marker(run, *made, sites.facts(stage, run)) for run in batch)
 
 
-def _agrees(places: Places, stage: Stage, run: int, marker: Marker | Damaged) -> bool:
+def _agrees(sites: RecoverySites, stage: Stage, run: int, marker: Marker | Damaged) -> bool:
     """Whether the marker of a run, or that of its last refresh, is sound and names what the store holds."""
-    if run in places.off or isinstance(marker, Damaged) or (marker.run, marker.stage) != (run, stage):
+    if run in sites.wrong_markers or isinstance(marker, Damaged) or (marker.run, marker.stage) != (run, stage):
         return False
-    facts, refreshed = places.facts(stage, run), places.snapshot.newest_refreshes.get(run)
+    facts, refreshed = sites.facts(stage, run), sites.snapshot.newest_refreshes.get(run)
     again = isinstance(refreshed, Marker) and _names(refreshed.facts, stage, facts)
     return again or _names(marker.facts, stage, facts)
 
@@ -290,12 +287,12 @@ def _names(marked: Facts, stage: Stage, facts: Facts) -> bool:
     return all(stored in (None, named) for stored, named in known)
 
 
-def _outdated_failures(tree: Tree, places: Places, stage: Stage, attempted: int) -> set[int]:
+def _outdated_failures(tree: Tree, sites: RecoverySites, stage: Stage, attempted: int) -> set[int]:
     """Runs whose failure record says nothing any more: archived, not attempted yet, or damaged.
 
     Of a run that is nowhere any more it is the only trace, and stays.
     """
-    archived, there = places.accepted(stage), (places.on_disk or frozenset()) | places.source(stage)
+    archived, there = sites.accepted(stage), (sites.on_disk or frozenset()) | sites.source(stage)
     return {
         run
         for run, failure in tree.failures(stage, tree.failed(stage))

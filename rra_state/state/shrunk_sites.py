@@ -1,4 +1,4 @@
-"""Sites that hold much less than the marker tree says: an outage, such as a disk that is not mounted, and not a fact.
+"""Sites that hold much less than the marker tree says: a disk is not mounted, for example.
 
 Source: docs/design/state.md, Sites that shrink.
 """
@@ -14,17 +14,17 @@ from rra_state.records.listing import Listing
 from rra_state.state.outcome import Stage
 
 LEAST = 5
-"""So many marked runs are missing in a store that shrank; fewer are lost runs."""
+"""A store shrank if it lacks at least so many runs that have a marker; fewer are lost runs."""
 SHARE = 10
-"""And at least one in so many."""
+"""And if it lacks at least one in so many of them."""
 _ALWAYS_THERE = {"lost+found"}
 """What an empty file system holds."""
 
 
 def source(directory: Path, listing: Listing, known: int) -> SiteShrank | None:
-    """The error of a records' directory that holds nothing although `known` runs were there once.
+    """The error of a records' directory that is empty although it held `known` runs before.
 
-    One that holds some record, or anything else, is mounted: records are removed to make room.
+    If it holds a record, or anything else, it is mounted, and its other records were removed on purpose.
     """
     if not known or listing.runs or {entry.name for entry in listing.ignored} - _ALWAYS_THERE:
         return None

@@ -14,18 +14,15 @@ from functools import cached_property
 from pathlib import Path
 
 from rra_state.base import run_numbers
-from rra_state.base.errors import ArchiverError, UsageError, WorkDirError
+from rra_state.base.errors import ArchiverError, WorkDirError
 from rra_state.config.loading import Settings
 from rra_state.records import source
 from rra_state.records.listing import Listing, listing
 from rra_state.state import changed_records, shrunk_sites
 from rra_state.state.changed_records import Look, NamedRuns, Refresh
-from rra_state.state.markers import Tree
+from rra_state.state.markers import SEEN, Tree
 from rra_state.state.outcome import STAGES, Damaged, Failure, Marker, MarkerColumns, Stage
 from rra_state.state.state_files import Derived, Known, StateFiles, Written, derive
-
-SEEN = "seen"
-"""Name of the note with `Snapshot.seen`: `state/seen.json`."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +67,8 @@ class Snapshot:
         """List the directories. Raises WorkDirError.
 
         now: seconds since 1970. earlier: one whose listing of the records may still be true. A cycle may be at work:
-        what it writes last is listed first, so that no run is seen in none of its places. accept_loss: an empty
-        directory of records is no error.
+        what it writes last is listed first, so that no run seems to be nowhere.
+        accept_loss: an empty directory of records is no error.
         """
         tree = Tree(settings.app.work_dir)
         failures = {stage: tree.names(f"failures/{stage}") for stage in STAGES}
@@ -111,9 +108,9 @@ class Snapshot:
     @property
     def records(self) -> frozenset[int]:
         """Runs with a record on disk. Raises SourceUnreadable."""
-        if isinstance(self.listing, ArchiverError):
-            raise self.listing
-        return self.listing.runs
+        if self.source_error is not None:
+            raise self.source_error
+        return self.on_disk
 
     @property
     def on_disk(self) -> frozenset[int]:
@@ -169,10 +166,7 @@ class Snapshot:
     @cached_property
     def seen(self) -> frozenset[int]:
         """Runs that were on disk and not imported when the last cycle began; none if that note is damaged."""
-        try:
-            return frozenset(run_numbers.parse((self.tree.note(SEEN) or {})["runs"]))
-        except (LookupError, TypeError, AttributeError, UsageError):
-            return frozenset()
+        return self.tree.noted_runs(SEEN) or frozenset()
 
     # ---- records that changed ----
 
@@ -221,7 +215,7 @@ class Snapshot:
         found: list[tuple[int, Failure | Damaged]] = []
         for each in sorted(self.failed_refreshes):
             try:
-                failure = self.tree.failed_refresh(str(each))
+                failure = self.tree.failure("refresh", str(each))
             except WorkDirError as error:
                 found.append((each.run, Damaged(each.run, str(error))))
             else:
@@ -286,15 +280,11 @@ class Snapshot:
         For the import: since the DAQ last wrote to the record. For the migration: since the run was imported.
         """
         if (stage, run) not in self._since:
-            self._since[stage, run] = self._waiting_since(stage, run)
+            directory = self.settings.source_files.run_records_dir / str(run)
+            record = (directory, directory / "metadata.txt")
+            times = map(_last_written, record if stage == "import" else (self.tree.marker_path("import", run),))
+            self._since[stage, run] = max((each for each in times if each is not None), default=None)
         return self._since[stage, run]
-
-    def _waiting_since(self, stage: Stage, run: int) -> float | None:
-        if stage == "migrate":
-            return _last_written(self.tree.marker_path("import", run))
-        directory = self.settings.source_files.run_records_dir / str(run)
-        times = (_last_written(directory), _last_written(directory / "metadata.txt"))
-        return max((each for each in times if each is not None), default=None)
 
 
 def _listing(settings: Settings, earlier: Snapshot | None, known: int) -> Listing | ArchiverError:

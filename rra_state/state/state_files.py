@@ -290,7 +290,7 @@ def _read(path: Path, hint: str = "check owner and mode") -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StateFileError(f"cannot be read: {(error.strerror or '').lower()}", path=path, hint=hint) from error
+        raise StateFileError(f"cannot be read: {host_limits.plain(error)}", path=path, hint=hint) from error
 
 
 def _encode(ledger: Ledger) -> bytes:

@@ -21,7 +21,7 @@ _ONE_READ = 2**16
 
 
 class Writing:
-    """Maps every OSError of writing the tree to WorkDirError, here and nowhere else."""
+    """Makes a WorkDirError of every OSError of writing below `root`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -31,11 +31,9 @@ class Writing:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, OSError):
-            path = error.filename or self._root
-            reason = (error.strerror or str(error)).lower()
             raise WorkDirError(
-                f"cannot be written: {reason}",
-                path=path,
+                f"cannot be written: {host_limits.plain(error)}",
+                path=error.filename or self._root,
                 hint=host_limits.REMEDIES.get(error.errno or 0, f"check space, owner and mode of {self._root}"),
             ) from error
 
@@ -122,8 +120,7 @@ def values(path: Path, content: bytes | OSError) -> dict[str, Any]:
 
 def unreadable(path: Path, error: OSError) -> WorkDirError:
     """The error of a file or directory that cannot be read."""
-    reason = (error.strerror or str(error)).lower()
-    return WorkDirError(f"cannot be read: {reason}", path=path, hint="check owner and mode")
+    return WorkDirError(f"cannot be read: {host_limits.plain(error)}", path=path, hint="check owner and mode")
 
 
 def _invalid(path: Path, reason: str) -> WorkDirError:

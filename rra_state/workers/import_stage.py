@@ -59,7 +59,8 @@ def import_runs(numbers: Sequence[int], context: WorkerContext, known: Mapping[i
 def read(run: int, settings: Settings, *, even_if_open: bool = False, without: Collection[str] = ()) -> RunDocuments:
     """Read and convert the record of a run. Raises RecordError and its subclasses.
 
-    even_if_open: also a record that may still be written to. without: files to leave out (`Facts.not_read`).
+    even_if_open: also a record that may still be written to. without: files to leave out, see
+    `changed_records.not_read`.
     """
     files = settings.source_files
     with within_seconds(run, files.max_record_seconds):

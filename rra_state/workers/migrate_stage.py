@@ -13,14 +13,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge, VerificationError
+from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge
 from rra_state.base.host_limits import within_memory
 from rra_state.base.retries import with_retries
 from rra_state.records import blob
 from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Location
 from rra_state.workers import injected_faults
-from rra_state.workers.worker import WorkerContext
+from rra_state.workers.worker import WorkerContext, shown
 
 SMALL = 2**20
 """Bytes. While a larger blob is stored no other run is read, so that it has all of the worker's memory."""
@@ -117,14 +117,9 @@ def _outcome(run: int, action: Callable[[], T]) -> T | Outcome:
 
 def _pack(run: int, context: WorkerContext, location: Location | None, *, validate: bool) -> _Packed:
     """Read one run from artdaqDB. Raises VerificationError, BlobError, StoreError and their subclasses."""
-    if location is None:
-        raise VerificationError(
-            "has an import marker but artdaqDB does not show it",
-            run=run,
-            hint="run --recover-import-state, then --retry-failed-import",
-        )
+    location = shown(run, location)
     with_retries(lambda: injected_faults.inject_fault(context.settings.app_fuzz, run), **context.retrying)
-    export, _ = with_retries(lambda: context.artdaqdb.export(location), **context.retrying)
+    export = context.export(location)
     content = blob.pack(run, export.files)
     facts = Facts(
         verified=True,

@@ -6,8 +6,6 @@ after it. The driver publishes and writes the marker. Old versions and the first
 
 from __future__ import annotations
 
-import hashlib
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,11 +17,9 @@ from rra_state.base.errors import (
     NotFinished,
     RecordChanged,
     RecordShrank,
-    VerificationError,
     WorkDirError,
 )
 from rra_state.base.host_limits import within_memory
-from rra_state.base.retries import with_retries
 from rra_state.records import blob
 from rra_state.records.model import RunDocuments
 from rra_state.state.changed_records import Refresh, newest_marker
@@ -32,7 +28,7 @@ from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Export, Location, Staged
 from rra_state.stores.ucondb.values import BlobVersion
 from rra_state.workers.import_stage import facts_of, read
-from rra_state.workers.worker import WorkerContext
+from rra_state.workers.worker import WorkerContext, shown
 
 
 def stage_changed(
@@ -48,11 +44,9 @@ def stage_changed(
     may_shrink: also a record that lost something that is archived; otherwise its error is RecordShrank. A version that
     an earlier try published is found and not stored again.
     """
-
-    def staged(run: int) -> Outcome:
-        return _staged(wanted[run], context, known, may_shrink=may_shrink)
-
-    return [_outcome(run, context, partial(staged, run)) for run in numbers]
+    return [
+        _outcome(run, context, partial(_staged, wanted[run], context, known, may_shrink=may_shrink)) for run in numbers
+    ]
 
 
 def replace_blobs(
@@ -68,7 +62,7 @@ def replace_blobs(
     facts: what `stage_changed` gave.
     """
     return [
-        _outcome(run, context, lambda run=run: _stored(run, context, located.get(run), facts[run], replaced[run]))  # type: ignore[misc]
+        _outcome(run, context, partial(_stored, run, context, located.get(run), facts[run], replaced[run]))
         for run in numbers
     ]
 
@@ -89,7 +83,7 @@ def version_to_replace(tree: Tree, run: int) -> BlobVersion:
 def was_named(tree: Tree, wanted: Refresh) -> bool:
     """Whether a person asked for this refresh with --refresh: it then has a failure record until it is finished."""
     try:
-        failure = tree.failed_refresh(str(wanted))
+        failure = tree.failure("refresh", str(wanted))
     except WorkDirError:
         return False
     return failure is not None and failure.kind == NotFinished.__name__
@@ -110,8 +104,7 @@ def _staged(wanted: Refresh, context: WorkerContext, known: Mapping[int, Locatio
     if not documents.fingerprint.startswith(wanted.fingerprint):
         raise RecordChanged("changed again before it was read", run=run)
     if run in known and not may_shrink:
-        export, _ = with_retries(lambda: context.artdaqdb.export(known[run]), **context.retrying)
-        _refuse_loss(documents, export)
+        _refuse_loss(documents, context.export(known[run]))
     [staged] = context.artdaqdb.stage([documents], known)
     if not isinstance(staged, Staged):
         raise staged
@@ -139,19 +132,8 @@ def _refuse_loss(documents: RunDocuments, export: Export) -> None:
 def _stored(
     run: int, context: WorkerContext, location: Location | None, facts: Facts, replaced: BlobVersion
 ) -> Outcome:
-    if location is None:
-        hint = "run --recover-import-state"
-        raise VerificationError("has an import marker but artdaqDB does not show it", run=run, hint=hint)
-    export, _ = with_retries(lambda: context.artdaqdb.export(location), **context.retrying)
+    export = context.export(shown(run, location))
     content = blob.pack(run, export.files)
     stored, tries = context.put(run, content, override_of=replaced)
-    facts = replace(
-        facts,
-        version=export.version,
-        size=stored.version.size,
-        adler32=zlib.adler32(stored.content),
-        sha256=hashlib.sha256(stored.content).hexdigest(),
-        ucondb_id=stored.version.id,
-        ucondb_data_key=stored.version.data_key,
-    )
+    facts = replace(facts.of_blob(stored.content, stored.version), version=export.version)
     return Outcome(run, facts=facts, tries=tries)

@@ -5,8 +5,6 @@ Takes run numbers and returns one RunVerification per run; changes nothing. An e
 
 from __future__ import annotations
 
-import hashlib
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -183,16 +181,10 @@ def _marker_and_archive(held: _Held) -> Iterator[str]:
     """Compare the marker with what the stores hold. A marker that was never verified lacks fields."""
     marker = held.newest or held.imported
     facts = Facts(verified=False) if marker is None else marker.facts
-    found: list[tuple[str, object, object]] = []
-    if held.blob is not None:
-        content, version = held.blob
-        found.append(("size", len(content), facts.size))
-        found.append(("adler32", zlib.adler32(content), facts.adler32))
-        found.append(("sha256", hashlib.sha256(content).hexdigest(), facts.sha256))
-        found.append(("ucondb_id", version.id, facts.ucondb_id))
-    if held.export is not None:
-        found.append(("version", held.export.version, facts.version))
-    for name, value, marked in found:
+    true = facts if held.blob is None else facts.of_blob(*held.blob)
+    true = true if held.export is None else replace(true, version=held.export.version)
+    for name in ("size", "adler32", "sha256", "ucondb_id", "version"):
+        value, marked = getattr(true, name), getattr(facts, name)
         if marked is None and facts.verified and held.blob is not None:
             yield f"marker: {name} is missing"
         elif marked not in (None, value):
@@ -290,20 +282,8 @@ def _facts(held: _Held) -> Iterator[tuple[Stage, Facts]]:
         facts = _with_record(held.imported.facts, record)
         yield "import", replace(facts, verified=True, version=held.export.version)
     if held.newest is not None and not held.newest.facts.verified and held.blob is not None:
-        content, version = held.blob
-        yield (
-            "migrate",
-            replace(
-                _with_record(held.newest.facts, record),
-                verified=True,
-                version=held.export.version,
-                size=len(content),
-                adler32=zlib.adler32(content),
-                sha256=hashlib.sha256(content).hexdigest(),
-                ucondb_id=version.id,
-                ucondb_data_key=version.data_key,
-            ),
-        )
+        facts = _with_record(held.newest.facts, record).of_blob(*held.blob)
+        yield "migrate", replace(facts, verified=True, version=held.export.version)
 
 
 def _with_record(facts: Facts, record: Facts | None) -> Facts:

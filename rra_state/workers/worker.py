@@ -19,12 +19,12 @@ from typing import Any, Protocol
 
 from rra_state.base import host_limits
 from rra_state.base.concurrency import Slots
-from rra_state.base.errors import NotListed, StoreError
+from rra_state.base.errors import NotListed, StoreError, VerificationError
 from rra_state.base.retries import with_retries
 from rra_state.config import loading
 from rra_state.records import blob
 from rra_state.stores import artdaqdb
-from rra_state.stores.artdaqdb.base import ArtdaqDB
+from rra_state.stores.artdaqdb.base import ArtdaqDB, Export, Location
 from rra_state.stores.ucondb.client import UconDB
 from rra_state.stores.ucondb.values import BlobVersion, StoredBlob
 
@@ -58,6 +58,10 @@ class WorkerContext:
         section, app = self.settings.ucon_db, self.settings.app
         slots = Slots(app.work_dir / "state", "ucondb", section.max_connections)
         return UconDB(section, same=blob.same, slots=slots)
+
+    def export(self, location: Location) -> Export:
+        """Read a run from artdaqDB, with retries."""
+        return with_retries(lambda: self.artdaqdb.export(location), **self.retrying)[0]
 
     def check_listed(self, run: int) -> None:
         """Raise NotListed if UconDB, which holds this run, does not list it. Asks for the listing when it has to."""
@@ -100,6 +104,14 @@ class WorkerContext:
         """Arguments for `with_retries`; a wait ends early when the driver stops."""
         app = self.settings.app
         return {"retries": app.run_process_retries, "delay": app.retry_delay_seconds, "sleep": self._stop.wait}
+
+
+def shown(run: int, location: Location | None) -> Location:
+    """Where artdaqDB holds the run. Raises VerificationError if it does not show it."""
+    if location is None:
+        hint = "run --recover-import-state, then --retry-failed-import"
+        raise VerificationError("has an import marker but artdaqDB does not show it", run=run, hint=hint)
+    return location
 
 
 _context: WorkerContext | None = None

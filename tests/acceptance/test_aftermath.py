@@ -35,7 +35,7 @@ def test_a_cycle_ends_with_its_metrics(site: Site, numbers: Callable[[], Numbers
     found = numbers()
     assert found["rra_runs", "archived"] == found["rra_cycle_runs", "migrate", "archived"] == 3
     assert found["rra_failures", "import", "RecordError"] == found["rra_cycle_runs", "import", "failed"] == 1
-    assert found["rra_cycle_good",] == 1, "a bad record is no fault of a place"
+    assert found["rra_cycle_good",] == 1, "a bad record is no error of a site"
     assert found["rra_stored_bytes_total", "migrate"] == sum(map(len, site.blobs().values()))
 
 

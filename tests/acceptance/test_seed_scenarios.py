@@ -80,7 +80,7 @@ def test_seed_scenario_4_manual_database_operations(site: Site) -> None:
 
     assert "import: runs in artdaqDB without a marker: 102,106; repair with: ./run_archiver.sh" in before.stdout
     assert recovered == ((106, 106), [])
-    assert "consistent: state files, failure logs and markers agree with the places" in after.stdout
+    assert "consistent: state files, failure logs and markers agree with the sites" in after.stdout
     site.assert_archived_once(range(100, 107))
     assert numbers(site, "migrate") == (106, 106)
 

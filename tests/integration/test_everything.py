@@ -141,7 +141,7 @@ def test_the_page_of_a_cycle_tells_everything(full: Told) -> None:
         f"{everything.DAMAGED_REFRESH} Damaged refresh its failure record cannot be read",
         "Archived before they had a stop time "
         f"{everything.DAMAGED_MARKER}, {everything.WATCHED}, {everything.OUTDATED}, {everything.DAMAGED_REFRESH}",
-        f"{everything.GAP[0]}\N{EN DASH}{everything.GAP[-1]} {len(everything.GAP)} every place: no record",
+        f"{everything.GAP[0]}\N{EN DASH}{everything.GAP[-1]} {len(everything.GAP)} every site: no record",
         *(f"{name}: is " for name in everything.IGNORED),
     ):
         assert sentence in text, sentence

@@ -185,8 +185,8 @@ class RunMap {
     const [first, last] = this.runsOf(cell);
     if (first === last) return describe(first).filter(Boolean).join("\n");
     const counts = [...this.counts.subarray(cell * NAMES.length, (cell + 1) * NAMES.length)];
-    const told = counts.map((each, code) => each && `${number(each)} ${WORDS[code]}`).filter(Boolean);
-    return `${capital(span(first, last))}\n${told.join(", ")}`;
+    const lines = counts.map((each, code) => each && `${number(each)} ${WORDS[code]}`).filter(Boolean);
+    return `${capital(span(first, last))}\n${lines.join(", ")}`;
   }
 
   hover(event) {

@@ -1,6 +1,6 @@
 // What joins the parts: closer looks, search, legend, filter, days, age. Texts go into the page as text only.
 const answer = find("answer"), closer = find("closer");
-function tell(run) {
+function showRun(run) {
   const [first, more] = describe(run);
   const strong = document.createElement("b"), rest = document.createElement("span");
   [strong.textContent, rest.textContent, rest.className] = [first, more, "more"];
@@ -24,12 +24,12 @@ function closeCloser() {
 }
 
 const map = new RunMap(find("map"), (first, last, byKey) => {
-  if (first === last) { tell(first); return; }
+  if (first === last) { showRun(first); return; }
   openCloser(first, last);
   if (byKey) find("near").focus();
 });
 const near = new RunMap(find("near"), (first, last) => {
-  if (first === last) tell(first);
+  if (first === last) showRun(first);
   else openCloser(first, last);
 });
 near.onEscape = closeCloser;
@@ -48,7 +48,7 @@ function search() {
   map.markedRun = near.markedRun = null;
   if (/^\d{1,15}$/.test(text)) {
     const run = Number(text);
-    tell(run);
+    showRun(run);
     if (known && run >= lowest && run <= highest) {
       map.markedRun = near.markedRun = run;
       if (map.block > 1) openCloser(...map.runsOf(map.cellOf(run)));

@@ -123,7 +123,7 @@ def _judgement(snapshot: Snapshot, assessment: Assessment) -> dict[str, Any]:
         "open": ranges(still_open) if still_open else "",
         "steps": [(assessment.command(step.options), step.why) for step in assessment.steps],
         "errors": errors + [("State files", text) for text in assessment.unusable],
-        "places": assessment.sites,
+        "sites": assessment.sites,
         "counts": assessment.counts.numbers,
         "stages": [assessment.counts.stages[stage] for stage in STAGES],
     }

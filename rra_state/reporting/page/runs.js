@@ -70,8 +70,8 @@ function facts(run, segment) {
 function describe(run) {
   const segment = segmentOf(run);
   if (segment < 0) {
-    const told = known ? `The runs here go from ${lowest} to ${highest}.` : "No run is known.";
-    return [`Run ${run} is not known.`, told];
+    const bounds = known ? `The runs here go from ${lowest} to ${highest}.` : "No run is known.";
+    return [`Run ${run} is not known.`, bounds];
   }
   const [first, length, code] = segments[segment];
   if (code === GAP) {
@@ -79,14 +79,14 @@ function describe(run) {
     return [`There is no record of run ${run}.`, others];
   }
   const { inArtdaqDB, inUconDB, size, configuration, verified } = facts(run, segment);
-  const told = [
+  const lines = [
     inArtdaqDB && `in artdaqDB since ${when(inArtdaqDB)}`,
     inUconDB && `in UconDB since ${when(inUconDB)}`,
     size && plural(size, "byte"),
     configuration && `configuration ${configuration}`,
     code === ARCHIVED && (verified ? "read back and compared" : "only seen in a listing, not read back"),
   ].filter(Boolean);
-  const more = told.length ? capital(told.join(", ")) + "." : "";
+  const more = lines.length ? capital(lines.join(", ")) + "." : "";
   if (code === ARCHIVED) return [`Run ${run} is archived.`, more];
   if (code === LOST) return [`Run ${run} is lost: in neither store and not on disk.`, more];
   if (code === OPEN) return [`Run ${run} is still being written.`, more];

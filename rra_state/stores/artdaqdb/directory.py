@@ -35,8 +35,7 @@ def faults(path: Path | str) -> Iterator[None]:
         yield
     except OSError as error:
         kind = StoreUnavailable if error.errno in _PASSING else StoreError
-        reason = (error.strerror or str(error)).lower()
-        message = f"the artdaqDB directory cannot be used: {reason}"
+        message = f"the artdaqDB directory cannot be used: {host_limits.plain(error)}"
         raise kind(
             message,
             path=error.filename or path,

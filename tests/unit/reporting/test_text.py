@@ -128,10 +128,10 @@ def test_a_site_that_cannot_be_read_makes_no_verdict(site: Site, command: str, n
 
 
 def test_places_are_counted_with_their_gaps(site: Site) -> None:
-    lines = section(report.report(assessed(site, {100, 101, 104, 106}, {100}, ())), "Places").splitlines()
+    lines = section(report.report(assessed(site, {100, 101, 104, 106}, {100}, ())), "Sites").splitlines()
 
     assert [line.split() for line in lines[:4]] == [
-        ["place", "runs", "lowest", "highest", "gaps"],
+        ["site", "runs", "lowest", "highest", "gaps"],
         ["filesystem", "4", "100", "106", "2"],
         ["artdaqDB", "1", "100", "100", "0"],
         ["UconDB", "0", "-", "-", "0"],

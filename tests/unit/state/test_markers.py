@@ -10,6 +10,7 @@ import pytest
 from rra_state.base import files
 from rra_state.base.errors import RecordError, WorkDirError
 from rra_state.records.model import Remark
+from rra_state.state.changed_records import not_read
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Damaged, Facts, Failure, Marker, Outcome
 from rra_state.state.snapshot import Snapshot
@@ -253,7 +254,7 @@ def test_a_marker_of_an_older_version_is_read(site: Site) -> None:
         },
     ]
     assert json.loads(json.dumps(marker.mapping())) == values | {"remarks": remarks}
-    assert marker.facts.not_read == {"rc_info_start.txt"}
+    assert not_read(None, marker) == {"rc_info_start.txt"}
 
 
 def test_a_field_that_only_a_newer_version_has_is_left_out(site: Site) -> None:

@@ -17,7 +17,7 @@ from rra_state.base.lock import Lock
 from rra_state.records.listing import Listing
 from rra_state.state import recovery
 from rra_state.state.outcome import Facts, Failure, Marker, Outcome
-from rra_state.state.recovery import Places, recover
+from rra_state.state.recovery import RecoverySites, recover
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.state_files import Known
 from rra_state.stores.artdaqdb.base import Outline
@@ -33,10 +33,10 @@ def outline(run: int, *, version: str = "", whole: bool = True) -> Outline:
 
 def places(
     site: Site, records: Iterable[int], imported: Iterable[int] = (), migrated: Iterable[int] = (), size: int = 9000
-) -> Places:
+) -> RecoverySites:
     """The three places as listings; nothing is asked."""
     (site.records / ".record_directory_info").touch()  # an empty directory would be a disk that is not mounted
-    found = Places(site.settings)
+    found = RecoverySites(site.settings)
     listed = Listing(frozenset(records), ())
     found.__dict__["snapshot"] = replace(Snapshot.take(site.settings), listing=listed)
     found.__dict__["artdaqdb"] = {run: outline(run) for run in imported}
@@ -44,7 +44,7 @@ def places(
     return found
 
 
-def recovered(site: Site, found: Places, *stages: str) -> str:
+def recovered(site: Site, found: RecoverySites, *stages: str) -> str:
     said: list[str] = []
     recover(site.settings, stages or ("import",), said.append, found)  # type: ignore[arg-type]
     return "\n".join(said)
