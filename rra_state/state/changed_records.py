@@ -112,11 +112,11 @@ def look(snapshot: Snapshot) -> Look:
         if over and (same or not files.watch_days) and archived is not None and archived.stop_time:
             ended.add(run)
         elif not same:
-            fingerprint = _fingerprint(snapshot.settings, run) if snapshot.is_ready(run) else None
+            record = _read(snapshot.settings, run) if snapshot.is_ready(run) else None
             before = archived.fingerprint if archived is not None else None
-            if fingerprint and before and before in (fingerprint, _as_read_before(snapshot, run, newest)):
+            if record and before and before in (record.fingerprint, _as_read_before(snapshot, run, newest)):
                 unchanged[str(run)] = str(signature)
-            elif fingerprint is not None and (again := snapshot.next_refresh(run, fingerprint)):
+            elif record and _has_metadata(record) and (again := snapshot.next_refresh(run, record.fingerprint)):
                 changed.append(again)
             else:
                 differing.add(run)
@@ -211,18 +211,18 @@ def _as_read_before(snapshot: Snapshot, run: int, newest: Marker | None) -> str 
     So an archive of that version is not archived again as a whole, and --refresh brings the files in.
     """
     without = not_read(newest, snapshot.tree.marker("import", run))
-    return _fingerprint(snapshot.settings, run, without) if without else None
+    record = _read(snapshot.settings, run, without) if without else None
+    return None if record is None else record.fingerprint
 
 
-def _fingerprint(settings: Settings, run: int, without: Collection[str] = ()) -> str | None:
-    """The record's fingerprint now; None if it cannot be read: what is archived of it stays the best there is."""
+def _read(settings: Settings, run: int, without: Collection[str] = ()) -> Record | None:
+    """The record as it is now; None if it cannot be read: what is archived of it stays the best there is."""
     try:
-        record = source.read_record(settings.source_files, run, even_if_open=True, without=without)
+        return source.read_record(settings.source_files, run, even_if_open=True, without=without)
     except ArchiverError as error:
         if error.stops_cycle:
             raise
         return None
-    return record.fingerprint if _has_metadata(record) else None
 
 
 def _has_metadata(record: Record) -> bool:

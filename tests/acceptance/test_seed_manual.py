@@ -121,7 +121,8 @@ def test_seed_recovery_is_not_hindered_by_a_damaged_ledger_or_failure_record(sit
     site.archive_runs("--recover-import-state")
 
     assert numbers(site) == (101, 105)
-    assert site.failures("import") == [102, 103]
+    assert site.failures("import") == [102, 103, 999]  # 999 had a marker, and is nowhere: lost
+    assert site.failure("import", 999)["kind"] == "RecordLost"
     assert site.markers("import") == {100, 101, 104, 105}
     assert site.marker("import", 101)["verified"] is False
     assert site.marker("import", 100)["verified"] is True

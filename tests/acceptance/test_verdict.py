@@ -35,11 +35,15 @@ def report(site: Site) -> dict[str, Any]:
 
 
 def follow_the_advice(site: Site) -> list[str]:
-    """Type the first step of the report until it says SAFE; return the options typed."""
+    """Type the first step of the report until it says SAFE; return the options typed.
+
+    Of a store that shrank the person says that its runs are lost for good.
+    """
     typed: list[str] = []
     while (found := report(site))["verdict"]["level"] != "safe":
         assert len(typed) < MOST_STEPS, typed
-        options = shlex.split(found["steps"][0]["command"])[2:]
+        commands = [shlex.split(step["command"])[2:] for step in found["steps"]]
+        options = next((each for each in commands if "--accept-loss" in each), commands[0])
         site.archive_runs(*options, status=None)
         typed.append(" ".join(options))
     return typed

@@ -9,7 +9,7 @@ from rra_state.state.planner import Selection
 from tests.reliability import archiver
 from tests.reliability.faults import Course
 from tests.reliability.mortal import life
-from tests.reliability.world import METADATA, World
+from tests.reliability.world import World
 
 Action = Callable[[], object]
 Scenario = Callable[[World], Action]
@@ -35,7 +35,8 @@ def both(world: World) -> Action:
     """A cycle does both, with records among them that fail."""
     for run in broken(world):
         world.take(run, good=False)
-        (world.directory / str(run) / METADATA).unlink()
+        for path in (world.directory / str(run)).iterdir():
+            path.unlink()
         world.settle(run)
     return cycle(world)
 

@@ -35,6 +35,7 @@ def _changed_at(status: os.stat_result) -> float:
 signatures.changed_at = _changed_at
 FCL = "component01.fcl"
 METADATA = "metadata.txt"
+BOOT = "boot.txt"
 STOP = "\nDAQInterface stop time: Thu Oct 17 10:08:25 UTC 2024\n"
 FOREIGN = b"somebody else's"
 
@@ -107,11 +108,13 @@ class World:
     # ---- the DAQ -----------------------------------------------------------------------------------------------------
 
     def take(self, run: int, *, good: bool = True, ended: bool = True) -> None:
-        """A run is taken."""
-        files = {FCL: f"run: {run}\n".encode()}
-        if good:
-            files[METADATA] = b"Config name: standard\nComponent #0: component01\n" + ended * STOP.encode()
-        self.records[run] = Record(run, files)
+        """A run is taken. good: else its directory is empty."""
+        files = {
+            FCL: f"run: {run}\n".encode(),
+            BOOT: b"debug level: 1\n",
+            METADATA: b"Config name: standard\nComponent #0: component01\n" + ended * STOP.encode(),
+        }
+        self.records[run] = Record(run, files if good else {})
         self._write(run)
 
     def end(self, run: int) -> None:
@@ -128,7 +131,7 @@ class World:
             _SETTLED.add((status.st_dev, status.st_ino, status.st_ctime_ns))
 
     def mend(self, run: int) -> None:
-        """A person completes a record without metadata."""
+        """A person puts back the files of an empty record."""
         self.take(run)
 
     def _write(self, run: int) -> None:
