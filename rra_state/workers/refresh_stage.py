@@ -13,6 +13,7 @@ from functools import partial
 from rra_state.base.errors import (
     ArchiverError,
     Conflict,
+    FhiclError,
     Interrupted,
     NotFinished,
     RecordChanged,
@@ -20,12 +21,13 @@ from rra_state.base.errors import (
     WorkDirError,
 )
 from rra_state.base.host_limits import within_memory
-from rra_state.records import blob
+from rra_state.records import blob, fhicl
 from rra_state.records.model import RunDocuments
 from rra_state.state.changed_records import Refresh, newest_marker
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Export, Location, Staged
+from rra_state.stores.artdaqdb.document import shown_by_tools
 from rra_state.stores.ucondb.values import BlobVersion
 from rra_state.workers.import_stage import facts_of, read
 from rra_state.workers.worker import WorkerContext, shown
@@ -114,11 +116,19 @@ def _staged(wanted: Refresh, context: WorkerContext, known: Mapping[int, Locatio
 def _refuse_loss(documents: RunDocuments, export: Export) -> None:
     """Raise RecordShrank if a file that artdaqDB has is gone from the record, or shorter there.
 
-    A text is compared as the DAQ wrote it: its conversion can be shorter although it grew.
+    A text is compared as the DAQ wrote it: its conversion can be shorter although it grew. Where artdaq's tools wrote a
+    document, it is compared as they print it, comments and blanks left out: they keep neither these nor the text.
     """
-    sources = {each.name: each.data for each in export.sources}
-    lengths = {each.name: len(each.source.data if each.source else each.text) for each in documents.documents}
-    archived = {name: len(sources.get(name.replace(".fcl", ".txt"), data)) for name, data in export.files.items()}
+    if export.exact:
+        sources = {each.name: each.data for each in export.sources}
+        lengths = {each.name: len(each.source.data if each.source else each.text) for each in documents.documents}
+        archived = {name: len(sources.get(name.replace(".fcl", ".txt"), data)) for name, data in export.files.items()}
+    else:
+        names = {each.entity: each.name for each in documents.documents}
+        lengths = {each.name: _printed_length(shown_by_tools(each)) for each in documents.documents}
+        archived = {
+            names.get(name.removesuffix(".fcl"), name): _printed_length(data) for name, data in export.files.items()
+        }
     gone = [f"{name} is gone" for name in sorted(archived.keys() - lengths.keys())]
     shorter = [f"{name} is shorter" for name, size in sorted(archived.items()) if lengths.get(name, size) < size]
     if lost := gone + shorter:
@@ -127,6 +137,14 @@ def _refuse_loss(documents: RunDocuments, export: Export) -> None:
             run=documents.run,
             hint=f"put it back, or --refresh {documents.run} to archive the record as it is now",
         )
+
+
+def _printed_length(text: bytes) -> int:
+    """Length of the evaluated FHiCL; of anything else the text's own."""
+    try:
+        return len(fhicl.dump(text))
+    except FhiclError:
+        return len(text)
 
 
 def _stored(

@@ -9,7 +9,7 @@ import pytest
 
 from rra_state.records import blob, fhicl
 from tests.acceptance.site import Site
-from tests.acceptance.test_refresh import stop, without_stop_time
+from tests.acceptance.test_refresh import edit, stop, without_stop_time
 from tests.artdaq_tools import Tools
 from tests.waiting import wait_until
 
@@ -82,6 +82,20 @@ def test_a_stop_time_that_came_later_is_loaded_under_the_next_name(site: Site, t
     calls = len(tools.calls)
     site.archive_runs("--incremental")
     assert (len(tools.calls), site.versions()) == (calls, 3)
+
+
+def test_a_record_that_lost_content_is_not_loaded_again(site: Site, tools: Tools) -> None:
+    site.make(1)
+    site.archive_runs()
+    record, calls = site.records / "1", len(tools.calls)
+    record.chmod(0o755)
+    (record / "setup.txt").rename(site.root / "setup.txt")
+    edit(site, 1, lambda text: text[: len(text) // 2], name="boot.txt")
+
+    done = site.archive_runs("--incremental", status=1)
+
+    assert "lost content: setup.fcl is gone, boot.fcl is shorter; both stores keep it" in done.stderr
+    assert (len(tools.calls), site.versions()) == (calls, 1)
 
 
 def test_what_a_killed_archiver_left_half_loaded_is_never_taken_for_archived(site: Site, tools: Tools) -> None:
