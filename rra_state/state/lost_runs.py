@@ -49,6 +49,7 @@ def give_up(snapshot: Snapshot, runs: frozenset[int]) -> None:
     """Report these lost runs no more: drop them from failure records and logs. Raises StateFileError, WorkDirError."""
     files = [StateFiles(snapshot.settings, stage) for stage in STAGES]
     ledgers = [each.read(snapshot.known(each.stage)) for each in files]
+    snapshot.tree.prepare()  # no cycle of this version may have run here
     snapshot.tree.forget(runs)
     after = snapshot.again()
     for each, ledger in zip(files, ledgers, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -156,6 +157,17 @@ def _forgotten(site: Site) -> None:
         path.rmdir() if path.is_dir() else path.unlink()
 
 
+def _artdaqdb_emptied(site: Site) -> None:
+    _archived(site)
+    shutil.rmtree(site.root / "artdaqdb")
+    (site.root / "artdaqdb").mkdir()
+
+
+def _ucondb_emptied(site: Site) -> None:
+    _archived(site)
+    site.ucondb.execute("delete from {folder}_versions")
+
+
 def _without_index(site: Site) -> None:
     _imported(site)
     index = site.root / "artdaqdb" / "RunHistory" / "index.json"
@@ -165,6 +177,10 @@ def _without_index(site: Site) -> None:
 
 def _nothing_done(site: Site) -> bool:
     return not any(site.markers(stage) for stage in STAGES)
+
+
+def _given_up(site: Site) -> bool:
+    return (site.work / "forgotten" / str(RUN)).exists() and not (site.work / "import_failures.log").read_text()
 
 
 def _imported_only(site: Site) -> bool:
@@ -192,7 +208,7 @@ EXAMPLES = {
     ),
     f"{_ARCHIVER} --runs {RUN}": _ARCHIVES,
     f"{_ARCHIVER} --refresh {RUN}": Example(_archived),
-    f"{_ARCHIVER} --forget {RUN}": Example(_lost, _nothing_done),
+    f"{_ARCHIVER} --forget {RUN}": Example(_lost, _given_up),
     f"{_ARCHIVER} --retry-failed-import": Example(_failed, _imported_only),
     f"{_ARCHIVER} --retry-failed-migrate": Example(_failed_migration),
     f"{_ARCHIVER} --check": _LOOKS,
@@ -208,6 +224,10 @@ EXAMPLES = {
     f"{_ARCHIVER} --compare-state": Example(_archived),
     f"{_ARCHIVER} --recover-import-state": Example(_forgotten, _imported_only),
     f"{_ARCHIVER} --recover-migrate-state": Example(_forgotten),
+    f"{_ARCHIVER} --recover-import-state --accept-loss": Example(
+        _artdaqdb_emptied, lambda site: site.markers("import") == set() and site.markers("migrate") == {RUN}
+    ),
+    f"{_ARCHIVER} --recover-migrate-state --accept-loss": Example(_ucondb_emptied, _imported_only),
     f"{_ARCHIVER} --verify": Example(_archived),
     f"{_ARCHIVER} --verify --subset 1/7": Example(_archived),
     f"{_ARCHIVER} --verify --runs 100-200": Example(
