@@ -121,9 +121,9 @@ def test_check_names_every_dependency(site: Site) -> None:
     done = site.archive_runs("--check")
 
     assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [
-        "configuration", "run records", "work directory", "artdaqDB", "UconDB", "Snakemake",
+        "configuration", "run records", "work directory", "state files", "artdaqDB", "UconDB", "Snakemake",
     ]  # fmt: skip
-    assert done.stdout.count("OK") == 6
+    assert done.stdout.count("OK") == 7
 
 
 def test_validation_tells_a_missing_key_and_archives_the_run(site: Site) -> None:
