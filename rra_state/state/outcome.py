@@ -1,8 +1,6 @@
-"""Outcomes: of one run in one stage (from the worker to the driver), of a whole cycle in numbers, and the typed records
-that are written for a run.
+"""Outcomes of runs and cycles, and the typed records that are written for a run.
 
-`Marker`, `Failure` and `Finding` are read and written here, remarks among them: no other module names a field of their
-files.
+`Marker`, `Failure` and `Finding`, with their remarks, are read and written here: no other module names their fields.
 """
 
 from __future__ import annotations
@@ -322,9 +320,6 @@ _COLUMN_TYPES = [
     for name, types in (_OF_MARKER | _OF_FACTS).items()
     if name in MarkerColumns.__dataclass_fields__
 ]
-
-
-# ---- a cycle in numbers ----------------------------------------------------------------------------------------------
 
 
 def _none_yet() -> dict[Stage, int]:
