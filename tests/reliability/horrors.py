@@ -1,6 +1,7 @@
 """Records as no DAQ writes them, each made from a whole one: by accident, a broken disk, or somebody who means it.
 
-What may come of each: refused, in the failure log with a reason; archived exactly; ignored, since it is no record.
+What may come of each: refused, in the failure log with a reason; archived exactly, with a remark for what is no file;
+ignored, since it is no record.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def _strangers(record: Path) -> None:
 
 
 def _every_byte(record: Path) -> None:
-    """Names that no stored document can have, and so no file of a record."""
+    """Names that no store can hold as they are."""
     for byte in (*range(1, 0x20), *range(0x7F, 0x100)):
         (Path(os.fsdecode(os.fsencode(record) + b"/x%cx" % byte))).write_bytes(b"a: 1\n")
         (Path(os.fsdecode(os.fsencode(record) + b"/x%cx.fcl" % byte))).write_bytes(b"a: 1\n")
@@ -103,11 +104,11 @@ def _closed(record: Path) -> None:
 HORRORS: dict[str, tuple[Horror, Fate]] = {
     "a FIFO, a socket, links and a directory beside": (
         _beside(os.mkfifo, _socket, _loop, lambda path: path.symlink_to("/etc/shadow"), Path.mkdir), "archived"),
-    "a FIFO for metadata": (_metadata(os.mkfifo), "refused"),
-    "a socket for metadata": (_metadata(_socket), "refused"),
-    "a link loop for metadata": (_metadata(_loop), "refused"),
-    "a link to metadata": (_metadata(lambda path: path.symlink_to("/etc/hostname")), "refused"),
-    "a directory for metadata": (_metadata(Path.mkdir), "refused"),
+    "a FIFO for metadata": (_metadata(os.mkfifo), "archived"),
+    "a socket for metadata": (_metadata(_socket), "archived"),
+    "a link loop for metadata": (_metadata(_loop), "archived"),
+    "a link to metadata": (_metadata(lambda path: path.symlink_to("/etc/hostname")), "archived"),
+    "a directory for metadata": (_metadata(Path.mkdir), "archived"),
     "sparse metadata of 10 GB": (_metadata(_sparse), "refused"),
     "a sparse file of 10 GB": (lambda record: _sparse(record / "sparse.fcl"), "refused"),
     "a FIFO for the record": (_record(os.mkfifo), "ignored"),
@@ -119,8 +120,8 @@ HORRORS: dict[str, tuple[Horror, Fate]] = {
     "1,000 files": (_many, "archived"),
     "10,000 strangers": (_strangers, "archived"),
     "names of every byte that cannot be printed": (_every_byte, "archived"),
-    "a name beyond ASCII": (_file("\u00fc.fcl", b"a: 1\n"), "refused"),
-    "a name with a quote": (_file('"\\.fcl', b"a: 1\n"), "refused"),
+    "a name beyond ASCII": (_file("\u00fc.fcl", b"a: 1\n"), "archived"),
+    "a name with a quote": (_file('"\\.fcl', b"a: 1\n"), "archived"),
     "names of every printable byte": (_printable_bytes, "archived"),
     "10,000 levels, closed": (_file("deep.fcl", b"a: " + b"[" * 10_000 + b"]" * 10_000 + b"\n"), "archived"),
     "10,000 levels, open": (_file("deep.fcl", b"a: {" * 10_000), "archived"),
@@ -133,7 +134,7 @@ HORRORS: dict[str, tuple[Horror, Fate]] = {
 
 OF_ROOT: dict[str, tuple[Horror, Fate]] = {
     "devices beside": (_beside(_device, _disk), "archived"),
-    "a device for metadata": (_metadata(_device), "refused"),
+    "a device for metadata": (_metadata(_device), "archived"),
     "a device for the record": (_record(_device), "ignored"),
 }
 """Only root makes devices."""

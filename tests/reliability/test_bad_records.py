@@ -13,16 +13,18 @@ import pytest
 
 from rra_state.base.wording import readable
 from rra_state.records import blob
+from rra_state.records.source import TEXTS
 from scripts.make_run_records import make_records
 from tests.acceptance.site import Site
 from tests.reliability.counts import count
-from tests.reliability.horrors import HORRORS, OF_ROOT
-from tests.reliability.test_spoilt_records import LONG, _spoilt, _write
+from tests.reliability.horrors import HORRORS, METADATA, OF_ROOT
+from tests.reliability.test_spoilt_records import LONG, _spoilt, _stored, _write
 from tests.reliability.vitals import Watch
 
 MEMORY = 512 * 2**20
 SPOILT = 5000 if LONG else 60
 SECONDS = 3600.0 if LONG else 300.0
+TEXT_NAMES = {f"{stem}.txt" for stem in TEXTS}
 
 pytestmark = pytest.mark.timeout(2 * SECONDS)
 
@@ -51,6 +53,10 @@ def test_horrors_cost_only_themselves(site: Site, request: pytest.FixtureRequest
     assert {runs.get(run, run) for run in site.failures("import")} == {runs[run] for run in refused}
     assert site.markers("migrate") == archived
     assert all(f"run {run}: " in said for run in refused)
+    for run, name in runs.items():
+        if name.endswith("for metadata") or name == "a link to metadata":
+            about = [each["text"] for each in site.marker("import", run)["remarks"] if each["file"] == METADATA]
+            assert any(text.endswith("not archived") for text in about), name
     _archived_exactly(site)
     assert watch.memory * 1024 < MEMORY
     count(request, "horrible records through the command line", len(runs))
@@ -70,6 +76,7 @@ def test_spoilt_records_cost_only_themselves(site: Site, tmp_path: Path, request
     assert refused | archived == set(range(1, SPOILT + 1))
     assert not refused & archived
     assert refused
+    assert {run for run in refused | archived if not any((site.records / str(run)).iterdir())} <= refused
     assert len(archived) > SPOILT / 2
     _archived_exactly(site)
     assert watch.memory * 1024 < MEMORY
@@ -102,10 +109,11 @@ def _archived_exactly(site: Site) -> None:
         marker = site.marker("import", run)
         files = blob.unpack(blobs[str(run)]).files
         assert files == archive.export(location).files
+        left_out = {each["file"] for each in marker["remarks"] if each["text"].endswith("not archived")}
         for path in (site.records / str(run)).iterdir():
-            left_out = {each["file"] for each in marker["remarks"] if each["text"].endswith("not archived")}
-            if readable(path.name) in left_out or not path.name.endswith(".fcl"):
-                continue
-            assert files[path.name] == path.read_bytes()
+            if path.is_symlink() or not path.is_file():
+                assert readable(path.name) in left_out
+            elif path.name not in TEXT_NAMES:
+                assert files[_stored(path)] == path.read_bytes()
     verified = site.archive_runs("--verify")
     assert f"verified {len(located)} runs: {len(located)} equal" in verified.stdout
