@@ -26,11 +26,12 @@ from rra_state.config.loading import Settings
 from rra_state.monitoring import cycle_history
 from rra_state.records import blob, convert, source
 from rra_state.records.model import RunDocuments
-from rra_state.state import index_losses, markers
-from rra_state.state.markers import Tree
+from rra_state.state import changed_records, index_losses
+from rra_state.state.markers import SEEN, UNVERIFIED, Tree
 from rra_state.state.outcome import STAGES, Ended, Facts, Marker, Stage
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.state_files import Ledger, StateFiles
+from rra_state.state.tree_files import encode
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb import index as indexes
 from rra_state.stores.artdaqdb import versions
@@ -74,6 +75,7 @@ def grow(config_file: Path, folder: Folder, count: int) -> None:
         fill_directory(settings, count)
     fill_ucondb(folder, count)
     make_markers(tree, count)
+    make_watches(settings, tree, count)
     make_state(settings, tree)
 
 
@@ -192,8 +194,21 @@ def _pattern(stage: Stage, shape: Shape) -> bytes:
     if stage == "migrate":
         facts = replace(facts, ucondb_id=_RUN, ucondb_data_key=str(_RUN))
     marker = replace(Marker.of(stage, _RUN, facts), archived="%(archived)s")
-    text = markers._encode(marker.mapping()).replace(b"%", b"%%").replace(b"%%(archived)s", b"%(archived)s")
+    text = encode(marker.mapping()).replace(b"%", b"%%").replace(b"%%(archived)s", b"%(archived)s")
     return text.replace(b"%d" % _RUN, b"%(run)s")
+
+
+def make_watches(settings: Settings, tree: Tree, count: int) -> None:
+    """What cycles leave of their watches: of runs archived within `watch_days`, and of those without a stop time."""
+    files, now, seen = settings.source_files, time.time(), {}
+    for run, shape in _runs(count):
+        age = (count - run) * SECONDS_PER_RUN
+        if age < files.watch_days * 86400 or not shape.facts["import"].stop_time:
+            watch = tree.root / "watch" / str(run)
+            watch.touch()
+            os.utime(watch, (now - age, now - age))
+            seen[str(run)] = source.signature(files.run_records_dir / str(run), run)
+    tree.write_note(changed_records.NOTE, seen)
 
 
 def make_state(settings: Settings, tree: Tree) -> None:
@@ -203,6 +218,8 @@ def make_state(settings: Settings, tree: Tree) -> None:
         known = snapshot.known(stage)
         StateFiles(settings, stage).write(known, Ledger(attempted=max(known.archived, default=0)))
     tree.write_note(index_losses.NOTE, {"stamp": artdaqdb.open_store(settings.artdaq_db).stamp()})
+    tree.write_noted_runs(SEEN, ())
+    tree.write_noted_runs(UNVERIFIED, ())
     cycle_history.record(tree, Ended(STAGES, 1.0))
 
 

@@ -45,6 +45,7 @@ def test_a_grown_archive_is_the_one_that_cycles_make(pair: tuple[Site, Site]) ->
     real, grown = pair
     real.make(SHAPES)
     real.archive_runs()
+    assert "nothing to do" in real.archive_runs("--incremental").stderr  # it looks at the watched runs
 
     grow(grown.config, grown.ucondb, SHAPES)
 
