@@ -14,6 +14,7 @@ from rra_state.base.errors import (
     FhiclError,
     Interrupted,
     RecordError,
+    RecordShrank,
     RecordTooLarge,
     VerificationError,
     WorkDirError,
@@ -213,19 +214,26 @@ def _record_and_archive(held: _Held, tree: Tree) -> Iterator[str]:
     archived = next(
         (each.facts.fingerprint for each in (held.newest, held.imported) if each and each.facts.fingerprint), None
     )
-    again = held.run in tree.watched() and bool(
-        Refresh.next(held.run, held.record.fingerprint, tree.refreshed().get(held.run, ()))
-    )
-    if again and archived is not None and archived != held.record.fingerprint:
-        return  # the next cycle archives it again
+    changed = archived is not None and archived != held.record.fingerprint
+    if changed and _archived_again(held.run, held.record.fingerprint, tree):
+        return
     if held.export.exact:
         fresh = {document.name: document.text for document in held.record.documents}
         differences = _files("disk", fresh, "artdaqDB", held.export.files)
     else:
         differences = _by_value(held.record, held.export, ours=archived is not None)
-    if differences and archived is not None and archived != held.record.fingerprint:
+    if differences and changed:
         yield "disk: the record is not the one that was archived"
     yield from differences
+
+
+def _archived_again(run: int, fingerprint: str, tree: Tree) -> bool:
+    """Whether the next cycle archives this changed record again: not if it lost something."""
+    wanted = Refresh.next(run, fingerprint, tree.refreshed().get(run, ()))
+    if wanted is None or run not in tree.watched():
+        return False
+    failure = tree.failure("refresh", str(wanted))
+    return failure is None or failure.kind != RecordShrank.__name__
 
 
 def _files(one: str, first: Mapping[str, object], other: str, second: Mapping[str, object]) -> list[str]:
