@@ -68,17 +68,19 @@ class Told:
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory, ucondb_server: DevServer) -> Iterator[Told]:
-    folder = Folder.fresh(ucondb_server, "everything")
+    root = tmp_path_factory.mktemp("full")
+    folder = Folder.fresh(ucondb_server, str(root))  # pytest may make the site once more, on the same server
     with mailbox.mail_server() as box:
-        built = everything.build(tmp_path_factory.mktemp("full"), folder, box.port)
+        built = everything.build(root, folder, box.port)
         yield Told(built, box)
 
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory, ucondb_server: DevServer) -> Iterator[Told]:
-    folder = Folder.fresh(ucondb_server, "nothing")
+    root = tmp_path_factory.mktemp("empty")
+    folder = Folder.fresh(ucondb_server, str(root))
     with mailbox.mail_server() as box:
-        built = everything.build_empty(tmp_path_factory.mktemp("empty"), folder, box.port)
+        built = everything.build_empty(root, folder, box.port)
         yield Told(built, box)
 
 
