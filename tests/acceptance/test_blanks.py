@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from scripts.make_run_records import remove_record
+from tests.acceptance.changing_records import refresh_markers, stop, versions, without_stop_time
 from tests.acceptance.site import Site, environment
-from tests.acceptance.test_refresh import refresh_markers, stop, versions, without_stop_time
 from tests.paths import REPOSITORY
 from tests.servers import Folder
 from tests.waiting import scaled

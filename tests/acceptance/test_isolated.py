@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.changing_records import stop, without_stop_time
 from tests.acceptance.site import TIMEOUT, Site, environment
-from tests.acceptance.test_refresh import stop, without_stop_time
 from tests.paths import REPOSITORY
 
 NAMES = ("json", "requests", "secrets", "select", "sitecustomize", "snakemake", "usercustomize", "yaml")

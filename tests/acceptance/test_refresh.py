@@ -1,4 +1,4 @@
-"""Records that change after their run was archived, or that are still being written."""
+"""Records that change after their run was archived are archived again by the next cycle."""
 
 from __future__ import annotations
 
@@ -7,47 +7,14 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
-import time
-from pathlib import Path
 
 import pytest
 
 from rra_state.records import blob
 from rra_state.stores.ucondb.client import UconDB
-from scripts.make_run_records import make_records
+from tests.acceptance.changing_records import edit, refresh_markers, stop, versions, without_stop_time
 from tests.acceptance.site import Site
-from tests.waiting import scaled, wait_until
-
-STOP = b"\nDAQInterface stop time: Thu Oct 17 18:50:25 UTC 2024\n"
-
-
-def without_stop_time(site: Site, run: int) -> None:
-    """Leave a run as a DAQ does that died, or is still taking data."""
-    edit(site, run, lambda text: text[: text.index(b"\nDAQInterface stop time")])
-
-
-def stop(site: Site, run: int) -> None:
-    """Append the stop time, as the DAQ does."""
-    edit(site, run, lambda text: text + STOP)
-
-
-def edit(site: Site, run: int, change: object, name: str = "metadata.txt") -> None:
-    path = site.records / str(run) / name
-    path.chmod(0o644)
-    text = path.read_bytes()
-    assert callable(change)
-    path.write_bytes(change(text))
-    path.chmod(0o444)
-
-
-def versions(site: Site, run: int) -> tuple[str, int]:
-    """The newest version in artdaqDB, and how many versions UconDB has of all runs."""
-    return site.archive.locate([run])[run].version.partition("/")[2], site.versions()
-
-
-def refresh_markers(site: Site) -> list[dict[str, object]]:
-    return [json.loads(path.read_text()) for path in sorted((site.work / "markers" / "refresh").glob("*.json"))]
+from tests.waiting import scaled
 
 
 @pytest.fixture
@@ -126,118 +93,6 @@ def test_a_record_that_lost_a_file_is_not_refreshed_until_a_person_says_so(site:
     assert "SAFE: " in site.archive_runs("--report-status").stdout
 
 
-def test_refresh_stores_files_that_came_late_whatever_the_age(site: Site) -> None:
-    site.configure(source_files={"watch_days": 0})
-    site.make(2)
-    late = {path.name: path.read_bytes() for path in (site.records / "1").iterdir() if path.name > "metadata.txt"}
-    (site.records / "1").chmod(0o755)
-    for name in late:
-        (site.records / "1" / name).unlink()
-    site.archive_runs()
-    for name, content in late.items():
-        (site.records / "1" / name).write_bytes(content)
-    assert "nothing to do" in site.archive_runs().stderr
-
-    planned = site.archive_runs("--dry-run", "--refresh", "1-2").stdout
-    done = site.archive_runs("--refresh", "1-2").stderr
-
-    assert "would archive again, since their records changed: 1 run: 1\n" in planned
-    assert "run 1: its record has changed; both stores hold it as it is now" in done
-    assert "run 2: is archived as its record is now" in done
-    stored = blob.unpack(site.blobs()["1"]).files
-    assert stored == site.archive.export(site.archive.locate([1])[1]).files
-    assert {name for name in late if name.endswith(".fcl")} <= set(stored)
-    assert site.versions() == 3
-    site.archive_runs("--verify")
-    assert "run 1: is archived as its record is now" in site.archive_runs("--refresh", "1").stderr
-
-
-def test_refresh_says_why_a_run_cannot_be_stored_anew(site: Site) -> None:
-    site.make(3)
-    site.archive_runs("--runs", "1-2")
-    site.remove(2)
-
-    done = site.archive_runs("--refresh", "1-3", status=1).stderr
-
-    assert "run 1: is archived as its record is now" in done
-    assert "run 2: " in done
-    assert "the record's directory is gone" in done
-    assert "run 3: is not in both stores yet (archive it first: --runs 3)" in done
-    assert site.versions() == 2
-
-
-def test_a_record_is_archived_only_after_its_quiet_time(site: Site) -> None:
-    site.configure(source_files={"quiet_seconds": 4})
-    site.make(1)
-    record = site.records / "1"
-    record.chmod(0o755)
-    (record / "settings.txt").rename(site.root / "settings.txt")
-    assert "nothing to do" in site.archive_runs("--incremental").stderr
-
-    (site.root / "settings.txt").rename(record / "settings.txt")
-    quiet = (record / "settings.txt").stat().st_ctime + 4
-    wait_until(lambda: time.time() > quiet)
-    site.archive_runs("--incremental")
-
-    assert "settings.fcl" in blob.unpack(site.blobs()["1"]).files
-
-
-def test_a_slow_copy_beside_cycles_is_archived_whole(site: Site) -> None:
-    site.configure(source_files={"quiet_seconds": 6, "settle_seconds": 3600})
-    (site.root / "daq").mkdir()
-    make_records(2, site.root / "daq", first_run=1)
-    copying = threading.Thread(target=copy_slowly, args=(site.root / "daq", site.records))
-    copying.start()
-
-    while copying.is_alive():
-        site.archive_runs("--incremental")
-        copying.join(timeout=0.2)
-    last = time.time()
-    wait_until(lambda: time.time() > last + 6)
-    site.archive_runs("--incremental")
-
-    for run in (1, 2):
-        stored = blob.unpack(site.blobs()[str(run)]).files
-        written = {path.name.replace(".txt", ".fcl") for path in (site.root / "daq" / str(run)).iterdir()}
-        assert written <= set(stored)
-    assert site.versions() == 2
-    site.archive_runs("--verify")
-
-
-def copy_slowly(origin: Path, destination: Path) -> None:
-    """Copy records as rsync -a does: file by file, each under a name of its own first, with the times of the origin.
-
-    What follows metadata.txt is large: a cycle begins and ends before it is there.
-    """
-    for record in sorted(origin.iterdir()):
-        (destination / record.name).mkdir()
-        for path in sorted(record.iterdir()):
-            unfinished = destination / record.name / f".{path.name}.Xy12ab"
-            shutil.copy2(path, unfinished)
-            unfinished.rename(destination / record.name / path.name)
-            time.sleep(4 if path.name == "metadata.txt" else 0.05)
-
-
-def test_a_stop_time_appended_while_the_import_reads_is_not_missed(site: Site) -> None:
-    site.make(120)
-    for run in range(1, 121):
-        without_stop_time(site, run)
-    cycle = site.start(site.command())
-    wait_until(lambda: len(site.markers("import")) >= 10)
-
-    for run in range(1, 121):
-        stop(site, run)
-    output, _ = cycle.communicate(timeout=scaled(90))
-
-    assert cycle.returncode in (0, 1), output
-    site.archive_runs("--incremental", status=None)
-    site.archive_runs("--incremental")
-    contents = site.blobs()
-    assert len(contents) == 120
-    assert all(b"stop_time" in contents[str(run)] for run in range(1, 121))
-    assert "nothing to do" in site.archive_runs("--incremental").stderr
-
-
 def test_a_record_that_did_not_change_is_not_archived_again(watched: Site) -> None:
     os.utime(watched.records / "2" / "metadata.txt")
 
@@ -303,24 +158,6 @@ def test_a_store_that_is_away_postpones_a_refresh(watched: Site) -> None:
     watched.ucondb.start()
     watched.archive_runs("--incremental")
     assert versions(watched, 2)[1] == 4
-
-
-def test_a_named_refresh_that_was_stopped_is_finished_later(site: Site) -> None:
-    site.make(1)
-    site.archive_runs()
-    edit(site, 1, lambda text: text + b"\nTotal events: 7\n")
-    site.ucondb.stop()
-    away = site.archive_runs("--refresh", "1", status=1).stderr
-    site.ucondb.start()
-
-    report = site.archive_runs("--report-status", status=None).stdout
-    site.archive_runs()
-
-    assert "not finished: 1 (a call without options, or --refresh 1 once more, finishes it)" in away
-    assert "NOT SAFE" in report
-    assert versions(site, 1)[1] == 2
-    assert not list((site.work / "failures" / "refresh").iterdir())
-    assert "SAFE: " in site.archive_runs("--report-status").stdout
 
 
 def test_a_refresh_that_is_killed_is_completed_without_a_third_version(watched: Site) -> None:
@@ -396,27 +233,6 @@ def test_a_plain_snakemake_call_refreshes_with_and_without_the_executor(
 
     assert versions(watched, 2)[1] == 4
     assert len(refresh_markers(watched)) == 1
-
-
-def test_refresh_says_why_a_damaged_marker_stops_it(site: Site) -> None:
-    site.make(2)
-    site.archive_runs()
-    (site.work / "markers" / "migrate" / "1.json").write_text("{")
-
-    done = site.archive_runs("--refresh", "1-2", status=1).stderr
-
-    assert "run 1: " in done
-    assert "cannot be read as JSON" in done
-    assert "run 2: is archived as its record is now" in done
-
-
-def test_runs_named_while_their_records_are_written_are_said(site: Site) -> None:
-    site.configure(source_files={"quiet_seconds": 3600})
-    site.make(1)
-
-    done = site.archive_runs("--runs", "1").stderr
-
-    assert "still being written, so not taken yet: 1" in done
 
 
 def test_a_refresh_that_failed_is_tried_again_by_a_full_cycle(site: Site) -> None:

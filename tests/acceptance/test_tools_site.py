@@ -8,8 +8,8 @@ import signal
 import pytest
 
 from rra_state.records import blob, fhicl
+from tests.acceptance.changing_records import edit, stop, without_stop_time
 from tests.acceptance.site import Site
-from tests.acceptance.test_refresh import edit, stop, without_stop_time
 from tests.artdaq_tools import Tools
 from tests.waiting import wait_until
 

@@ -75,7 +75,7 @@ BREAKAGES = (
         "rra_state/records/source.py",
         "    return settings.settle_seconds if gaps else settings.quiet_seconds\n",
         "    return 0\n",
-        ("tests/acceptance/test_refresh.py", "-k", "quiet or slow_copy"),
+        ("tests/acceptance/test_quiet_time.py", "-k", "quiet or slow_copy"),
     ),
     Breakage(
         "refresh replaces any blob",
