@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from rra_state.state.outcome import Facts, Marker
 from tests.acceptance.site import Site
 from tests.reliability.hosts import mounted
 from tests.servers import DevServer, Folder, Line, temporary_directory
-from tests.waiting import scaled
+from tests.waiting import scaled, wait_until
 
 
 def failed(site: Site) -> str:
@@ -177,19 +179,20 @@ def test_case_c_stored_runs_whose_blobs_are_gone(site: Site, ucondb: Folder, *, 
     assert ucondb.stats()["gets"] - before <= 9
 
 
-def test_check_says_what_it_waits_for(
-    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_check_says_what_it_waits_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = io.StringIO()
+
     def slow(asked: bytes, given: bytes) -> bytes:
-        time.sleep(0.5)
+        wait_until(lambda: "UconDB: no answer yet" in printed.getvalue())
         return given
 
+    monkeypatch.setattr(sys, "stderr", printed)
     monkeypatch.setattr(check, "SLOW_SECONDS", 0.2)
     with Line(site.ucondb.url, slow) as line:
         site.configure(ucon_db={"server_url": line.url})
         assert passes(site)
 
-    assert "UconDB: no answer yet" in capsys.readouterr().err
+    assert printed.getvalue() == "UconDB: no answer yet\n"
 
 
 def test_check_reads_a_log_that_is_a_device(site: Site) -> None:

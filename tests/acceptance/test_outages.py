@@ -117,11 +117,11 @@ def test_case_a2_a3_a_site_that_shrank_is_a_fault_everywhere(
         assert says in line
         assert "is it mounted?" in line
     checked = site.archive_runs("--check", status=1).stdout
-    told = site.archive_runs("--report-status", "--compare-state", status=1).stdout
+    report = site.archive_runs("--report-status", "--compare-state", status=1).stdout
 
     assert f"FAILED ({site.root}" in checked or "FAILED (artdaqDB directory" in checked
     assert says in checked
-    assert f"NOT KNOWN: {name} has shrunk (see below)." in told
+    assert f"NOT KNOWN: {name} has shrunk (see below)." in report
     assert "rra_cycle_good 0.0" in metrics.read_text()
     assert "<h1>NOT KNOWN</h1>" in (site.root / "status.html").read_text()
     assert site.markers("import") == site.markers("migrate") == set(range(1, 13))
@@ -160,14 +160,14 @@ def test_case_a10_recovery_refuses_an_emptied_ucondb(site: Site) -> None:
     before = sorted((site.work / "markers").rglob("*"))
 
     refused = site.archive_runs("--recover-migrate-state", status=1)
-    told = site.archive_runs("--report-status", status=1).stdout
+    report = site.archive_runs("--report-status", status=1).stdout
     unchanged = sorted((site.work / "markers").rglob("*"))
     site.archive_runs("--recover-migrate-state", "--accept-loss")
     site.archive_runs("--incremental")
 
     assert "has lost 15 of 15 runs that were archived there" in refused.stderr
     assert refused.stdout.endswith("Nothing was changed.\n")
-    assert "--recover-migrate-state --accept-loss" in told
+    assert "--recover-migrate-state --accept-loss" in report
     assert unchanged == before
     assert len(site.blobs()) == 15
 
@@ -179,10 +179,10 @@ def test_case_a2b_records_removed_to_make_room_are_no_fault(site: Site) -> None:
         site.remove(run)
 
     site.archive_runs("--incremental")
-    told = site.archive_runs("--report-status").stdout
+    report = site.archive_runs("--report-status").stdout
 
-    assert "SAFE: every complete run on disk (1) is in UconDB." in told
-    assert "11 runs in UconDB, no longer on disk: 1-11" in told
+    assert "SAFE: every complete run on disk (1) is in UconDB." in report
+    assert "11 runs in UconDB, no longer on disk: 1-11" in report
 
 
 def test_accept_loss_is_an_answer_to_recovery_only(site: Site) -> None:

@@ -27,14 +27,14 @@ def test_a_folder_that_is_not_there_is_created_with_the_command_that_is_told(sit
 
     checked = site.archive_runs("--check", status=1)
     cycle = site.archive_runs(status=1)
-    told = [NO_FOLDER.search(text) for text in (checked.stdout, cycle.stderr)]
-    assert told[0]
-    assert told[1]
+    found = [NO_FOLDER.search(text) for text in (checked.stdout, cycle.stderr)]
+    assert found[0]
+    assert found[1]
     user = shlex.quote(f"archiver:{site.ucondb.password}")
-    command = shlex.split(told[0][1].replace("--user archiver", f"--user {user}"))
+    command = shlex.split(found[0][1].replace("--user archiver", f"--user {user}"))
     made = subprocess.run([curl, "--silent", *command[1:]], capture_output=True, text=True, check=True)
 
-    assert told[0][1] == told[1][1]
+    assert found[0][1] == found[1][1]
     assert made.stdout == "OK"
     assert "UconDB: OK" in site.archive_runs("--check").stdout
     site.archive_runs()
@@ -81,9 +81,9 @@ def test_check_puts_nothing_under_the_key_of_another_program(site: Site) -> None
     site.archive_runs()
     site.ucondb.execute("update {folder}_versions set key = ' 100'")
 
-    told = site.archive_runs("--check").stdout
+    printed = site.archive_runs("--check").stdout
 
-    assert "password accepted" in told
+    assert "password accepted" in printed
     assert site.ucondb.execute("select key from {folder}_versions") == [(" 100",)]
 
 

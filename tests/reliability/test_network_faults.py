@@ -1,4 +1,4 @@
-"""Every fault of the network at every step of the protocols of both stores: each run is told right, once, and whole."""
+"""Every fault of the network at every step of the protocols of both stores: each run is reported right, stored once, and whole."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def test_a_fault_on_the_way_to_ucondb_costs_no_run(
             )
             return _with(world, ucon_db=section)
 
-        told = _strike(kind, deed, proxy, make, itertools.count())
+        messages = _strike(kind, deed, proxy, make, itertools.count())
 
-    _count(request, told)
-    assert all(not text or f"UconDB at http://127.0.0.1:{proxy.address[1]}" in text for text in told), told
+    _count(request, messages)
+    assert all(not text or f"UconDB at http://127.0.0.1:{proxy.address[1]}" in text for text in messages), messages
 
 
 @pytest.mark.timeout(3600)
@@ -92,11 +92,11 @@ def test_a_fault_on_the_way_to_postgresql_costs_no_run(  # noqa: PLR0917 - fixtu
                 inside.execute("DROP SCHEMA IF EXISTS artdaqdb CASCADE")
             return _world(memory, ucondb, connection, here)
 
-        told = _strike(kind, deed, proxy, make, itertools.count(KINDS.index(kind) % STRIDE, STRIDE))
+        messages = _strike(kind, deed, proxy, make, itertools.count(KINDS.index(kind) % STRIDE, STRIDE))
         server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
-    _count(request, told)
-    assert all(not text or f"PostgreSQL at 127.0.0.1:{proxy.address[1]}" in text for text in told), told
+    _count(request, messages)
+    assert all(not text or f"PostgreSQL at 127.0.0.1:{proxy.address[1]}" in text for text in messages), messages
 
 
 def _world(root: Path, ucondb: Folder, connection: psycopg.Connection[Any], uri: str | None = None) -> World:
@@ -112,10 +112,10 @@ def _with(world: World, **sections: object) -> World:
 
 
 def _strike(kind: Kind, deed: Deed, proxy: Proxy, make: Callable[[], World], places: Iterable[int]) -> list[str]:
-    """Let the fault strike at step after step of a deed, until it comes too late; what was told of it each time: ""
+    """Let the fault strike at step after step of a deed, until it comes too late; its message each time: ""
     where the deed was done all the same.
     """
-    told: list[str] = []
+    messages: list[str] = []
     for at in places:
         world = make()
         proxy.set(None)
@@ -128,14 +128,16 @@ def _strike(kind: Kind, deed: Deed, proxy: Proxy, make: Callable[[], World], pla
         if not struck:
             assert error is None
             break
-        of_ucondb = isinstance(error, ArchiverError) and str(error).startswith("UconDB at ")  # as the window told it
+        of_ucondb = isinstance(error, ArchiverError) and str(error).startswith(
+            "UconDB at "
+        )  # as the process of the window printed it
         assert error is None or isinstance(error, StoreError) or of_ucondb, repr(error)
-        told.append("" if error is None else str(error))
+        messages.append("" if error is None else str(error))
         deed.check(world)
-    return told
+    return messages
 
 
-def _count(request: pytest.FixtureRequest, told: list[str]) -> None:
-    outcomes = Counter("done all the same" if text == "" else "told as the store's fault" for text in told)
+def _count(request: pytest.FixtureRequest, messages: list[str]) -> None:
+    outcomes = Counter("done all the same" if text == "" else "named as the store's fault" for text in messages)
     for outcome, number in outcomes.items():
         count(request, f"pairs of network fault and protocol step, {outcome}", number)

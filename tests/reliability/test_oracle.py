@@ -172,7 +172,7 @@ class Archive(RuleBasedStateMachine):
         mounted.mkdir()
         try:
             assert in_process.command(self.config, "--incremental").status == 1
-            assert self.report()["verdict"]["level"] == "unknown"
+            assert self.status_report()["verdict"]["level"] == "unknown"
         finally:
             shutil.rmtree(mounted)
             hidden.rename(mounted)
@@ -240,20 +240,20 @@ class Archive(RuleBasedStateMachine):
 
     # ---- what is said ----
 
-    def report(self) -> dict[str, Any]:
+    def status_report(self) -> dict[str, Any]:
         ended = in_process.command(self.config, "--report-status", "--format", "json")
         assert ended.status in (0, 1), ended
         assert ended.output, ended
-        told: dict[str, Any] = json.loads(ended.output)
-        assert ended.status == 1 or told["verdict"]["level"] in ("safe", "empty")
-        return told
+        report: dict[str, Any] = json.loads(ended.output)
+        assert ended.status == 1 or report["verdict"]["level"] in ("safe", "empty")
+        return report
 
     def check(self) -> None:
-        told = self.report()
-        if told["verdict"]["level"] == "safe":
+        report = self.status_report()
+        if report["verdict"]["level"] == "safe":
             type(self).safe += 1
             found = [*self.disagreements()]
-            assert not found, (told["verdict"], found)
+            assert not found, (report["verdict"], found)
 
     def disagreements(self) -> Iterator[str]:
         disk, artdaqdb, ucondb = oracle.on_disk(self.records), oracle.in_artdaqdb(self.archive), self.in_ucondb()
@@ -271,14 +271,14 @@ class Archive(RuleBasedStateMachine):
 
     def the_advice_leads_home(self) -> None:
         for _ in range(STEPS_HOME):
-            told = self.report()
-            if told["verdict"]["level"] in ("safe", "empty"):
+            report = self.status_report()
+            if report["verdict"]["level"] in ("safe", "empty"):
                 return
-            for step in told["steps"]:
+            for step in report["steps"]:
                 self.run(*shlex.split(step["command"])[2:])
-        told = self.report()
-        if told["verdict"]["level"] not in ("safe", "empty"):
-            assert any(step["person"] for step in told["steps"]), (told["verdict"], told["steps"])
+        report = self.status_report()
+        if report["verdict"]["level"] not in ("safe", "empty"):
+            assert any(step["person"] for step in report["steps"]), (report["verdict"], report["steps"])
 
 
 @pytest.fixture
