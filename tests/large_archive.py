@@ -207,7 +207,7 @@ def make_watches(settings: Settings, tree: Tree, count: int) -> None:
             watch = tree.root / "watch" / str(run)
             watch.touch()
             os.utime(watch, (now - age, now - age))
-            seen[str(run)] = source.signature(files.run_records_dir / str(run), run)
+            seen[str(run)] = source.signature(files, run)
     tree.write_note(changed_records.NOTE, seen)
 
 

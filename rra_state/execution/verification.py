@@ -51,9 +51,10 @@ class Verified:
 
     def write_findings(self, tree: Tree) -> None:
         """Write the findings, and remove those of runs that are right now. Raises WorkDirError."""
-        if self.findings or self.before.keys() & self.equal:
+        right = self.before.keys() & self.equal  # a cycle may have written another since
+        if self.findings or right:
             tree.prepare()
-            tree.write_findings(self.findings.values(), self.equal)
+            tree.write_findings(self.findings.values(), right)
 
     def complete_markers(self, tree: Tree) -> int:
         """Complete the markers of equal runs; return how many. The caller holds the lock. Raises WorkDirError."""

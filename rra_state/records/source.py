@@ -203,14 +203,14 @@ def read_record(
     return record
 
 
-def signature(directory: Path, run: int) -> str | None:
+def signature(settings: SourceSettings, run: int) -> str | None:
     """A text that differs once a file of a record was written, renamed or replaced. None if it cannot be listed.
 
     Opens no file. Raises SourceUnreadable if the directory of all records cannot be read.
     """
     try:
-        with _open(directory, run) as opened:
-            return _inventory(opened, MAX_OTHER_FILE_BYTES).signature
+        with _open(settings.run_records_dir / str(run), run) as opened:
+            return _inventory(opened, settings.max_other_file_bytes).signature
     except RecordError:
         return None
 

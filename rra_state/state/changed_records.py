@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from rra_state.base.errors import ArchiverError, RecordError, UsageError, WorkDirError
 from rra_state.config.loading import Settings
-from rra_state.records import metadata, source
+from rra_state.records import source
 from rra_state.records.model import LEFT_OUT, Record
 from rra_state.state.markers import Tree, newest
 from rra_state.state.outcome import Marker
@@ -97,8 +97,9 @@ def look(snapshot: Snapshot) -> Look:
     ended: set[int] = set()
     differing: set[int] = set()
     for run in sorted(watched):
-        signature = source.signature(files.run_records_dir / str(run), run)
-        same = signature is None or signature == seen.get(str(run))
+        signature = source.signature(files, run)
+        gone = run not in snapshot.records
+        same = gone or (signature is not None and signature == seen.get(str(run)))
         if same and signature is not None:
             unchanged[str(run)] = signature
         over = tree.watched_since(run) <= since
@@ -106,8 +107,9 @@ def look(snapshot: Snapshot) -> Look:
             continue
         try:
             newest = newest_marker(tree, run, snapshot.refreshed.get(run, ()))
-        except WorkDirError:
-            continue  # a damaged marker costs its run a look; the report names it
+        except WorkDirError:  # a damaged marker: the report names it
+            differing |= set() if same else {run}
+            continue
         archived = None if newest is None else newest.facts
         if over and (same or not files.watch_days) and archived is not None and archived.stop_time:
             ended.add(run)
@@ -116,7 +118,7 @@ def look(snapshot: Snapshot) -> Look:
             before = archived.fingerprint if archived is not None else None
             if record and before and before in (record.fingerprint, _as_read_before(snapshot, run, newest)):
                 unchanged[str(run)] = str(signature)
-            elif record and _has_metadata(record) and (again := snapshot.next_refresh(run, record.fingerprint)):
+            elif record and (again := snapshot.next_refresh(run, record.fingerprint)):
                 changed.append(again)
             else:
                 differing.add(run)
@@ -157,8 +159,7 @@ def look_at(snapshot: Snapshot, named: Iterable[int]) -> NamedRuns:
             if run not in snapshot.records:
                 gone, hint = files.run_records_dir / str(run), "put it back; both stores keep what they hold"
                 raise RecordError("the record's directory is gone", run=run, path=gone, hint=hint)
-            record = source.read_record(files, run, even_if_open=True)
-            fingerprint = record.fingerprint
+            fingerprint = source.read_record(files, run, even_if_open=True).fingerprint
             newest = newest_marker(snapshot.tree, run, snapshot.refreshed.get(run, ()))
         except WorkDirError as error:
             error.run = run
@@ -171,8 +172,6 @@ def look_at(snapshot: Snapshot, named: Iterable[int]) -> NamedRuns:
             continue
         if newest is not None and fingerprint == newest.facts.fingerprint:
             found.unchanged.append(run)
-        elif not _has_metadata(record):
-            found.refused.append(RecordError(f"{metadata.NAME} is missing", run=run, hint="put the file back"))
         elif again := snapshot.next_refresh(run, fingerprint):
             found.changed.append(again)
         else:
@@ -223,8 +222,3 @@ def _read(settings: Settings, run: int, without: Collection[str] = ()) -> Record
         if error.stops_cycle:
             raise
         return None
-
-
-def _has_metadata(record: Record) -> bool:
-    """Whether metadata.txt is there; a record that lost it does not replace what is archived of it."""
-    return any(file.name == metadata.NAME for file in record.files)

@@ -124,8 +124,9 @@ class Tree:
         """Write markers durably, then drop the failure records of their runs. Raises WorkDirError."""
         written: dict[Stage, set[int]] = {}
         markers = list(markers)
-        if unverified := {marker.run for marker in markers if not marker.facts.verified}:
-            self.write_noted_runs(UNVERIFIED, unverified | (self.noted_runs(UNVERIFIED) or set()))
+        unverified, noted = {marker.run for marker in markers if not marker.facts.verified}, self.noted_runs(UNVERIFIED)
+        if unverified and noted is not None:  # without the note all markers are read
+            self.write_noted_runs(UNVERIFIED, unverified | noted)
 
         def files() -> Iterator[tuple[Path, bytes]]:
             for run in watch:

@@ -121,8 +121,10 @@ def _refuse_loss(documents: RunDocuments, export: Export) -> None:
     """
     if export.exact:
         sources = {each.name: each.data for each in export.sources}
-        lengths = {each.name: len(each.source.data if each.source else each.text) for each in documents.documents}
-        archived = {name: len(sources.get(name.replace(".fcl", ".txt"), data)) for name, data in export.files.items()}
+        lengths = {each.name: _length(each.source.data if each.source else each.text) for each in documents.documents}
+        archived = {
+            name: _length(sources.get(name.replace(".fcl", ".txt"), data)) for name, data in export.files.items()
+        }
     else:
         names = {each.entity: each.name for each in documents.documents}
         lengths = {each.name: _printed_length(shown_by_tools(each)) for each in documents.documents}
@@ -137,6 +139,11 @@ def _refuse_loss(documents: RunDocuments, export: Export) -> None:
             run=documents.run,
             hint=f"put it back, or --refresh {documents.run} to archive the record as it is now",
         )
+
+
+def _length(data: bytes) -> int:
+    """Length without NUL bytes at the ends: a power cut can fill a file with them and keep its length."""
+    return len(data.strip(b"\0"))
 
 
 def _printed_length(text: bytes) -> int:

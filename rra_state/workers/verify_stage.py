@@ -20,6 +20,7 @@ from rra_state.base.errors import (
     WorkDirError,
 )
 from rra_state.base.host_limits import within_memory
+from rra_state.base.retries import with_retries
 from rra_state.records import blob, fhicl
 from rra_state.records.model import RunDocuments
 from rra_state.state.changed_records import Refresh, newest_marker, not_read
@@ -130,10 +131,14 @@ def _marker(read: Callable[[], Marker | None], faults: list[str]) -> Marker | No
 
 def _record(run: int, context: WorkerContext, without: frozenset[str], faults: list[str]) -> RunDocuments | None:
     """A fresh conversion of the record, if it still exists and can be read. without: files that were never read."""
-    try:
+
+    def once() -> RunDocuments:
         return read(run, context.settings, even_if_open=True, without=without)
+
+    try:
+        return with_retries(once, **context.retrying)[0]
     except RecordError as error:
-        if not error.postpones and (context.settings.source_files.run_records_dir / str(run)).exists():
+        if (context.settings.source_files.run_records_dir / str(run)).exists():
             faults.append(f"disk: {_where(error)}{error.message}")
         return None
 

@@ -253,3 +253,26 @@ def test_a_refresh_that_failed_is_tried_again_by_a_full_cycle(site: Site) -> Non
 
     assert "run 1: its record has changed; both stores hold it as it is now" in done
     assert not list((site.work / "failures" / "refresh").iterdir())
+
+
+def test_a_power_cut_that_filled_a_file_with_nul_bytes_changes_no_store(site: Site) -> None:
+    site.make(1)
+    site.archive_runs()
+    edit(site, 1, lambda text: bytes(len(text)), name="settings.txt")
+
+    done = site.archive_runs("--incremental", status=1)
+
+    assert "the record on disk has lost content: settings.fcl is shorter; both stores keep it" in done.stderr
+    assert site.versions() == 1
+
+
+def test_a_record_that_lost_its_metadata_changes_no_store(site: Site) -> None:
+    site.make(1)
+    site.archive_runs()
+    (site.records / "1").chmod(0o755)
+    (site.records / "1" / "metadata.txt").unlink()
+
+    done = site.archive_runs("--incremental", status=1)
+
+    assert "metadata.fcl is gone" in done.stderr
+    assert site.versions() == 1

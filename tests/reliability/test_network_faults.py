@@ -1,4 +1,4 @@
-"""Every fault of the network at every step of the protocols of both stores: each run is reported right, stored once, and whole."""
+"""Every fault of the network at every step of both stores' protocols: each run is stored whole, once, and said so."""
 
 from __future__ import annotations
 

@@ -23,10 +23,11 @@ STOP = "\nDAQInterface stop time: Thu Oct 17 10:08:25 UTC 2024\n"
 
 @dataclass
 class Site:
-    """One archiver's directories below `root`; `app` are further keys of that section."""
+    """One archiver's directories below `root`; `app` and `source_files` are further keys of these sections."""
 
     root: Path
     app: dict[str, Any] = field(default_factory=dict)
+    source_files: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.records.mkdir(exist_ok=True)
@@ -35,7 +36,7 @@ class Site:
             yaml.safe_dump(
                 {
                     "app": {"work_dir": "work", **self.app},
-                    "source_files": {"run_records_dir": "records", "quiet_seconds": 0},
+                    "source_files": {"run_records_dir": "records", "quiet_seconds": 0, **self.source_files},
                     "artdaq_db": {"database_uri": f"filesystemdb://{self.root}/artdaqdb"},
                     "ucon_db": {"server_url": "http://localhost:1/app", "folder_name": "run_records"},
                 }

@@ -163,11 +163,37 @@ def test_a_refresh_begins_the_watch_anew(site: Site) -> None:
 
 def test_a_record_that_vanished_or_cannot_be_read_keeps_what_is_archived_of_it(site: Site) -> None:
     archived(site, 1, 2, 3)
-    (site.records / "2" / "metadata.txt").unlink()
+    for path in (site.records / "2").iterdir():
+        path.unlink()
     shutil.rmtree(site.records / "3")
 
-    assert look(site).changed == ()
+    found = look(site)
+
+    assert (found.changed, found.differing) == ((), {2})
     assert site.tree.watched() == {1, 2, 3}
+
+
+def test_a_damaged_marker_does_not_hide_that_its_record_changed(site: Site) -> None:
+    ended(site, 1)
+    look(site).remember(site.tree)
+    site.tree.marker_path("migrate", 1).write_text("{")
+    append(site, 1, LATER)
+
+    assert look(site).differing == {1}
+
+
+def test_a_large_file_is_watched_like_any_other(tmp_path: Path) -> None:
+    site = Site(tmp_path, source_files={"max_other_file_bytes": 4 * 2**20})
+    site.record(1)
+    note = site.records / "1" / "hitmap.root"
+    note.write_bytes(bytes(2 * 2**20))
+    facts = Facts(verified=True, stop_time="Thu Oct 17 10:08:25 UTC 2024", fingerprint=fingerprint_of(site, 1))
+    site.tree.write_markers([Marker.of("import", 1, facts)], watch=[1])
+    site.tree.write_markers([Marker.of("migrate", 1, facts)])
+    look(site).remember(site.tree)
+    note.write_bytes(b"x" * 2 * 2**20)
+
+    assert [each.run for each in look(site).changed] == [1]
 
 
 def test_a_damaged_note_costs_only_time(site: Site) -> None:
