@@ -177,6 +177,16 @@ class Folder:
     def url(self) -> str:
         return self.server.url
 
+    def section(self, **more: str) -> dict[str, str]:
+        """The section `ucon_db` of a configuration file."""
+        return {
+            "server_url": self.url,
+            "folder_name": self.folder,
+            "writer_user": self.user,
+            "writer_password": self.password,
+            **more,
+        }
+
     def settings(self, **changes: object) -> SimpleNamespace:
         """What the section `ucon_db` would hold for it."""
         values = {

@@ -83,7 +83,7 @@ def verify(settings: Settings, wanted: Callable[[int], bool], print_line: Print)
                 print_line(f"run {found.run}: {printable(difference)}")
             if not found.on_disk:
                 alone.add(found.run)
-    _complete(settings, snapshot.tree, done, print_line)
+    _complete(settings, done, print_line)
     if alone:
         print_line(f"{len(alone)} of them could not be compared with a record on disk: {run_numbers.text(alone)}")
     differing = f", {len(done.findings)} not: {run_numbers.text(done.findings)}" if done.findings else ""
@@ -92,13 +92,13 @@ def verify(settings: Settings, wanted: Callable[[int], bool], print_line: Print)
     return not done.findings
 
 
-def _complete(settings: Settings, tree: Tree, done: Verified, print_line: Print) -> None:
+def _complete(settings: Settings, done: Verified, print_line: Print) -> None:
     """Complete the markers that say `verified: false`. Does nothing while a cycle runs."""
     if not done.facts:
         return
     try:
         with Lock(settings.app.work_dir, settings.app.lock_file):
-            completed = done.complete_markers(tree)
+            completed = done.complete_markers(settings)
     except LockHeld:
         runs = count(len(done.facts), "run")
         print_line(f"equal, but marked so only by the next --verify, since a cycle is running: {runs}")

@@ -15,6 +15,7 @@ from rra_state.base.errors import NotListed, WorkersUnusable
 from rra_state.base.wording import count, ranges
 from rra_state.config.loading import Settings
 from rra_state.execution.pool import ProcessPool
+from rra_state.state.changed_records import is_recent
 from rra_state.state.markers import UNVERIFIED, Tree
 from rra_state.state.outcome import NOT_LISTED, Facts, Failure, Finding, Stage
 from rra_state.state.snapshot import Snapshot
@@ -56,16 +57,23 @@ class Verified:
             tree.prepare()
             tree.write_findings(self.findings.values(), right)
 
-    def complete_markers(self, tree: Tree) -> int:
-        """Complete the markers of equal runs; return how many. The caller holds the lock. Raises WorkDirError."""
+    def complete_markers(self, settings: Settings) -> int:
+        """Complete the markers of equal runs; return how many. The caller holds the lock. Raises WorkDirError.
+
+        Their records are watched from now on if they may still change.
+        """
+        tree = Tree(settings.app.work_dir)
         markers = [
             replace(stored, facts=known)
             for run, by_stage in self.facts.items()
             for stage, known in by_stage.items()
             if (stored := tree.marker(stage, run)) is not None and not stored.facts.verified
         ]
-        watch = [each.run for each in markers if each.stage == "import" and not each.facts.stop_time]
-        tree.write_markers(markers, watch=[run for run in watch if self.facts[run]["import"].fingerprint])
+        compared = [each for each in markers if each.stage == "import" and each.facts.fingerprint]
+        watch = [
+            each.run for each in compared if not each.facts.stop_time or is_recent(settings.source_files, each.run)
+        ]
+        tree.write_markers(markers, watch)
         unverified = tree.noted_runs(UNVERIFIED)
         if unverified and unverified & self.equal:
             tree.write_noted_runs(UNVERIFIED, unverified - self.equal)
@@ -121,7 +129,7 @@ def verify_some(snapshot: Snapshot) -> tuple[int, Snapshot]:
     for found in results(settings, chosen):
         done.add(found)
     done.write_findings(tree)
-    completed = done.complete_markers(tree)
+    completed = done.complete_markers(settings)
     if completed:
         log.info("read back and compared: %s", count(len(done.facts), "run"))
     if right := done.before.keys() & done.equal:

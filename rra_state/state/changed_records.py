@@ -8,13 +8,15 @@ once, as a new version in both stores, and `markers/refresh/<run>-<fingerprint>.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rra_state.base.errors import ArchiverError, RecordError, UsageError, WorkDirError
 from rra_state.config.loading import Settings
-from rra_state.records import source
+from rra_state.config.models import SourceFiles
+from rra_state.records import signatures, source
 from rra_state.records.model import LEFT_OUT, Record
 from rra_state.state.markers import Tree, newest
 from rra_state.state.outcome import Marker
@@ -177,6 +179,15 @@ def look_at(snapshot: Snapshot, named: Iterable[int]) -> NamedRuns:
         else:
             found.refused.append(UsageError("came back to this content eight times; it is in both stores", run=run))
     return found
+
+
+def is_recent(files: SourceFiles, run: int) -> bool:
+    """Whether a file came to the record, or went, within `watch_days`: it may change again."""
+    try:
+        changed = signatures.changed_at((files.run_records_dir / str(run)).stat())
+    except OSError:
+        return False
+    return time.time() - changed < files.watch_days * 86400
 
 
 def newest_marker(tree: Tree, run: int, fingerprints: Collection[str] | None = None) -> Marker | None:

@@ -57,12 +57,7 @@ class Site:
             "app": {"work_dir": str(self.work), "parallel_workers": 2, "retry_delay_seconds": 0.1},
             "source_files": {"run_records_dir": str(self.records), "quiet_seconds": 0, "settle_seconds": 0},
             "artdaq_db": {"database_uri": f"filesystemdb://{self.root}/artdaqdb"},
-            "ucon_db": {
-                "server_url": self.ucondb.url,
-                "folder_name": self.ucondb.folder,
-                "writer_user": self.ucondb.user,
-                "writer_password": self.ucondb.password,
-            },
+            "ucon_db": self.ucondb.section(),
         }
         for section, values in changes.items():
             sections.setdefault(section, {}).update(values)

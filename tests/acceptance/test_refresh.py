@@ -276,3 +276,18 @@ def test_a_record_that_lost_its_metadata_changes_no_store(site: Site) -> None:
 
     assert "metadata.fcl is gone" in done.stderr
     assert site.versions() == 1
+
+
+def test_case_a7_a_recovered_run_is_watched_again(watched: Site) -> None:
+    shutil.rmtree(watched.work)
+    watched.archive_runs("--recover-import-state", "--recover-migrate-state")
+    watched.archive_runs("--incremental")
+    stop(watched, 2)
+    edit(watched, 3, lambda text: text + b"\n# late\n", name="DataLogger1.fcl")
+
+    done = watched.archive_runs("--incremental")
+
+    for run in (2, 3):
+        assert f"run {run}: its record has changed; both stores hold it as it is now" in done.stderr
+    assert watched.versions() == 5
+    assert "SAFE: " in watched.archive_runs("--report-status").stdout

@@ -75,13 +75,7 @@ class Archive(RuleBasedStateMachine):
             "app": {"work_dir": str(self.work), "run_process_retries": 1, "retry_delay_seconds": 0},
             "source_files": {"run_records_dir": str(self.records), "quiet_seconds": 0, "settle_seconds": 3600},
             "artdaq_db": {"database_uri": f"filesystemdb://{self.archive}"},
-            "ucon_db": {
-                "server_url": self.ucondb.url,
-                "folder_name": self.ucondb.folder,
-                "object_name": self.object,
-                "writer_user": self.ucondb.user,
-                "writer_password": self.ucondb.password,
-            },
+            "ucon_db": self.ucondb.section(object_name=self.object),
         }
 
     def teardown(self) -> None:

@@ -84,13 +84,7 @@ class World:
             "app": {"work_dir": "work", "run_process_retries": 1, "retry_delay_seconds": 0},
             "source_files": {"run_records_dir": "run_records", "quiet_seconds": 0, "settle_seconds": SETTLE_SECONDS},
             "artdaq_db": {"database_uri": self.database_uri or f"filesystemdb://{self.root}/artdaqdb"},
-            "ucon_db": {
-                "server_url": self.ucondb.url,
-                "folder_name": self.ucondb.folder,
-                "object_name": self.object,
-                "writer_user": self.ucondb.user,
-                "writer_password": self.ucondb.password,
-            },
+            "ucon_db": self.ucondb.section(object_name=self.object),
             "fhiclize_generate": ["metadata"],
         }
         file = self.root / "config.yaml"
