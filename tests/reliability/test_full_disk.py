@@ -71,7 +71,7 @@ PLACES = (
 def disk(site: Site, request: pytest.FixtureRequest) -> Iterator[SmallDisk]:
     """The place's own file system."""
     place: Place = request.param
-    with mounted(site.root / place.at, options="nr_inodes=12" if place.inodes else "size=64m") as disk:
+    with mounted(site.root / place.at, options="nr_inodes=40" if place.inodes else "size=64m") as disk:
         sections: dict[str, dict[str, str]] = {}
         for section, key, name in place.keys:
             sections.setdefault(section, {})[key] = str(disk.path / name)
