@@ -59,7 +59,8 @@ class Archive(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.root = Path(tempfile.mkdtemp(dir=self.memory))
-        self.records, self.archive, self.work = (self.root / name for name in ("run_records", "artdaqdb", "work"))
+        self.records, self.archive = self.root / "run_records", self.root / "artdaqdb"
+        self.work, self.copy = self.root / "work", self.root / "copy of work"
         self.object = f"oracle{next(self.identities)}"
         self.config = self.root / "config.yaml"
         self.config.write_text(yaml.safe_dump(self.sections()))
@@ -198,6 +199,20 @@ class Archive(RuleBasedStateMachine):
     @rule()
     def the_work_directory_is_lost(self) -> None:
         shutil.rmtree(self.work, ignore_errors=True)
+        self.seen.clear()
+        self.check()
+
+    @precondition(lambda self: self.work.exists())
+    @rule()
+    def the_work_directory_is_copied(self) -> None:
+        shutil.rmtree(self.copy, ignore_errors=True)
+        shutil.copytree(self.work, self.copy)
+
+    @precondition(lambda self: self.copy.exists())
+    @rule()
+    def an_older_copy_is_restored(self) -> None:
+        shutil.rmtree(self.work, ignore_errors=True)
+        shutil.copytree(self.copy, self.work)
         self.seen.clear()
         self.check()
 
