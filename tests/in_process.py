@@ -1,6 +1,6 @@
 """The whole command line in this process: `main` as it is, with Snakemake and the worker processes played here.
 
-A cycle takes some ten milliseconds. What plays their part is in archiver.py.
+A cycle takes some ten milliseconds. What plays their part is in reliability/archiver.py.
 """
 
 from __future__ import annotations
