@@ -1,6 +1,6 @@
 """The whole command line in this process: `main` as it is, with Snakemake and the worker processes played here.
 
-A cycle takes some ten milliseconds. What plays their part is in reliability/archiver.py.
+A cycle takes some twenty milliseconds. What plays their part is in reliability/archiver.py.
 """
 
 from __future__ import annotations
@@ -8,6 +8,10 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -16,11 +20,15 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pytest
+
 from rra_state.cli import main
 from rra_state.cycle import cycle
 from rra_state.execution import verification
 from rra_state.workers.worker import WorkerContext
-from tests.reliability.archiver import Report, SameProcess, process
+from tests.acceptance.site import Site, environment
+from tests.paths import REPOSITORY
+from tests.reliability.archiver import Report, SameProcess, process, worked
 from tests.reliability.faults import Course, Fault
 
 
@@ -34,6 +42,21 @@ class Ended:
     killed: bool = False
 
 
+class InProcessSite(Site):
+    """A site whose `archive_runs` starts no process. All its other methods are as ever."""
+
+    def archive_runs(self, *options: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
+        ended = command(self.config, *options)
+        done = subprocess.CompletedProcess(self.command(*options), ended.status, ended.output, ended.log)
+        assert status is None or done.returncode == status, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+
+def chosen(request: pytest.FixtureRequest) -> type[Site]:
+    """The kind of site that a test asks for."""
+    return InProcessSite if request.node.get_closest_marker("in_process") else Site
+
+
 class _Pool:
     """A worker pool that does at once what it is handed."""
 
@@ -43,9 +66,7 @@ class _Pool:
         self._context = WorkerContext(settings)
 
     def submit(self, function: Any, *arguments: Any, **options: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_result(function(arguments[0], self._context, *arguments[1:], **options))
-        return future
+        return worked(function, self._context, arguments, options)
 
     def close(self) -> None:
         pass
@@ -53,27 +74,56 @@ class _Pool:
 
 def command(config: Path, *options: str, fault: Fault | None = None) -> Ended:
     """Run the command line with these options. fault: what happens to it meanwhile."""
-    course, printed, logged = Course(fault), io.StringIO(), io.StringIO()
+    course = Course(fault)
+    printed, logged = io.BytesIO(), io.BytesIO()
+    arguments = [str(config), *options]
+    status = None
     with (
         mock.patch.object(cycle, "_WindowRunner", partial(SameProcess, Report(), course)),
         mock.patch.object(verification, "ProcessPool", _Pool),
-        _logging_to(logged),
-        contextlib.redirect_stdout(printed),
-        contextlib.redirect_stderr(logged),
+        _new_process(arguments, printed, logged),
         process(cycle, course),
     ):
-        status = main.main([str(config), *options])
-        return Ended(status, printed.getvalue(), logged.getvalue())
-    return Ended(-9, printed.getvalue(), logged.getvalue(), killed=True)
+        status = _main()
+    killed = status is None
+    return Ended(-9 if status is None else status, _text(printed), _text(logged), killed=killed)
+
+
+def _main() -> int:
+    """What `python -m rra_state` does."""
+    try:
+        return main.main()
+    except SystemExit as error:  # argparse: --help, or an option that there is not
+        return int(error.code or 0)
 
 
 @contextlib.contextmanager
-def _logging_to(stream: io.StringIO) -> Iterator[None]:
-    """`log.setup` leaves a logger that has handlers alone."""
-    handler, logger = logging.StreamHandler(stream), logging.getLogger("rra")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
+def _new_process(arguments: list[str], printed: io.BytesIO, logged: io.BytesIO) -> Iterator[None]:
+    """Let a command begin as in a process of its own, and leave nothing to the next one."""
+    out = io.TextIOWrapper(printed, "utf-8", write_through=True)
+    err = io.TextIOWrapper(logged, "utf-8", "backslashreplace", write_through=True)
+    logger, handlers = logging.getLogger("rra"), list[logging.Handler]()
+    level, signals = logger.level, {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with (
+        mock.patch.object(sys, "argv", ["rra_state", *arguments]),
+        mock.patch.dict(os.environ, environment(), clear=True),
+        mock.patch.object(logger, "handlers", handlers),
+        mock.patch.object(logger, "propagate", True),
+        contextlib.chdir(REPOSITORY),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            yield
+        finally:
+            for handler in handlers:
+                handler.close()
+            logger.setLevel(level)
+            for number, before in signals.items():
+                signal.signal(number, before)
+            for stream in (out, err):
+                stream.detach()
+
+
+def _text(stream: io.BytesIO) -> str:
+    return stream.getvalue().decode().replace("\r\n", "\n")
