@@ -13,6 +13,7 @@ from rra_state.records import blob
 from rra_state.stores.ucondb.client import UconDB
 from scripts.make_run_records import make_records
 from tests.acceptance.site import Site
+from tests.in_process import InProcessSite
 from tests.servers import Folder
 
 LISTED_BY_OPERATOR = 90
@@ -99,7 +100,7 @@ class BuiltSite:
 
 def build(root: Path, folder: Folder, smtp_port: int) -> BuiltSite:
     """Make the site below `root`; its last cycle writes the page, and tells of everything by mail."""
-    site = Site(root, folder)
+    site = InProcessSite(root, folder)
     _configure(site)
     _archive_first_runs(site)
     _change_archived_records(site)
@@ -112,7 +113,7 @@ def build(root: Path, folder: Folder, smtp_port: int) -> BuiltSite:
 
 def build_empty(root: Path, folder: Folder, smtp_port: int) -> BuiltSite:
     """A site with nothing at all, after a cycle."""
-    site = Site(root, folder)
+    site = InProcessSite(root, folder)
     _configure(site, smtp_port=smtp_port)
     site.archive_runs("--incremental")
     return BuiltSite(site)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import in_process
 from tests.acceptance.site import Site
 from tests.servers import Folder
 
 
 @pytest.fixture
-def site(tmp_path: Path, ucondb: Folder) -> Site:
-    return Site(tmp_path, ucondb)
+def site(tmp_path: Path, ucondb: Folder, request: pytest.FixtureRequest) -> Site:
+    return in_process.chosen(request)(tmp_path, ucondb)

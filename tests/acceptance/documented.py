@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rra_state.state.outcome import STAGES
+from tests.acceptance.changing_records import edit
 from tests.acceptance.site import TIMEOUT, Site, environment
 from tests.paths import REPOSITORY
 
@@ -120,6 +121,11 @@ def _archived(site: Site) -> None:
     site.archive_runs()
 
 
+def _changed(site: Site) -> None:
+    _archived(site)
+    edit(site, RUN, lambda text: text + b"\nTotal events: 7\n")
+
+
 def _archived_range(site: Site) -> None:
     """A range may have gaps."""
     site.make(3, 150)
@@ -207,7 +213,7 @@ EXAMPLES = {
         _listed_runs, lambda site: site.markers("migrate") == {*range(100, 201), 305}
     ),
     f"{_ARCHIVER} --runs {RUN}": _ARCHIVES,
-    f"{_ARCHIVER} --refresh {RUN}": Example(_archived),
+    f"{_ARCHIVER} --refresh {RUN}": Example(_changed, lambda site: site.versions() == 2),
     f"{_ARCHIVER} --forget {RUN}": Example(_lost, _given_up),
     f"{_ARCHIVER} --retry-failed-import": Example(_failed, _imported_only),
     f"{_ARCHIVER} --retry-failed-migrate": Example(_failed_migration),

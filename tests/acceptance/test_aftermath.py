@@ -18,6 +18,8 @@ from tests.acceptance.site import Site
 from tests.unit.monitoring.test_metrics import Numbers, read
 from tests.waiting import scaled, wait_until
 
+pytestmark = pytest.mark.in_process
+
 
 @pytest.fixture
 def numbers(site: Site) -> Callable[[], Numbers]:
@@ -30,7 +32,7 @@ def numbers(site: Site) -> Callable[[], Numbers]:
 def test_a_cycle_ends_with_its_metrics(site: Site, numbers: Callable[[], Numbers]) -> None:
     make_records(4, site.records, first_run=1, breaks={3: "empty"})
 
-    site.archive_runs(status=1)
+    site.real_archive_runs(status=1)
 
     found = numbers()
     assert found["rra_runs", "archived"] == found["rra_cycle_runs", "migrate", "archived"] == 3

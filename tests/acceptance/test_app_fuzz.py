@@ -8,6 +8,8 @@ import pytest
 
 from tests.acceptance.site import Site
 
+pytestmark = pytest.mark.in_process
+
 TOLD = "app_fuzz is on: runs are skipped and failed on purpose"
 
 

@@ -7,6 +7,8 @@ import pytest
 from tests.acceptance import documented
 from tests.acceptance.site import Site
 
+pytestmark = pytest.mark.in_process
+
 COMMANDS = [
     each for each in documented.commands(*documented.DOCS) if each not in documented.commands(documented.README)
 ]

@@ -15,6 +15,8 @@ from tests.acceptance.site import Site
 from tests.paths import REPOSITORY
 from tests.waiting import scaled
 
+pytestmark = pytest.mark.in_process
+
 PAGE = REPOSITORY / "docs" / "migrate-from-existing.md"
 OLD_STATE = '{"last_contiguous_run": 0, "last_attempted_run": 7006}'
 OLD_LOG = "7005\n7003\n7005\n"

@@ -7,9 +7,13 @@ import shlex
 import subprocess
 import sys
 
+import pytest
+
 from tests.acceptance.guide import numbers, take
 from tests.acceptance.site import TIMEOUT, Site, environment
 from tests.paths import REPOSITORY
+
+pytestmark = pytest.mark.in_process
 
 PAGE = REPOSITORY / "docs" / "state.md"
 

@@ -15,11 +15,13 @@ from scripts.make_run_records import make_records
 from tests.acceptance.site import Site
 from tests.waiting import scaled, wait_until
 
+pytestmark = pytest.mark.in_process
+
 
 def test_a_bad_record_fails_alone_and_names_run_file_and_remedy(site: Site) -> None:
     make_records(6, site.records, first_run=1, breaks={3: "empty", 5: "empty"})
 
-    done = site.archive_runs(status=1)
+    done = site.real_archive_runs(status=1)
 
     site.assert_archived_once({1, 2, 4, 6})
     assert "run 3: " in done.stderr
@@ -177,7 +179,7 @@ def test_three_signals_end_at_once_and_the_next_cycle_completes(site: Site) -> N
 
     assert cycle.returncode == 130
     assert time.monotonic() - began < 10
-    site.archive_runs()
+    site.real_archive_runs()
     site.assert_archived_once(range(1, 201))
 
 
@@ -189,7 +191,7 @@ def test_a_killed_cycle_needs_no_manual_step(site: Site) -> None:
     os.killpg(cycle.pid, signal.SIGKILL)
     cycle.communicate(timeout=scaled(30))
 
-    site.archive_runs("--incremental")
+    site.real_archive_runs("--incremental")
     site.assert_archived_once(range(1, 201))
     assert site.failures("import") == site.failures("migrate") == []
     assert not list(site.root.rglob(".*.tmp"))
@@ -213,7 +215,7 @@ def test_two_instances_at_once_do_not_disturb_each_other(site: Site) -> None:
     wait_until(lambda: len(site.markers("import")) >= 1)
 
     (site.work / ".archiver.lock").unlink()
-    second = site.archive_runs(status=1)
+    second = site.real_archive_runs(status=1)
     third = site.snakemake(status=1)
 
     for refused in (second.stderr, third.stderr):
@@ -248,7 +250,7 @@ def test_a_killed_workflow_process_is_named_in_plain_words(site: Site) -> None:
     assert cycle.returncode == 1, output
     assert "the workflow's process was ended by SIGKILL" in output
     assert "Building DAG" not in output
-    site.archive_runs("--incremental")
+    site.real_archive_runs("--incremental")
     site.assert_archived_once(range(1, 201))
 
 

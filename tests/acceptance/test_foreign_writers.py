@@ -15,6 +15,8 @@ from tests.acceptance.site import Site
 from tests.unit.stores.artdaqdb.artdaqdb_helpers import Artdaq, files_of
 from tests.waiting import scaled
 
+pytestmark = pytest.mark.in_process
+
 
 @pytest.fixture
 def artdaq(site: Site) -> Artdaq:

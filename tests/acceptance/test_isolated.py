@@ -15,6 +15,8 @@ from tests.acceptance.changing_records import stop, without_stop_time
 from tests.acceptance.site import TIMEOUT, Site, environment
 from tests.paths import REPOSITORY
 
+pytestmark = pytest.mark.in_process
+
 NAMES = ("json", "requests", "secrets", "select", "sitecustomize", "snakemake", "usercustomize", "yaml")
 
 

@@ -12,6 +12,7 @@ import pytest
 from rra_state.config import loading
 from rra_state.state.outcome import STAGES
 from tests.acceptance.site import Site
+from tests.in_process import InProcessSite
 from tests.large_archive import SHAPES, grow, shapes
 from tests.servers import Folder
 
@@ -31,7 +32,7 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path, ucondb: Folder, postgre
 
 def _site(root: Path, folder: Folder, kind: str, postgres: str) -> Site:
     root.mkdir()
-    site = Site(root, folder)
+    site = InProcessSite(root, folder)
     if kind == "postgresql":
         with psycopg.connect(postgres, autocommit=True) as connection:
             connection.execute(f"create database artdaqdb_{folder.folder}")
@@ -44,7 +45,7 @@ def _site(root: Path, folder: Folder, kind: str, postgres: str) -> Site:
 def test_a_grown_archive_is_the_one_that_cycles_make(pair: tuple[Site, Site]) -> None:
     real, grown = pair
     real.make(SHAPES)
-    real.archive_runs()
+    real.real_archive_runs()
     assert "nothing to do" in real.archive_runs("--incremental").stderr  # it looks at the watched runs
 
     grow(grown.config, grown.ucondb, SHAPES)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rra_state.records import blob
 from tests.acceptance.changing_records import edit, versions
 from tests.acceptance.site import Site
+
+pytestmark = pytest.mark.in_process
 
 
 def test_refresh_stores_files_that_came_late_whatever_the_age(site: Site) -> None:

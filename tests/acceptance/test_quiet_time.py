@@ -7,11 +7,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from rra_state.records import blob
 from scripts.make_run_records import make_records
 from tests.acceptance.changing_records import stop, without_stop_time
 from tests.acceptance.site import Site
 from tests.waiting import scaled, wait_until
+
+pytestmark = pytest.mark.in_process
 
 
 def test_a_record_is_archived_only_after_its_quiet_time(site: Site) -> None:

@@ -15,6 +15,8 @@ from tests.acceptance.site import Site, environment
 from tests.paths import REPOSITORY
 from tests.waiting import scaled
 
+pytestmark = pytest.mark.in_process
+
 COMMANDS = documented.commands(documented.README)
 
 

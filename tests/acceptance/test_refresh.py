@@ -16,6 +16,8 @@ from tests.acceptance.changing_records import edit, refresh_markers, stop, versi
 from tests.acceptance.site import Site
 from tests.waiting import scaled
 
+pytestmark = pytest.mark.in_process
+
 
 @pytest.fixture
 def watched(site: Site) -> Site:
@@ -36,7 +38,7 @@ def test_a_stop_time_that_came_later_is_a_new_version_in_both_stores_once(watche
     first, name = everything(watched), watched.archive.locate([2])[2].version.partition("/")[2]
     stop(watched, 2)
 
-    done = watched.archive_runs("--incremental")
+    done = watched.real_archive_runs("--incremental")
 
     assert "run 2: its record has changed; both stores hold it as it is now" in done.stderr
     assert versions(watched, 2) == (f"{name}v1", 4)
@@ -201,9 +203,7 @@ def test_a_refreshed_run_is_verified_against_its_newest_marker(watched: Site) ->
 
 
 def test_a_cycle_with_watched_runs_and_nothing_to_do_starts_no_workflow(watched: Site) -> None:
-    shutil.rmtree(watched.work / ".snakemake")
-
-    done = watched.archive_runs("--incremental")
+    done = watched.real_archive_runs("--incremental")
 
     assert "nothing to do" in done.stderr
     assert {path.name for path in (watched.work / "watch").iterdir()} == {"1", "2", "3"}

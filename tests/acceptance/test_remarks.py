@@ -6,9 +6,13 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from rra_state.records import blob
 from scripts.make_run_records import record_files, write_record
 from tests.acceptance.site import Site
+
+pytestmark = pytest.mark.in_process
 
 TEXTS = ("boot", "known_boardreaders_list", "setup", "environment", "metadata", "settings", "ranks")
 NUL = bytes(300)
@@ -83,7 +87,7 @@ def test_case_e9_files_of_every_kind_and_name_are_in_both_stores(site: Site) -> 
     for name, data in OTHERS.items():
         _add(site, 1, name, data)
 
-    site.archive_runs()
+    site.real_archive_runs()
 
     export = site.archive.export(site.archive.locate([1])[1])
     sources = {each.name: each.data for each in export.sources}

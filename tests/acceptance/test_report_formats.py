@@ -8,10 +8,13 @@ import json
 from pathlib import Path
 
 import jsonschema
+import pytest
 
 import rra_state
 from tests.acceptance.guide import forget, snapshot, take
 from tests.acceptance.site import Site
+
+pytestmark = pytest.mark.in_process
 
 SCHEMA = json.loads((Path(rra_state.__file__).parent / "reporting" / "schemas" / "status.schema.json").read_text())
 

@@ -7,6 +7,8 @@ import pytest
 from tests.acceptance.guide import log_file, numbers, state_file, take, write_state
 from tests.acceptance.site import Site
 
+pytestmark = pytest.mark.in_process
+
 
 @pytest.mark.parametrize(
     ("runs", "contiguous"),

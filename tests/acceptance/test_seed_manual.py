@@ -11,6 +11,8 @@ from tests.acceptance.guide import log_file, numbers, state_file, take, write_st
 from tests.acceptance.site import Site
 from tests.waiting import scaled
 
+pytestmark = pytest.mark.in_process
+
 
 def test_seed_inspecting_state_files(site: Site) -> None:
     take(site, range(12345, 12349), broken=[12345, 12347])

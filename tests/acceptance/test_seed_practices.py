@@ -14,6 +14,8 @@ from tests.acceptance.site import TIMEOUT, Site, environment
 from tests.paths import REPOSITORY
 from tests.waiting import scaled
 
+pytestmark = pytest.mark.in_process
+
 
 def test_seed_practice_1_incremental_mode_processes_only_new_runs(site: Site) -> None:
     take(site, range(100, 106), broken=[102])

@@ -11,6 +11,8 @@ from tests.acceptance.guide import forget, log_file, numbers, snapshot, state_fi
 from tests.acceptance.site import Site
 from tests.servers import Line
 
+pytestmark = pytest.mark.in_process
+
 IMPORT_BLOCK = """\
 ======================================================================
 IMPORT STATE RECOVERY
@@ -172,10 +174,10 @@ def test_seed_recovery_and_a_full_cycle_write_nothing_to_either_store(site: Site
     before = site.ucondb.stats()["puts"], numbers(site), numbers(site, "migrate"), archive_files(site)
     forget(site)
 
-    done = site.archive_runs("--recover-import-state", "--recover-migrate-state")
+    done = site.real_archive_runs("--recover-import-state", "--recover-migrate-state")
     recovered = numbers(site), numbers(site, "migrate"), site.failures("import"), site.failures("migrate")
     listed = site.marker("migrate", 100)
-    site.archive_runs(status=1)
+    site.real_archive_runs(status=1)
 
     assert done.stdout.count("STATE RECOVERY COMPLETE") == 2
     assert (site.ucondb.stats()["puts"], numbers(site), numbers(site, "migrate"), archive_files(site)) == before

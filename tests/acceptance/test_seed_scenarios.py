@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
+
 from tests.acceptance.guide import forget, log_file, numbers, state_file, take
 from tests.acceptance.site import Site
 from tests.waiting import scaled, wait_until
+
+pytestmark = pytest.mark.in_process
 
 
 def test_seed_scenario_1_fresh_deployment(site: Site) -> None:

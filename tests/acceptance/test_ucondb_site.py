@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.site import Site
+from tests.in_process import InProcessSite
 from tests.servers import Folder, Line
+
+pytestmark = pytest.mark.in_process
 
 NO_FOLDER = re.compile(r"has no folder new_folder\. Correct ucon_db\.folder_name, or create it: (curl .*?'[^']*')")
 
@@ -46,7 +49,7 @@ def test_a_folder_that_is_not_there_is_created_with_the_command_that_is_told(sit
 def test_records_are_archived_in_a_namespace_that_is_not_public(
     tmp_path: Path, namespaced: Folder, prefix: str
 ) -> None:
-    site = Site(tmp_path, namespaced)
+    site = InProcessSite(tmp_path, namespaced)
     site.make(4)
     site.configure(ucon_db={"folder_name": f"{prefix}{namespaced.folder}"})
 
@@ -121,7 +124,7 @@ def test_all_workers_together_keep_to_max_connections(site: Site, most: int) -> 
     site.make(16)
     with Line(site.ucondb.url, counted) as line:
         site.configure(app={"parallel_workers": 4}, ucon_db={"server_url": line.url, "max_connections": most})
-        site.archive_runs()
+        site.real_archive_runs()
 
     site.assert_archived_once(range(1, 17))
     assert at_once[1] == most

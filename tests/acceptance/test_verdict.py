@@ -15,6 +15,8 @@ from tests.acceptance.guide import forget, take
 from tests.acceptance.site import Site
 from tests.acceptance.test_verify import flip_in_ucondb
 
+pytestmark = pytest.mark.in_process
+
 MOST_STEPS = 6
 
 

@@ -18,6 +18,8 @@ from tests.acceptance.site import Site, environment
 from tests.paths import REPOSITORY
 from tests.waiting import scaled
 
+pytestmark = pytest.mark.in_process
+
 RUNS = range(1, 7)
 Spoil = Callable[[Site, int], None]
 
@@ -119,7 +121,7 @@ def test_each_kind_of_damage_is_found_named_and_left_alone(site: Site) -> None:
         spoil(site, run)
     before = _everything(site.root)
 
-    found = site.archive_runs("--verify", status=1).stdout
+    found = site.real_archive_runs("--verify", status=1).stdout
 
     for run, (_, words) in enumerate(DAMAGE, 1):
         assert re.search(rf"^run {run}: .*{words}", found, re.MULTILINE), f"{words} is not in\n{found}"

@@ -6,8 +6,9 @@ own bookkeeping (a run is migrated once its import marker is there) are stood in
 
 from __future__ import annotations
 
+import pickle
 import threading
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from rra_state.execution.commit import Committer
 from rra_state.execution.driver import Driver
 from rra_state.execution.events import EventSender
 from rra_state.execution.pool import BrokenExecutor
-from rra_state.state import recovery
+from rra_state.state import index_losses, recovery
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, Outcome, Stage
 from rra_state.state.planner import Selection, Window
@@ -37,7 +38,7 @@ from rra_state.workers.worker import WorkerContext
 from tests.reliability.faults import Course, Killed, Signal, Unreliable
 
 CHUNK = 3
-PATIENCE = 30.0
+PATIENCE = 300.0
 
 
 @dataclass
@@ -118,10 +119,12 @@ class SameProcess:
         pass
 
     def run(
-        self, settings: Settings, window: Window, _held: object, display: Display, _options: object
+        self, settings: Settings, window: Window, _held: object, display: Display, options: cycle.Options
     ) -> ArchiverError | None:
+        assert settings.app.workers is None, "a cluster is not played here"
         handed_over = Window.from_mapping(window.mapping())
-        error = _Workflow(settings, handed_over, self._report, display, self._course).run()
+        workflow = _Workflow(settings, handed_over, self._report, display, self._course, validate=options.validate)
+        error = workflow.run()
         interrupted = (
             self._course.happened and self._course.fault is not None and self._course.fault.kind == "interrupt"
         )
@@ -138,6 +141,20 @@ class _DisplaySink(EventSender):
         self._display.show(event)
 
 
+def worked(
+    function: Callable[..., Any], context: WorkerContext, arguments: Sequence[Any], options: Mapping[str, Any]
+) -> Future[Any]:
+    """What a worker process does with a chunk, done here. All that passes between the processes is pickled."""
+    future: Future[Any] = Future()
+    first, *others = pickle.loads(pickle.dumps(arguments))
+    try:
+        result = function(first, context, *others, **options)
+        future.set_result(pickle.loads(pickle.dumps(result)))
+    except Exception as error:
+        future.set_exception(error)
+    return future
+
+
 class _Pool:
     """One worker, in the driver's thread."""
 
@@ -149,12 +166,11 @@ class _Pool:
         self._course = course
 
     def submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future[Any]:
-        future: Future[Any] = Future()
         if self._course.due("worker"):
+            future: Future[Any] = Future()
             future.set_exception(BrokenExecutor("a worker died"))
             return future
-        future.set_result(function(arguments[0], self._bench, *arguments[1:], **options))
-        return future
+        return worked(function, self._bench, arguments, options)
 
     def renew(self) -> None:
         pass
@@ -169,15 +185,18 @@ class _Pool:
 class _Workflow:
     """What Snakemake and its executor do with a window: which job is ready when, and when all is over."""
 
-    def __init__(self, settings: Settings, window: Window, report: Report, display: Display, course: Course) -> None:
-        tree = Tree(settings.app.work_dir)
+    def __init__(
+        self, settings: Settings, window: Window, report: Report, display: Display, course: Course, *, validate: bool
+    ) -> None:
+        self._tree = tree = Tree(settings.app.work_dir)
         tree.prepare()
         stop = Signal(course, lambda: self._driver.stop(Interrupted()))
         bench = WorkerContext(settings, stop)
-        store: Any = Unreliable(artdaqdb.open_store(settings.artdaq_db), "artdaqdb", course)
-        bench.artdaqdb = store
+        self._store: Any = Unreliable(artdaqdb.open_store(settings.artdaq_db), "artdaqdb", course)
+        bench.artdaqdb = Unreliable(artdaqdb.open_store(settings.artdaq_db), "artdaqdb", course)  # type: ignore[assignment]
         bench.ucondb = Unreliable(bench.ucondb, "ucondb", course)  # type: ignore[assignment]
-        self._driver = Driver(_Pool(bench, stop, course), store, Committer(tree, store), listener=self)
+        committer = Committer(tree, self._store)
+        self._driver = Driver(_Pool(bench, stop, course), self._store, committer, self, validate=validate)
         self._window = window
         self._report = report
         self._events = _DisplaySink(display)
@@ -201,6 +220,8 @@ class _Workflow:
             self._driver._thread.join(PATIENCE)
         if self._fault is not None and not isinstance(self._fault, ArchiverError):
             raise self._fault
+        if self._fault is None:
+            index_losses.remember(self._tree, self._store)
         return self._fault
 
     # ---- all that follows happens in the driver's thread, so that a history always goes the same way -----------------

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import in_process
 from tests.acceptance.site import Site
 from tests.servers import Folder
 
@@ -44,6 +45,6 @@ def memory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def site(tmp_path: Path, ucondb: Folder) -> Site:
+def site(tmp_path: Path, ucondb: Folder, request: pytest.FixtureRequest) -> Site:
     """As in the acceptance tests: the real command line over real stores."""
-    return Site(tmp_path, ucondb)
+    return in_process.chosen(request)(tmp_path, ucondb)

@@ -24,7 +24,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from tests.reliability import in_process, oracle
+from tests import in_process
+from tests.reliability import oracle
 from tests.reliability.conftest import reliability_settings
 from tests.reliability.counts import count
 from tests.reliability.faults import Fault
