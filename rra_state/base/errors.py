@@ -88,6 +88,12 @@ class RecordOpen(RecordError):
     postpones = True
 
 
+class StillArriving(ArchiverError):
+    """another program is still storing the run in artdaqDB"""
+
+    postpones = True
+
+
 class RecordTooLarge(RecordError):
     """the run record needs more memory than a worker may take"""
 

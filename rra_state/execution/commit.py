@@ -6,11 +6,11 @@ One process does this at a time. Documents are durable before the index is writt
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from rra_state.base.errors import ArchiverError, WorkDirError
+from rra_state.base.errors import ArchiverError, StillArriving, WorkDirError
 from rra_state.state.changed_records import Refresh
-from rra_state.state.markers import Tree
+from rra_state.state.markers import ARRIVING, Tree
 from rra_state.state.outcome import Facts, Failure, Marker, Outcome, Stage
 from rra_state.stores.artdaqdb.base import ArtdaqDB
 
@@ -38,6 +38,7 @@ class Committer:
             final |= _untried([outcome for outcome in outcomes if outcome.archived], error)
         failed = [outcome for outcome in outcomes if not outcome.archived and not outcome.untried]
         try:
+            self._note_arriving(final.values())
             self.tree.write_failures(
                 Failure.of(stage, outcome, _earlier(lambda run=outcome.run: self.tree.failure(stage, run)))  # type: ignore[misc]
                 for outcome in failed
@@ -66,6 +67,14 @@ class Committer:
         except ArchiverError as error:
             return _untried([outcome], error)[outcome.run]
         return outcome
+
+    def _note_arriving(self, outcomes: Iterable[Outcome]) -> None:
+        """Note which runs another program is still storing, and forget those that were judged."""
+        noted = self.tree.noted_runs(ARRIVING) or frozenset()
+        judged = {each.run for each in outcomes if not each.untried}
+        arriving = noted - judged | {each.run for each in outcomes if isinstance(each.error, StillArriving)}
+        if arriving != noted:
+            self.tree.write_noted_runs(ARRIVING, arriving)
 
     def _mark(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
         archived = [(o.run, self._complete(stage, o.run, o.facts)) for o in outcomes if o.facts]

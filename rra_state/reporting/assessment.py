@@ -149,12 +149,11 @@ def assess(snapshot: Snapshot, listings: Listings | None = None) -> Assessment:
 def _records(snapshot: Snapshot, stage: Stage, sites: Sites) -> StageRecords:
     """The archiver's files of a stage beside what the sites hold."""
     disk, artdaqdb, ucondb = (site.runs for site in sites)
-    source, listed = (disk, artdaqdb) if stage == "import" else (artdaqdb, ucondb)
+    source, listed = (disk, artdaqdb - snapshot.arriving) if stage == "import" else (artdaqdb, ucondb)
     conflicts = {run for run, each in snapshot.failures(stage).items() if isinstance(each, Failure) and each.conflict}
     archived = listed - conflicts
-    unstored = snapshot.open - listed
-    is_open = (lambda run: run in unstored) if stage == "import" else (lambda _run: False)
-    known = Known(source, archived, snapshot.failed[stage] - archived, is_open)
+    unstored = snapshot.open - listed if stage == "import" else snapshot.arriving
+    known = Known(source, archived, snapshot.failed[stage] - archived, unstored.__contains__)
     return StageRecords(stage, known, snapshot.archived[stage], snapshot.written(stage))
 
 
@@ -178,7 +177,7 @@ def _gaps(snapshot: Snapshot, sites: Sites) -> Iterator[Gap]:
         yield Gap(DISK, low, high, since=since)
     missing: tuple[tuple[Stage, frozenset[int]], ...] = (
         ("import", disk - artdaqdb - snapshot.open),
-        ("migrate", artdaqdb - ucondb),
+        ("migrate", artdaqdb - ucondb - snapshot.arriving),
     )
     for stage, runs in missing:
         for low, high in run_numbers.ranges(runs):

@@ -113,7 +113,7 @@ def by_state(snapshot: Snapshot, listed: frozenset[int] = frozenset()) -> dict[R
 def waiting(snapshot: Snapshot, stage: Stage) -> frozenset[int]:
     """Runs that are ready for a stage, and neither archived nor failed there."""
     offered = snapshot.on_disk - snapshot.open if stage == "import" else snapshot.archived["import"]
-    return offered - snapshot.archived[stage] - snapshot.failed[stage]
+    return offered - snapshot.archived[stage] - snapshot.failed[stage] - snapshot.arriving
 
 
 def _stage(snapshot: Snapshot, stage: Stage, groups: Iterable[FailureGroup]) -> StageCounts:

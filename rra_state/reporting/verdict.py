@@ -94,7 +94,8 @@ def verdicts(
 ) -> Iterator[Verdict]:
     """What is true of the archive, the worst first. Nothing is safe that a site does not show, or that failed."""
     disk, artdaqdb, ucondb = (site.runs for site in sites)
-    complete = disk - (snapshot.open - artdaqdb - ucondb)
+    arriving = snapshot.arriving - ucondb
+    complete = disk - (snapshot.open - artdaqdb - ucondb) - arriving
     if any(site.error is not None for site in sites):
         shrunk = " and ".join(site.name for site in sites if isinstance(site.error, SiteShrank))
         reason = f"{shrunk} has shrunk (see below)." if shrunk else "a site cannot be read (see below)."
@@ -106,7 +107,10 @@ def verdicts(
         yield Verdict("unsafe", "NOT SAFE", text)
     if waiting := complete - ucondb:
         yield Verdict("unsafe", "NOT SAFE", f"{count(len(waiting), 'run')} on disk not in UconDB.")
-    if halfway := artdaqdb - ucondb - disk:
+    if arriving:
+        text = f"another program is still storing {count(len(arriving), 'run')} in artdaqDB: {ranges(arriving)}"
+        yield Verdict("unsafe", "NOT SAFE", text)
+    if halfway := artdaqdb - ucondb - disk - arriving:
         yield Verdict("unsafe", "NOT SAFE", f"{count(len(halfway), 'run')} in artdaqDB only, not on disk any more.")
     if wrong := counted.failed["verify"]:
         text = f"a verification found {count(len(wrong), 'archived run')} wrong: {ranges(wrong)}"
@@ -166,7 +170,7 @@ def steps(
         if tried - lost:
             yield Step(f"--retry-failed-{each.stage}", "once the reasons are repaired", person=True)
         offered = each.known.source - snapshot.open if each.stage == "import" else sites[1].runs
-        left = offered - sites[1 if each.stage == "import" else 2].runs - tried - each.markers
+        left = offered - sites[1 if each.stage == "import" else 2].runs - tried - each.markers - snapshot.arriving
         new |= any(run > derived.state.start or run in derived.not_attempted for run in left)
         passed |= any(run <= derived.state.start and run not in derived.not_attempted for run in left)
     yield from _further_steps(snapshot, counted, lost, new=new, passed=passed)
@@ -179,6 +183,9 @@ def _further_steps(
     if snapshot.outdated:
         text = "records that changed, once the reasons are repaired"
         yield Step(f"--runs {run_numbers.text(snapshot.outdated)}", text, person=True)
+    if snapshot.arriving:
+        text = f"once the other program has stored these runs: {ranges(snapshot.arriving)}"
+        yield Step("--incremental", text, person=True)
     if new:
         yield Step("--incremental", "new runs wait")
     elif snapshot.changed - snapshot.differing - snapshot.outdated:

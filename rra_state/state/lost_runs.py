@@ -34,7 +34,7 @@ def notice(snapshot: Snapshot) -> set[int]:
     """
     tree, waiting = snapshot.tree, snapshot.records - snapshot.archived["import"]
     known = snapshot.archived["import"] | snapshot.archived["migrate"] | snapshot.failed["import"] | snapshot.forgotten
-    gone = set(snapshot.seen - snapshot.records - known)
+    gone = set(snapshot.seen - snapshot.records - known - snapshot.arriving)
     if gone:
         log.error("RecordLost: runs %s were seen on disk; they are gone, and in neither store", ranges(gone))
         tree.write_failures(failures(gone))

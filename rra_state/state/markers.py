@@ -25,6 +25,8 @@ SEEN = "seen"
 """Name of the note with the runs that were on disk and not imported when the last cycle began: `state/seen.json`."""
 UNVERIFIED = "unverified"
 """Name of the note with the runs of which a marker may say `verified: false`: `state/unverified.json`."""
+ARRIVING = "arriving"
+"""Name of the note with the runs that another program is still storing in artdaqDB: `state/arriving.json`."""
 
 _STAGES: tuple[Stage, ...] = (*STAGES, "refresh")
 

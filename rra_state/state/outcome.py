@@ -40,10 +40,12 @@ class Facts:
     """What an audit needs to know of an archived run. Absent: None or empty.
 
     fingerprint: sha256 over names and contents of the source record. size: bytes of the blob. sha256, adler32: of the
-    blob. verified: the content was read back and compared. problems: what `--validate` found.
+    blob. verified: the content was read back and compared. foreign: another program stored it in artdaqDB.
+    problems: what `--validate` found.
     """
 
     verified: bool
+    foreign: bool = False
     configuration: str | None = None
     config_name: str | None = None
     version: str | None = None
@@ -60,14 +62,8 @@ class Facts:
 
     def completed(self, imported: Facts) -> Facts:
         """The facts of a migration with what only the import knew of the record."""
-        return replace(
-            self,
-            config_name=imported.config_name or self.config_name,
-            fingerprint=imported.fingerprint or self.fingerprint,
-            start_time=imported.start_time or self.start_time,
-            stop_time=imported.stop_time or self.stop_time,
-            remarks=imported.remarks or self.remarks,
-        )
+        names = ("foreign", "config_name", "fingerprint", "start_time", "stop_time", "remarks")
+        return replace(self, **{name: getattr(imported, name) or getattr(self, name) for name in names})
 
     def of_blob(self, content: bytes, version: BlobVersion) -> Facts:
         """The same with what identifies the run's blob in UconDB."""

@@ -114,7 +114,7 @@ def windows(snapshot: Snapshot, selection: Selection) -> list[Window]:
 
 def not_found(snapshot: Snapshot, selection: Selection) -> set[int]:
     """Runs the operator named that are neither on disk nor in artdaqDB. Raises SourceUnreadable."""
-    return set(selection.only or ()) - snapshot.records - snapshot.archived["import"]
+    return set(selection.only or ()) - snapshot.records - snapshot.archived["import"] - snapshot.arriving
 
 
 def still_open(snapshot: Snapshot, selection: Selection) -> set[int]:
@@ -152,7 +152,8 @@ def _refreshes(snapshot: Snapshot, selection: Selection) -> tuple[Refresh, ...]:
 
 
 def _imports(snapshot: Snapshot, selection: Selection) -> Iterator[int]:
-    order = _in_order(snapshot, _wanted(snapshot, "import", snapshot.records, selection), selection)
+    offered = snapshot.records | snapshot.arriving
+    order = _in_order(snapshot, _wanted(snapshot, "import", offered, selection), selection)
     ready = (run for run in order if run not in snapshot.records or snapshot.is_ready(run))
     return islice(ready, _limit(snapshot.settings, selection))
 

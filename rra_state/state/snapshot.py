@@ -18,9 +18,9 @@ from rra_state.base.errors import ArchiverError, WorkDirError
 from rra_state.config.loading import Settings
 from rra_state.records import source
 from rra_state.records.listing import Listing, listing
-from rra_state.state import changed_records, shrunk_sites
+from rra_state.state import changed_records, newer_versions, shrunk_sites
 from rra_state.state.changed_records import Look, NamedRuns, Refresh
-from rra_state.state.markers import SEEN, Tree
+from rra_state.state.markers import ARRIVING, SEEN, Tree
 from rra_state.state.outcome import STAGES, Damaged, Failure, Marker, MarkerColumns, Stage
 from rra_state.state.state_files import Derived, Known, StateFiles, Written, derive
 
@@ -152,7 +152,13 @@ class Snapshot:
     def open(self) -> frozenset[int]:
         """Runs that are still being written, among those that were never tried."""
         fresh = self.on_disk - self.archived["import"] - self.failed["import"]
-        return frozenset(run for run in fresh if not self.is_ready(run))
+        return frozenset(run for run in fresh if not self.is_ready(run)) | self.arriving
+
+    @cached_property
+    def arriving(self) -> frozenset[int]:
+        """Runs that another program was still storing in artdaqDB when a cycle last looked."""
+        noted = self.tree.noted_runs(ARRIVING) or frozenset()
+        return noted - self.archived["migrate"] - self.failed["import"] - self.failed["migrate"]
 
     @cached_property
     def lost(self) -> frozenset[int]:
@@ -161,7 +167,7 @@ class Snapshot:
             return frozenset()
         tried = {run for stage in STAGES for run in (*self.failed[stage], *self.derived(stage).log)}
         archived = self.archived["import"] | self.archived["migrate"]
-        return frozenset((tried | self.seen) - self.on_disk - archived - self.forgotten)
+        return frozenset((tried | self.seen) - self.on_disk - archived - self.forgotten - self.arriving)
 
     @cached_property
     def seen(self) -> frozenset[int]:
@@ -186,6 +192,11 @@ class Snapshot:
     def differing(self) -> frozenset[int]:
         """Those of them that a cycle does not archive again now: they may still be written to, or cannot be read."""
         return frozenset() if self.source_error is not None else self.changes.differing
+
+    @cached_property
+    def newer(self) -> Mapping[int, str]:
+        """By run, the version in artdaqDB that another program stored after the run was archived."""
+        return newer_versions.noted(self.tree)
 
     def named(self, runs: frozenset[int]) -> NamedRuns:
         """What --refresh can do for these runs. Raises SourceUnreadable."""
@@ -256,9 +267,11 @@ class Snapshot:
         return self._known(stage, self.records) if stage == "import" else self._known(stage)
 
     def _known(self, stage: Stage, records: frozenset[int] = frozenset()) -> Known:
-        if stage == "migrate":
-            return Known(self.archived["import"], self.archived[stage], self.failed[stage])
-        return Known(records, self.archived[stage], self.failed[stage], lambda run: not self.is_ready(run))
+        def is_open(run: int) -> bool:
+            return run in self.arriving or (stage == "import" and not self.is_ready(run))
+
+        offered = records if stage == "import" else self.archived["import"]
+        return Known(offered, self.archived[stage], self.failed[stage], is_open)
 
     def written(self, stage: Stage) -> Written:
         """What state file, failure log and ledger of a stage say; damage is part of the answer."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge
+from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge, StillArriving
 from rra_state.base.host_limits import within_memory, within_seconds
 from rra_state.base.retries import with_retries
 from rra_state.config.loading import Settings
@@ -18,8 +18,9 @@ from rra_state.records.model import RunDocuments
 from rra_state.state.changed_records import sightings
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Facts, Outcome
-from rra_state.stores.artdaqdb.base import Location, Staged
-from rra_state.workers import injected_faults
+from rra_state.stores.artdaqdb.base import Export, Location, Staged
+from rra_state.stores.artdaqdb.lookup import is_all_ours
+from rra_state.workers import foreign_versions, injected_faults
 from rra_state.workers.worker import WorkerContext
 
 Read = tuple[RunDocuments, int]
@@ -30,14 +31,17 @@ HELD_BYTES = 8 * 2**20
 
 
 def import_runs(numbers: Sequence[int], context: WorkerContext, known: Mapping[int, Location]) -> list[Outcome]:
-    """Read, convert and stage these runs. known: those that are in artdaqDB; they are not imported again."""
-    outcomes = {run: _already_archived(location) for run, location in known.items() if run in numbers}
+    """Read, convert and stage these runs. known: those in artdaqDB; only what other programs stored is looked at."""
+    outcomes = {run: _already_archived(known[run]) for run in numbers if run in known and is_all_ours(known[run])}
     held: dict[int, Read] = {}
     for run in numbers:
         if run in outcomes:
             continue
         if context.stopping:
             outcomes[run] = Outcome(run, error=Interrupted(run=run))
+            continue
+        if run in known:
+            outcomes[run] = _taken_over(run, known[run], context)
             continue
         found = _taken(run, context)
         if isinstance(found, RecordTooLarge) and held:
@@ -72,6 +76,61 @@ def read(run: int, settings: Settings, *, even_if_open: bool = False, without: C
             sighting=lambda: sightings(Tree(settings.app.work_dir)).get(run),
         )
         return convert.convert(record, fhiclize=settings.fhiclize_generate, on_bad_file=files.on_bad_file)
+
+
+def take_over(location: Location, context: WorkerContext) -> Outcome:
+    """Accept the version that another program stored; if it only lacks files, stage the record as the next one.
+
+    Raises StillArriving, or what reading and staging raise.
+    """
+    record, extensible, facts = _judged(location, context.export(location), context)
+    if record is None or not extensible:
+        return replace(_already_archived(location), facts=facts, staged=Staged(location, changed=False, assigned=""))
+    [added] = context.artdaqdb.stage([record], {location.run: location})
+    if not isinstance(added, Staged):
+        raise added
+    note = (
+        f"run {record.run}: {location.version} of another program lacks files of the record: stored as the next version"
+    )
+    return Outcome(record.run, facts=facts_of(record, added), staged=added, note=note)
+
+
+def facts_to_migrate(location: Location, export: Export, context: WorkerContext) -> Facts:
+    """What is known of a version from comparing it here, if a recovery only listed it. Raises StillArriving."""
+    imported = Tree(context.settings.app.work_dir).marker("import", location.run)
+    if export.exact or imported is None or imported.facts.verified:
+        return Facts(verified=True)
+    return _judged(location, export, context)[2]
+
+
+def _judged(location: Location, export: Export, context: WorkerContext) -> tuple[RunDocuments | None, bool, Facts]:
+    """The record, if it can be read, whether the version only lacks files of it, and the facts of both."""
+    record = _record(location.run, context)
+    settle_seconds = context.settings.source_files.settle_seconds
+    equal, extensible = foreign_versions.judge(location, export, record, settle_seconds)
+    facts = Facts(verified=False) if record is None else source_facts(record)
+    name = location.configuration.partition("/")[2]
+    known = replace(facts, verified=equal, foreign=True, configuration=name, version=location.version)
+    return record, extensible, known
+
+
+def _record(run: int, context: WorkerContext) -> RunDocuments | None:
+    """The record as it is now; None if it is gone or cannot be read. Raises StillArriving if it is open."""
+    try:
+        return with_retries(lambda: read(run, context.settings), **context.retrying)[0]
+    except ArchiverError as error:
+        if error.postpones:
+            raise StillArriving(error.message, run=run) from error
+        if error.stops_cycle and error.stage != "import":  # migrations go on without the records
+            raise
+        return None
+
+
+def _taken_over(run: int, location: Location, context: WorkerContext) -> Outcome:
+    try:
+        return within_memory(run, lambda: take_over(location, context))
+    except ArchiverError as error:
+        return Outcome(run, error=error, tries=error.tries)
 
 
 def _taken(run: int, context: WorkerContext) -> Read | ArchiverError:

@@ -20,6 +20,7 @@ from rra_state.records import blob
 from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Location
 from rra_state.workers import injected_faults
+from rra_state.workers.import_stage import facts_to_migrate
 from rra_state.workers.worker import WorkerContext, shown
 
 SMALL = 2**20
@@ -121,7 +122,8 @@ def _pack(run: int, context: WorkerContext, location: Location | None, *, valida
     with_retries(lambda: injected_faults.inject_fault(context.settings.app_fuzz, run), **context.retrying)
     export = context.export(location)
     content = blob.pack(run, export.files)
-    facts = Facts(
+    facts = replace(
+        facts_to_migrate(location, export, context),
         verified=True,
         configuration=location.configuration.partition("/")[2],
         version=export.version,

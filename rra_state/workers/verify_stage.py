@@ -11,7 +11,6 @@ from functools import partial
 
 from rra_state.base.errors import (
     ArchiverError,
-    FhiclError,
     Interrupted,
     RecordError,
     RecordShrank,
@@ -21,13 +20,14 @@ from rra_state.base.errors import (
 )
 from rra_state.base.host_limits import within_memory
 from rra_state.base.retries import with_retries
-from rra_state.records import blob, fhicl
+from rra_state.records import blob
 from rra_state.records.model import RunDocuments
 from rra_state.state.changed_records import Refresh, newest_marker, not_read
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import DIFFERS, MARKER_DIFFERS, RECORD_DIFFERS, STAGES, Facts, Marker, Stage
 from rra_state.stores.artdaqdb.base import Export, Location
 from rra_state.stores.ucondb.values import BlobVersion
+from rra_state.workers.foreign_versions import differences_by_meaning, differing_files, meaning
 from rra_state.workers.import_stage import read, source_facts
 from rra_state.workers.worker import WorkerContext
 
@@ -208,25 +208,24 @@ def _blob_and_archive(run: int, content: bytes, export: Export) -> Iterator[str]
     if unpacked.run != run:
         yield f"UconDB: the blob is one of run {unpacked.run}"
     # artdaq's tools write other text than is made here from their trees; so an old blob is compared by meaning.
-    shown = (lambda files: files) if export.exact else _by_meaning
-    differing = _files("UconDB", shown(unpacked.files), "artdaqDB", shown(export.files))
+    shown = bytes if export.exact else meaning
+    stored, exported = ({name: shown(text) for name, text in each.items()} for each in (unpacked.files, export.files))
+    differing = differing_files("UconDB", stored, "artdaqDB", exported)
     yield from differing or (["UconDB: header or footer differ"] if export.exact else ())
 
 
 def _record_and_archive(held: _Held, tree: Tree) -> Iterator[str]:
     assert held.record is not None  # noqa: S101 - the caller looked
     assert held.export is not None  # noqa: S101 - likewise
-    archived = next(
-        (each.facts.fingerprint for each in (held.newest, held.imported) if each and each.facts.fingerprint), None
-    )
-    changed = archived is not None and archived != held.record.fingerprint
+    known = next((each.facts for each in (held.newest, held.imported) if each and each.facts.fingerprint), None)
+    changed = known is not None and known.fingerprint != held.record.fingerprint
     if changed and _archived_again(held.run, held.record.fingerprint, tree):
         return
     if held.export.exact:
         fresh = {document.name: document.text for document in held.record.documents}
-        differences = _files("disk", fresh, "artdaqDB", held.export.files)
+        differences = differing_files("disk", fresh, "artdaqDB", held.export.files)
     else:
-        differences = _by_value(held.record, held.export, ours=archived is not None)
+        differences = differences_by_meaning(held.record, held.export, ours=known is not None and not known.foreign)
     if differences and changed:
         yield "disk: the record is not the one that was archived"
     yield from differences
@@ -241,56 +240,13 @@ def _archived_again(run: int, fingerprint: str, tree: Tree) -> bool:
     return failure is None or failure.kind != RecordShrank.__name__
 
 
-def _files(one: str, first: Mapping[str, object], other: str, second: Mapping[str, object]) -> list[str]:
-    """A sentence for each file that differs between two stores."""
-    lines = [f"{other}: {name} is missing, {one} has it" for name in sorted(first.keys() - second.keys())]
-    lines += [f"{one}: {name} is missing, {other} has it" for name in sorted(second.keys() - first.keys())]
-    lines += [
-        f"{one}: {name} is not what {other} has"
-        for name in sorted(first.keys() & second.keys())
-        if first[name] != second[name]
-    ]
-    return lines
-
-
-def _by_value(record: RunDocuments, export: Export, *, ours: bool) -> list[str]:
-    """The same for documents that artdaq's tools wrote: names, and what the FHiCL means.
-
-    ours: this archiver imported the run. Another program has files of its own, and converts texts by its own rules.
-    """
-    names = {document.entity: document.name for document in record.documents}
-    stored = {names.get(name.removesuffix(".fcl"), name): text for name, text in export.files.items()}
-    if not ours:
-        stored = {name: text for name, text in stored.items() if name in names.values()}
-    converted = set() if ours else {document.name for document in record.documents if document.source}
-    fresh = {document.name: document.text for document in record.documents}
-    return _files(
-        "disk",
-        {name: name in converted or _meaning(text) for name, text in fresh.items()},
-        "artdaqDB",
-        {name: name in converted or _meaning(text) for name, text in stored.items()},
-    )
-
-
-def _by_meaning(files: Mapping[str, bytes]) -> dict[str, object]:
-    return {name: _meaning(text) for name, text in files.items()}
-
-
-def _meaning(text: bytes) -> str | bytes:
-    """The evaluated FHiCL; of anything else the text itself."""
-    try:
-        return fhicl.dump(text)
-    except FhiclError:
-        return text
-
-
 # ---- filling in ----------------------------------------------------------------------------------------------------
 
 
 def _facts(held: _Held) -> Iterator[tuple[Stage, Facts]]:
     """Facts for the markers that say `verified: false`: their content was compared with another store's."""
     assert held.export is not None  # noqa: S101 - nothing differs, so artdaqDB gave it
-    record = source_facts(held.record) if held.record is not None and held.export.exact else None
+    record = replace(source_facts(held.record), foreign=not held.export.exact) if held.record is not None else None
     if held.imported is not None and not held.imported.facts.verified and (record is not None or held.blob is not None):
         facts = _with_record(held.imported.facts, record)
         yield "import", replace(facts, verified=True, version=held.export.version)

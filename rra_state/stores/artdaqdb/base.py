@@ -8,7 +8,7 @@ all.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from rra_state.base.errors import ArchiverError
@@ -40,12 +40,16 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """One visible version of a run, with all that a worker needs to read it without the index."""
+    """One visible version of a run, with all that a worker needs to read it without the index.
+
+    assigned: when documents were stored in its configuration, as artdaqDB writes times; empty if the store keeps none.
+    """
 
     run: int
     configuration: str
     version: str
     items: tuple[Item, ...]
+    assigned: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

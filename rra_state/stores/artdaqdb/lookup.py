@@ -61,8 +61,19 @@ def locate(
         items = tuple(sorted((item for _, each in contents for item in each), key=attrgetter("collection", "entity")))
         if any(item.collection == RUN_HISTORY for item in items):
             newest = max(number for number, _ in contents)
-            located[run] = Location(run, chosen[run], version_name(chosen[run], newest), items)
+            assigned = tuple(indexes[RUN_HISTORY].oids(ASSIGNED, chosen[run]))
+            located[run] = Location(run, chosen[run], version_name(chosen[run], newest), items, assigned)
     return located
+
+
+def last_assigned(location: Location) -> float:
+    """When something was last stored in the configuration, seconds since 1970; 0 if that is not known."""
+    return max(map(_moment, location.assigned), default=_LONG_AGO).timestamp()
+
+
+def is_all_ours(location: Location) -> bool:
+    """Whether this archiver wrote every document of a version, by the object ids; False for artdaq's tools."""
+    return all(is_ours(item, location.version) for item in location.items)
 
 
 def outlines(
@@ -95,7 +106,7 @@ def _last_assigned(index: Index, configuration: str) -> datetime:
     return max(map(_moment, index.oids(ASSIGNED, configuration)), default=_LONG_AGO)
 
 
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
 def _moment(text: str) -> datetime:
