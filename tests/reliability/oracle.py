@@ -9,7 +9,9 @@ import base64
 import json
 import re
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -43,11 +45,31 @@ def in_artdaqdb(archive: Path) -> dict[int, Files]:
     return {run: _documents(archive, index["version"][name]) for run, (_, name) in newest.items()}
 
 
+def of_other_programs(archive: Path) -> dict[int, set[str]]:
+    """The entities of each run whose newest version is another program's: all of its configuration."""
+    path = archive / "RunHistory" / "index.json"
+    index = json.loads(path.read_bytes()) if path.exists() else {"configurations.name": {}}
+    ours = in_artdaqdb(archive)
+    found: dict[int, set[str]] = {}
+    for name, oids in index["configurations.name"].items():
+        run = int(name.partition("/")[0])
+        if not ours[run]:
+            found[run] = {_read(archive, oid)["entities"][0]["name"] for oid in oids}
+    return found
+
+
+def _read(archive: Path, oid: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((archive / "RunHistory" / f"{oid}.json").read_bytes())
+    return document
+
+
 def _documents(archive: Path, oids: list[str]) -> Files:
+    """The files that this archiver stored; another program's documents do not have their text."""
     files = {}
     for oid in oids:
-        document = json.loads((archive / "RunHistory" / f"{oid}.json").read_bytes())
-        values = document["origin"]["rawdata"]
+        values = _read(archive, oid)["origin"]["rawdata"]
+        if not values:
+            continue
         pairs = dict(zip(values[::2], values[1::2], strict=True))
         files[pairs["rra:file"]] = base64.b64decode(pairs["rra:base64"])
         if "rra:source" in pairs:
@@ -73,14 +95,23 @@ def _unpacked(blob: bytes) -> Files:
 
 
 def disagreements(
-    disk: Mapping[int, Files], artdaqdb: Mapping[int, Files], ucondb: Mapping[int, Files]
+    disk: Mapping[int, Files],
+    artdaqdb: Mapping[int, Files],
+    ucondb: Mapping[int, Files],
+    foreign: Mapping[int, AbstractSet[str]],
 ) -> Iterator[str]:
-    """Each way in which a record on disk is not whole, and as it is now, in both stores."""
+    """Each way in which a record on disk is not whole, and as it is now, in both stores.
+
+    foreign: the entities of runs that another program stored.
+    """
     for run, files in sorted(disk.items()):
         if run not in ucondb or run not in artdaqdb:
             yield f"run {run} is not in {'UconDB' if run in artdaqdb else 'artdaqDB'}"
             continue
         stored, blob = artdaqdb[run], ucondb[run]
+        if run in foreign:
+            yield from _of_foreign(run, files, foreign[run], blob)
+            continue
         yield from (
             f"run {run}: artdaqDB has not {name} as on disk" for name in files if stored.get(name) != files[name]
         )
@@ -88,6 +119,17 @@ def disagreements(
         converted = {name: content for name, content in stored.items() if name in blob or name.endswith(".fcl")}
         if converted != blob:
             yield f"run {run}: UconDB's blob is not what artdaqDB has"
+
+
+def _of_foreign(run: int, files: Files, entities: AbstractSet[str], blob: Files) -> Iterator[str]:
+    """The same of a run that another program stored: names, and the words of each FHiCL file."""
+    missing = {name.rpartition(".")[0] for name in files} - entities
+    yield from (f"run {run}: artdaqDB has no document {name}" for name in missing)
+    if {f"{name}.fcl" for name in entities} != blob.keys():
+        yield f"run {run}: UconDB's blob has not the documents that artdaqDB has"
+    for name, content in files.items():
+        if name.endswith(".fcl") and content.split() != blob.get(name, b"").split():
+            yield f"run {run}: UconDB has not {name} as on disk"
 
 
 def _of_the_daq(stored: Files) -> set[str]:

@@ -24,7 +24,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from rra_state.base import run_numbers
+from rra_state.records.model import Document
 from tests import in_process
+from tests.other_program import documents, load, stop_of
 from tests.reliability import oracle
 from tests.reliability.conftest import reliability_settings
 from tests.reliability.counts import count
@@ -69,6 +72,7 @@ class Archive(RuleBasedStateMachine):
         self.records.mkdir()
         self.to_come: dict[int, list[str]] = {}
         self.away: dict[int, Path] = {}
+        self.loading: dict[int, list[Document]] = {}
         self.seen: set[int] = set()
         type(self).histories += 1
 
@@ -157,6 +161,36 @@ class Archive(RuleBasedStateMachine):
             self.away.pop(run).rename(self.records / str(run))
         self.check()
 
+    # ---- another program ----
+
+    @precondition(lambda self: self.there())
+    @rule(place=numbers, number=st.integers(1, 9))
+    def another_program_stores_files(self, place: int, number: int) -> None:
+        complete = {run for run, files in oracle.on_disk(self.records).items() if self.is_complete(files)}
+        new = complete - oracle.in_artdaqdb(self.archive).keys() - self.loading.keys()
+        for run in self.one_of(sorted(new | {run for run, left in self.loading.items() if left}), place):
+            if run not in self.loading:
+                self.loading[run] = list(documents(self.config, run))
+            load(self.archive, run, self.loading[run][:number])
+            del self.loading[run][:number]
+        self.check()
+
+    @precondition(lambda self: self.foreign())
+    @rule(place=numbers, version=st.integers(1, 9))
+    def another_program_adds_a_version(self, place: int, version: int) -> None:
+        for run in self.one_of(sorted(self.foreign()), place):
+            load(self.archive, run, [stop_of(run)], version=f"v{version}")
+        self.run("--incremental")  # which looks for it
+
+    def foreign(self) -> set[int]:
+        """Runs that another program stored whole, with one version."""
+        return {
+            run for run, names in self.of_others().items() if not self.loading.get(run) and "RunHistory2" not in names
+        }
+
+    def of_others(self) -> dict[int, set[str]]:
+        return oracle.of_other_programs(self.archive)
+
     # ---- the sites ----
 
     @rule(name=st.sampled_from(["run_records", "artdaqdb"]))
@@ -243,6 +277,8 @@ class Archive(RuleBasedStateMachine):
         there = set(self.there())
         ended = in_process.command(self.config, *options, fault=fault)
         assert ended.status != 2, ended
+        if options[:1] == ("--forget",):
+            self.seen -= run_numbers.parse(options[1])
         if not ended.killed and options[:1] != ("--verify",):
             self.seen |= there
         self.check()
@@ -268,7 +304,7 @@ class Archive(RuleBasedStateMachine):
     def disagreements(self) -> Iterator[str]:
         disk, artdaqdb, ucondb = oracle.on_disk(self.records), oracle.in_artdaqdb(self.archive), self.in_ucondb()
         complete = {run: files for run, files in disk.items() if run in artdaqdb or self.is_complete(files)}
-        yield from oracle.disagreements(complete, artdaqdb, ucondb)
+        yield from oracle.disagreements(complete, artdaqdb, ucondb, self.of_others())
         lost = self.seen - disk.keys() - ucondb.keys()
         if lost:
             yield f"lost: {sorted(lost)}"
