@@ -19,13 +19,12 @@ NOTE = "newer_versions"
 
 def look(tree: Tree, store: ArtdaqDB, named: Collection[int] = ()) -> None:
     """Note the runs with a version that their newest marker does not name. Raises StoreError, WorkDirError."""
-    before, stamp = tree.note(NOTE) or {}, store.stamp()
-    if stamp and stamp == before.get("stamp") and not named:
+    runs, before, stamp = tree.watched() | set(named), tree.note(NOTE) or {}, store.stamp()
+    if not runs or (stamp and stamp == before.get("stamp") and not named):
         return
-    runs = (tree.watched() | set(named)) & tree.archived("migrate")
-    shown = store.locate(runs) if runs else {}
-    located = {run: found.version for run, found in shown.items() if not is_all_ours(found)}
-    note = {"stamp": stamp, "versions": {str(run): version for run, version in _newer(tree, located)}}
+    located = store.locate(runs & tree.archived("migrate"))
+    versions = {run: found.version for run, found in located.items() if not is_all_ours(found)}
+    note = {"stamp": stamp, "versions": {str(run): version for run, version in _newer(tree, versions)}}
     if note != before:
         tree.write_note(NOTE, note)
 
