@@ -25,7 +25,7 @@ from rra_state.cycle.display import Display
 from rra_state.cycle.window_process import Tail, WindowCommand
 from rra_state.execution import events, verification
 from rra_state.monitoring import after_cycle
-from rra_state.state import index_losses, lost_runs, planner
+from rra_state.state import index_losses, lost_runs, newer_versions, planner
 from rra_state.state.changed_records import NamedRuns
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, Ended, Failure, Outcome, Stage, Tally
@@ -116,8 +116,9 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
     held.acquire()
     tree = Tree(settings.app.work_dir)
     tree.prepare()
-    snapshot = Snapshot.take(settings)
-    lost = index_losses.reclaim(snapshot, artdaqdb.open_store(settings.artdaq_db))
+    snapshot, store = Snapshot.take(settings), artdaqdb.open_store(settings.artdaq_db)
+    lost = index_losses.reclaim(snapshot, store)
+    newer_versions.look(tree, store, (selection.only or ()) if selection.mode == "refresh" else ())
     gone = lost_runs.notice(snapshot) if snapshot.source_error is None else set()
     result.problems += len(gone)
     if lost or gone:

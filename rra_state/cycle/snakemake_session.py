@@ -26,7 +26,7 @@ from rra_state.config.loading import Settings
 from rra_state.config.warnings import cautions
 from rra_state.execution import events
 from rra_state.monitoring import after_cycle
-from rra_state.state import index_losses, planner
+from rra_state.state import index_losses, newer_versions, planner
 from rra_state.state.outcome import STAGES, Ended, Tally
 from rra_state.state.planner import Window
 from rra_state.state.snapshot import Snapshot
@@ -122,7 +122,9 @@ def begin(
                 logging.getLogger("rra").warning("%s", caution)
         snapshot = None if planner.WINDOW_KEY in mapping else Snapshot.take(settings)
         if held is not None and snapshot is not None:
-            index_losses.missing(snapshot, artdaqdb.open_store(settings.artdaq_db))
+            store = artdaqdb.open_store(settings.artdaq_db)
+            index_losses.missing(snapshot, store)
+            newer_versions.look(snapshot.tree, store)
         window = planner.current(settings, mapping, snapshot)
         fault = None if snapshot is None else snapshot.source_error
         if held is not None:

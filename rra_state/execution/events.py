@@ -141,7 +141,9 @@ def lines(stage: Stage, outcome: Outcome) -> Iterator[tuple[int, str]]:
         yield logging.ERROR, text
         return
     if stage == "refresh":
-        yield logging.INFO, f"run {outcome.run}: its record has changed; both stores hold it as it is now"
+        foreign = outcome.facts is not None and outcome.facts.foreign
+        what = "another program stored a newer version" if foreign else "its record has changed"
+        yield logging.INFO, f"run {outcome.run}: {what}; both stores hold it as it is now"
     if outcome.note:
         yield logging.INFO, outcome.note
     if outcome.facts is None:

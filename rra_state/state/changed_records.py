@@ -7,6 +7,7 @@ once, as a new version in both stores, and `markers/refresh/<run>-<fingerprint>.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Collection, Iterable, Iterator
@@ -36,7 +37,8 @@ _NOT_READ = frozenset(f"{reason}; {LEFT_OUT}" for reason in source.NOT_READ_BEFO
 class Refresh:
     """A record that is to be archived again. fingerprint: the beginning of the changed record's, eight hex characters.
 
-    More of them if it has been archived like this before, and was something else in between.
+    More of them if it has been archived like this before, and was something else in between. If another program stored
+    a version in artdaqDB, the fingerprint is of that version's name.
     """
 
     run: int
@@ -47,6 +49,11 @@ class Refresh:
         """The refresh to do; done: those of the run that have a marker. None once it came back eight times."""
         lengths = (length for length in range(8, len(fingerprint) + 1, 8) if fingerprint[:length] not in done)
         return next((cls(run, fingerprint[:length]) for length in lengths), None)
+
+    @classmethod
+    def of_version(cls, run: int, version: str) -> Refresh:
+        """The refresh by which UconDB gets a version that another program stored."""
+        return cls(run, hashlib.sha256(version.encode()).hexdigest()[:8])
 
     @classmethod
     def of(cls, text: str) -> Refresh:
@@ -94,11 +101,12 @@ def look(snapshot: Snapshot) -> Look:
     files, tree = snapshot.settings.source_files, snapshot.tree
     since = snapshot.at - files.watch_days * 86400
     seen = tree.note(NOTE) or {}
-    changed: list[Refresh] = []
+    newer = watched & snapshot.newer.keys()
+    differing = {run for run in newer & snapshot.records if not snapshot.is_ready(run)}
+    changed = [Refresh.of_version(run, snapshot.newer[run]) for run in sorted(newer - differing)]
     unchanged: dict[str, str] = {}
     ended: set[int] = set()
-    differing: set[int] = set()
-    for run in sorted(watched):
+    for run in sorted(watched - newer):
         signature = source.signature(files, run)
         gone = run not in snapshot.records
         same = gone or (signature is not None and signature == seen.get(str(run)))
@@ -157,7 +165,10 @@ def look_at(snapshot: Snapshot, named: Iterable[int]) -> NamedRuns:
         try:
             if run not in snapshot.archived["migrate"]:
                 raise UsageError("is not in both stores yet", run=run, hint=f"archive it first: --runs {run}")
-            files = snapshot.settings.source_files
+            files, newer = snapshot.settings.source_files, snapshot.newer.get(run)
+            if newer is not None:
+                found.changed.append(Refresh.of_version(run, newer))
+                continue
             if run not in snapshot.records:
                 gone, hint = files.run_records_dir / str(run), "put it back; both stores keep what they hold"
                 raise RecordError("the record's directory is gone", run=run, path=gone, hint=hint)

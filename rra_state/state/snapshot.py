@@ -18,7 +18,7 @@ from rra_state.base.errors import ArchiverError, WorkDirError
 from rra_state.config.loading import Settings
 from rra_state.records import source
 from rra_state.records.listing import Listing, listing
-from rra_state.state import changed_records, shrunk_sites
+from rra_state.state import changed_records, newer_versions, shrunk_sites
 from rra_state.state.changed_records import Look, NamedRuns, Refresh
 from rra_state.state.markers import ARRIVING, SEEN, Tree
 from rra_state.state.outcome import STAGES, Damaged, Failure, Marker, MarkerColumns, Stage
@@ -192,6 +192,11 @@ class Snapshot:
     def differing(self) -> frozenset[int]:
         """Those of them that a cycle does not archive again now: they may still be written to, or cannot be read."""
         return frozenset() if self.source_error is not None else self.changes.differing
+
+    @cached_property
+    def newer(self) -> Mapping[int, str]:
+        """By run, the version in artdaqDB that another program stored after the run was archived."""
+        return newer_versions.noted(self.tree)
 
     def named(self, runs: frozenset[int]) -> NamedRuns:
         """What --refresh can do for these runs. Raises SourceUnreadable."""

@@ -29,7 +29,7 @@ from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Export, Location, Staged
 from rra_state.stores.artdaqdb.document import shown_by_tools
 from rra_state.stores.ucondb.values import BlobVersion
-from rra_state.workers.import_stage import facts_of, read
+from rra_state.workers.import_stage import facts_of, read, take_over
 from rra_state.workers.worker import WorkerContext, shown
 
 
@@ -102,22 +102,30 @@ def _outcome(run: int, context: WorkerContext, action: Callable[[], Outcome]) ->
 
 def _staged(wanted: Refresh, context: WorkerContext, known: Mapping[int, Location], *, may_shrink: bool) -> Outcome:
     run = wanted.run
+    marker = newest_marker(Tree(context.settings.app.work_dir), run)
+    if run in known and wanted == Refresh.of_version(run, known[run].version):
+        outcome = take_over(known[run], context)
+        if marker is None or outcome.facts is None or not outcome.facts.foreign:
+            return outcome
+        # A record that changed as well is archived by the next refresh.
+        return replace(outcome, facts=replace(outcome.facts, fingerprint=marker.facts.fingerprint))
     documents = read(run, context.settings, even_if_open=True)  # the planner chose it by this fingerprint
     if not documents.fingerprint.startswith(wanted.fingerprint):
         raise RecordChanged("changed again before it was read", run=run)
     if run in known and not may_shrink:
-        _refuse_loss(documents, context.export(known[run]))
+        _refuse_loss(documents, context.export(known[run]), foreign=marker is not None and marker.facts.foreign)
     [staged] = context.artdaqdb.stage([documents], known)
     if not isinstance(staged, Staged):
         raise staged
     return Outcome(run, facts=facts_of(documents, staged), staged=staged)
 
 
-def _refuse_loss(documents: RunDocuments, export: Export) -> None:
+def _refuse_loss(documents: RunDocuments, export: Export, *, foreign: bool) -> None:
     """Raise RecordShrank if a file that artdaqDB has is gone from the record, or shorter there.
 
     A text is compared as the DAQ wrote it: its conversion can be shorter although it grew. Where artdaq's tools wrote a
     document, it is compared as they print it, comments and blanks left out: they keep neither these nor the text.
+    foreign: another program converted the texts, by its own rules, so their lengths say nothing.
     """
     if export.exact:
         sources = {each.name: each.data for each in export.sources}
@@ -132,7 +140,9 @@ def _refuse_loss(documents: RunDocuments, export: Export) -> None:
             names.get(name.removesuffix(".fcl"), name): _printed_length(data) for name, data in export.files.items()
         }
     gone = [f"{name} is gone" for name in sorted(archived.keys() - lengths.keys())]
-    shorter = [f"{name} is shorter" for name, size in sorted(archived.items()) if lengths.get(name, size) < size]
+    converted = {each.name for each in documents.documents if foreign and each.source}
+    compared = sorted((name, size) for name, size in archived.items() if name not in converted)
+    shorter = [f"{name} is shorter" for name, size in compared if lengths.get(name, size) < size]
     if lost := gone + shorter:
         raise RecordShrank(
             f"the record on disk has lost content: {', '.join(lost)}; both stores keep it",

@@ -27,7 +27,7 @@ from rra_state.execution import events
 from rra_state.execution.commit import Committer
 from rra_state.execution.driver import Driver
 from rra_state.execution.pool import open_pool
-from rra_state.state import index_losses
+from rra_state.state import index_losses, newer_versions
 from rra_state.state.changed_records import Refresh
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, Outcome, Stage
@@ -94,6 +94,7 @@ class Executor(RealExecutor):
             fault = snakemake_session.current().fault
             if fault is None or fault.stage is not None:
                 index_losses.remember(self._tree, self._store)
+                newer_versions.look(self._tree, self._store)
 
     def cancel(self) -> None:
         """Snakemake gives up at once."""
