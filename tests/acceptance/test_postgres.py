@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -13,17 +14,17 @@ import pytest
 from rra_state.stores.artdaqdb.base import ArtdaqDB
 from rra_state.stores.artdaqdb.postgres import PostgresDB
 from scripts.ucondb_dev.postgres import Postgres, PostgresError
-from tests.acceptance.site import Site
+from tests.in_process import InProcessSite
 from tests.rights import privileged
 from tests.servers import Folder, temporary_directory
 from tests.waiting import scaled, wait_until
 
 
-class PostgresSite(Site):
+class PostgresSite(InProcessSite):
     """A site whose artdaqDB is a database."""
 
     server: Postgres
-    database = "postgres"
+    database: str
 
     @property
     def uri(self) -> str:
@@ -39,26 +40,34 @@ class PostgresSite(Site):
         self.server.start()
 
 
-@pytest.fixture
-def site(tmp_path: Path, ucondb: Folder) -> Iterator[PostgresSite]:
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
     with temporary_directory() as directory:
         try:
             server = Postgres(directory / "pg", durable=False)
             server.start()
         except PostgresError as error:
             pytest.skip(str(error))
-        found = PostgresSite(tmp_path, ucondb)
-        found.server = server
-        found.configure(artdaq_db={"database_uri": found.uri})
-        yield found
+        yield server
         server.stop("immediate")
+
+
+@pytest.fixture
+def site(tmp_path: Path, ucondb: Folder, server: Postgres) -> PostgresSite:
+    """A site with a database of its own; a test may stop the server, the next one finds it running."""
+    found = PostgresSite(tmp_path, ucondb)
+    found.server, found.database = server, f"artdaqdb_{uuid4().hex}"
+    with psycopg.connect(server.start(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {found.database}")
+    found.configure(artdaq_db={"database_uri": found.uri})
+    return found
 
 
 def test_a_whole_cycle_over_postgresql_and_everything_an_operator_does_with_it(site: PostgresSite) -> None:
     site.make(12)
 
     assert "artdaqDB: OK (artdaqDB in PostgreSQL" in site.archive_runs("--check").stdout
-    site.archive_runs()
+    site.real_archive_runs()
 
     site.assert_archived_once(range(1, 13))
     assert "consistent" in site.archive_runs("--report-status", "--compare-state").stdout
@@ -91,7 +100,7 @@ def test_a_server_that_stays_away_ends_the_cycle_and_costs_no_run(site: Postgres
     site.make(4, first_run=5)
     site.server.stop("fast")
 
-    refused = site.archive_runs(status=1)
+    refused = site.real_archive_runs(status=1)
 
     assert "is the server running and reachable?" in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -132,7 +141,7 @@ def test_a_password_in_the_uri_is_never_shown(site: PostgresSite) -> None:
     secret = "s3cret-in-the-uri"
     site.configure(artdaq_db={"database_uri": site.uri.replace("postgres@", f"nobody:{secret}@")})
 
-    refused = site.archive_runs("-v", status=1)
+    refused = site.real_archive_runs("-v", status=1)
 
     assert "nobody" in refused.stderr
     texts = [refused.stderr, refused.stdout, *(path.read_text() for path in site.work.rglob("*") if path.is_file())]
@@ -166,7 +175,7 @@ def test_a_full_disk_costs_no_run_and_is_told(site: PostgresSite, small_disk: Pa
     filler.write_bytes(b"x" * (free.f_bavail * free.f_frsize - 300_000))
     site.make(40, first_run=5)
 
-    full = site.archive_runs(status=1)
+    full = site.real_archive_runs(status=1)
 
     assert "free space on the server's disk" in full.stderr
     assert not list(site.work.glob("failures/*/*.json"))
@@ -175,3 +184,4 @@ def test_a_full_disk_costs_no_run_and_is_told(site: PostgresSite, small_disk: Pa
     site.assert_archived_once(range(1, 45))
     with psycopg.connect(site.uri.replace("/small?", "/postgres?"), autocommit=True) as connection:
         connection.execute("DROP DATABASE small WITH (FORCE)")
+        connection.execute("DROP TABLESPACE small")

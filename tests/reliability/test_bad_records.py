@@ -26,7 +26,7 @@ SPOILT = 5000 if LONG else 60
 SECONDS = 3600.0 if LONG else 300.0
 TEXT_NAMES = {f"{stem}.txt" for stem in TEXTS}
 
-pytestmark = pytest.mark.timeout(2 * SECONDS)
+pytestmark = [pytest.mark.timeout(2 * SECONDS), pytest.mark.in_process]
 
 
 @pytest.fixture

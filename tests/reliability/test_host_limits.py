@@ -20,10 +20,11 @@ READ_ONLY = "read-only file system (the file system is mounted read only: see dm
 
 
 @pytest.mark.parametrize("full", ["work directory", "artdaqDB"])
+@pytest.mark.in_process
 def test_a_disk_that_fills_up_costs_no_run(site: Site, full: str) -> None:
     site.make(150)
     with mounted(site.root / ("work" if full == "work directory" else "artdaqdb"), options="size=600k") as disk:
-        done = site.archive_runs(status=1)
+        done = site.real_archive_runs(status=1)
 
         assert "no space left on device" in done.stderr.lower()
         subprocess.run(["mount", "-o", "remount,size=100m", str(disk.path)], check=True)

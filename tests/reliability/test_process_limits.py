@@ -12,6 +12,8 @@ from tests.paths import REPOSITORY
 from tests.reliability.counts import count
 from tests.waiting import scaled
 
+pytestmark = pytest.mark.in_process
+
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 RUNS = 30
 FILES = range(8, 40) if LONG else (10, 17, 21)

@@ -97,6 +97,7 @@ def test_no_secret_appears_in_files_output_messages_tracebacks_or_the_process_li
         assert holding == []
 
 
+@pytest.mark.in_process
 def test_a_configuration_with_a_password_that_others_can_read_is_told_every_time(site: Site) -> None:
     site.make(2)
     site.config.chmod(0o644)
