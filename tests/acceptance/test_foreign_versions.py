@@ -3,68 +3,45 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
-from rra_state.config import loading
-from rra_state.records import blob, fhicl
-from rra_state.records.model import Document
-from rra_state.stores.artdaqdb.document import shown_by_tools, timestamp
-from rra_state.workers.import_stage import read
+from rra_state.records import blob
+from rra_state.stores.artdaqdb.document import timestamp
 from tests.acceptance.changing_records import refresh_markers, stop, without_stop_time
 from tests.acceptance.site import Site
-from tests.unit.stores.artdaqdb.artdaqdb_helpers import Artdaq
+from tests.other_program import documents, load, stop_of
+
+pytestmark = pytest.mark.in_process
 
 AN_HOUR_AGO = timestamp(datetime.fromtimestamp(time.time() - 3700))
 
 
 @pytest.fixture
-def artdaq(site: Site) -> Artdaq:
+def artdaqdb(site: Site) -> Path:
     """The archive, two records, and a configuration that waits an hour for what may still come."""
     site.configure(source_files={"settle_seconds": 3600})
     site.make(2)
-    return Artdaq(site.root / "artdaqdb")
-
-
-def documents(site: Site, run: int) -> tuple[Document, ...]:
-    return read(run, loading.load(site.config), even_if_open=True).documents
-
-
-def load(artdaq: Artdaq, run: int, files: Iterable[Document], version: str = "", assigned: str | None = None) -> None:
-    """Store files one by one. version: `v1`, `v2`, ...; the first one has no name."""
-    for each in files:
-        snippet = fhicl.snippet(shown_by_tools(each))
-        artdaq.write(
-            run,
-            each.entity,
-            version=f"{run}/standard{version}",
-            assigned=assigned or timestamp(),
-            tree={"data": snippet.data, "metadata": snippet.metadata, "search": []},
-        )
-
-
-def stop_of(run: int) -> Document:
-    """The RunHistory2 that the DAQ stores at the stop."""
-    return Document("RunHistory2.fcl", f'DAQInterface_stop_time: "run {run}"\n'.encode())
+    return site.root / "artdaqdb"
 
 
 def in_ucondb(site: Site, run: int) -> dict[str, bytes]:
     return blob.unpack(site.blobs()[str(run)]).files
 
 
-def test_case_a15_a_run_that_is_being_stored_is_migrated_when_whole(site: Site, artdaq: Artdaq) -> None:
+def test_case_a15_a_run_that_is_being_stored_is_migrated_when_whole(site: Site, artdaqdb: Path) -> None:
     record = site.records / "1"
     record.chmod(0o755)
     (record / "rc_info_start.txt").write_text("started by a test\n")
-    files = documents(site, 1)
-    load(artdaq, 1, files[:5])
+    files = documents(site.config, 1)
+    load(artdaqdb, 1, files[:5])
 
     early = site.archive_runs("--incremental")
     report = site.archive_runs("--report-status", status=1).stdout
     between = site.markers("import"), site.failures("import"), set(site.blobs())
-    load(artdaq, 1, files[5:])
+    load(artdaqdb, 1, files[5:])
     site.archive_runs("--incremental")
 
     assert "run 1: another program is still storing version 1/standard: " in early.stderr
@@ -76,12 +53,12 @@ def test_case_a15_a_run_that_is_being_stored_is_migrated_when_whole(site: Site, 
     assert "verified 2 runs: 2 equal" in site.archive_runs("--verify").stdout
 
 
-def test_case_a16_a_later_version_follows_into_ucondb(site: Site, artdaq: Artdaq) -> None:
+def test_case_a16_a_later_version_follows_into_ucondb(site: Site, artdaqdb: Path) -> None:
     for run in (1, 2):
-        load(artdaq, run, documents(site, run))
+        load(artdaqdb, run, documents(site.config, run))
     site.archive_runs()
     for run in (1, 2):
-        load(artdaq, run, [stop_of(run)], version="v1")
+        load(artdaqdb, run, [stop_of(run)], version="v1")
     site.remove(2)
 
     followed = site.archive_runs("--incremental").stderr
@@ -96,11 +73,11 @@ def test_case_a16_a_later_version_follows_into_ucondb(site: Site, artdaq: Artdaq
     assert "verified 2 runs: 2 equal" in site.archive_runs("--verify").stdout
 
 
-def test_case_a16_a_version_after_the_watch_is_a_finding_until_refreshed(site: Site, artdaq: Artdaq) -> None:
-    load(artdaq, 1, documents(site, 1), assigned=AN_HOUR_AGO)
+def test_case_a16_a_version_after_the_watch_is_a_finding_until_refreshed(site: Site, artdaqdb: Path) -> None:
+    load(artdaqdb, 1, documents(site.config, 1), assigned=AN_HOUR_AGO)
     site.archive_runs()
     (site.work / "watch" / "1").unlink(missing_ok=True)
-    load(artdaq, 1, [stop_of(1)], version="v1")
+    load(artdaqdb, 1, [stop_of(1)], version="v1")
 
     site.archive_runs("--incremental")
     found = site.archive_runs("--verify", status=1).stdout
@@ -111,9 +88,9 @@ def test_case_a16_a_version_after_the_watch_is_a_finding_until_refreshed(site: S
     assert "verified 2 runs: 2 equal" in site.archive_runs("--verify").stdout
 
 
-def test_files_that_a_settled_version_lacks_are_added_as_the_next(site: Site, artdaq: Artdaq) -> None:
-    files = documents(site, 1)
-    load(artdaq, 1, files[:5], assigned=AN_HOUR_AGO)
+def test_files_that_a_settled_version_lacks_are_added_as_the_next(site: Site, artdaqdb: Path) -> None:
+    files = documents(site.config, 1)
+    load(artdaqdb, 1, files[:5], assigned=AN_HOUR_AGO)
 
     site.archive_runs()
 
@@ -122,12 +99,12 @@ def test_files_that_a_settled_version_lacks_are_added_as_the_next(site: Site, ar
     assert "verified 2 runs: 2 equal" in site.archive_runs("--verify").stdout
 
 
-def test_case_a16_a_record_that_changed_as_well_is_archived_next(site: Site, artdaq: Artdaq) -> None:
+def test_case_a16_a_record_that_changed_as_well_is_archived_next(site: Site, artdaqdb: Path) -> None:
     site.configure(source_files={"settle_seconds": 0})
     without_stop_time(site, 1)
-    load(artdaq, 1, documents(site, 1))
+    load(artdaqdb, 1, documents(site.config, 1))
     site.archive_runs()
-    load(artdaq, 1, [stop_of(1)], version="v1")
+    load(artdaqdb, 1, [stop_of(1)], version="v1")
     stop(site, 1)
 
     first = site.archive_runs("--incremental").stderr
@@ -139,5 +116,5 @@ def test_case_a16_a_record_that_changed_as_well_is_archived_next(site: Site, art
     assert followed == ("1/standard", ["1/standardv1"])
     assert "run 1: its record has changed" in second
     assert "nothing to do" in idle
-    assert in_ucondb(site, 1) == {each.name: each.text for each in documents(site, 1)}
+    assert in_ucondb(site, 1) == {each.name: each.text for each in documents(site.config, 1)}
     assert "verified 2 runs: 2 equal" in site.archive_runs("--verify").stdout
