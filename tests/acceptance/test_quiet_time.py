@@ -35,7 +35,7 @@ def test_a_record_is_archived_only_after_its_quiet_time(site: Site) -> None:
     assert "settings.fcl" in blob.unpack(site.blobs()["1"]).files
 
 
-def test_a_slow_copy_beside_cycles_is_archived_whole(site: Site) -> None:
+def test_case_a1b_a_slow_copy_beside_cycles_is_archived_whole(site: Site) -> None:
     site.configure(source_files={"quiet_seconds": 3600, "settle_seconds": 3600})
     (site.root / "daq").mkdir()
     make_records(2, site.root / "daq", first_run=1)

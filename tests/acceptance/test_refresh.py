@@ -74,6 +74,19 @@ def test_case_a1_files_that_came_late_are_archived_by_the_next_cycle(site: Site)
     assert "SAFE" in site.archive_runs("--report-status").stdout
 
 
+def test_case_a1c_what_comes_after_the_stop_time_is_in_both_stores(watched: Site) -> None:
+    (watched.records / "3").chmod(0o755)
+    (watched.records / "3" / "rc_info_stop.txt").write_bytes(b"stopped by the shifter\n")
+    edit(watched, 3, lambda text: text + b"DAQInterface end of run: done\n")
+
+    watched.archive_runs("--incremental")
+
+    stored = blob.unpack(watched.blobs()["3"]).files
+    assert stored["rc_info_stop.txt"] == b"stopped by the shifter\n"
+    assert b"done" in stored["metadata.fcl"]
+    assert "SAFE: " in watched.archive_runs("--report-status").stdout
+
+
 def test_a_record_that_lost_a_file_is_not_refreshed_until_a_person_says_so(site: Site) -> None:
     site.make(1)
     site.archive_runs()
