@@ -45,7 +45,6 @@ class Facts:
     """
 
     verified: bool
-    foreign: bool = False
     configuration: str | None = None
     config_name: str | None = None
     version: str | None = None
@@ -59,6 +58,7 @@ class Facts:
     ucondb_id: int | None = None
     ucondb_data_key: str | None = None
     problems: tuple[str, ...] = ()
+    foreign: bool = False
 
     def completed(self, imported: Facts) -> Facts:
         """The facts of a migration with what only the import knew of the record."""

@@ -12,7 +12,7 @@ import psycopg
 
 from rra_state.base import files
 from rra_state.records.model import RunDocuments
-from rra_state.state import markers
+from rra_state.state import tree_files
 from rra_state.state.outcome import Facts, Marker
 from rra_state.stores.artdaqdb import document, versions
 from rra_state.stores.ucondb.digest import Digest
@@ -96,7 +96,7 @@ def _ask(
 def marker_files(directory: Path, number: int) -> Usage:
     """Write so many markers as plain files."""
     directory.mkdir(parents=True)
-    text = markers._encode(Marker.of("import", number, Facts(True, version=f"{number}/floor")).mapping())
+    text = tree_files.encode(Marker.of("import", number, Facts(True, version=f"{number}/floor")).mapping())
 
     def write() -> None:
         for run in range(number):
