@@ -108,10 +108,8 @@ def test_a_dask_cluster_that_is_not_there_is_one_line(site: Site) -> None:
     site.configure(app={"workers": "dask://127.0.0.1:9"})
     settings = loading.load(site.config)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dask_pool, "START_SECONDS", 2)
-        with pytest.raises(WorkersUnusable, match=r"no Dask worker can be had at tcp://127\.0\.0\.1:9"):
-            dask_pool.DaskPool(settings)
+    with pytest.raises(WorkersUnusable, match=r"no Dask worker can be had at tcp://127\.0\.0\.1:9"):
+        dask_pool.DaskPool(settings, seconds=2)
 
 
 def test_a_client_that_has_given_its_scheduler_up_can_still_be_stopped(site: Site, cluster: Cluster) -> None:

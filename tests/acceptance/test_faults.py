@@ -148,7 +148,7 @@ def test_ucondb_stopped_in_the_middle_of_a_cycle_costs_no_run(site: Site) -> Non
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_signal_lets_runs_in_hand_finish_and_writes_the_state(site: Site, number: int) -> None:
+def test_one_signal_finishes_runs_in_hand_and_says_so_at_once(site: Site, number: int) -> None:
     site.make(200)
     cycle = site.start(site.command())
     wait_until(lambda: len(site.markers("import")) >= 20)
@@ -157,6 +157,8 @@ def test_one_signal_lets_runs_in_hand_finish_and_writes_the_state(site: Site, nu
     output, _ = cycle.communicate(timeout=scaled(30))
 
     assert cycle.returncode == 130, output
+    assert re.search(r"^finishing \d+ runs?; Ctrl-C twice more to stop now$", output, re.MULTILINE)
+    assert not re.search(r"^run \d+: (stopped|interrupted)", output, re.MULTILINE)
     done = site.markers("import")
     assert 20 <= len(done) < 200
     assert site.state("import")["last_attempted_run"] == max(done)
@@ -181,20 +183,6 @@ def test_three_signals_end_at_once_and_the_next_cycle_completes(site: Site) -> N
     assert time.monotonic() - began < 10
     site.real_archive_runs()
     site.assert_archived_once(range(1, 201))
-
-
-def test_a_killed_cycle_needs_no_manual_step(site: Site) -> None:
-    site.make(200)
-    cycle = site.start(site.command())
-    wait_until(lambda: len(site.markers("import")) >= 20)
-
-    os.killpg(cycle.pid, signal.SIGKILL)
-    cycle.communicate(timeout=scaled(30))
-
-    site.real_archive_runs("--incremental")
-    site.assert_archived_once(range(1, 201))
-    assert site.failures("import") == site.failures("migrate") == []
-    assert not list(site.root.rglob(".*.tmp"))
 
 
 def test_a_killed_worker_costs_no_run(site: Site) -> None:
@@ -224,19 +212,6 @@ def test_two_instances_at_once_do_not_disturb_each_other(site: Site) -> None:
     output, _ = first.communicate(timeout=scaled(90))
     assert first.returncode == 0, output
     site.assert_archived_once(range(1, 151))
-
-
-def test_an_interrupted_cycle_says_at_once_what_it_finishes(site: Site) -> None:
-    site.make(200)
-    cycle = site.start(site.command())
-    wait_until(lambda: len(site.markers("import")) >= 20)
-
-    os.kill(cycle.pid, signal.SIGINT)
-    output, _ = cycle.communicate(timeout=60)
-
-    assert cycle.returncode == 130, output
-    assert re.search(r"^finishing \d+ runs?; Ctrl-C twice more to stop now$", output, re.MULTILINE)
-    assert not re.search(r"^run \d+: (stopped|interrupted)", output, re.MULTILINE)
 
 
 def test_a_killed_workflow_process_is_named_in_plain_words(site: Site) -> None:

@@ -105,16 +105,16 @@ def test_a_failed_run_fails_alone(site: Site) -> None:
 
 
 def test_without_the_executor_the_same_tree_and_the_same_bytes(site: Site, tmp_path: Path) -> None:
-    site.make(20)
+    site.make(6)
     site.snakemake()
     with_executor = _stored(site)
     other = _second_site(site, tmp_path / "other")
 
     other.snakemake("--executor", "local", "--cores", "2")
 
-    other.assert_archived_once(range(1, 21))
+    other.assert_archived_once(range(1, 7))
     assert _stored(other) == with_executor
-    assert other.state("import") == {"last_contiguous_run": 20, "last_attempted_run": 20}
+    assert other.state("import") == {"last_contiguous_run": 6, "last_attempted_run": 6}
 
 
 def test_two_plain_calls_at_once_are_one_call_and_one_line(site: Site) -> None:
