@@ -28,6 +28,7 @@ import requests
 from pydantic import SecretStr
 
 from scripts.ucondb_dev.postgres import Postgres
+from tests.waiting import scaled
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "ucondb_dev_server.py"
 USER = "archiver"
@@ -76,11 +77,11 @@ def running_mongodb() -> Iterator[str]:
             yield f"mongodb://127.0.0.1:{port}"
         finally:
             server.kill()
-            server.wait(10)
+            server.wait(scaled(10))
 
 
 def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + scaled(30)
     while time.monotonic() < deadline and server.poll() is None:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
@@ -132,7 +133,7 @@ class DevServer:
         if self.process is None:
             return None
         self.process.send_signal(number)
-        self.process.wait(30)
+        self.process.wait(scaled(30))
         self.process.stdout.close()
         status, self.process = self.process.returncode, None
         return status
