@@ -26,7 +26,7 @@ from rra_state.config.loading import Settings
 from rra_state.monitoring import cycle_history
 from rra_state.records import blob, convert, source
 from rra_state.records.model import RunDocuments
-from rra_state.state import changed_records, index_losses
+from rra_state.state import changed_records, index_losses, newer_versions
 from rra_state.state.markers import SEEN, UNVERIFIED, Tree
 from rra_state.state.outcome import STAGES, Ended, Facts, Marker, Stage
 from rra_state.state.snapshot import Snapshot
@@ -217,7 +217,9 @@ def make_state(settings: Settings, tree: Tree) -> None:
     for stage in STAGES:
         known = snapshot.known(stage)
         StateFiles(settings, stage).write(known, Ledger(attempted=max(known.archived, default=0)))
-    tree.write_note(index_losses.NOTE, {"stamp": artdaqdb.open_store(settings.artdaq_db).stamp()})
+    stamp = artdaqdb.open_store(settings.artdaq_db).stamp()
+    tree.write_note(index_losses.NOTE, {"stamp": stamp})
+    tree.write_note(newer_versions.NOTE, {"stamp": stamp, "versions": {}})
     tree.write_noted_runs(SEEN, ())
     tree.write_noted_runs(UNVERIFIED, ())
     cycle_history.record(tree, Ended(STAGES, 1.0))
