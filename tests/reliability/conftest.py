@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests import in_process
 from tests.acceptance.site import Site
@@ -27,6 +27,7 @@ _COMMON = settings(
 )
 
 settings.register_profile("rra-default", _COMMON, max_examples=100, derandomize=True, database=None)
+settings.register_profile("rra-unshrunk", settings.get_profile("rra-default"), phases=[Phase.generate])
 settings.register_profile("rra-long", _COMMON, max_examples=5000)
 
 

@@ -1,8 +1,9 @@
 """Whenever the report says SAFE, every byte on disk is in both stores; and its advice leads back there.
 
 Hypothesis invents what happens to an archive of a few runs: records arrive file by file, grow, lose files, vanish and
-come back; disks are unmounted; the stores lose or change content; the work directory is lost; cycles are killed. After
-every step the report is held against oracle.py, which reads disk and stores without the archiver's code.
+come back; disks are unmounted; the stores lose or change content; another program stores runs and versions; the work
+directory is lost or restored; the clock jumps; cycles are killed. After every step the report is held against
+oracle.py, which reads disk and stores without the archiver's code.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import shlex
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psycopg
 import pytest
@@ -58,6 +61,8 @@ class Archive(RuleBasedStateMachine):
     connection: psycopg.Connection[Any]
     memory: Path
     identities = itertools.count(1)
+    seconds = staticmethod(time.time)
+    days = 0
     histories = safe = 0
 
     def __init__(self) -> None:
@@ -201,7 +206,7 @@ class Archive(RuleBasedStateMachine):
         mounted.rename(hidden)
         mounted.mkdir()
         try:
-            assert in_process.command(self.config, "--incremental").status == 1
+            assert self.command("--incremental").status == 1
             assert self.status_report()["verdict"]["level"] == "unknown"
         finally:
             shutil.rmtree(mounted)
@@ -275,7 +280,7 @@ class Archive(RuleBasedStateMachine):
 
     def run(self, *options: str, fault: Fault | None = None) -> in_process.Ended:
         there = set(self.there())
-        ended = in_process.command(self.config, *options, fault=fault)
+        ended = self.command(*options, fault=fault)
         assert ended.status != 2, ended
         if options[:1] == ("--forget",):
             self.seen -= run_numbers.parse(options[1])
@@ -284,10 +289,23 @@ class Archive(RuleBasedStateMachine):
         self.check()
         return ended
 
+    @rule(days=st.sampled_from([-2, 0, 2]))
+    def the_clock_jumps(self, days: int) -> None:
+        """The archiver's clock, not the file system's."""
+        self.days = days
+        self.run("--incremental")
+
+    def command(self, *options: str, fault: Fault | None = None) -> in_process.Ended:
+        def now() -> float:
+            return self.seconds() + self.days * 86400
+
+        with mock.patch.object(time, "time", now):
+            return in_process.command(self.config, *options, fault=fault)
+
     # ---- what is said ----
 
     def status_report(self) -> dict[str, Any]:
-        ended = in_process.command(self.config, "--report-status", "--format", "json")
+        ended = self.command("--report-status", "--format", "json")
         assert ended.status in (0, 1), ended
         assert ended.output, ended
         report: dict[str, Any] = json.loads(ended.output)
