@@ -168,8 +168,8 @@ BREAKAGES = (
     Breakage(
         "later versions of another program not looked for",
         "rra_state/state/newer_versions.py",
-        '    runs = (tree.watched() | set(named)) & tree.archived("migrate")\n',
-        "    runs = set[int]()\n",
+        '    located = store.locate(runs & tree.archived("migrate"))\n',
+        "    located = store.locate(())\n",
         _OTHER_PROGRAMS,
     ),
 )
