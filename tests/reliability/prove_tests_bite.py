@@ -199,10 +199,8 @@ def _outcome(breakage: Breakage | None, tests: tuple[str, ...]) -> int:
                 raise SystemExit(f"{breakage.name}: {breakage.file} has changed; correct this script")
             file.write_text(text.replace(breakage.old, breakage.new))
         command = [str(_environment(copy)), "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
-        environment = {
-            **os.environ,
-            "HYPOTHESIS_PROFILE": "unshrunk",
-        }  # a failure is enough, the smallest takes minutes
+        # Any failure will do; to look for the smallest one takes minutes.
+        environment = {**os.environ, "HYPOTHESIS_PROFILE": "unshrunk"}
         return subprocess.run(command, cwd=copy, env=environment, check=False, capture_output=True).returncode
 
 
