@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from datetime import datetime
 from pathlib import Path
@@ -51,6 +52,25 @@ def test_case_a15_a_run_that_is_being_stored_is_migrated_when_whole(site: Site, 
     assert site.marker("migrate", 1)["version"] == "1/standard"
     assert site.archive_runs("--report-status").stdout.count("SAFE") == 1
     assert "verified 2 runs: 2 equal" in site.archive_runs("--verify").stdout
+
+
+def test_a_recovery_does_not_take_a_run_that_is_being_stored(site: Site, artdaqdb: Path) -> None:
+    files = documents(site.config, 1)
+    load(artdaqdb, 1, files[:5])
+    site.archive_runs("--incremental")
+    shutil.rmtree(site.work)
+    site.archive_runs("--recover-import-state", "--recover-migrate-state")
+
+    site.archive_runs("--incremental", status=None)
+    between = set(site.blobs())
+    site.archive_runs("--report-status", status=1)
+    load(artdaqdb, 1, files[5:])
+    site.archive_runs("--incremental")
+
+    assert between == {"2"}
+    assert set(in_ucondb(site, 1)) == {f"{each.entity}.fcl" for each in files}
+    assert site.versions() == 2
+    assert "SAFE: " in site.archive_runs("--report-status").stdout
 
 
 def test_case_a16_a_later_version_follows_into_ucondb(site: Site, artdaqdb: Path) -> None:
