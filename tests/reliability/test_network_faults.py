@@ -112,8 +112,9 @@ def _with(world: World, **sections: object) -> World:
 
 
 def _strike(kind: Kind, deed: Deed, proxy: Proxy, make: Callable[[], World], places: Iterable[int]) -> list[str]:
-    """Let the fault strike at step after step of a deed, until it comes too late; its message each time: ""
-    where the deed was done all the same.
+    """Do a deed once per place, with the fault at that protocol step; return the error message of each.
+
+    The message is empty where the deed succeeded in spite of the fault. Ends at the first place that is never reached.
     """
     messages: list[str] = []
     for at in places:
@@ -128,9 +129,8 @@ def _strike(kind: Kind, deed: Deed, proxy: Proxy, make: Callable[[], World], pla
         if not struck:
             assert error is None
             break
-        of_ucondb = isinstance(error, ArchiverError) and str(error).startswith(
-            "UconDB at "
-        )  # as the process of the window printed it
+        # The process of a window prints the error of a store; here it comes back without its class.
+        of_ucondb = isinstance(error, ArchiverError) and str(error).startswith("UconDB at ")
         assert error is None or isinstance(error, StoreError) or of_ucondb, repr(error)
         messages.append("" if error is None else str(error))
         deed.check(world)
