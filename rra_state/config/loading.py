@@ -107,25 +107,27 @@ def load(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ) 
         hint = "check path, owner and mode" if isinstance(error, OSError) else "save it as UTF-8"
         raise ConfigError(f"the configuration cannot be read: {reason}", path=path, hint=hint) from error
     try:
-        refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader), path)
-        mapping = yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        tree = loader.get_single_node()
+        refuse_repeated_keys(tree, path)
+        mapping = tree and loader.construct_document(tree)
     except RecursionError as error:
         raise ConfigError("not YAML: it is nested too deeply", path=path) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed"
         raise ConfigError(f"not YAML: {problem}", path=path, line=mark and mark.line + 1) from error
-    if not isinstance(mapping, dict):
+    if tree is None or not isinstance(mapping, dict):
         raise ConfigError("holds no sections such as app:", path=path, hint="start from config/config.yaml")
-    return _checked(mapping, text, path, environ)
+    return _checked(mapping, tree, path, environ)
 
 
-def _checked(mapping: dict[str, Any], text: str, path: Path, environ: Mapping[str, str]) -> Settings:
+def _checked(mapping: dict[str, Any], tree: yaml.Node, path: Path, environ: Mapping[str, str]) -> Settings:
     filled = _with_default_paths({key: value for key, value in mapping.items() if value is not None})
     try:
         settings = Settings.model_validate(_anchored(expand(filled, environ, path), path.parent))
     except pydantic.ValidationError as error:
-        raise explain(error, Settings, text, path) from error
+        raise explain(error, Settings, tree, path) from error
     settings._path = path
     return _with_password(_for_tools(settings), environ)
 

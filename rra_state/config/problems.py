@@ -11,10 +11,9 @@ from pydantic import BaseModel, ValidationError
 from rra_state.base.errors import ConfigError
 
 
-def explain(error: ValidationError, model: type[BaseModel], text: str, path: Path) -> ConfigError:
+def explain(error: ValidationError, model: type[BaseModel], tree: yaml.Node, path: Path) -> ConfigError:
     """One ConfigError for all findings; the line is the first one's. Values are left out: one may be a secret."""
     findings = error.errors(include_input=False, include_url=False)
-    tree = yaml.compose(text, Loader=yaml.SafeLoader)
     messages = [_message(_key(found["loc"], model), found["type"], found["msg"], model) for found in findings]
     return ConfigError("; ".join(dict.fromkeys(messages)), path=path, line=_line(tree, findings[0]["loc"]))
 
