@@ -54,7 +54,7 @@ def open_pool(settings: Settings, *, most: int | None = None, seconds: float = S
         from rra_state.execution.dask_pool import DaskPool  # noqa: PLC0415 - only clusters need Dask
     except ImportError as error:
         raise ConfigError(
-            "app.workers: Dask is not installed ([dask])", hint="pip install 'run-record-archiver[dask]'"
+            "app.workers: Dask is not installed", hint="pip install distributed, in the archiver's environment"
         ) from error
     return DaskPool(settings, seconds)
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import traceback
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -182,18 +179,3 @@ def test_a_slow_database_is_given_up_after_the_configured_time(ucondb: Folder) -
         other.execute(f"lock table {ucondb.folder}_versions in access exclusive mode")
         with pytest.raises(StoreUnavailable, match="statement timeout"):
             store.runs()
-
-
-def test_a_missing_driver_names_the_extra_that_brings_it(ucondb: Folder) -> None:
-    code = (
-        "import sys; sys.modules['psycopg'] = None\n"
-        "from rra_state.stores.ucondb.sql import Tables\n"
-        "try:\n    Tables('postgresql://x', 'f', 'o', 5)\nexcept Exception as error:\n    print(error)\n"
-    )
-
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
-    )
-
-    assert "ucon_db.database_uri: its driver is not installed ([postgres])" in done.stdout
-    assert "pip install 'run-record-archiver[postgres]'" in done.stdout

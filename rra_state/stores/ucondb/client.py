@@ -12,7 +12,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import requests
 
@@ -20,8 +20,10 @@ from rra_state.base import run_numbers
 from rra_state.base.concurrency import Slots
 from rra_state.base.errors import AccessDenied, ArchiverError, Conflict, StoreError, StoreUnavailable, VerificationError
 from rra_state.stores.ucondb.http import Transport, UconDBSettings, said_by
-from rra_state.stores.ucondb.sql import Tables
 from rra_state.stores.ucondb.values import BlobVersion, StoredBlob
+
+if TYPE_CHECKING:
+    from rra_state.stores.ucondb.sql import Tables
 
 _KEYS_PER_LOOKUP = 500
 _HEADER = "X-UconDB-"
@@ -43,7 +45,11 @@ class UconDB:
         self._same = same
         self._http = Transport(settings, slots)
         uri = settings.database_uri.get_secret_value() if settings.database_uri else None
-        self._tables = Tables(uri, self._folder, self._object, settings.timeout_seconds) if uri else None
+        self._tables: Tables | None = None
+        if uri:
+            from rra_state.stores.ucondb.sql import Tables  # noqa: PLC0415 - it loads psycopg, which takes 0.2 s
+
+            self._tables = Tables(uri, self._folder, self._object, settings.timeout_seconds)
         self._same_folder = False
         self.name = self._http.name
 

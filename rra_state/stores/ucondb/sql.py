@@ -1,4 +1,4 @@
-"""Read UconDB's own tables by SQL: a listing of 50,000 runs takes 0.04 s, by the server 10 s.
+"""Read UconDB's own tables by SQL: a listing of 50,000 runs takes 0.04 s, by the server 10 s. Loads psycopg.
 
 Only reads, in read-only transactions. Writing this way would pass by the server's locks and checks.
 Source: docs/design/ucondb.md, Tables.
@@ -11,12 +11,13 @@ import re
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, LiteralString
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import rows, sql
 
 from rra_state.base.errors import AccessDenied, ConfigError, StoreError, StoreUnavailable
-
-if TYPE_CHECKING:
-    import psycopg
+from rra_state.stores import postgres_uri
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY = "ucon_db.database_uri"
@@ -37,21 +38,12 @@ class Tables:
 
     def __init__(self, uri: str, folder: str, object_: str, timeout_seconds: float) -> None:
         """folder: with or without its namespace (then `public`). Raises ConfigError; never shows the URI."""
-        try:
-            import psycopg  # noqa: PLC0415 - only for sites that set the key
-
-            from rra_state.stores import postgres_uri  # noqa: PLC0415
-        except ImportError as error:
-            raise ConfigError(
-                f"{_KEY}: its driver is not installed ([postgres])", hint="pip install 'run-record-archiver[postgres]'"
-            ) from error
         parts = postgres_uri.parts(uri, _KEY)
         namespace, _, name = folder.rpartition(".") if "." in folder else ("public", ".", folder)
         if not _NAME.fullmatch(name) or not _NAME.fullmatch(namespace):
             raise ConfigError(f"ucon_db.folder_name: {folder} cannot be a folder with tables of its own")
         self.folder = f"{namespace}.{name}"
-        identifier = psycopg.sql.Identifier
-        self._tables = {table: identifier(namespace, f"{name}_{table}") for table in ("versions", "data")}
+        self._tables = {table: sql.Identifier(namespace, f"{name}_{table}") for table in ("versions", "data")}
         self._uri, self._object, self._timeout = uri, object_, timeout_seconds
         self._connection: psycopg.Connection[Any] | None = None
         self._process = 0
@@ -71,8 +63,6 @@ class Tables:
         return rows[0], bytes(data[0]["data"]) if data else None
 
     def _rows(self, query: LiteralString, **arguments: object) -> list[dict[str, Any]]:
-        from psycopg import rows, sql  # noqa: PLC0415 - see __init__
-
         with self._session() as connection, connection.transaction():
             # Only for this transaction: a connection pooler gives the connection to other clients.
             connection.execute(sql.SQL("SET LOCAL statement_timeout = {}").format(int(self._timeout * 1000)))
@@ -83,8 +73,6 @@ class Tables:
     @contextmanager
     def _session(self) -> Iterator[psycopg.Connection[Any]]:
         """The connection of this process. Only here errors of the driver are mapped to StoreError."""
-        import psycopg  # noqa: PLC0415 - see __init__
-
         try:
             if self._connection is None or self._connection.closed or self._process != os.getpid():
                 self._connection = psycopg.connect(
