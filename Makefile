@@ -8,19 +8,26 @@ BENCH ?=
 # -I: neither this directory nor the environment decides what is imported; the project itself is installed.
 PYTHON := "$(VENV)/bin/python" -I
 PYTEST := $(PYTHON) -m pytest -n 2 --dist worksteal
+PIP := $(PYTHON) -m pip --quiet --disable-pip-version-check
+RESOLVE := $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml
 
-.PHONY: help setup debian demo demo-start demo-stop test test-long test-deploy wheelhouse soak fuzz lint lint-ansible audit docs bench bench-long bench-stores clean
+.PHONY: help setup lock debian demo demo-start demo-stop test test-long test-newest test-deploy wheelhouse soak fuzz lint lint-ansible audit docs bench bench-long bench-stores clean
 
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
 
 setup: $(VENV)/.ready   ## Make the environment in .venv
 
-$(VENV)/.ready: pyproject.toml
+$(VENV)/.ready: pyproject.toml requirements-dev.lock
 	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	test -x "$(VENV)/bin/python" || python3 -m venv "$(VENV)"
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) install --require-hashes --requirement requirements-dev.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
 	touch "$@"
+
+lock: setup     ## Resolve the newest dependencies that pyproject.toml allows: of hosts, and of this checkout
+	$(RESOLVE) --upgrade --extra dask --extra mongodb --output-file requirements.lock
+	$(RESOLVE) --upgrade --all-extras --constraint requirements.lock --output-file requirements-dev.lock
 
 debian:         ## Install the programs that tests need and pip does not have, if root and apt-get are there
 	@scripts/install_debian_packages.sh
@@ -40,9 +47,16 @@ test: setup debian  ## Run all tests
 test-long: setup debian ## The same with many more examples of the model-based tests
 	HYPOTHESIS_PROFILE=long $(PYTEST) --timeout 7200
 
+test-newest:    ## Run all tests with the newest dependencies that pyproject.toml allows, not those of the lock file
+	rm -rf build/newest && python3 -m venv build/newest
+	build/newest/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch build/newest/.ready
+	$(MAKE) test VENV=build/newest
+
 wheelhouse: setup ## Put the archiver and all it needs as wheels into build/wheelhouse, for hosts without a package index
 	rm -rf build/wheelhouse
-	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --wheel-dir build/wheelhouse '.[postgres]'
+	$(PIP) wheel --require-hashes --requirement requirements.lock --wheel-dir build/wheelhouse
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/wheelhouse .
 
 test-deploy: setup wheelhouse ## Roll out to two booted Debian systems, upgrade, roll back, reboot, remove (root; half an hour)
 	@scripts/install_debian_packages.sh deploy
@@ -52,7 +66,7 @@ soak: setup     ## Weeks of bad luck in SOAK_SECONDS (half an hour), with an aud
 	$(PYTHON) -m tests.reliability.soak $(SOAK_SECONDS)
 
 fuzz: setup     ## Look for inputs that break FHiCL, converters or blobs for FUZZ_SECONDS (2 minutes), led by coverage
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check atheris
+	$(PIP) install atheris
 	$(PYTHON) -m tests.reliability.fuzz $(FUZZ_SECONDS)
 
 lint: setup lint-ansible ## Check style, types, security and generated files
@@ -68,7 +82,7 @@ lint-ansible: setup
 	PATH="$$(cd "$(VENV)/bin" && pwd):$$PATH" && cd ansible && ansible-lint -q
 
 audit: setup    ## Look for known holes in what the environment holds (asks pypi.org)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check pip-audit
+	$(PIP) install pip-audit
 	$(PYTHON) -m pip freeze --exclude-editable > "$(VENV)/installed.txt"
 	$(PYTHON) -m pip_audit --strict --no-deps --disable-pip --requirement "$(VENV)/installed.txt" --progress-spinner off
 
