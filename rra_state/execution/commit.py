@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from rra_state.base.errors import ArchiverError, StillArriving, WorkDirError
 from rra_state.state.changed_records import Refresh
@@ -84,11 +85,15 @@ class Committer:
         )
 
     def _complete(self, stage: Stage, run: int, facts: Facts) -> Facts:
-        """Copy into a migration's facts what only the import knows of the record."""
-        if stage == "import":
+        """Copy into a migration's facts what only the marker of the same version in artdaqDB knows of the record."""
+        if stage == "import" or (imported := self.tree.marker("import", run)) is None:
             return facts
-        imported = self.tree.marker("import", run)
-        return facts if imported is None else facts.completed(imported.facts)
+        if imported.facts.version in (None, facts.version):
+            return facts.completed(imported.facts)
+        refreshed = self.tree.newest_refresh(run)  # UconDB lost the run after it was archived again
+        if refreshed is not None and refreshed.facts.version == facts.version:
+            return facts.completed(refreshed.facts)
+        return facts.completed(replace(imported.facts, fingerprint=None))
 
 
 def _earlier(read: Callable[[], Failure | None]) -> Failure | None:

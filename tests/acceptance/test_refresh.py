@@ -240,6 +240,7 @@ def test_a_plain_snakemake_call_refreshes_with_and_without_the_executor(
 ) -> None:
     stop(watched, 2)
     watched.snakemake("-n", *arguments)
+    print(watched.ucondb.execute("select id,key,tr,data_size from {folder}_versions order by id"))
     assert versions(watched, 2)[1] == 3
 
     watched.snakemake(*arguments)
@@ -304,3 +305,17 @@ def test_case_a7_a_recovered_run_is_watched_again(watched: Site) -> None:
         assert f"run {run}: its record has changed; both stores hold it as it is now" in done.stderr
     assert watched.versions() == 5
     assert "SAFE: " in watched.archive_runs("--report-status").stdout
+
+
+def test_a_changed_run_that_ucondb_lost_is_archived_again_once(watched: Site) -> None:
+    stop(watched, 2)
+    watched.archive_runs("--incremental")
+    watched.ucondb.execute("delete from {folder}_versions where key = '2'")
+    watched.archive_runs("--recover-migrate-state")
+    watched.archive_runs("--retry-failed-migrate")
+
+    done = watched.archive_runs("--incremental")
+
+    assert "nothing to do" in done.stderr
+    assert "SAFE: " in watched.archive_runs("--report-status").stdout
+    assert watched.versions() == 4
