@@ -29,8 +29,8 @@ lock: setup     ## Resolve the newest dependencies that pyproject.toml allows: o
 	$(RESOLVE) --upgrade --extra dask --extra mongodb --output-file requirements.lock
 	$(RESOLVE) --upgrade --all-extras --constraint requirements.lock --output-file requirements-dev.lock
 
-debian:         ## Install the programs that tests need and pip does not have, if root and apt-get are there
-	@scripts/install_debian_packages.sh
+debian: setup   ## Unpack Debian's packages of programs that tests need and this machine lacks, below .venv
+	@scripts/unpack_debian_packages.sh "$(abspath $(VENV))/debian"
 
 demo: setup     ## Archive 60 made-up runs (or those in RECORDS=DIR) end to end, and show what went where
 	@$(PYTHON) -m scripts.demo --directory "$(DEMO)" run $(if $(RECORDS),--records "$(RECORDS)")
@@ -59,7 +59,7 @@ wheelhouse: setup ## Put the archiver and all it needs as wheels into build/whee
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/wheelhouse .
 
 test-deploy: setup wheelhouse ## Roll out to two booted Debian systems, upgrade, roll back, reboot, remove (root; half an hour)
-	@scripts/install_debian_packages.sh deploy
+	@scripts/install_deploy_packages.sh
 	RRA_TEST_DEPLOY=1 $(PYTHON) -m pytest tests/deploy -v --exitfirst
 
 soak: setup     ## Weeks of bad luck in SOAK_SECONDS (half an hour), with an audit at the end

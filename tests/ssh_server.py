@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+import shlex
 import socket
 import subprocess
 import time
@@ -12,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+from tests.programs import needed
+from tests.rights import as_root
 
 HOST = "daqhost"
-_SBIN = "/usr/sbin:/usr/local/sbin"
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,9 @@ class SshServer:
 
 @contextmanager
 def running(directory: Path) -> Iterator[SshServer]:
-    """Start it; skips the test where there is no sshd."""
-    sshd = shutil.which("sshd", path=os.environ["PATH"] + os.pathsep + _SBIN)
-    ssh, keygen = shutil.which("ssh"), shutil.which("ssh-keygen")
-    if sshd is None or ssh is None or keygen is None or os.geteuid() != 0:
-        pytest.skip("not here: openssh-server and root")
+    """Start it. Skips the test where there is no sshd."""
+    as_root("starts sshd")
+    sshd, ssh, keygen = map(needed, ("sshd", "ssh", "ssh-keygen"))
     directory.mkdir()
     for name in ("host", "user"):
         subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True)
@@ -61,8 +58,13 @@ def running(directory: Path) -> Iterator[SshServer]:
     wrapper.parent.mkdir()
     wrapper.write_text(f'#!/bin/sh\nexec {ssh} -F {directory}/ssh_config "$@"\n')
     wrapper.chmod(0o755)
-    Path("/run/sshd").mkdir(exist_ok=True)  # where Debian's sshd leaves its privileges behind
-    process = subprocess.Popen([sshd, "-D", "-e", "-f", directory / "sshd_config"], stderr=subprocess.DEVNULL)
+    # It wants a user of its own and /run/sshd, which its Debian package would make when it is installed.
+    users = Path("/etc/passwd").read_text().splitlines()
+    (directory / "passwd").write_text("\n".join([*users, "sshd:x:65533:65533::/run/sshd:/usr/sbin/nologin", ""]))
+    start = shlex.join([sshd, "-D", "-e", "-f", str(directory / "sshd_config")])
+    mounts = f"mount --bind {directory}/passwd /etc/passwd && mount -t tmpfs run /run && mkdir /run/sshd"
+    command = ["unshare", "--mount", "sh", "-c", f"{mounts} && exec {start}"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         _wait_for(port, process)
         yield SshServer(directory, wrapper.parent)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 import threading
 import time
@@ -14,6 +13,7 @@ import pytest
 
 from tests.acceptance.site import Site
 from tests.in_process import InProcessSite
+from tests.programs import needed
 from tests.servers import Folder, Line
 
 pytestmark = pytest.mark.in_process
@@ -22,9 +22,7 @@ NO_FOLDER = re.compile(r"has no folder new_folder\. Correct ucon_db\.folder_name
 
 
 def test_a_folder_that_is_not_there_is_created_with_the_command_that_is_told(site: Site) -> None:
-    curl = shutil.which("curl")
-    if curl is None:
-        pytest.skip("not here: curl")
+    curl = needed("curl")
     site.make(2)
     site.configure(ucon_db={"folder_name": "new_folder"})
 

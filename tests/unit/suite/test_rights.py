@@ -30,7 +30,7 @@ def test_any_other_failure_of_the_command_is_no_reason_to_skip() -> None:
 
 @needs_root
 def test_a_program_that_could_be_installed_is_no_reason_that_ci_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/apt-get" if name == "apt-get" else None)
+    monkeypatch.setattr("shutil.which", lambda name, **_: "/usr/bin/apt-get" if name == "apt-get" else None)
 
     with pytest.raises(pytest.skip.Exception, match=r"^no-such-program is missing: make debian"):
         privileged("no-such-program")
