@@ -210,6 +210,8 @@ def _rebuild(settings: Settings, stage: Stage, sites: RecoverySites, say: Say) -
     if (on_disk := sites.on_disk) is not None:
         nowhere = lost - on_disk - sites.artdaqdb.keys() - tree.archived("migrate")
         tree.write_failures(lost_runs.failures(nowhere))
+        if stage == "import":
+            lost_runs.notice(sites.snapshot)
     is_open = sites.snapshot.known(stage).is_open
     known = Known(frozenset(sites.source(stage)), archived, tree.failed(stage), is_open)
     derived = written.write(known, Ledger(attempted=attempted))

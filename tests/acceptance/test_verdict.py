@@ -149,6 +149,15 @@ def test_case_a8_runs_that_vanish_are_lost_until_forgotten(archived: Site) -> No
     assert "not lost: 2" in archived.archive_runs("--forget", "2", status=1).stderr
 
 
+def test_case_a8_a_run_that_only_a_recovery_saw_is_lost_too(site: Site) -> None:
+    take(site, [1])
+    site.archive_runs("--recover-import-state")
+    shutil.rmtree(site.records / "1")
+    (site.records / "notes").touch()
+
+    assert "LOST 1 run" in site.archive_runs("--report-status", status=1).stdout
+
+
 def test_case_e17_recovery_counts_runs_without_a_record_apart(archived: Site) -> None:
     (archived.work / "import_failures.log").write_text("9\n")
     take(archived, [4, 5], broken=[4])

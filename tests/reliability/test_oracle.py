@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -318,6 +319,7 @@ class Archive(RuleBasedStateMachine):
     def check(self) -> None:
         report = self.command("--report-status")
         assert report.status in (0, 1), report
+        assert report.status == 1 or re.search("^(SAFE|NO RUN ON DISK)", report.output, re.MULTILINE), report
         if report.status == 0:
             type(self).safe += "\nSAFE" in report.output
             found = [*self.disagreements()]
