@@ -128,7 +128,7 @@ def _type(key: dict[str, Any]) -> str:
     if key.get("type") == "array":
         return "list of texts" + (", secret" if key.get("items", {}).get("format") == "password" else "")
     kind = _FORMATS.get(key.get("format", ""), _KINDS[key["type"]])
-    bounds = "".join(f" {word} {key[bound]:g}" for bound, word in _BOUNDS.items() if bound in key)
+    bounds = "".join(f" {word} {json.dumps(key[bound])}" for bound, word in _BOUNDS.items() if bound in key)
     return kind + bounds
 
 

@@ -10,6 +10,7 @@ chromium chromium usr/lib/chromium
 chromedriver chromium-driver bin
 promtool prometheus bin
 carbon-cache graphite-carbon bin
+whisper-fetch python3-whisper bin
 sshd openssh-server bin
 ssh openssh-client bin
 ssh-keygen openssh-client bin

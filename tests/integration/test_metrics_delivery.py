@@ -148,12 +148,10 @@ def _carbon_cache(root: Path) -> Iterator[int]:
 
 
 def _last_value(stored: Path) -> float:
-    """Debian's whisper library reads the file; it belongs to the system's Python."""
-    program = "import sys, whisper; print([v for v in whisper.fetch(sys.argv[1], 0)[1] if v is not None][-1])"
-    done = subprocess.run(
-        ["/usr/bin/python3", "-c", program, str(stored)], capture_output=True, text=True, timeout=scaled(20), check=True
-    )
-    return float(done.stdout)
+    """The newest value in a file of Carbon's."""
+    command = [needed("whisper-fetch"), "--drop=nulls", stored]
+    lines = subprocess.run(command, capture_output=True, text=True, timeout=scaled(20), check=True).stdout.splitlines()
+    return float(lines[-1].split()[1])
 
 
 def _answers(port: int) -> bool:
