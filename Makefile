@@ -21,7 +21,7 @@ setup: $(VENV)/.ready   ## Make the environment in .venv
 $(VENV)/.ready: pyproject.toml requirements-dev.lock
 	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	test -x "$(VENV)/bin/python" || python3 -m venv "$(VENV)"
-	$(PIP) install --require-hashes --requirement requirements-dev.lock
+	$(PIP) install --use-pep517 --require-hashes --requirement requirements-dev.lock
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	touch "$@"
 
@@ -72,6 +72,7 @@ fuzz: setup     ## Look for inputs that break FHiCL, converters or blobs for FUZ
 lint: setup lint-ansible ## Check style, types, security and generated files
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
+	"$(VENV)/bin/snakefmt" --check workflow rules
 	$(PYTHON) -m mypy
 	"$(VENV)/bin/lint-imports" --no-cache --no-logo
 	$(PYTHON) -m bandit --quiet --configfile pyproject.toml --recursive rra_state workflow scripts
