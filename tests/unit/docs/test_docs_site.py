@@ -12,8 +12,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 
+from tests import browser
 from tests.paths import REPOSITORY
-from tests.waiting import scaled
+from tests.waiting import scaled, wait_until
 
 GENERATED = {"index.md", "keys.md"}
 """Pages of the site that are README.md and config/README.md."""
@@ -77,6 +78,18 @@ def test_a_reader_without_network_misses_nothing(site: dict[Path, _Document]) ->
 
     assert [link for _, link in loaded if urlsplit(link).netloc] == []
     assert [link for page, link in loaded if not (page.parent / urlsplit(link).path).exists()] == []
+
+
+def test_the_search_works_in_pages_opened_from_the_disk(site: dict[Path, _Document]) -> None:
+    page = next(path for path in site if path.name == "decisions.html")
+    results = "return document.querySelectorAll('.md-search-result__link').length"
+
+    with browser.running() as window:
+        window.open(page)
+        window.run("document.querySelector('.md-search__input').focus()")
+        window.driver.switch_to.active_element.send_keys("quiet_seconds")
+
+        wait_until(lambda: window.run(results), 10, "nothing was found")
 
 
 def test_every_page_can_be_reached_from_the_menu() -> None:
