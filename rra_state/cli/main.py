@@ -111,7 +111,8 @@ def _cycle(settings: Settings, options: argparse.Namespace) -> int:
     if result.refreshed:
         parts.append(f"{count(result.refreshed, 'changed record')} again")
     if result.total or result.stopped is None:
-        done = ", ".join(parts) if result.total or result.refreshed else "nothing to do"
+        nothing = "nothing was archived" if result.problems else "nothing to do"
+        done = ", ".join(parts) if result.total or result.refreshed else nothing
         _log.info("%s in %.1f s", done, result.seconds)
     for fault in result.faults:
         if fault is not result.stopped:

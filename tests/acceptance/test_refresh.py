@@ -143,7 +143,7 @@ def test_a_record_that_goes_back_and_forth_is_archived_each_time(watched: Site) 
     assert "verified 3 runs: 3 equal" in watched.archive_runs("--verify").stdout
 
 
-def test_a_blob_that_somebody_replaced_is_left_alone_and_told(watched: Site) -> None:
+def test_case_f_a_blob_that_somebody_replaced_is_left_alone_and_told(watched: Site) -> None:
     ucondb = UconDB(watched.ucondb.settings())
     ucondb.put(2, b"what somebody else thinks run 2 was", override_of=ucondb.versions()[2])
     stop(watched, 2)
@@ -152,6 +152,7 @@ def test_a_blob_that_somebody_replaced_is_left_alone_and_told(watched: Site) -> 
     second = watched.archive_runs("--incremental")
 
     assert "holds other content under this key" in first.stderr
+    assert "nothing was archived in " in first.stderr
     assert watched.versions() == 4
     assert watched.blobs()["2"] == b"what somebody else thinks run 2 was"
     assert "nothing to do" in second.stderr
