@@ -78,7 +78,8 @@ ON_THE_MAP = STATES | dict.fromkeys([*range(LISTED_BY_OPERATOR + 1, ARCHIVED), *
 
 KEPT_FILE = "reader01.fcl"
 SKIPPED_LINK, SKIPPED_DIRECTORY, SKIPPED_FILE = "link.fcl", "plots", "rc_info_start.txt"
-IGNORED = (".record_directory_info", "101.before", "notes")
+OF_DAQ = ".record_directory_info"
+IGNORED = ("101.before", "README.txt", "notes")
 _STOP_TIME = "\nDAQInterface stop time: Thu Oct 17 10:08:25 UTC 2024\n"
 _LARGEST_FILE = 256 * 1024
 
@@ -178,8 +179,9 @@ def _disturb(site: Site) -> None:
         damaged.write_bytes(b"\0" * 100)  # as a power cut leaves a file
     with (site.work / "import_failures.log").open("a") as log:
         log.write(f"{LISTED_BY_OPERATOR}\n")
-    file, directory, link = IGNORED
-    (site.records / file).write_text("Inode: 1\n")
+    directory, file, link = IGNORED
+    for name in (OF_DAQ, file):
+        (site.records / name).write_text("Inode: 1\n")
     (site.records / directory).mkdir()
     (site.records / link).symlink_to(site.root)
 

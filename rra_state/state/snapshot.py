@@ -124,9 +124,12 @@ class Snapshot:
 
     @property
     def ignored(self) -> tuple[tuple[str, str], ...]:
-        """Entries of the records' directory that are no run records, each with the reason."""
+        """Entries of the records' directory that are no run records, each with the reason; not what the DAQ keeps there.
+
+        Source: docs/design/run_records.md, Names of run directories.
+        """
         entries = () if isinstance(self.listing, ArchiverError) else self.listing.ignored
-        return tuple((entry.name, entry.reason) for entry in entries)
+        return tuple((entry.name, entry.reason) for entry in entries if entry.name != ".record_directory_info")
 
     def is_ready(self, run: int) -> bool:
         """Whether nothing in the record of a run changed for long enough. Reads its metadata.txt."""
