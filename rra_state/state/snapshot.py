@@ -124,7 +124,7 @@ class Snapshot:
 
     @property
     def ignored(self) -> tuple[tuple[str, str], ...]:
-        """Entries of the records' directory that are no run records, each with the reason; not what the DAQ keeps there.
+        """Entries of the records' directory that are no run records, each with the reason; not the DAQ's own.
 
         Source: docs/design/run_records.md, Names of run directories.
         """
