@@ -44,6 +44,11 @@ done
 rm -r "$directory/lists" "$directory/cache"
 
 libraries=$(find "$root" -name '*.so*' -path '*/lib/*-linux-gnu*' -printf '%h\n' | sort -u | tr '\n' ':')
+cat >"$directory/fonts.conf" <<XML
+<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig><dir>$root/usr/share/fonts</dir><dir>/usr/share/fonts</dir><cachedir>$directory/fonts</cachedir></fontconfig>
+XML
 programs | while read -r name _ place; do
     file=$(find "$root" -type f -name "$name" -path "*$place/*" | head -1)
     [ -n "$file" ] || continue
@@ -51,6 +56,7 @@ programs | while read -r name _ place; do
     {
         echo '#!/bin/sh'
         echo "export LD_LIBRARY_PATH='$libraries' PYTHONPATH='$root/usr/lib/python3/dist-packages'"
+        echo "export FONTCONFIG_FILE='$directory/fonts.conf'"
         if [ "$name" = faketime ]; then  # -f OFFSET COMMAND; it would look for its library below /usr only
             echo "export LD_PRELOAD='$(find "$root" -name libfaketime.so.1)' FAKETIME=\"\$2\""
             echo 'shift 2; exec "$@"'
