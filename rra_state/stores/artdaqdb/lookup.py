@@ -10,14 +10,8 @@ from datetime import UTC, datetime
 from operator import attrgetter
 
 from rra_state.stores.artdaqdb.base import Item, Location, Outline
-from rra_state.stores.artdaqdb.document import RUN_HISTORY, is_ours
+from rra_state.stores.artdaqdb.document import HASHES, RUN_HISTORY, is_ours
 from rra_state.stores.artdaqdb.index import ASSIGNED, CONFIGURATION, ENTITY, RUN, VERSION, Index
-
-HASHES = "hashes"
-"""Entity of the checksums that the existing archiver adds; not a file of the run.
-
-Source: docs/design/artdaqdb.md, Hashes documents.
-"""
 
 RUNS_AT_ONCE = 5000
 """Runs whose documents are in memory at the same time while many runs are listed."""
@@ -59,10 +53,11 @@ def locate(
     located = {}
     for run, contents in found.items():
         items = tuple(sorted((item for _, each in contents for item in each), key=attrgetter("collection", "entity")))
-        if any(item.collection == RUN_HISTORY for item in items):
-            newest = max(number for number, _ in contents)
+        newest = max((number for number, _ in contents), default=0)
+        version = version_name(chosen[run], newest)
+        if any(item.collection == RUN_HISTORY and not _may_be_checksums(item, version) for item in items):
             assigned = tuple(indexes[RUN_HISTORY].oids(ASSIGNED, chosen[run]))
-            located[run] = Location(run, chosen[run], version_name(chosen[run], newest), items, assigned)
+            located[run] = Location(run, chosen[run], version, items, assigned)
     return located
 
 
@@ -73,7 +68,12 @@ def last_assigned(location: Location) -> float:
 
 def is_all_ours(location: Location) -> bool:
     """Whether this archiver wrote every document of a version, by the object ids; False for artdaq's tools."""
-    return all(is_ours(item, location.version) for item in location.items)
+    return all(is_ours(item, location.version) or item.entity == HASHES for item in location.items)
+
+
+def _may_be_checksums(item: Item, version: str) -> bool:
+    """Whether a document can be the sums of the existing archiver: its content decides, see `document.StoredFile`."""
+    return item.entity == HASHES and not is_ours(item, version)
 
 
 def outlines(
@@ -168,8 +168,7 @@ def _newest(configuration: str, by_number: dict[int, list[Item]]) -> list[Item]:
         ours = {item.oid for item in by_number[number] if is_ours(item, version)}
         newest: dict[str, Item] = {}
         for item in sorted(by_number[number], key=lambda item: (item.oid not in ours, item.oid)):
-            if item.entity != HASHES or item.oid in ours:
-                newest.setdefault(item.entity, item)
+            newest.setdefault(item.entity, item)
         chosen = newest | chosen
         if ours:
             break

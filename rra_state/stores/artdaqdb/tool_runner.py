@@ -192,7 +192,9 @@ def _raise_for(program: str, result: ToolResult, limit: float) -> None:
 
 
 def _options(run: int, config: str) -> list[str]:
-    return ["-r", str(run), "-c", config, "-t", _THREADS]
+    """A name that begins with `-` is given with its option in one argument: bulkdownloader refuses `-c -r`."""
+    named = [f"--configuration={config}"] if config.startswith("-") else ["-c", config]
+    return ["-r", str(run), *named, "-t", _THREADS]
 
 
 def _checked(part: str) -> str:

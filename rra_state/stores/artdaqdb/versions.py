@@ -106,7 +106,8 @@ def export(location: Location, read: Callable[[Item], Tree], where: Callable[[It
     read: returns the document of an item; may raise VerificationError or StoreError. where: path of an item for
     messages.
     """
-    stored = [_unpacked(item, location, read, where) for item in location.items if item.collection == RUN_HISTORY]
+    items = [item for item in location.items if item.collection == RUN_HISTORY]
+    stored = [file for item in items if not (file := _unpacked(item, location, read, where)).checksums]
     exact = all(each.exact for each in stored)
     if exact:
         _check_whole(stored, location)

@@ -18,6 +18,7 @@ from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.artdaqdb.index import EMPTY
 
 SCHEMA = b'main: { collection: "RunHistory" }\n'
+MD5 = "d41d8cd98f00b204e9800998ecf8427e"
 TIME = "2024-11-23T20:20:41.006+0000"
 
 

@@ -7,7 +7,7 @@ import pytest
 from rra_state.stores.artdaqdb.base import Location
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.artdaqdb.lookup import version_name, version_number
-from tests.unit.stores.artdaqdb.artdaqdb_helpers import Artdaq, record, store
+from tests.unit.stores.artdaqdb.artdaqdb_helpers import MD5, Artdaq, record, store
 
 
 def located(path: Path, run: int) -> Location:
@@ -132,11 +132,18 @@ def test_a_version_with_a_foreign_name_is_oldest(path: Path, artdaq: Artdaq) -> 
 
 def test_checksums_are_not_a_file_but_our_hashes_fcl_is(path: Path, db: FilesystemDB, artdaq: Artdaq) -> None:
     artdaq.write(300, "boot")
-    artdaq.write(300, "hashes")
-    store(db, record(301, {"hashes.fcl": b"a: 1\n"}))
+    artdaq.write(300, "hashes", {"boot": MD5})
+    store(db, record(301, {"hashes.fcl": b"boot: " + MD5.encode() + b"\n"}))
 
-    assert set(entities(located(path, 300))) == {"boot"}
-    assert set(entities(located(path, 301))) == {"hashes"}
+    assert set(db.export(located(path, 300)).files) == {"boot.fcl"}
+    assert set(db.export(located(path, 301)).files) == {"hashes.fcl"}
+
+
+def test_case_d6b_a_hashes_document_of_another_kind_is_a_file(path: Path, artdaq: Artdaq) -> None:
+    artdaq.write(300, "boot")
+    artdaq.write(300, "hashes", {"algorithm": "md5", "boot": MD5})
+
+    assert set(FilesystemDB(path).export(located(path, 300)).files) == {"boot.fcl", "hashes.fcl"}
 
 
 def test_a_run_with_schema_or_checksums_only_is_ignored(path: Path, artdaq: Artdaq) -> None:
