@@ -151,4 +151,5 @@ def _check_whole(stored: Sequence[StoredFile], location: Location) -> None:
         message = (
             f"version {location.version} in artdaqDB is not the one that was stored: documents are missing or mixed"
         )
-        raise VerificationError(message, run=location.run)
+        hint = "in a directory --rebuild-index leaves it out, and a cycle stores the run again"
+        raise VerificationError(message, run=location.run, hint=hint)

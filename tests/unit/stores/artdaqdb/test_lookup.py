@@ -115,6 +115,19 @@ def test_a_configuration_without_run_number_is_found(path: Path, artdaq: Artdaq)
     assert {run: entities(each)["boot"] for run, each in found.items()} == oids
 
 
+def test_case_d7b_a_document_assigned_elsewhere_moves_no_run(path: Path, artdaq: Artdaq) -> None:
+    """The tools' assignment of one document is newer than the configuration that holds the run."""
+    boot = artdaq.write(300, "boot", configuration="300/cosmics")
+    setup = artdaq.write(300, "setup", configuration="300/cosmics")
+    artdaq.assign(boot, "300/golden", "2030-01-01T00:00:00.000+0000")
+
+    location = located(path, 300)
+
+    assert (location.version, entities(location)) == ("300/cosmics", {"boot": boot, "setup": setup})
+    assert location.passed_over == ("documents of it are assigned to 300/golden as well",)
+    assert set(FilesystemDB(path).export(location).files) == {"boot.fcl", "setup.fcl"}
+
+
 def test_documents_without_a_run_name_still_count(path: Path, artdaq: Artdaq) -> None:
     artdaq.write(300, "boot", runs_name=False)
 
