@@ -11,6 +11,7 @@ from rra_state.records import blob, fhicl
 from tests.acceptance.changing_records import edit, stop, without_stop_time
 from tests.acceptance.site import Site
 from tests.artdaq_tools import Tools
+from tests.unit.stores.artdaqdb.artdaqdb_helpers import age
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.in_process
@@ -89,6 +90,23 @@ def test_case_d6b_runs_of_the_tools_are_compared_by_meaning(site: Site, tools: T
     assert intact.count("equal in meaning") > 15
     assert "run 1: disk: DataLogger1.fcl is not what artdaqDB has" in verified
     assert [line.split()[0] for line in edited.splitlines() if "DIFFERENT" in line] == ["DataLogger1.fcl"]
+
+
+def test_case_d6c_the_advice_for_a_damaged_index_is_sound(site: Site, tools: Tools) -> None:
+    """A killed bulkloader leaves a cut index."""
+    site.make(1)
+    site.archive_runs()
+    index = site.root / "artdaqdb" / "RunHistory" / "index.json"
+    before = site.archive.locate([1])
+    index.write_bytes(index.read_bytes()[:100])
+    age(index)
+
+    damaged = site.archive_runs("--check", status=1)
+    site.archive_runs("--rebuild-index")
+
+    assert "run_archiver.sh CONFIG --rebuild-index" in damaged.stdout
+    assert site.archive.locate([1]) == before
+    assert "artdaqDB: OK" in site.archive_runs("--check").stdout
 
 
 def test_a_stop_time_that_came_later_is_loaded_under_the_next_name(site: Site, tools: Tools) -> None:

@@ -151,6 +151,14 @@ class RemoteTools:
             raise StoreError(f"{self._host}: {result}")
         return output.decode("utf-8", "replace").strip()
 
+    def seconds_unchanged(self, path: str) -> int | None:
+        """Seconds by that host's clock since a file changed; None if it does not exist. Raises StoreError."""
+        script = f"s=$(stat -c %Y {shlex.quote(path)} 2>/dev/null) && echo $(($(date +%s) - s)) || :"
+        result, output = self._call("stat", script, b"")
+        if result.status:
+            raise StoreError(f"{self._host}: {result}")
+        return int(output) if output.strip() else None
+
     def any_file(self, path: str) -> bool:
         """Whether a directory of that host holds any .json file. Raises StoreError."""
         script = f'for f in {shlex.quote(path)}/*.json; do [ -e "$f" ] && echo yes && break; done; :'

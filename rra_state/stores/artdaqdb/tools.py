@@ -67,7 +67,7 @@ class ToolsDB:
         """state: directory with one file per load in progress; it must survive this process."""
         self._reader, self._programs, self._state = reader, programs, state
         self._schema = None if schema is None else versions.Schema(schema)
-        self._slots = Slots(state, "loading", 1)
+        self._slots = loading(state)
 
     def describe(self) -> str:
         """The store in one phrase."""
@@ -214,6 +214,11 @@ class ToolsDB:
     def export(self, location: Location) -> Export:
         """Read a run from its documents; the text is made from their trees. Raises VerificationError."""
         return self._reader.export(location)
+
+
+def loading(state: Path) -> Slots:
+    """What a load by the tools holds, so that one is in progress at a time."""
+    return Slots(state, "loading", 1)
 
 
 @contextmanager
