@@ -19,8 +19,9 @@ import pytest
 import requests
 from requests.auth import HTTPDigestAuth
 
+from rra_state.stores.ucondb.client import UconDB
 from rra_state.stores.ucondb.digest import Digest
-from tests.servers import PASSWORD, USER, DevServer, Folder, temporary_directory
+from tests.servers import PASSWORD, USER, DevServer, Folder, database, running, temporary_directory
 
 
 def get(ucondb: Folder, path: str, **query: str) -> requests.Response:
@@ -56,7 +57,46 @@ def test_every_answer_closes_the_connection(ucondb: Folder) -> None:
 
     assert (answer.text, answer.raw.version) == ("3.9.7", 11)
     assert answer.headers["Connection"] == "close"
-    assert answer.headers["X-Server-Application-Version"] == "UconDB 3.9.7"
+    assert get(ucondb, "folders").headers["X-Server-Application-Version"] == "UconDB 3.9.7"
+
+
+def test_case_d10_the_version_comes_without_a_version_header(ucondb: Folder) -> None:
+    headers = get(ucondb, "version").headers
+
+    assert not {"X-Server-Application-Version", "Access-Control-Allow-Origin"} & headers.keys()
+
+
+def test_case_d10_an_object_whose_rows_are_deleted_is_not_found(ucondb: Folder) -> None:
+    put(ucondb, "7")
+    put(ucondb, "8")
+
+    ucondb.execute("update {folder}_versions set deleted = true where key = '7'")
+    one = get(ucondb, f"data/{ucondb.folder}/o", key="7"), put(ucondb, "7")
+    ucondb.execute("update {folder}_versions set deleted = true")
+    where = {"folder": ucondb.folder, "object": "o"}
+    both = [get(ucondb, "versions", **where), lookup(ucondb, {"keys": ["7"]})]
+
+    assert one[0].text == "blob"  # a deleted row answers by key, and blocks it
+    assert (one[1].status_code, "already exists" in one[1].text) == (500, True)
+    assert [(each.status_code, each.text) for each in both] == [(404, "Object o not found")] * 2
+    assert "getVersion" in get(ucondb, f"data/{ucondb.folder}/o", key="7").text
+
+
+def test_case_d10_without_authentication_nobody_is_asked(postgres: str) -> None:
+    with running(pg_uri=postgres, authentication=False) as folder:
+        answer = requests.post(f"{folder.url}/data/{folder.folder}/o?key=7", data=b"blob", timeout=10)
+
+        assert (answer.status_code, get(folder, f"data/{folder.folder}/o", key="7").text) == (200, "blob")
+        assert UconDB(folder.settings()).put(8, b"blob").content == b"blob"
+
+
+def test_case_d10_contents_may_be_in_another_database(postgres: str) -> None:
+    with database(postgres) as other, running(pg_uri=postgres, data_uri=other) as folder:
+        put(folder, "7")
+
+        assert get(folder, f"data/{folder.folder}/o", key="7").text == "blob"
+        [(here,)] = folder.execute("select to_regclass('{folder}_data')")
+        assert here is None
 
 
 def test_a_blob_comes_without_length_but_with_its_description(ucondb: Folder) -> None:
@@ -124,7 +164,7 @@ def test_equal_bytes_are_kept_once(ucondb: Folder) -> None:
         ("objects?folder={folder}", 200, '["o"]'),
         ("objects?folder=a%3Eb", 400, "Invalid value for folder"),
         ("data/{folder}/o?key=1%3B2", 500, "Invalid argument value"),
-        ("data/{folder}/o?key=1&key=2", 500, "repeated"),
+        ("data/{folder}/o?key=1&key=2", 500, "operator does not exist: text = text[]"),
         ("probe", 200, "OK"),
     ],
 )

@@ -25,7 +25,7 @@ def name(request: pytest.FixtureRequest, namespaced: Folder) -> str:
 # ---- the client ------------------------------------------------------------------------------------------------------
 
 
-def test_a_blob_is_put_and_read_back_in_a_namespace(namespaced: Folder, name: str) -> None:
+def test_case_d1_a_blob_is_stored_in_any_namespace(namespaced: Folder, name: str) -> None:
     store = UconDB(namespaced.settings(folder_name=name))
 
     first = store.put(7, BLOB)
