@@ -60,8 +60,9 @@ def main(arguments: list[str]) -> int:
     directory = Path(os.environ["RRA_TEST_TOOLS"])
     with (directory / "calls").open("a") as log:
         log.write(json.dumps(arguments) + "\n")
-    parser = argparse.ArgumentParser()
-    for option in "rcpt":
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("-c", "--configuration", dest="c", required=True)
+    for option in "rpt":
         parser.add_argument(f"-{option}", required=True)
     options = parser.parse_args(rest)
     uri = os.environ["ARTDAQ_DATABASE_URI"]
@@ -105,12 +106,13 @@ def load(archive: Artdaq, options: argparse.Namespace, fault: str) -> int:
             print(f"Error: {path.name}: {error}", file=sys.stderr)
             failed += 1
             continue
+        is_schema = path.name.endswith("schema.fcl")
         for _ in range(2 if fault == "twice" else 1):
             archive.write(
                 int(options.r),
-                path.name.removesuffix(".fcl"),
+                "schema" if is_schema else path.name.removesuffix(".fcl"),
                 configuration=name,
-                collection="SystemLayout" if path.name == "schema.fcl" else "RunHistory",
+                collection="SystemLayout" if is_schema else "RunHistory",
                 assigned=timestamp(),
                 tree={"data": snippet.data, "metadata": snippet.metadata, "search": []},
             )

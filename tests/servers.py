@@ -22,6 +22,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import psycopg
 import requests
@@ -98,6 +99,8 @@ class DevServer:
     port: int = 0
     namespace: str = "public"
     read_only: bool = False
+    data_uri: str | None = None
+    authentication: bool = True
     process: subprocess.Popen[str] | None = field(default=None, repr=False)
 
     @property
@@ -112,7 +115,8 @@ class DevServer:
     def command(self, *extra: str) -> list[str]:
         postgres = ["--pg-uri", self.pg_uri] if self.pg_uri else ["--no-fsync"]
         options = ["--namespace", self.namespace, "--request-log", str(self.request_log)]
-        options += ["--read-only"] * self.read_only
+        options += ["--read-only"] * self.read_only + ["--no-authentication"] * (not self.authentication)
+        options += ["--data-uri", self.data_uri] if self.data_uri else []
         return [sys.executable, str(SCRIPT), "--data", str(self.directory), *postgres, *options, *extra]
 
     def start(self) -> str:
@@ -224,6 +228,28 @@ class Folder:
         with psycopg.connect(self.server.pg(), options=f"-c search_path={self.server.namespace}") as connection:
             cursor = connection.execute(query.replace("{folder}", self.folder), values)
             return cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def running(**options: Any) -> Iterator[Folder]:
+    """A fresh folder on a development server with these options, of its own."""
+    with temporary_directory() as directory:
+        server = DevServer(directory, **options)
+        server.start()
+        try:
+            yield Folder.fresh(server, str(directory))
+        finally:
+            server.stop()
+
+
+@contextmanager
+def database(postgres: str) -> Iterator[str]:
+    """A database of its own on this PostgreSQL; its URI."""
+    name = f"d_{uuid4().hex}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield postgres.replace("/postgres?", f"/{name}?")
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 class Line:

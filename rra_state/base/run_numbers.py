@@ -96,7 +96,7 @@ def parse(selection: str) -> set[int]:
     for part in filter(None, (part.strip() for part in selection.split(","))):
         match = _RANGE.fullmatch(part)
         low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if low > high or low < 1 or high - low > _WIDEST_RANGE:
+        if low > high or low < 1 or number(str(high)) is None or high - low > _WIDEST_RANGE:
             raise UsageError(f'"{part}" is no run or range of runs', hint="write 100-200,305")
         chosen.update(range(low, high + 1))
     return chosen

@@ -79,8 +79,8 @@ def verify(settings: Settings, wanted: Callable[[int], bool], print_line: Print)
         for found in verification.results(settings, chosen, listed):
             advance()
             done.add(found)
-            for difference in found.differences:
-                print_line(f"run {found.run}: {printable(difference)}")
+            for said in (*found.differences, *(f"artdaqDB: {each}" for each in found.passed_over)):
+                print_line(f"run {found.run}: {printable(said)}")
             if not found.on_disk:
                 alone.add(found.run)
     _complete(settings, done, print_line)

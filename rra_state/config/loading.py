@@ -165,7 +165,10 @@ def _anchored(mapping: dict[str, Any], directory: Path) -> dict[str, Any]:
 
 
 def _for_tools(settings: Settings) -> Settings:
-    """Adapt other settings to artdaq's tools: they take only FHiCL, and notes about loads lie in the work_dir."""
+    """Adapt other settings to artdaq's tools: notes about loads lie in the work_dir, and the store refuses other files.
+
+    A `.fcl` file that is no FHiCL is kept as text until then: only the store knows what can be done about it.
+    """
     section = settings.artdaq_db
     if not section.use_tools:
         return settings
@@ -173,7 +176,7 @@ def _for_tools(settings: Settings) -> Settings:
     changed = settings.model_copy(
         update={
             "artdaq_db": section.model_copy(update={"tools_state_dir": state}),
-            "source_files": settings.source_files.model_copy(update={"on_bad_file": "fail"}),
+            "source_files": settings.source_files.model_copy(update={"on_bad_file": "keep_text"}),
         }
     )
     changed._path = settings.path

@@ -34,6 +34,8 @@ from rra_state.state.snapshot import Snapshot
 from rra_state.stores import artdaqdb
 
 log = logging.getLogger("rra")
+_MOST_NAMED = 10
+"""Entries of the records' directory that a cycle names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +155,11 @@ def _verify(result: Result) -> None:
 
 def _log_records(snapshot: Snapshot, selection: Selection) -> NamedRuns:
     """Log what the records' directory holds that is not taken; return the runs that --refresh names."""
-    for name, reason in snapshot.ignored:
-        log.debug("%s: %s is ignored: %s", snapshot.settings.source_files.run_records_dir, name, reason)
+    # A name of digits only was meant to be a run.
+    if meant := [f"{name} {reason}" for name, reason in snapshot.ignored if name.isdigit()]:
+        more = f" (and {len(meant) - _MOST_NAMED} more)" if len(meant) > _MOST_NAMED else ""
+        directory = snapshot.settings.source_files.run_records_dir
+        log.warning("not taken from %s: %s%s", directory, ", ".join(meant[:_MOST_NAMED]), more)
     snapshot.changes.remember(snapshot.tree)
     snapshot.remember()
     if waiting := planner.still_open(snapshot, selection):

@@ -38,6 +38,7 @@ class RunVerification:
 
     facts: what is now known of a run whose marker says `verified: false`, by stage. error: a store could not be read.
     on_disk: its record could be read and was compared too. kind: of the finding that the differences are.
+    passed_over: see `Location`.
     """
 
     run: int
@@ -46,6 +47,7 @@ class RunVerification:
     error: ArchiverError | None = None
     on_disk: bool = True
     kind: str = DIFFERS
+    passed_over: tuple[str, ...] = ()
 
 
 def verify_runs(
@@ -73,21 +75,23 @@ def _verify(run: int, context: WorkerContext, location: Location | None) -> RunV
     """
     held = _held(run, context, location)
     if not held.differences:
-        return RunVerification(run, facts=dict(_facts(held)), on_disk=held.record is not None)
+        facts = dict(_facts(held))
+        return RunVerification(run, facts=facts, on_disk=held.record is not None, passed_over=held.passed_over)
     again = context.artdaqdb.locate([run]).get(run)
     if again != location or _marker(lambda: newest_marker(Tree(context.settings.app.work_dir), run), []) != held.newest:
         held = _held(run, context, again)
-    facts = dict(_facts(held)) if not held.differences else None
+    found = dict(_facts(held)) if not held.differences else None
     marker = all(each.startswith("marker:") for each in held.differences)
     kind = RECORD_DIFFERS if held.sound else MARKER_DIFFERS if marker else DIFFERS
-    return RunVerification(run, held.differences, facts, on_disk=held.record is not None, kind=kind)
+    on_disk = held.record is not None
+    return RunVerification(run, held.differences, found, on_disk=on_disk, kind=kind, passed_over=held.passed_over)
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
     """What each store holds of a run; None if it holds nothing, or nothing that can be read.
 
-    sound: markers and stores agree, so that only the record on disk can differ.
+    sound: markers and stores agree, so that only the record on disk can differ. passed_over: see `Location`.
     """
 
     run: int
@@ -98,6 +102,7 @@ class _Held:
     blob: tuple[bytes, BlobVersion] | None
     differences: tuple[str, ...] = ()
     sound: bool = True
+    passed_over: tuple[str, ...] = ()
 
 
 def _held(run: int, context: WorkerContext, location: Location | None) -> _Held:
@@ -113,6 +118,7 @@ def _held(run: int, context: WorkerContext, location: Location | None) -> _Held:
         _record(run, context, not_read(newest, imported), from_disk),
         _export(context, location, faults),
         _blob(run, context, faults) if tree.marker_path("migrate", run).exists() else None,
+        passed_over=location.passed_over if location is not None else (),
     )
     faults += _differences(held, tree)
     if held.record is not None and held.export is not None:

@@ -19,13 +19,13 @@ from typing import Any, Protocol
 
 from rra_state.base import host_limits
 from rra_state.base.concurrency import Slots
-from rra_state.base.errors import NotListed, StoreError, VerificationError
+from rra_state.base.errors import StoreError, VerificationError
 from rra_state.base.retries import with_retries
 from rra_state.config import loading
 from rra_state.records import blob
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.base import ArtdaqDB, Export, Location
-from rra_state.stores.ucondb.client import UconDB
+from rra_state.stores.ucondb.client import UconDB, not_listed
 from rra_state.stores.ucondb.values import BlobVersion, StoredBlob
 
 
@@ -68,7 +68,7 @@ class WorkerContext:
         if run not in self._listed:
             self._listed = self.ucondb.runs()
         if run not in self._listed:
-            raise NotListed(run=run, hint="UconDB's administrator has to look at the row of this key; then retry")
+            raise not_listed(run)
 
     @cached_property
     def sender(self) -> ThreadPoolExecutor:

@@ -45,7 +45,8 @@ class Account:
 class Server:
     """State of one server: storage, account, the lock that every request takes, and counts of requests."""
 
-    def __init__(self, storage: Storage, account: Account, *, read_only: bool = False) -> None:
+    def __init__(self, storage: Storage, account: Account | None, *, read_only: bool = False) -> None:
+        """account: None for `authentication: none`."""
         self.storage, self.account, self.read_only = storage, account, read_only
         self.lock = threading.Lock()
         self.counts: Counter[str] = Counter(puts=0, gets=0, other=0)
@@ -90,7 +91,7 @@ class Server:
             if any(";" in value or "\0" in value for value in values):
                 raise Fault("Invalid argument value")
             if name != "tag" and len(values) > 1:
-                raise Fault(f"repeated argument {name}")
+                raise Fault("operator does not exist: text = text[]" if name == "key" else f"repeated argument {name}")
         return None
 
     # ---- the server itself -------------------------------------------------------------------------------------------
@@ -126,6 +127,8 @@ class Server:
 
     def refusal(self, realm: str) -> Response | None:
         """The 401 of this request, or None if it may write. The nonce and the uri are never checked."""
+        if self.account is None:
+            return None
         scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "digest":
             answer = Response("Authorization required", 401, content_type=_TEXT)
@@ -183,9 +186,9 @@ class Server:
                 return self.by_id(folder, int(arguments["id"]))
             key = key if key is not None else arguments.get("key")
             wanted = {"key": key} if key is not None else {"tag": arguments["tag"]} if "tag" in arguments else {}
-            row = self.storage.version(folder, object_, **wanted)
-            if row is None and self.storage.version(folder, object_) is None:
+            if not self.storage.has_object(folder, object_):
                 raise Fault(_NO_FOLDER)
+            row = self.storage.version(folder, object_, **wanted)
             if row is None:
                 return _text("Version not found", 404)
             if arguments.get("meta_only") == "yes":
@@ -332,6 +335,8 @@ def _md5(text: str) -> str:
 
 
 def _finish(answer: Response) -> Response:
+    if request.path == "/version":  # a plain string, sent as it is
+        return answer
     answer.headers["X-Server-Application-Version"] = f"UconDB {VERSION}"
     answer.headers["Access-Control-Allow-Origin"] = "*"
     return answer

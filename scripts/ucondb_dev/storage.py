@@ -17,9 +17,11 @@ from psycopg import sql
 
 NAME = re.compile(r"[a-z_][a-z0-9_]*")
 
-_SCHEMA: LiteralString = """
+_DATA_SCHEMA: LiteralString = """
 create table {data} (key bigserial primary key, hash bigint, hash_type text default 'adler32', size bigint, data bytea);
 create index {data_hash_size_key} on {data} (hash, size, key);
+"""
+_SCHEMA: LiteralString = """
 create table {versions} (id serial primary key, key text, object text, tv float8, tv_end float8,
     tr timestamptz default now(), deleted boolean default false, data_size bigint, data_key text, adler32 bigint);
 create unique index {object_key_inx} on {versions} (object, key);
@@ -76,17 +78,23 @@ class Row:
 class Storage:
     """The tables of one UconDB. Puts and gets share two connections: the caller must serialise them."""
 
-    def __init__(self, uri: str, namespace: str = "public") -> None:
-        """namespace: of folders whose name has none."""
-        self._uri, self.namespace = uri, namespace
+    def __init__(self, uri: str, namespace: str = "public", data_uri: str | None = None) -> None:
+        """namespace: of folders whose name has none. data_uri: the database of the contents, if it is another one."""
+        self._uri, self.namespace, self._data_uri = uri, namespace, data_uri or uri
         self._sessions: dict[str, psycopg.Connection[Any]] = {}
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        for session in self._sessions.values():
+            session.close()
 
     def create_namespace(self) -> None:
         """Create the server's own namespace unless it exists. Raises psycopg.Error, ValueError (name)."""
         if not NAME.fullmatch(self.namespace):
             raise ValueError(f"{self.namespace} can not be the name of a namespace")
         schema = sql.Identifier(self.namespace)
-        self._session("metadata").execute(sql.SQL("create schema if not exists {}").format(schema))
+        for name in ("metadata", "data"):
+            self._session(name).execute(sql.SQL("create schema if not exists {}").format(schema))
 
     def qualified(self, folder: str) -> str:
         """The folder's name with its namespace."""
@@ -100,8 +108,9 @@ class Storage:
         if self.has_folder(folder):
             return
         indexes = {each: sql.Identifier(f"{name}_{each}") for each in _INDEXES}  # in the schema of their table
-        with self._session("metadata").transaction():
-            self._session("metadata").execute(sql.SQL(_SCHEMA).format(**self._names(folder), **indexes))
+        for session, schema in (("data", _DATA_SCHEMA), ("metadata", _SCHEMA)):
+            with self._session(session).transaction():
+                self._session(session).execute(sql.SQL(schema).format(**self._names(folder), **indexes))
 
     def has_folder(self, folder: str) -> bool:
         """Whether the folder's tables exist."""
@@ -181,8 +190,9 @@ class Storage:
             return [name for (name,) in connection.execute(query)]
 
     def has_object(self, folder: str, object_: str) -> bool:
-        """Whether the object has a version."""
-        query = sql.SQL("select from {versions} where object = %s limit 1").format(**self._names(folder))
+        """Whether the object has a version that is not deleted."""
+        text: LiteralString = "select from {versions} where object = %s and not deleted limit 1"
+        query = sql.SQL(text).format(**self._names(folder))
         return self._session("catalogue").execute(query, (object_,)).fetchone() is not None
 
     def tags(self, folder: str) -> list[str]:
@@ -252,7 +262,9 @@ class Storage:
             except psycopg.OperationalError:
                 session = None
         if session is None or session.closed:
-            session = self._sessions[name] = psycopg.connect(self._uri, autocommit=True)
+            session = self._sessions[name] = psycopg.connect(
+                self._data_uri if name == "data" else self._uri, autocommit=True
+            )
         return session
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
+from tests.acceptance.changing_records import without_stop_time
 from tests.acceptance.site import Site
 
 pytestmark = pytest.mark.in_process
@@ -165,3 +168,20 @@ def listing(site: Site) -> dict[str, tuple[int, int]]:
     """Name, size and time of change of everything the archiver keeps, but for its log."""
     paths = [*(site.root / "artdaqdb").rglob("*"), *(site.work / "markers").rglob("*.json"), *site.work.glob("*.json")]
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in paths}
+
+
+def test_case_e13_what_is_not_taken_is_said(site: Site) -> None:
+    site.make(2)
+    without_stop_time(site, 2)
+    site.configure(source_files={"settle_seconds": 3600})
+    for name in ("0", "0007050", str(2**63)):
+        shutil.copytree(site.records / "1", site.records / name)
+
+    named = site.archive_runs("--runs", "2")
+    cycle = site.archive_runs("--incremental")
+    refused = [site.archive_runs("--runs", number, status=1).stderr for number in ("0", str(2**63))]
+
+    assert "still being written, so not taken yet: 2" in named.stderr
+    assert f"not taken from {site.records}: 0 is no run number, 0007050 is no run number, 9223" in cycle.stderr
+    assert all("is no run or range of runs" in said for said in refused)
+    assert site.markers("migrate") == {1}

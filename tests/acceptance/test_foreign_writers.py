@@ -12,7 +12,7 @@ import pytest
 from rra_state.records import blob
 from rra_state.stores.artdaqdb.index import EMPTY
 from tests.acceptance.site import Site
-from tests.unit.stores.artdaqdb.artdaqdb_helpers import Artdaq, files_of
+from tests.unit.stores.artdaqdb.artdaqdb_helpers import MD5, Artdaq, files_of
 from tests.waiting import scaled
 
 pytestmark = pytest.mark.in_process
@@ -47,7 +47,7 @@ def as_the_existing_archiver_left_it(artdaq: Artdaq, run: int, updates: int = 0)
     configuration = f"{run}/standard"
     for _ in range(3):
         for entity in ("boot", "RunHistory", "RunHistory2", "hashes"):
-            artdaq.write(run, entity, {"value": str(run)})
+            artdaq.write(run, entity, {"value": MD5 if entity == "hashes" else str(run)})
         artdaq.write(run, "schema", collection="SystemLayout")
     for number in range(1, updates + 1):
         version = f"{configuration}v{number}"

@@ -11,6 +11,7 @@ from rra_state.records import blob, fhicl
 from tests.acceptance.changing_records import edit, stop, without_stop_time
 from tests.acceptance.site import Site
 from tests.artdaq_tools import Tools
+from tests.unit.stores.artdaqdb.artdaqdb_helpers import age
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.in_process
@@ -58,15 +59,54 @@ def test_a_run_the_tools_lost_files_of_fails_and_is_made_good_later(site: Site, 
     assert site.failures("import") == []
 
 
-def test_a_file_that_is_no_fhicl_fails_its_run_alone_whatever_is_configured(site: Site, tools: Tools) -> None:
+def test_case_d6_a_bad_file_fails_its_run_with_the_right_hint(site: Site, tools: Tools) -> None:
     site.make(2)
-    (site.records / "1" / "odd.fcl").write_text("a-b: 1\n")
+    (site.records / "1" / "odd.fcl").write_text("a: 'é'\n")
 
     done = site.archive_runs(status=1)
 
-    assert "odd.fcl" in done.stderr
+    assert "run 1: odd.fcl line 1: byte 0xC3; " in done.stderr
+    assert "artdaq's tools take FHiCL only (correct the file, or set artdaq_db.use_tools: false" in done.stderr
+    assert "keep_text" not in done.stderr
     assert site.markers("import") == {2}
     assert not any("1" in call[call.index("-r") + 1] for call in tools.calls)
+
+
+def test_case_d6b_runs_of_the_tools_are_compared_by_meaning(site: Site, tools: Tools) -> None:
+    site.configure(artdaq_db={"use_tools": True, "tools_dir": str(tools.directory)}, source_files={"watch_days": 0})
+    site.make(1)
+    (site.records / "1" / "hashes.fcl").write_text("a: 1\n")
+    (site.records / "1" / "notes of the shift.txt").write_text("all is well\n")
+    site.archive_runs()
+    site.archive_runs("--incremental")  # after the last look of the watch
+
+    intact = site.archive_runs("--show", "1").stdout
+    edit(site, 1, lambda text: text + b"added: 1\n", name="DataLogger1.fcl")
+    verified = site.archive_runs("--verify", status=1).stdout
+    edited = site.archive_runs("--show", "1").stdout
+
+    assert "hashes.fcl" in blob.unpack(site.blobs()["1"]).files
+    assert "DIFFERENT" not in intact
+    assert intact.count("equal in meaning") > 15
+    assert "run 1: disk: DataLogger1.fcl is not what artdaqDB has" in verified
+    assert [line.split()[0] for line in edited.splitlines() if "DIFFERENT" in line] == ["DataLogger1.fcl"]
+
+
+def test_case_d6c_the_advice_for_a_damaged_index_is_sound(site: Site, tools: Tools) -> None:
+    """A killed bulkloader leaves a cut index."""
+    site.make(1)
+    site.archive_runs()
+    index = site.root / "artdaqdb" / "RunHistory" / "index.json"
+    before = site.archive.locate([1])
+    index.write_bytes(index.read_bytes()[:100])
+    age(index)
+
+    damaged = site.archive_runs("--check", status=1)
+    site.archive_runs("--rebuild-index")
+
+    assert "run_archiver.sh CONFIG --rebuild-index" in damaged.stdout
+    assert site.archive.locate([1]) == before
+    assert "artdaqDB: OK" in site.archive_runs("--check").stdout
 
 
 def test_a_stop_time_that_came_later_is_loaded_under_the_next_name(site: Site, tools: Tools) -> None:

@@ -195,3 +195,41 @@ def test_case_a2b_records_that_are_gone_are_counted(archived: Site) -> None:
     assert report(archived)["verdict"]["text"] == (
         "SAFE: every complete run on disk (1) is in UconDB. 2 archived runs no longer on disk."
     )
+
+
+def test_case_e15_what_waits_needs_no_retry(archived: Site) -> None:
+    """Run 8 came late and waits for its migration, run 9 came late: both are in a failure log."""
+    take(archived, [10])
+    archived.archive_runs()
+    take(archived, [8, 9])
+    archived.archive_runs("--runs", "8", "--import-only")
+
+    text = archived.archive_runs("--report-status", status=1).stdout
+    advised = [step["command"] for step in report(archived)["steps"]]
+    logged = archived.failures("import"), archived.failures("migrate")
+    archived.archive_runs("--incremental")
+
+    assert logged == ([9], [8])
+    assert "waiting: the next cycle takes it: 9" in text
+    assert "waiting: the next cycle takes it: 8" in text
+    assert "attempted" not in text.partition("Not archived")[2]
+    assert not any("--retry-failed" in command for command in advised)
+    assert report(archived)["verdict"]["level"] == "safe"
+
+
+def test_case_e16_the_highest_run_of_a_store_is_compared(site: Site) -> None:
+    """Another program imported 12347 and 12349, which this work directory knows nothing of."""
+    take(site, [12345])
+    site.archive_runs()
+    take(site, [12347, 12349])
+    site.configure(app={"work_dir": str(site.root / "another")})
+    site.archive_runs()
+    site.configure()
+
+    said = site.archive_runs("--compare-state", status=1).stdout
+
+    assert (
+        "importer_state.json: contiguous to 12345, attempted to 12345; "
+        "should be contiguous to 12345, attempted to 12349" in said
+    )
+    assert "importer_state.json says last_attempted_run 12345, artdaqDB says 12349; repair with" in said

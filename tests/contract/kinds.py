@@ -21,6 +21,7 @@ from rra_state.stores.artdaqdb.postgres import PostgresDB
 from rra_state.stores.artdaqdb.tool_runner import LocalTools
 from rra_state.stores.artdaqdb.tools import ToolsDB
 from tests.artdaq_tools import Tools
+from tests.servers import database
 
 SCHEMA = b'main: { collection: "RunHistory" }\n'
 Opener = Callable[[str, bytes | None], ArtdaqDB]
@@ -93,11 +94,8 @@ def _open_postgres(place: str, schema: bytes | None) -> ArtdaqDB:
 @contextmanager
 def _database(request: pytest.FixtureRequest, _path: Path) -> Iterator[str]:
     """A database of its own on the session's server."""
-    server, name = request.getfixturevalue("postgres"), f"c_{uuid4().hex}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield server.replace("/postgres?", f"/{name}?")
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with database(request.getfixturevalue("postgres")) as uri:
+        yield uri
 
 
 def _fill_postgres(place: str, count: int) -> None:

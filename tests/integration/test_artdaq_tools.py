@@ -106,9 +106,51 @@ def test_other_content_gets_the_next_name_and_the_old_one_stays(db: ArtdaqDB) ->
     assert meaning(db.export(old).files) == meaning(FILES)
 
 
-@pytest.mark.parametrize("config", ["standard", "standard00012", "demo_2.1+x", "v1"])
+@pytest.mark.parametrize("config", ["standard", "standard00012", "demo_2.1+x", "v1", "2024v1"])
 def test_configuration_names_of_all_kinds_come_back(db: ArtdaqDB, config: str) -> None:
     assert put(db, 7, config=config).location.configuration == f"7/{config}"
+
+
+def test_case_d6_a_configuration_of_digits_only_is_stored(opened: Callable[..., ArtdaqDB], tmp_path: Path) -> None:
+    """bulkdownloader then writes beside the schema.fcl."""
+    (tmp_path / "schema.fcl").write_text("collections: [RunHistory]\n")
+    db = opened(fcl_conf_dir=tmp_path)
+
+    staged = put(db, 7, config="2024")
+
+    assert staged.location.configuration == "7/2024"
+    assert meaning(db.export(staged.location).files) == meaning(FILES)
+
+
+@pytest.mark.parametrize("config", ["-r", "--help"])
+def test_case_d7d_a_configuration_named_like_an_option_is_stored(db: ArtdaqDB, config: str) -> None:
+    assert put(db, 7, config=config).location.configuration == f"7/{config}"
+
+
+MD5_ONLY = b"boot: d41d8cd98f00b204e9800998ecf8427e\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("schema.fcl", b"a: 1\n", r"artdaq's tools take schema\.fcl for the archive's schema\.fcl \(rename it"),
+        ("my_schema.fcl", b"a: 1\n", r"artdaq's tools take my_schema\.fcl for the archive's schema\.fcl"),
+        ("hashes.fcl", MD5_ONLY, r"hashes\.fcl holds MD5 sums only: .* \(rename it"),
+    ],
+)
+def test_case_d6_a_file_the_tools_misplace_is_never_loaded(
+    db: ArtdaqDB, tools: Tools, name: str, text: bytes, words: str
+) -> None:
+    with pytest.raises(RecordError, match=words):
+        put(db, 7, FILES | {name: text})
+
+    assert tools.calls == []
+
+
+def test_case_d6b_a_records_own_hashes_are_exported(db: ArtdaqDB) -> None:
+    files = FILES | {"hashes.fcl": b"algorithm: md5\n" + MD5_ONLY}
+
+    assert meaning(db.export(put(db, 7, files).location).files) == meaning(files)
 
 
 def test_the_schema_is_loaded_too_and_is_no_file_of_the_run(opened: Callable[..., ArtdaqDB], tmp_path: Path) -> None:

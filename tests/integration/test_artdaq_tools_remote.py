@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests import ssh_server
 from tests.artdaq_tools import Tools
 from tests.integration.test_artdaq_tools import FILES, meaning, put
 from tests.ssh_server import HOST, SshServer
-from tests.unit.stores.artdaqdb.artdaqdb_helpers import record
+from tests.unit.stores.artdaqdb.artdaqdb_helpers import age, record
 
 
 @pytest.fixture
@@ -139,10 +140,32 @@ def test_a_damaged_index_over_there_is_not_taken_for_an_empty_one(
     opened: Callable[..., ArtdaqDB], tmp_path: Path
 ) -> None:
     put(opened(), 7)
-    (tmp_path / "archive/RunHistory/index.json").write_text('{ "ouid": [')
+    index = tmp_path / "archive/RunHistory/index.json"
+    index.write_text('{ "ouid": [')
+    age(index)
 
-    with pytest.raises(IndexDamaged):
+    with pytest.raises(IndexDamaged) as caught:
         opened().runs()
+
+    archive = f"{tmp_path}/archive"
+    assert caught.value.hint == (
+        f"on that host, with no loader running: rebuild_database_index -u filesystemdb://{archive}"
+        f" && mv {archive} {archive}.damaged && mv {archive}_new {archive}"
+    )
+
+
+def test_case_d5_an_index_rewritten_over_there_is_waited_for(opened: Callable[..., ArtdaqDB], tmp_path: Path) -> None:
+    put(opened(), 7)
+    index = tmp_path / "archive/RunHistory/index.json"
+    whole = index.read_bytes()
+    index.write_bytes(whole[:100])
+    rewriting = threading.Timer(1.5, index.write_bytes, [whole])
+    rewriting.start()
+
+    found = opened().runs()
+    rewriting.join()
+
+    assert found == {7}
 
 
 def test_an_index_that_is_gone_over_there_is_not_taken_for_an_empty_one(

@@ -10,7 +10,7 @@ import pytest
 import requests
 from pydantic import SecretStr
 
-from rra_state.base.errors import ArchiverError, Conflict, StoreUnavailable, VerificationError
+from rra_state.base.errors import ArchiverError, Conflict, NotListed, StoreUnavailable, VerificationError
 from rra_state.stores.ucondb.client import UconDB
 from tests.servers import Folder, Line
 
@@ -235,6 +235,18 @@ def test_a_put_that_never_arrived_may_be_tried_again(ucondb: Folder, store: Ucon
 
     assert caught.value.transient
     assert not store.put(7, BLOB).already
+
+
+def test_case_d10_a_key_whose_only_row_is_deleted_fails_alone(ucondb: Folder, store: UconDB) -> None:
+    """The object is then not found, and still a put of the key is refused."""
+    store.put(7, BLOB)
+    ucondb.execute("update {folder}_versions set deleted = true")
+
+    with pytest.raises(NotListed, match="run 7: UconDB: held but not listed") as caught:
+        store.put(7, BLOB)
+
+    assert not caught.value.stops_cycle
+    assert not store.put(8, BLOB).already
 
 
 def test_a_put_that_timed_out_is_found_by_the_next(ucondb: Folder, store: UconDB) -> None:

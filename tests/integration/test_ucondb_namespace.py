@@ -25,7 +25,7 @@ def name(request: pytest.FixtureRequest, namespaced: Folder) -> str:
 # ---- the client ------------------------------------------------------------------------------------------------------
 
 
-def test_a_blob_is_put_and_read_back_in_a_namespace(namespaced: Folder, name: str) -> None:
+def test_case_d1_a_blob_is_stored_in_any_namespace(namespaced: Folder, name: str) -> None:
     store = UconDB(namespaced.settings(folder_name=name))
 
     first = store.put(7, BLOB)
@@ -193,14 +193,3 @@ def test_the_server_lists_the_folders_of_one_namespace(ucondb: Folder, namespace
     assert own == ask(namespaced, "folders", namespace="ucon_test").json()
     assert f"public.{ucondb.folder}" in public
     assert ask(namespaced, "versions", folder=ucondb.folder, object="o").status_code == 404
-
-
-def test_what_is_no_time_is_refused_after_the_password(namespaced: Folder) -> None:
-    url = f"{namespaced.url}/data/{namespaced.folder}/o?key=1&tv=x"
-
-    right = requests.post(url, data=b"x", auth=HTTPDigestAuth(USER, PASSWORD), timeout=10)
-    wrong = requests.post(url, data=b"x", auth=HTTPDigestAuth(USER, "wrong"), timeout=10)
-
-    assert (right.status_code, wrong.status_code) == (500, 401)
-    assert "could not convert string to float" in right.text
-    assert namespaced.execute("select count(*) from {folder}_data") == [(0,)]

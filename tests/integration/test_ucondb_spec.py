@@ -14,6 +14,7 @@ HTTP, SQL = "unit/stores/ucondb/test_http.py", "integration/test_ucondb_sql.py"
 ANSWERS = "unit/stores/ucondb/test_answers.py"
 DIGEST, SERVER = "unit/stores/ucondb/test_digest.py", "integration/test_ucondb_dev_server.py"
 NAMESPACE = "integration/test_ucondb_namespace.py"
+CONTRACT = "contract/test_ucondb_contract.py"
 GUNICORN, SITE = "integration/test_ucondb_front_end.py", "acceptance/test_ucondb_site.py"
 
 ROWS: dict[str, tuple[str, str]] = {
@@ -31,11 +32,11 @@ ROWS: dict[str, tuple[str, str]] = {
     "a blob without Content-Length": (CLIENT, "test_a_blob_cut_in_transit_is_never_accepted"),
     # section 1, digest
     "pre-emptive digest, one upload": (HTTP, "test_the_realm_of_the_challenge_is_used"),
-    "realm NAMESPACE.F": (NAMESPACE, "test_a_blob_is_put_and_read_back_in_a_namespace"),
+    "realm NAMESPACE.F": (NAMESPACE, "test_case_d1_a_blob_is_stored_in_any_namespace"),
     "an unsigned POST is answered with the challenge": (NAMESPACE, "test_fifty_puts_in_a_namespace_need_one_challenge"),
     "folder names with the namespace in front": (NAMESPACE, "test_check_finds_the_folder_by_name_with_namespace_too"),
     "authentication none": (HTTP, "test_a_server_without_authentication_gets_no_password"),
-    "tv=x stores nothing": (NAMESPACE, "test_what_is_no_time_is_refused_after_the_password"),
+    "tv=x stores nothing": (CONTRACT, "what_is_no_time_is_refused_after_the_password"),
     "uri as sent": (HTTP, "test_what_is_signed_is_what_is_sent"),
     "a comma in the uri goes as %2C": (DIGEST, "test_a_comma_never_gets_into_the_digest_uri"),
     "401 without challenge: wrong password": (FAULTS, "test_a_wrong_password_is_reported_and_never_shown"),
@@ -62,8 +63,8 @@ ROWS: dict[str, tuple[str, str]] = {
     "unknown object (404, or 500 for a read)": (CLIENT, "test_an_empty_folder_is_ready_for_its_first_cycle"),
     "keys that are null, empty or no run": (CLIENT, "test_keys_that_are_not_runs_are_not_listed"),
     "empty body, NUL, not UTF-8, large": (CLIENT, "test_bytes_are_kept_exactly"),
-    "without Content-Length an empty blob is stored": (SERVER, "test_a_body_without_length_is_stored_as_an_empty_blob"),
-    "body shorter than its length": (SERVER, "test_a_body_shorter_than_announced_is_not_stored"),
+    "without Content-Length an empty blob is stored": (CONTRACT, "a_body_without_length_is_stored_as_an_empty_blob"),
+    "body shorter than its length": (CONTRACT, "a_body_shorter_than_announced_is_not_stored"),
     "put whose client gave up, stored later": (CLIENT, "test_a_put_that_timed_out_is_found_by_the_next"),
     "lost answer after commit": (CLIENT, "test_a_lost_answer_after_commit_is_found_done"),
     "a read-back that differs": (CLIENT, "test_a_put_is_not_done_before_it_was_read_back"),

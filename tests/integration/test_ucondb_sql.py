@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from rra_state.base.errors import AccessDenied, ArchiverError, ConfigError, StoreUnavailable, VerificationError
 from rra_state.stores.ucondb.client import UconDB
 from rra_state.stores.ucondb.sql import Tables
-from tests.servers import Folder
+from scripts.ucondb_dev.storage import Storage
+from tests.servers import Folder, database, running
 
 BLOB = b"Start of Record\nRun Number: 7\nPacked on Oct 17 10:08 UTC\n" + b"a: 1\n" * 4000
 READER = "rra_reader"
@@ -63,9 +64,9 @@ def test_a_blob_read_by_sql_equals_the_servers(ucondb: Folder, direct: UconDB) -
     ("damage", "words"),
     [
         ("update {folder}_data set data = overlay(data placing '\\x00'::bytea from 100)", "came back damaged"),
-        ("update {folder}_data set data = substr(data, 1, 100)", r"came back damaged \(100 of"),
-        ("delete from {folder}_data", "is not in its database"),
-        ("update {folder}_versions set data_key = 'x'", "is not in its database"),
+        ("update {folder}_data set data = substr(data, 1, 100)", "gives 100 bytes, too few"),
+        ("delete from {folder}_data", "cannot give its content"),
+        ("update {folder}_versions set data_key = 'x'", "cannot give its content"),
     ],
 )
 def test_damage_in_the_tables_is_that_runs_fault(ucondb: Folder, direct: UconDB, damage: str, words: str) -> None:
@@ -76,6 +77,33 @@ def test_damage_in_the_tables_is_that_runs_fault(ucondb: Folder, direct: UconDB,
         direct.read(7)
 
     assert not caught.value.stops_cycle
+
+
+def test_case_d3_contents_of_another_database_are_read_by_rest(postgres: str) -> None:
+    with database(postgres) as other, running(pg_uri=postgres, data_uri=other) as folder:
+        UconDB(folder.settings()).put(7, BLOB)
+        direct = UconDB(folder.settings(database_uri=SecretStr(postgres)))
+
+        assert direct.runs() == {7}
+        assert direct.read(7) == direct.read(7) == direct.get(7)
+        assert direct.check().endswith("1 keys by SQL")
+
+
+@pytest.mark.parametrize(("there", "here"), [(True, False), (False, True), (True, True)])
+def test_case_d2_a_copy_of_the_database_is_refused(postgres: str, ucondb: Folder, *, there: bool, here: bool) -> None:
+    """A folder of the same name in another database: a copy that was restored, or a test's."""
+    with database(postgres) as other:
+        copy = Storage(other)
+        copy.create_folder(ucondb.folder)
+        if there:
+            copy.put(ucondb.folder, "configuration", "6", ["6"], b"other", override=False)
+        if here:
+            UconDB(ucondb.settings()).put(7, BLOB)
+        direct = UconDB(ucondb.settings(database_uri=SecretStr(other)))
+
+        with pytest.raises(AccessDenied, match=r"is not the one that ucon_db\.database_uri reads"):
+            direct.runs()
+        copy.close()
 
 
 def test_check_counts_the_keys_of_the_tables(ucondb: Folder, direct: UconDB) -> None:
@@ -136,9 +164,7 @@ def test_a_folder_name_that_is_no_table_is_refused(ucondb: Folder, folder: str) 
 
 
 def test_an_object_name_with_quotes_is_only_a_value(ucondb: Folder) -> None:
-    uri = SecretStr(ucondb.server.pg())
-
-    assert UconDB(ucondb.settings(database_uri=uri, object_name="o'; drop table x; --")).runs() == set()
+    assert Tables(ucondb.server.pg(), ucondb.folder, "o'; drop table x; --", 10).listing() == []
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ with atheris.instrument_imports(include=["rra_state.records"]):
     from rra_state.records import blob, convert, fhicl, metadata
     from rra_state.records.fhicl import from_snippet
     from rra_state.records.model import Record, SourceFile
+    from tests.reliability.grown_fhicl import check, grown
 
 LARGEST = 20_000
 SLOWEST = 10
@@ -65,7 +66,15 @@ def packed(data: bytes) -> None:
         assert all(name for name in unpacked.files)
 
 
-TARGETS: tuple[Callable[[bytes], None], ...] = (fhicl_text, record_text, packed)
+def grown_text(data: bytes) -> None:
+    """A document that is grown definition by definition means what a model says, and keeps its other promises."""
+    check(data)
+    for text, meant in list(grown(data))[-1:]:
+        if meant is not None:
+            fhicl_text(text.encode())
+
+
+TARGETS: tuple[Callable[[bytes], None], ...] = (fhicl_text, record_text, packed, grown_text)
 
 
 def one(data: bytes) -> None:
@@ -83,6 +92,7 @@ def _seeds(directory: Path) -> None:
         begin = b"\0" if stem not in TEXTS else b"\x01" + bytes([TEXTS.index(stem)])
         (directory / f"{number}").write_bytes(begin + text)
     (directory / "blob").write_bytes(b"\x02" + blob.pack(7, {"a.fcl": b"#####\n", "b.fcl": b"End of Record\n"}))
+    (directory / "grown").write_bytes(b"\x03" + bytes(range(256)) * 2)
     (directory / "refs").write_bytes(b"\0BEGIN_PROLOG\na: {b: [1, (1,2)]}\nEND_PROLOG\nc: @local::a\nc.b[3]: @nil\n")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,9 @@ from rra_state.base.errors import ConfigError
 from rra_state.stores.artdaqdb.base import ArtdaqDB
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.artdaqdb.rebuild import Rebuilt, rebuild
-from rra_state.stores.artdaqdb.ssh_reader import SshReader
+from rra_state.stores.artdaqdb.ssh_reader import SshReader, how_to_rebuild
 from rra_state.stores.artdaqdb.tool_runner import LocalTools, RemoteTools
-from rra_state.stores.artdaqdb.tools import ToolsDB
+from rra_state.stores.artdaqdb.tools import ToolsDB, loading
 
 if TYPE_CHECKING:
     from rra_state.config.models import ArtdaqDBSection
@@ -96,15 +97,19 @@ _KINDS: Mapping[str, Callable[[str, bytes | None], ArtdaqDB]] = {
 
 
 def rebuild_index(section: ArtdaqDBSection) -> Rebuilt:
-    """Rebuild the archive's indexes from its documents. Raises ConfigError, StoreError."""
-    if section.use_tools:
-        raise ConfigError(
-            "artdaq_db.use_tools: the tools rebuild their index themselves", hint="rebuild_database_index -u URI"
-        )
-    store = open_store(section)
-    if not isinstance(store, FilesystemDB):
+    """Rebuild the archive's indexes from its documents. Raises ConfigError, StoreError.
+
+    Also with `use_tools`, between two loads: artdaq's own program deletes the indexes and writes a copy beside the
+    archive.
+    """
+    if not section.database_uri.startswith(f"{_FILESYSTEM}://"):
         raise ConfigError("artdaq_db.database_uri: only a directory archive has an index to rebuild")
-    return rebuild(store.path)
+    path = _path(section.database_uri)
+    if section.remote_host is not None:
+        raise ConfigError("artdaq_db.remote_host: the index is on another host", hint=how_to_rebuild(path))
+    state = section.tools_state_dir if section.use_tools else None
+    with nullcontext() if state is None else loading(state).held():
+        return rebuild(Path(path))
 
 
 def _schema(directory: Path | None) -> bytes | None:

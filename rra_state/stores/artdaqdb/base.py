@@ -43,6 +43,7 @@ class Location:
     """One visible version of a run, with all that a worker needs to read it without the index.
 
     assigned: when documents were stored in its configuration, as artdaqDB writes times; empty if the store keeps none.
+    passed_over: what else artdaqDB has of the run, and why it is not read, in a sentence each.
     """
 
     run: int
@@ -50,6 +51,7 @@ class Location:
     version: str
     items: tuple[Item, ...]
     assigned: tuple[str, ...] = field(default=(), compare=False)
+    passed_over: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

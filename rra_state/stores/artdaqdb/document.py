@@ -27,6 +27,8 @@ RUN_HISTORY = "RunHistory"
 SYSTEM_LAYOUT = "SystemLayout"
 SCHEMA = "schema"
 """Entity of the run's schema.fcl in SystemLayout."""
+HASHES = "hashes"
+"""Entity of the MD5 sums that the existing archiver adds to a run, and of a record's own hashes.fcl."""
 
 Tree: TypeAlias = dict[str, Any]
 """A document as `json.loads` gives it."""
@@ -39,6 +41,7 @@ _ORJSON_BYTES = 2**22
 """Bytes of the largest document that orjson may read: out of memory, orjson ends the process."""
 _ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _UNICODE_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u")
+_MD5 = re.compile(r"[0-9a-fA-F]{32}")
 _NO_COMMENTS = [{"linenum": 0, "value": "No comments"}]
 _EVENTS = ("addConfiguration", "setVersion", "setCollection", "addEntity", "addRun")
 
@@ -61,13 +64,17 @@ class RunVersion:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file read from its document. number, content: see `RunVersion`; None if another program wrote the document."""
+    """A file read from its document. number, content: see `RunVersion`; None if another program wrote the document.
+
+    checksums: the existing archiver's sums, which are no file of the run.
+    """
 
     file: SourceFile
     source: SourceFile | None
     exact: bool
     number: int | None = None
     content: str | None = None
+    checksums: bool = False
 
 
 def object_id(collection: str, version: str, entity: str) -> str:
@@ -246,7 +253,7 @@ def unpack(document: Tree, item: Item, location: Location) -> StoredFile:
         _check_identity(document, item, location)
         if _holds_text(document):
             return _our_file(document["origin"]["rawdata"])
-        document["document"]["data"]["main"]  # raises LookupError if there is no tree
+        main = document["document"]["data"]["main"]
         text = fhicl.from_snippet(document["document"])
     except VerificationError as error:
         error.run = location.run
@@ -254,7 +261,20 @@ def unpack(document: Tree, item: Item, location: Location) -> StoredFile:
     except (ArchiverError, LookupError, TypeError, ValueError, AttributeError) as error:
         message = f"document {item.entity} cannot be read: {error or type(error).__name__}"
         raise VerificationError(message, run=location.run) from error
-    return StoredFile(SourceFile(f"{item.entity}.fcl", text), None, exact=False)
+    checksums = item.entity == HASHES and _are_checksums(main)
+    return StoredFile(SourceFile(f"{item.entity}.fcl", text), None, exact=False, checksums=checksums)
+
+
+def is_taken_for_checksums(document: Document) -> bool:
+    """Whether a record's own file reads like the sums of the existing archiver once artdaq's tools have stored it."""
+    return document.entity == HASHES and _are_checksums(parse(document)[0]["main"])
+
+
+def _are_checksums(main: object) -> bool:
+    """Whether a table holds MD5 sums and nothing else. Source: docs/design/artdaqdb.md, Hashes documents."""
+    if isinstance(main, dict):
+        return bool(main) and all(_are_checksums(value) for value in main.values())
+    return isinstance(main, str) and _MD5.fullmatch(main) is not None
 
 
 def manifest(document: Tree) -> tuple[str, int] | None:

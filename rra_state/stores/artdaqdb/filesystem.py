@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rra_state.base import files
@@ -78,8 +79,34 @@ class FilesystemDB:
         return set(expected) - self.runs()
 
     def locate(self, runs: Iterable[int]) -> dict[int, Location]:
-        """The newest version of each of these runs that is visible; see `lookup.locate`."""
-        return lookup.locate(self.read_indexes(), runs)
+        """The newest version of each of these runs that is visible and whole; see `lookup.locate`."""
+        read = self.read_indexes()
+        located = lookup.locate(read, runs)
+        return {run: self._last_whole(read, found) for run, found in located.items()}
+
+    def _last_whole(self, read: dict[str, Index], location: Location) -> Location:
+        """The version, or the last one before it of which no document is missing.
+
+        artdaq's tools list every document when they rebuild an index, those of a refresh that broke off as well.
+        """
+        found, passed_over = location, location.passed_over
+        while (number := lookup.version_number(found.configuration, found.version)) and not self._is_whole(found):
+            earlier = lookup.locate(read, [found.run], below=number).get(found.run)
+            if earlier is None:
+                break
+            passed_over += (f"version {found.version} was never wholly stored",)
+            found = earlier
+        return replace(found, passed_over=passed_over)
+
+    def _is_whole(self, location: Location) -> bool:
+        """Whether the index has as many documents of a version as this archiver stored; True if it did not store it."""
+        items = [item for item in location.items if item.collection == RUN_HISTORY]
+        ours = [item for item in items if documents.is_ours(item, location.version)]
+        try:
+            manifest = documents.manifest(self._read(ours[0])) if ours else None
+        except (VerificationError, LookupError, ValueError):
+            return True  # damaged: `export` says what
+        return manifest is None or len(ours) == manifest[1]
 
     def outlines(self, runs: Iterable[int], needed: Collection[str]) -> Iterator[Outline]:
         """The same versions, each with whether it has the needed entities."""

@@ -10,14 +10,8 @@ from datetime import UTC, datetime
 from operator import attrgetter
 
 from rra_state.stores.artdaqdb.base import Item, Location, Outline
-from rra_state.stores.artdaqdb.document import RUN_HISTORY, is_ours
+from rra_state.stores.artdaqdb.document import HASHES, RUN_HISTORY, is_ours
 from rra_state.stores.artdaqdb.index import ASSIGNED, CONFIGURATION, ENTITY, RUN, VERSION, Index
-
-HASHES = "hashes"
-"""Entity of the checksums that the existing archiver adds; not a file of the run.
-
-Source: docs/design/artdaqdb.md, Hashes documents.
-"""
 
 RUNS_AT_ONCE = 5000
 """Runs whose documents are in memory at the same time while many runs are listed."""
@@ -44,25 +38,34 @@ def version_name(configuration: str, number: int) -> str:
 
 
 def locate(
-    indexes: dict[str, Index], runs: Iterable[int], hidden: Collection[str] = frozenset()
+    indexes: dict[str, Index],
+    runs: Iterable[int],
+    hidden: Collection[str] = frozenset(),
+    below: int | None = None,
 ) -> dict[int, Location]:
     """The newest version of each run that RunHistory's index lists; other runs are left out.
 
-    indexes: by collection. hidden: configurations to ignore. Of several configurations of a run the one assigned last
-    is taken.
+    indexes: by collection. hidden: configurations to ignore. below: number of the first version to ignore. Of several
+    configurations of a run the one assigned last is taken.
     """
-    chosen = {run: name for run in runs if (name := _configuration(indexes[RUN_HISTORY], run, hidden)) is not None}
+    others: dict[int, tuple[str, ...]] = {}
+    chosen = {}
+    for run in runs:
+        name, others[run] = _configuration(indexes[RUN_HISTORY], run, hidden)
+        if name is not None:
+            chosen[run] = name
     found: dict[int, list[tuple[int, list[Item]]]] = {run: [] for run in chosen}
     for collection, index in indexes.items():
-        for run, content in _content(collection, index, chosen).items():
+        for run, content in _content(collection, index, chosen, below).items():
             found[run].append(content)
     located = {}
     for run, contents in found.items():
         items = tuple(sorted((item for _, each in contents for item in each), key=attrgetter("collection", "entity")))
-        if any(item.collection == RUN_HISTORY for item in items):
-            newest = max(number for number, _ in contents)
+        newest = max((number for number, _ in contents), default=0)
+        version = version_name(chosen[run], newest)
+        if any(item.collection == RUN_HISTORY and not _may_be_checksums(item, version) for item in items):
             assigned = tuple(indexes[RUN_HISTORY].oids(ASSIGNED, chosen[run]))
-            located[run] = Location(run, chosen[run], version_name(chosen[run], newest), items, assigned)
+            located[run] = Location(run, chosen[run], version, items, assigned, others[run])
     return located
 
 
@@ -73,7 +76,12 @@ def last_assigned(location: Location) -> float:
 
 def is_all_ours(location: Location) -> bool:
     """Whether this archiver wrote every document of a version, by the object ids; False for artdaq's tools."""
-    return all(is_ours(item, location.version) for item in location.items)
+    return all(is_ours(item, location.version) or item.entity == HASHES for item in location.items)
+
+
+def _may_be_checksums(item: Item, version: str) -> bool:
+    """Whether a document can be the sums of the existing archiver: its content decides, see `document.StoredFile`."""
+    return item.entity == HASHES and not is_ours(item, version)
 
 
 def outlines(
@@ -87,13 +95,27 @@ def outlines(
             yield Outline(run, location.configuration, location.version, present.issuperset(needed))
 
 
-def _configuration(index: Index, run: int, hidden: Collection[str]) -> str | None:
-    """The configuration that a run is read under: the one assigned last; of equal times the greatest name."""
+def _configuration(index: Index, run: int, hidden: Collection[str]) -> tuple[str | None, tuple[str, ...]]:
+    """The configuration that a run is read under, and a sentence for each that was only assigned to its documents.
+
+    It is the one assigned last; of equal times the greatest name.
+    """
     names = index.of_run(CONFIGURATION, run)
     if not names:
         names = sorted({name for each in _configurations_by_run_name(index, run).values() for name in each})
     shown = [name for name in names if name not in hidden]
-    return max(shown, key=lambda name: (_last_assigned(index, name), name), default=None)
+    assigned = [name for name in shown if len(shown) > 1 and _is_only_assigned(index, run, name, shown)]
+    stored = [name for name in shown if name not in assigned] or shown
+    others = tuple(f"documents of it are assigned to {name} as well" for name in assigned if stored is not shown)
+    return max(stored, key=lambda name: (_last_assigned(index, name), name), default=None), others
+
+
+def _is_only_assigned(index: Index, run: int, configuration: str, others: Sequence[str]) -> bool:
+    """Whether nothing was stored under a configuration: artdaq's tools assigned documents of another one to it."""
+    if any(version_number(configuration, version) is not None for version in index.of_run(VERSION, run)):
+        return False
+    documents = set(index.oids(CONFIGURATION, configuration))
+    return any(documents.issubset(index.oids(CONFIGURATION, each)) for each in others if each != configuration)
 
 
 def _configurations_by_run_name(index: Index, run: int) -> dict[str, list[str]]:
@@ -116,7 +138,9 @@ def _moment(text: str) -> datetime:
         return _LONG_AGO
 
 
-def _content(collection: str, index: Index, chosen: dict[int, str]) -> dict[int, tuple[int, list[Item]]]:
+def _content(
+    collection: str, index: Index, chosen: dict[int, str], below: int | None
+) -> dict[int, tuple[int, list[Item]]]:
     """Newest version number and documents of each run in one collection; runs without documents are left out."""
     listed = {run: _documents(index, run, configuration) for run, configuration in chosen.items()}
     wanted = {oid for documents in listed.values() for oid in documents}
@@ -126,6 +150,8 @@ def _content(collection: str, index: Index, chosen: dict[int, str]) -> dict[int,
     for run, documents in listed.items():
         by_number: dict[int, list[Item]] = {}
         for oid in documents:
+            if below is not None and versions.get(oid, _UNKNOWN) >= below:
+                continue
             items = [Item(collection, entity, oid) for entity in entities.get(oid, ())]
             by_number.setdefault(versions.get(oid, _UNKNOWN), []).extend(items)
         if by_number:
@@ -168,8 +194,7 @@ def _newest(configuration: str, by_number: dict[int, list[Item]]) -> list[Item]:
         ours = {item.oid for item in by_number[number] if is_ours(item, version)}
         newest: dict[str, Item] = {}
         for item in sorted(by_number[number], key=lambda item: (item.oid not in ours, item.oid)):
-            if item.entity != HASHES or item.oid in ours:
-                newest.setdefault(item.entity, item)
+            newest.setdefault(item.entity, item)
         chosen = newest | chosen
         if ours:
             break

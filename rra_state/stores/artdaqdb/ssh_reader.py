@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import shlex
+import time
+
 from rra_state.base.errors import IndexDamaged, VerificationError
 from rra_state.stores.artdaqdb import document as documents
-from rra_state.stores.artdaqdb import versions
+from rra_state.stores.artdaqdb import index, versions
 from rra_state.stores.artdaqdb.base import Export, Item, Location
 from rra_state.stores.artdaqdb.document import RUN_HISTORY, SYSTEM_LAYOUT
 from rra_state.stores.artdaqdb.index import NAME, Index
 from rra_state.stores.artdaqdb.tool_runner import RemoteTools
 
-_HINT = "on that host: rebuild_database_index -u URI"
+_POLL_SECONDS = 0.5
+
+
+def how_to_rebuild(path: str) -> str:
+    """What to type on the host of an archive whose index is damaged.
+
+    artdaq's program deletes the indexes and writes a copy of the archive beside it. Source: docs/design/artdaqdb.md,
+    Loader and downloader.
+    """
+    kept, copy = f"{path}.damaged", f"{path}_new"
+    moves = " && ".join(shlex.join(["mv", *pair]) for pair in ((path, kept), (copy, path)))
+    uri = shlex.quote(f"filesystemdb://{path}")
+    return f"on that host, with no loader running: rebuild_database_index -u {uri} && {moves}"
 
 
 class SshReader:
@@ -35,7 +50,21 @@ class SshReader:
         return self._remote.stamp(f"{self._path}/{RUN_HISTORY}/{NAME}")
 
     def read_indexes(self) -> dict[str, Index]:
-        """The indexes as they are now. Copies them only if one changed."""
+        """The indexes as they are now. Copies them only if one changed.
+
+        An index that artdaq's tools are rewriting there is waited for, as on this host: see `index.read`.
+        """
+        deadline = time.monotonic() + index.WAIT_SECONDS
+        while True:
+            try:
+                return self._read_once()
+            except IndexDamaged as error:
+                age = self._remote.seconds_unchanged(error.path.partition(":")[2] if error.path else "")
+                if age is None or age > index.WAIT_SECONDS or time.monotonic() >= deadline:
+                    raise
+            time.sleep(_POLL_SECONDS)
+
+    def _read_once(self) -> dict[str, Index]:
         names = {collection: f"{collection}/{NAME}" for collection in (SYSTEM_LAYOUT, RUN_HISTORY)}
         stamps = [self._remote.stamp(f"{self._path}/{name}") for name in names.values()]
         if stamps != self._stamps:
@@ -48,11 +77,13 @@ class SshReader:
         """Parse an index. Raises IndexDamaged, also if it is missing and there are documents."""
         path = f"{self._host}:{self._path}/{collection}/{NAME}"
         if raw is None and self._remote.any_file(f"{self._path}/{collection}"):
-            raise IndexDamaged("the index is missing but there are documents", path=path, hint=_HINT)
+            raise IndexDamaged(
+                "the index is missing but there are documents", path=path, hint=how_to_rebuild(self._path)
+            )
         try:
             return Index.empty() if raw is None else Index.parse(raw)
         except IndexDamaged as error:
-            error.path, error.hint = path, _HINT
+            error.path, error.hint = path, how_to_rebuild(self._path)
             raise
 
     def export(self, location: Location) -> Export:

@@ -151,6 +151,14 @@ class RemoteTools:
             raise StoreError(f"{self._host}: {result}")
         return output.decode("utf-8", "replace").strip()
 
+    def seconds_unchanged(self, path: str) -> int | None:
+        """Seconds by that host's clock since a file changed; None if it does not exist. Raises StoreError."""
+        script = f"s=$(stat -c %Y {shlex.quote(path)} 2>/dev/null) && echo $(($(date +%s) - s)) || :"
+        result, output = self._call("stat", script, b"")
+        if result.status:
+            raise StoreError(f"{self._host}: {result}")
+        return int(output) if output.strip() else None
+
     def any_file(self, path: str) -> bool:
         """Whether a directory of that host holds any .json file. Raises StoreError."""
         script = f'for f in {shlex.quote(path)}/*.json; do [ -e "$f" ] && echo yes && break; done; :'
@@ -192,7 +200,9 @@ def _raise_for(program: str, result: ToolResult, limit: float) -> None:
 
 
 def _options(run: int, config: str) -> list[str]:
-    return ["-r", str(run), "-c", config, "-t", _THREADS]
+    """A name that begins with `-` is given with its option in one argument: bulkdownloader refuses `-c -r`."""
+    named = [f"--configuration={config}"] if config.startswith("-") else ["-c", config]
+    return ["-r", str(run), *named, "-t", _THREADS]
 
 
 def _checked(part: str) -> str:

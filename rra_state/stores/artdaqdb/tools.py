@@ -67,7 +67,7 @@ class ToolsDB:
         """state: directory with one file per load in progress; it must survive this process."""
         self._reader, self._programs, self._state = reader, programs, state
         self._schema = None if schema is None else versions.Schema(schema)
-        self._slots = Slots(state, "loading", 1)
+        self._slots = loading(state)
 
     def describe(self) -> str:
         """The store in one phrase."""
@@ -191,8 +191,9 @@ class ToolsDB:
         """Export the run and compare the evaluated FHiCL: the tools never give back the same bytes."""
         ended, exported = self._programs.download(record.run, config)
         files = {PurePosixPath(path): text for path, text in exported.items() if path != _SCHEMA_FILE}
+        # The folder is the configuration's name without digits at its end: `.` for a name of digits only.
         folders = {path.parent for path in files}
-        if len(folders) > 1 or any(len(path.parts) != 2 for path in files):
+        if len(folders) > 1 or any(len(path.parts) > 2 for path in files):
             where = ", ".join(sorted(map(str, folders)))
             raise VerificationError(f"{DOWNLOADER} wrote into other folders ({where})", run=record.run, hint=_RETRY)
         if len(files) != len(meaning):
@@ -215,6 +216,11 @@ class ToolsDB:
         return self._reader.export(location)
 
 
+def loading(state: Path) -> Slots:
+    """What a load by the tools holds, so that one is in progress at a time."""
+    return Slots(state, "loading", 1)
+
+
 @contextmanager
 def _noted(note: Path) -> Iterator[None]:
     """Keep a file while a load is in progress; it stays if the load fails or this process dies."""
@@ -227,12 +233,28 @@ def _noted(note: Path) -> Iterator[None]:
 
 
 def _meaning_of(record: RunDocuments) -> dict[str, str]:
-    """Each file as `fhicl.dump` prints it. Raises RecordError for a file that is not FHiCL: the tools refuse it."""
+    """Each file as `fhicl.dump` prints it. Raises RecordError for a file that the tools refuse or store elsewhere."""
     meaning = {}
     for document in record.documents:
         if document.kept and document.is_fcl:
-            raise RecordError(f"{document.name} {document.kept}; artdaq's tools take FHiCL only", run=record.run)
+            raise RecordError(
+                f"{document.name} {document.kept}; artdaq's tools take FHiCL only",
+                run=record.run,
+                hint="correct the file, or set artdaq_db.use_tools: false, which keeps it as text",
+            )
+        if document.entity.endswith(documents.SCHEMA):
+            raise RecordError(
+                f"{document.name}: artdaq's tools take {document.entity}.fcl for the archive's {_SCHEMA_FILE}",
+                run=record.run,
+                hint="rename it, or set artdaq_db.use_tools: false",
+            )
         try:
+            if documents.is_taken_for_checksums(document):
+                raise RecordError(
+                    f"{document.name} holds MD5 sums only: readers of the archive take it for the existing archiver's",
+                    run=record.run,
+                    hint="rename it, or set artdaq_db.use_tools: false",
+                )
             meaning[f"{document.entity}.fcl"] = fhicl.dump(documents.shown_by_tools(document))
         except FhiclError as error:
             error.run, error.path = record.run, document.name

@@ -106,7 +106,8 @@ def export(location: Location, read: Callable[[Item], Tree], where: Callable[[It
     read: returns the document of an item; may raise VerificationError or StoreError. where: path of an item for
     messages.
     """
-    stored = [_unpacked(item, location, read, where) for item in location.items if item.collection == RUN_HISTORY]
+    items = [item for item in location.items if item.collection == RUN_HISTORY]
+    stored = [file for item in items if not (file := _unpacked(item, location, read, where)).checksums]
     exact = all(each.exact for each in stored)
     if exact:
         _check_whole(stored, location)
@@ -150,4 +151,5 @@ def _check_whole(stored: Sequence[StoredFile], location: Location) -> None:
         message = (
             f"version {location.version} in artdaqDB is not the one that was stored: documents are missing or mixed"
         )
-        raise VerificationError(message, run=location.run)
+        hint = "in a directory --rebuild-index leaves it out, and a cycle stores the run again"
+        raise VerificationError(message, run=location.run, hint=hint)

@@ -10,15 +10,23 @@ import json
 import operator
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import requests
 
-from rra_state.base import run_numbers
 from rra_state.base.concurrency import Slots
-from rra_state.base.errors import AccessDenied, ArchiverError, Conflict, StoreError, StoreUnavailable, VerificationError
+from rra_state.base.errors import (
+    AccessDenied,
+    ArchiverError,
+    Conflict,
+    NotListed,
+    StoreError,
+    StoreUnavailable,
+    VerificationError,
+)
+from rra_state.stores.ucondb.answers import Answers
 from rra_state.stores.ucondb.http import Transport, UconDBSettings, said_by
 from rra_state.stores.ucondb.values import BlobVersion, StoredBlob
 
@@ -26,9 +34,6 @@ if TYPE_CHECKING:
     from rra_state.stores.ucondb.sql import Tables
 
 _KEYS_PER_LOOKUP = 500
-_HEADER = "X-UconDB-"
-_DESCRIPTION = {"key", "id", "data_key", "adler32", "data_size", "tr"}
-"""Keys of each version in a listing."""
 
 
 class UconDB:
@@ -52,6 +57,7 @@ class UconDB:
             self._tables = Tables(uri, self._folder, self._object, settings.timeout_seconds)
         self._same_folder = False
         self.name = self._http.name
+        self._answers = Answers(self.name)
 
     def describe(self) -> str:
         """The store in one phrase, without secrets: `UconDB at https://host:9443/x/app, folder f, object o`."""
@@ -71,7 +77,7 @@ class UconDB:
         if answer.status_code != HTTPStatus.OK:
             raise self._fault(answer)
         # The server lists folders of its own namespace without the namespace, those of another one with it.
-        if not {folder, self._folder} & {str(one) for one in self._listing(answer)}:
+        if not {folder, self._folder} & {str(one) for one in self._answers.listing(answer)}:
             raise self._http.no_folder()
         tables = self._checked_tables()
         listed = f", {len(tables.listing())} keys by SQL" if tables else ""
@@ -91,7 +97,7 @@ class UconDB:
 
     def runs(self) -> set[int]:
         """Every run that has a blob on the server; see `versions`. Raises StoreError."""
-        return {int(record["key"]) for record in self._of_runs(self._listed())}
+        return {int(record["key"]) for record in self._answers.of_runs(self._listed())}
 
     def versions(self) -> dict[int, BlobVersion]:
         """The current version of every run; keys that are not run numbers are left out. Raises StoreError.
@@ -100,24 +106,27 @@ class UconDB:
         exists from its first put on; before that the listing is empty. With `database_uri` the listing is read by SQL.
         Source: docs/design/ucondb.md, Listings.
         """
-        return self._by_run(self._listed())
+        return self._answers.by_run(self._listed())
 
     def _listed(self) -> Sequence[Any]:
         """The listing of all keys, from the server or by SQL."""
-        if tables := self._checked_tables():
-            return tables.listing()
+        tables = self._checked_tables()
+        return self._listed_by_server() if tables is None else tables.listing()
+
+    def _listed_by_server(self) -> list[Any]:
         answer = self._http.ask("GET", "versions", self._where())
         if self._no_such_object(answer):
             return []
         if answer.status_code != HTTPStatus.OK:
             raise self._fault(answer)
-        return self._listing(answer)
+        return self._answers.listing(answer)
 
     def _checked_tables(self) -> Tables | None:
         """The tables to read by SQL. Raises AccessDenied if they are of another folder than the server's.
 
-        Without a namespace in `folder_name` the server takes its own, which is not always `public`. Its realm is
-        compared once per process. Source: docs/design/ucondb.md, Tables.
+        Without a namespace in `folder_name` the server takes its own, which is not always `public`, and the database
+        may be a copy. Its realm and the newest version are compared once per process.
+        Source: docs/design/ucondb.md, Tables.
         """
         if self._tables is not None and not self._same_folder:
             realm = self._http.realm(f"data/{self._folder}/{self._object}")
@@ -126,8 +135,33 @@ class UconDB:
                     f"{self.name}: its folder is {realm}, but ucon_db.database_uri reads {self._tables.folder}",
                     hint=f"set ucon_db.folder_name: {realm}",
                 )
+            if not (self._shows_newest(self._tables) or self._shows_newest(self._tables)):
+                raise AccessDenied(
+                    f"{self.name}: its folder {self._folder} is not the one that ucon_db.database_uri reads: "
+                    "the newest version there is not the server's",
+                    hint="give the database of this server, or leave out ucon_db.database_uri",
+                )
             self._same_folder = True
         return self._tables
+
+    def _shows_newest(self, tables: Tables) -> bool:
+        """Whether the server has the newest version of the tables; if they have none, whether it lists none either.
+
+        A version may come, or be overridden, between the two looks: so no answer but a second no counts.
+        """
+        newest = tables.newest()
+        if newest is None:
+            return not self._listed_by_server()
+        body = json.dumps({"ids": [newest["id"]]}).encode()
+        answer = self._http.ask("POST", "lookup_versions", self._where(), body)
+        if self._no_such_object(answer):
+            return False
+        if answer.status_code != HTTPStatus.OK:
+            raise self._fault(answer)
+        names = ("id", "data_key", "data_size")
+        return [newest[name] for name in names] in [
+            [record.get(name) for name in names] for record in self._answers.records(answer)
+        ]
 
     def lookup(self, runs: Iterable[int]) -> dict[int, BlobVersion]:
         """The current version of each of these runs that the server has. Raises StoreError.
@@ -145,8 +179,7 @@ class UconDB:
                 return {}
             if answer.status_code != HTTPStatus.OK:
                 raise self._fault(answer)
-            records = answer.content.split(b"\x1e")  # RFC 7464: each record begins with RS
-            found.update(self._by_run(self._parsed(record) for record in records if record.strip()))
+            found.update(self._answers.by_run(self._answers.records(answer)))
         return {run: found[run] for run in wanted if run in found}
 
     def get(self, run: int) -> tuple[bytes, BlobVersion] | None:
@@ -163,7 +196,7 @@ class UconDB:
             return None
         if answer.status_code != HTTPStatus.OK:
             raise self._not_given(run, answer, self._fault(answer))
-        version = self._described(answer)
+        version = self._answers.described(answer)
         if version.run != run:
             raise StoreError(
                 f"{self.name}: asked for key {run}, answered with key {version.run}. Check the proxy between."
@@ -179,20 +212,20 @@ class UconDB:
         return answer.content, version
 
     def read(self, run: int) -> tuple[bytes, BlobVersion] | None:
-        """The same as `get`, but read by SQL if `database_uri` is set: faster for many runs."""
+        """The same as `get`, but read by SQL if `database_uri` is set: faster for many runs.
+
+        What SQL does not give whole is asked of the server: the contents may be in another database, and only the
+        server knows whether one is damaged.
+        """
         tables = self._checked_tables()
-        if tables is None:
-            return self.get(run)
-        found = tables.one(str(run))
-        if found is None:
+        found = tables.one(str(run)) if tables is not None else None
+        if tables is not None and found is None:
             return None
-        record, content = found
-        version = self._version(record)
-        if content is None:
-            raise self._lost(run, "is not in its database")
-        if not version.describes(content):
-            raise self._damaged(version, content)
-        return content, version
+        if found is not None:
+            version = self._answers.version(found[0])
+            if found[1] is not None and version.describes(found[1]):
+                return found[1], version
+        return self.get(run)
 
     def put(self, run: int, blob: bytes, *, override_of: BlobVersion | None = None) -> StoredBlob:
         """Store the blob of a run and read it back. A blob that the server has already is compared, not overwritten.
@@ -223,20 +256,25 @@ class UconDB:
         answer = self._http.write(f"data/{self._folder}/{self._object}", query, blob)
         if answer.status_code != HTTPStatus.OK:
             raise self._http.fault(answer, run=run)
-        return self._version(self._parsed(answer.content)).id
+        return self._answers.version(self._answers.parsed(answer)).id
 
     def _outcome_of_failed_put(
         self, run: int, blob: bytes, override_of: BlobVersion | None, fault: StoreError
     ) -> StoredBlob:
-        """The stored blob if the failed put was stored all the same; otherwise raises `fault` or Conflict."""
+        """The stored blob if the failed put was stored all the same; otherwise raises `fault` or Conflict.
+
+        If that cannot be read, the error of the read is raised, unless the put was refused for a reason of its own.
+        """
         try:
             done = self._already(run, blob, override_of)
             if done is None and override_of is None and run in self.lookup([run]):
                 done = self._already(run, blob, None)  # stored since the first read
                 if done is None:
                     raise self._lost(run, "answers that there is none") from fault
-        except StoreError:
-            raise fault from None
+        except StoreError as unread:
+            raise (unread if isinstance(fault, StoreUnavailable) else fault) from None
+        if done is None and _EXISTS in fault.message:
+            raise not_listed(run) from fault
         if done is None:
             raise fault
         return done
@@ -331,65 +369,10 @@ class UconDB:
             raise self._fault(answer)
         return answer.status_code == HTTPStatus.NOT_FOUND
 
-    def _parsed(self, text: bytes) -> Any:
-        try:
-            return json.loads(text)
-        except ValueError as error:
-            raise StoreUnavailable(
-                f"{self.name}: an answer came back cut off ({len(text)} bytes). A later cycle tries again."
-            ) from error
 
-    def _listing(self, answer: requests.Response) -> list[Any]:
-        try:
-            listing = json.loads(answer.content)
-        except ValueError as error:
-            raise StoreUnavailable(
-                f"{self.name}: the listing came back cut off ({len(answer.content)} bytes). "
-                "See whether its database was restarted; a later cycle tries again."
-            ) from error
-        if not isinstance(listing, list):
-            raise StoreError(f"{self.name}: the listing is no list. Check ucon_db.server_url.")
-        return listing
-
-    def _by_run(self, records: Iterable[Any]) -> dict[int, BlobVersion]:
-        """Versions by run."""
-        found = map(self._version, self._of_runs(records))
-        return {version.run: version for version in found}
-
-    def _of_runs(self, records: Iterable[Any]) -> Iterator[dict[str, Any]]:
-        """The records whose key is a run number. Overridden versions have no key; other programs may use other keys."""
-        for record in records:
-            if not isinstance(record, dict):
-                raise StoreError(f"{self.name}: the listing holds {record!r:.80} in place of a version.")
-            key = record.get("key")
-            if isinstance(key, str) and run_numbers.number(key) is not None:
-                if not record.keys() >= _DESCRIPTION:
-                    raise self._not_described(sorted(_DESCRIPTION - record.keys())[0])
-                yield record
-
-    def _described(self, answer: requests.Response) -> BlobVersion:
-        """The version that a blob's headers describe."""
-        names = {"key": "version-key", "id": "version-id", "data_key": "data-key", "adler32": "adler32", "tr": "tr"}
-        names["data_size"] = "data-size"
-        return self._version({name: answer.headers.get(_HEADER + header) for name, header in names.items()})
-
-    def _version(self, record: Mapping[str, Any]) -> BlobVersion:
-        try:
-            return BlobVersion(
-                run=int(record["key"]),
-                id=int(record["id"]),
-                data_key=str(record["data_key"]),
-                adler32=int(record["adler32"]) & 0xFFFFFFFF,
-                size=int(record["data_size"]),
-                tr=float(record["tr"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise self._not_described(error) from error
-
-    def _not_described(self, what: object) -> StoreError:
-        return StoreError(
-            f"{self.name}: describes a blob without {what}. See whether a proxy removes its X-UconDB headers."
-        )
+def not_listed(run: int) -> NotListed:
+    """The error of a run whose key UconDB refuses to store again, and does not list."""
+    return NotListed(run=run, hint="UconDB's administrator has to look at the row of this key; then retry")
 
 
 def _outline(answer: requests.Response) -> tuple[int, int]:
@@ -397,6 +380,8 @@ def _outline(answer: requests.Response) -> tuple[int, int]:
     return answer.status_code, len(answer.content) if answer.ok else 0
 
 
+_EXISTS = "already exists"
+"""In every answer to a put whose key is taken. Source: docs/design/ucondb.md, Answers to a put."""
 _WITHOUT_CONTENT = (HTTPStatus.OK, HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR)
 """Statuses with which UconDB itself, not a proxy, answers for a key whose content is lost."""
 _DAMAGED = "if this stays, the copy in the server's database is damaged"

@@ -235,11 +235,14 @@ def _timed_out(error: Exception) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """The innermost cause in plain words; the outer layers repeat addresses and object ids."""
+    """The innermost cause in plain words; the outer layers repeat addresses and object ids.
+
+    An error of ours that was being handled when this one came is not its cause.
+    """
     cause: BaseException = error
     while True:
         inner = cause.__cause__ or cause.__context__ or getattr(cause, "reason", None)
-        if not isinstance(inner, BaseException):
+        if not isinstance(inner, BaseException) or isinstance(inner, ArchiverError):
             break
         cause = inner
     if isinstance(cause, OSError) and cause.strerror:

@@ -27,10 +27,15 @@ _VERSIONS: LiteralString = (
 )
 # As the server lists: without deleted versions and without versions of a future time.
 _LISTING: LiteralString = _VERSIONS + " AND key IS NOT NULL AND NOT deleted AND tv <= extract(epoch from now())"
+_NEWEST: LiteralString = _LISTING + " ORDER BY id DESC LIMIT 1"
 _ONE: LiteralString = _VERSIONS + " AND key = %(key)s"
 _DATA: LiteralString = "SELECT data FROM {data} WHERE key = %(data_key)s"
 _REFUSED = ("authentication failed", "no pg_hba.conf entry", "does not exist", "no password supplied")
 _NO_TABLE, _NO_PERMISSION = "42P01", "42501"
+
+
+class NoTable(AccessDenied):
+    """the database of UconDB has no such table"""
 
 
 class Tables:
@@ -47,20 +52,37 @@ class Tables:
         self._uri, self._object, self._timeout = uri, object_, timeout_seconds
         self._connection: psycopg.Connection[Any] | None = None
         self._process = 0
+        self._has_contents = True
         self.name = f"UconDB's PostgreSQL at {parts.get('host') or 'localhost'}"
 
     def listing(self) -> list[dict[str, Any]]:
         """Every version that has a key. Raises StoreError."""
         return self._rows(_LISTING)
 
+    def newest(self) -> dict[str, Any] | None:
+        """The version with the highest id of those that `listing` gives. Raises StoreError."""
+        rows = self._rows(_NEWEST)
+        return rows[0] if rows else None
+
     def one(self, key: str) -> tuple[dict[str, Any], bytes | None] | None:
-        """The version with this key and its content; None if there is none. Raises StoreError."""
+        """The version with this key and its content; None if there is none. Raises StoreError.
+
+        The content is None if this database does not have it: UconDB may keep contents in another one.
+        """
         rows = self._rows(_ONE, key=key)
         if not rows:
             return None
-        data_key = str(rows[0]["data_key"])
-        data = self._rows(_DATA, data_key=int(data_key)) if data_key.isascii() and data_key.isdigit() else []
-        return rows[0], bytes(data[0]["data"]) if data else None
+        return rows[0], self._content(str(rows[0]["data_key"]))
+
+    def _content(self, data_key: str) -> bytes | None:
+        if not self._has_contents or not (data_key.isascii() and data_key.isdigit()):
+            return None
+        try:
+            found = self._rows(_DATA, data_key=int(data_key))
+        except NoTable:
+            self._has_contents = False
+            return None
+        return bytes(found[0]["data"]) if found else None
 
     def _rows(self, query: LiteralString, **arguments: object) -> list[dict[str, Any]]:
         with self._session() as connection, connection.transaction():
@@ -99,7 +121,7 @@ class Tables:
         reason = (error.diag.message_primary or str(error)).strip().splitlines()[-1:] or [type(error).__name__]
         state, message = error.sqlstate or "", f"{self.name}: {reason[0].strip()}"
         if state == _NO_TABLE:
-            return AccessDenied(
+            return NoTable(
                 message,
                 hint=f"see that {_KEY} is UconDB's own database, and ucon_db.folder_name right"
                 ", as NAMESPACE.FOLDER if the namespace is not public",

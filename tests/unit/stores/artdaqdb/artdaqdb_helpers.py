@@ -14,10 +14,14 @@ from typing import Any
 
 from rra_state.records.model import Document, RunDocuments, SourceFile
 from rra_state.stores.artdaqdb.base import Location, Staged
+from rra_state.stores.artdaqdb.directory import documents
+from rra_state.stores.artdaqdb.document import decode
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
-from rra_state.stores.artdaqdb.index import EMPTY
+from rra_state.stores.artdaqdb.index import EMPTY, Additions, Index
+from rra_state.stores.artdaqdb.rebuild import entry, note
 
 SCHEMA = b'main: { collection: "RunHistory" }\n'
+MD5 = "d41d8cd98f00b204e9800998ecf8427e"
 TIME = "2024-11-23T20:20:41.006+0000"
 
 
@@ -145,3 +149,20 @@ class Artdaq:
         times[configuration] = sorted({*times.get(configuration, []), assigned})
         index.write_text(json.dumps(listed, indent=0))
         return oid
+
+    def assign(self, oid: str, configuration: str, assigned: str) -> None:
+        """Assign one document to another configuration, in the document and in the index."""
+        path = self.path / f"RunHistory/{oid}.json"
+        document = json.loads(path.read_bytes())
+        document["configurations"].append({"name": configuration, "assigned": assigned})
+        path.write_text(json.dumps(document))
+        self.rebuild_index()
+
+    def rebuild_index(self) -> None:
+        """What rebuild_database_index lists of RunHistory: every document that is there."""
+        additions = Additions()
+        for path in documents(self.path / "RunHistory"):
+            note(additions, entry(path.removesuffix(".json"), decode((self.path / "RunHistory" / path).read_bytes())))
+        index = Index.empty()
+        index.add(additions)
+        (self.path / "RunHistory/index.json").write_bytes(index.serialise())

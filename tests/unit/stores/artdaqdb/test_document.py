@@ -68,7 +68,7 @@ def test_the_origin_keeps_text_and_source_as_plain_strings() -> None:
     assert all(re.fullmatch(r"[\w:.+/= -]*", text, re.ASCII) for text in origin["rawdata"])
 
 
-def test_a_file_kept_as_text_has_an_empty_tree() -> None:
+def test_case_d8_a_file_kept_as_text_has_an_empty_tree() -> None:
     kept = Document("odd.fcl", b"a-b: \x00\xe9", kept='line 1: "a\\b" \u2013 quote it')
 
     tree = documents.tree(kept, VERSION)

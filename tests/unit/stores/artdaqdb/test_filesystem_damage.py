@@ -14,7 +14,7 @@ from rra_state.base import files
 from rra_state.base.errors import IndexDamaged, StoreError, StoreUnavailable, VerificationError
 from rra_state.records import fhicl
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
-from tests.unit.stores.artdaqdb.artdaqdb_helpers import SCHEMA, Artdaq, age, files_of, record, stage, store
+from tests.unit.stores.artdaqdb.artdaqdb_helpers import MD5, SCHEMA, Artdaq, age, files_of, record, stage, store
 
 
 def exported(path: Path, run: int) -> dict[str, bytes]:
@@ -196,7 +196,7 @@ def test_a_missing_archive_is_not_an_error_of_the_run(path: Path, db: Filesystem
 
 def test_documents_of_another_program_are_written_anew_from_their_tree(path: Path, artdaq: Artdaq) -> None:
     artdaq.write(300, "boot", {"level": "3"})
-    artdaq.write(300, "hashes", {"boot": "x"})
+    artdaq.write(300, "hashes", {"boot": MD5})
     db = FilesystemDB(path)
 
     export = db.export(db.locate([300])[300])

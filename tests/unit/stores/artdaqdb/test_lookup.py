@@ -7,7 +7,7 @@ import pytest
 from rra_state.stores.artdaqdb.base import Location
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.artdaqdb.lookup import version_name, version_number
-from tests.unit.stores.artdaqdb.artdaqdb_helpers import Artdaq, record, store
+from tests.unit.stores.artdaqdb.artdaqdb_helpers import MD5, Artdaq, record, store
 
 
 def located(path: Path, run: int) -> Location:
@@ -115,6 +115,19 @@ def test_a_configuration_without_run_number_is_found(path: Path, artdaq: Artdaq)
     assert {run: entities(each)["boot"] for run, each in found.items()} == oids
 
 
+def test_case_d7b_a_document_assigned_elsewhere_moves_no_run(path: Path, artdaq: Artdaq) -> None:
+    """The tools' assignment of one document is newer than the configuration that holds the run."""
+    boot = artdaq.write(300, "boot", configuration="300/cosmics")
+    setup = artdaq.write(300, "setup", configuration="300/cosmics")
+    artdaq.assign(boot, "300/golden", "2030-01-01T00:00:00.000+0000")
+
+    location = located(path, 300)
+
+    assert (location.version, entities(location)) == ("300/cosmics", {"boot": boot, "setup": setup})
+    assert location.passed_over == ("documents of it are assigned to 300/golden as well",)
+    assert set(FilesystemDB(path).export(location).files) == {"boot.fcl", "setup.fcl"}
+
+
 def test_documents_without_a_run_name_still_count(path: Path, artdaq: Artdaq) -> None:
     artdaq.write(300, "boot", runs_name=False)
 
@@ -132,11 +145,18 @@ def test_a_version_with_a_foreign_name_is_oldest(path: Path, artdaq: Artdaq) -> 
 
 def test_checksums_are_not_a_file_but_our_hashes_fcl_is(path: Path, db: FilesystemDB, artdaq: Artdaq) -> None:
     artdaq.write(300, "boot")
-    artdaq.write(300, "hashes")
-    store(db, record(301, {"hashes.fcl": b"a: 1\n"}))
+    artdaq.write(300, "hashes", {"boot": MD5})
+    store(db, record(301, {"hashes.fcl": b"boot: " + MD5.encode() + b"\n"}))
 
-    assert set(entities(located(path, 300))) == {"boot"}
-    assert set(entities(located(path, 301))) == {"hashes"}
+    assert set(db.export(located(path, 300)).files) == {"boot.fcl"}
+    assert set(db.export(located(path, 301)).files) == {"hashes.fcl"}
+
+
+def test_case_d6b_a_hashes_document_of_another_kind_is_a_file(path: Path, artdaq: Artdaq) -> None:
+    artdaq.write(300, "boot")
+    artdaq.write(300, "hashes", {"algorithm": "md5", "boot": MD5})
+
+    assert set(FilesystemDB(path).export(located(path, 300)).files) == {"boot.fcl", "hashes.fcl"}
 
 
 def test_a_run_with_schema_or_checksums_only_is_ignored(path: Path, artdaq: Artdaq) -> None:

@@ -55,6 +55,27 @@ def test_a_version_that_was_never_wholly_written_stays_invisible(path: Path, db:
     assert [reason for _, reason in rebuilt.skipped] == ["its version was never wholly written"] * 3
 
 
+def test_case_d7c_the_last_whole_version_is_read(path: Path, db: FilesystemDB, artdaq: Artdaq) -> None:
+    """A refresh broke off, and artdaq's rebuilt index lists the documents that it left."""
+    first = record(300, {"boot.fcl": b"a: 1\n", "setup.fcl": b"a: 1\n"})
+    store(db, first)
+    (staged,) = stage(db, record(300, {"boot.fcl": b"a: 2\n", "setup.fcl": b"a: 2\n"}), known=db.locate([300]))
+    lost = next(item for item in staged.location.items if item.entity == "setup")
+    (path / f"RunHistory/{lost.oid}.json").unlink()
+    artdaq.rebuild_index()
+
+    found = FilesystemDB(path).locate([300])[300]
+    again = store(FilesystemDB(path), record(300, {"boot.fcl": b"a: 3\n"}))
+
+    assert (found.version, found.passed_over) == (
+        "300/standard",
+        ("version 300/standardv1 was never wholly stored",),
+    )
+    assert db.export(found).files == {each.name: each.text for each in first.documents}
+    assert db.export(FilesystemDB(path).locate([300])[300]).files == {"boot.fcl": b"a: 3\n"}
+    assert again[0].location.version == "300/standardv1"
+
+
 def test_of_two_tries_the_whole_one_is_listed(path: Path, db: FilesystemDB) -> None:
     db.stage([record(300, {"boot.fcl": b"a: 1\n", "gone.fcl": b"a: 1\n"})], {})
     db.stage([record(300, {"boot.fcl": b"a: 2\n"})], {})

@@ -29,6 +29,45 @@ def test_a_listing_of_something_else_is_refused(listing: bytes) -> None:
         UconDB(settings(url)).runs()
 
 
+LOGIN = b"<html><head><title>Sign in</title></head><body><h3>Sign in</h3></body></html>"
+
+
+@pytest.mark.parametrize("ask", ["runs", "lookup", "get", "put"])
+def test_case_d9_a_login_page_is_named_as_what_it_is(ask: str) -> None:
+    page = response("200 OK", LOGIN, "Content-Type: text/html")
+    store = {"runs": lambda db: db.runs(), "lookup": lambda db: db.lookup([7]), "get": lambda db: db.get(7)}
+    store["put"] = lambda db: db.put(7, b"abc")
+
+    with (
+        canned(*([CHALLENGE] if ask == "put" else []), page) as (url, _),
+        pytest.raises(
+            StoreError, match=r"answers with a page that is not UconDB's: Sign in\. Check ucon_db\.server_url"
+        ),
+    ):
+        store[ask](UconDB(settings(url)))
+
+
+@pytest.mark.parametrize("missing", ["X-UconDB-version-key", "X-UconDB-adler32"])
+def test_case_d9_the_header_that_a_proxy_removed_is_named(missing: str) -> None:
+    headers = [each for each in (*BLOB_HEADERS, SIZE, CHECKSUM) if not each.startswith(missing)]
+
+    with canned(response("200 OK", b"abc", *headers)) as (url, _), pytest.raises(StoreError) as caught:
+        UconDB(settings(url)).get(7)
+
+    assert f"describes a blob without {missing}. See whether a proxy removes its X-UconDB headers" in str(caught.value)
+
+
+def test_case_d9_the_error_of_the_read_is_raised_after_a_put() -> None:
+    """The key exists, and every read is cut before an answer."""
+    exists = response("500 No", b"<h3>Version of object configuration with key 7 already exists</h3>")
+
+    with canned(CHALLENGE, exists, b"") as (url, _), pytest.raises(StoreUnavailable) as caught:
+        UconDB(settings(url)).put(7, b"abc")
+
+    assert "already exists" not in str(caught.value)
+    assert "connection" in str(caught.value)
+
+
 BLOB_HEADERS = ("X-UconDB-version-key: 7", "X-UconDB-version-id: 3", "X-UconDB-data-key: 2", "X-UconDB-tr: 1.5")
 SIZE, CHECKSUM = "X-UconDB-data-size: 3", "X-UconDB-adler32: 38600999"  # of b"abc"
 
