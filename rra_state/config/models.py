@@ -73,7 +73,7 @@ class App(ConfigSection):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least important message that goes to the log file."""
     log_file: Path | None = None
-    """Log file, rotated at 500 MB or 14 days with five backups. Absent: none."""
+    """Log file, rotated at 500 MB or 14 days with five backups; `/dev/stdout` or a FIFO is not. Absent: none."""
 
     @pydantic.field_validator("log_level", mode="before")
     @classmethod
