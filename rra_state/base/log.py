@@ -15,12 +15,14 @@ import re
 import sys
 import time
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 from rra_state.base import host_limits
 from rra_state.base.errors import WorkDirError
+from rra_state.base.wording import printable
 
 MAX_BYTES = 500 * 2**20
 MAX_AGE_SECONDS = 14 * 86400
@@ -33,12 +35,25 @@ _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,6})")
 log = logging.getLogger("rra")
 
 
+class LineFormatter(logging.Formatter):
+    """A message is one line, whatever the names in it hold. A traceback keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class's name
+        """See logging.Formatter."""
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the same
+        """See logging.Formatter."""
+        return "\n".join(map(printable, super().formatException(ei).splitlines()))
+
+
 class LogFile(RotatingFileHandler):
     """A rotated log file. An error while writing it is printed once and does not stop the cycle."""
 
     _error_printed = False
 
-    def _open(self) -> TextIO:
+    def _open(self) -> TextIOWrapper:
         if _is_rotated(Path(self.baseFilename)):
             return super()._open()
         return open(open_to_append(Path(self.baseFilename)), "w", encoding="utf-8")
@@ -66,7 +81,7 @@ def setup(file: Path | None, file_level: str = "INFO", *, console_level: int | N
     if console_level is not None:
         console = logging.StreamHandler(sys.stderr)
         console.setLevel(console_level)
-        console.setFormatter(logging.Formatter("%(message)s"))
+        console.setFormatter(LineFormatter("%(message)s"))
         log.addHandler(console)
     if file is not None:
         log.addHandler(open_log_file(file, file_level))
@@ -84,7 +99,7 @@ def open_log_file(path: Path, level: str, *, max_bytes: int = MAX_BYTES, backups
         why = "no program reads this FIFO" if error.errno == errno.ENXIO else host_limits.plain(error)
         raise WorkDirError(f"log file cannot be written: {why}", path=path, hint="see app.log_file") from error
     handler.setLevel(level)
-    formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", datefmt=_TIME_FORMAT)
+    formatter = LineFormatter("%(asctime)sZ %(levelname)s %(message)s", datefmt=_TIME_FORMAT)
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     return handler

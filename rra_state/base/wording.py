@@ -85,12 +85,20 @@ def seconds(text: object) -> float | None:
 
 
 def printable(text: str) -> str:
-    r"""Without anything that would move a terminal's cursor: every character that is not printed as `\xNN`.
+    r"""In one line, and without anything that moves a terminal's cursor or turns its text around.
 
-    >>> print(printable("a\x1bb"))
-    a\x1Bb
+    Names from disk and texts of servers go through this wherever they are shown. JSON escapes them by itself.
+
+    >>> print(printable("a\x1bb"), printable("a\nb"), printable("a\u202eb"))
+    a\x1Bb a\x0Ab a\u202Eb
     """
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02X}" for c in readable(text))
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escaped(ord(c)) for c in readable(text))
+
+
+def _escaped(code: int) -> str:
+    return f"\\x{code:02X}" if code < 0x100 else f"\\u{code:04X}" if code < 0x10000 else f"\\U{code:08X}"
 
 
 def readable(text: str) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from rra_state.base import host_limits, log, run_numbers
 from rra_state.base.errors import ArchiverError, Interrupted, UsageError
-from rra_state.base.wording import count
+from rra_state.base.wording import count, printable
 from rra_state.cli import commands
 from rra_state.cli.options import changes_something, level, moment, parser, reject_conflicting_options, selected
 from rra_state.config import loading
@@ -150,7 +150,7 @@ def _dry_run(settings: Settings, options: argparse.Namespace) -> int:
             f"would archive again, since their records changed: {count(len(again), 'run')}: {run_numbers.text(again)}"
         )
     for _, text in planner.named(snapshot, selection).lines():
-        print(text)
+        print(printable(text))
     if selection.mode == "refresh":
         return 0
     still = {run for run in snapshot.records - snapshot.archived["import"] if not snapshot.is_ready(run)}
@@ -245,7 +245,7 @@ def _print_now(line: str) -> None:
     """Print a line at once. A closed pipe (`| head`) or an old terminal must not stop a recovery halfway."""
     encoding = sys.stdout.encoding or "ascii"
     try:
-        print(line.encode(encoding, "replace").decode(encoding), flush=True)
+        print(printable(line).encode(encoding, "replace").decode(encoding), flush=True)
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
 
@@ -266,7 +266,7 @@ def _print_lines(lines: Iterable[tuple[bool, str]]) -> int:
     """Print the lines as they come; return 1 if one of them is an error, else 0."""
     good = True
     for fine, line in lines:
-        print(line, flush=True)
+        print(printable(line), flush=True)
         good = good and fine
     return 0 if good else 1
 
@@ -275,6 +275,7 @@ def _print_error(error: Exception, *, verbose: bool) -> None:
     if _log.handlers:
         _log.error("%s", error)
     else:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
     if verbose:
-        traceback.print_exception(error)
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            print(printable(line), file=sys.stderr)

@@ -279,7 +279,8 @@ class _WindowRunner:
         failed = any(display.tally.failed.values()) or display.unrefreshed
         explained = failed or display.postponed or display.stopped_stages
         if status != 0 and not explained:
-            log.debug("%s", tail.text())
+            for line in tail.text().splitlines():
+                log.debug("snakemake: %s", line)
             said, remedy = tail.reason()
             return ArchiverError(
                 f"the workflow ended with status {status}: {said}", hint=None if remedy in said else remedy

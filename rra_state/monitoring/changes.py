@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from rra_state.base import run_numbers
 from rra_state.base.errors import ArchiverError
-from rra_state.base.wording import count, minute, ranges
+from rra_state.base.wording import count, minute, printable, ranges
 from rra_state.monitoring.cycle_history import History
 from rra_state.reporting.counts import Counts, Oldest
 from rra_state.reporting.failures import EVERY_STAGE, FailureGroup
@@ -163,7 +163,9 @@ def message(news: Changes, counts: Counts | None, place: str, command: str) -> M
     if counts is not None:
         parts += ["", f"Now: {_numbers(counts)}."]
     return Message(
-        f"run record archiver on {place}: {'; '.join(_titles(news))}", "\n".join(parts).strip() + "\n", news.bad
+        f"run record archiver on {place}: {'; '.join(_titles(news))}",
+        "\n".join(map(printable, parts)).strip() + "\n",
+        news.bad,
     )
 
 
