@@ -150,7 +150,7 @@ class UconDBSection(ConfigSection):
     verify_tls: bool = True
     """Check the server's certificate. Every cycle warns if it is off."""
     ca_bundle: Path | None = None
-    """Certificates to trust instead of the system's."""
+    """Certificates to trust instead of those of the host's trust store."""
 
     @pydantic.field_validator("server_url")
     @classmethod
