@@ -214,7 +214,7 @@ def test_two_instances_at_once_do_not_disturb_each_other(site: Site) -> None:
     site.assert_archived_once(range(1, 151))
 
 
-def test_a_killed_workflow_process_is_named_in_plain_words(site: Site) -> None:
+def test_case_b14_a_killed_workflow_process_is_named_in_plain_words(site: Site) -> None:
     site.make(200)
     cycle = site.start(site.command())
     wait_until(lambda: len(site.markers("import")) >= 20)
