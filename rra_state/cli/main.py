@@ -7,6 +7,7 @@ unexpected error; 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import signal
@@ -33,10 +34,38 @@ _log = logging.getLogger("rra")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; give the exit status."""
+    _prepare_streams()
     given = sys.argv[1:] if arguments is None else list(arguments)
-    if given[:1] and given[0] in commands.NAMES:
-        return commands.main(given)
-    return _run(parser().parse_args(given))
+    try:
+        try:
+            return (
+                commands.main(given) if given[:1] and given[0] in commands.NAMES else _run(parser().parse_args(given))
+            )
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        # Else Python complains when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print(f"standard output cannot be written: {host_limits.plain(error)}", file=sys.stderr)
+        return 1
+
+
+def _prepare_streams() -> None:
+    """Standard streams as they have to be: each one open, and standard output taking any character.
+
+    Else the first file or socket that is opened would get the number of a stream that the caller closed. To write to a
+    standard output that was closed stays an error, as it is for `cat`.
+    """
+    for number, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, mode), True)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - until the process ends
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - the same
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -56,12 +85,19 @@ def _run(options: argparse.Namespace) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # Else Python complains when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except Exception as error:
+        if _is_of_stdout(error):
+            raise
         return _unexpected(error, verbose=options.verbose)
+
+
+def _is_of_stdout(error: Exception) -> bool:
+    """Whether a print failed: its reader is gone, or the stream is closed and takes nothing now either."""
+    try:
+        sys.stdout.flush()
+    except OSError as again:
+        return isinstance(error, OSError) and error.errno == again.errno
+    return isinstance(error, BrokenPipeError)
 
 
 def _unexpected(error: Exception, *, verbose: bool) -> int:

@@ -84,7 +84,8 @@ def _nearest(location: tuple[str, ...], model: type[BaseModel]) -> str:
         alike = difflib.SequenceMatcher(None, location[-1], known[-1]).ratio()
         return alike + (_OWN_SECTION if known[:-1] == location[:-1] else 0)
 
-    return ".".join(max(list(_every_key(model)), key=likeness))
+    nearest = max(_every_key(model), key=likeness)
+    return ".".join(nearest)
 
 
 def _every_key(model: type[BaseModel], section: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
