@@ -249,8 +249,10 @@ class _WindowRunner:
         with _pipe() as (reader, writer):
             environ = {name: value for name, value in os.environ.items() if not name.startswith("SNAKEMAKE_")}
             environ |= {lock.VARIABLE: str(held.inheritable), events.VARIABLE: str(writer)}
-            # Snakemake needs a user name and a cache directory; an account may have no passwd entry and no home.
+            # Snakemake needs a user name, a home and a cache directory; an account may have no passwd entry.
             environ.setdefault("LOGNAME", environ.get("USER", str(os.geteuid())))
+            if os.path.expanduser("~") == "~":  # noqa: PTH111 - Path.home raises an error
+                environ["HOME"] = str(settings.app.work_dir)
             environ["XDG_CACHE_HOME"] = str(settings.app.work_dir / ".snakemake" / "cache")
             handed, arguments = (held.inheritable, writer), _arguments(settings, window, options)
             command = WindowCommand(arguments, settings.app.work_dir, environ, handed)
