@@ -84,6 +84,7 @@ def _run(options: argparse.Namespace) -> int:
         _print_error(error, verbose=options.verbose)
         return 1
     except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         return 130
     except Exception as error:
         if _is_of_stdout(error):
