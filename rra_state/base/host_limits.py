@@ -88,9 +88,9 @@ def refusal(error: BaseException) -> HostLimit | None:
         said = f"{type(seen).__name__}: {seen}"
         known = remedy(said)
         if known is not None:
-            words = (seen.strerror or said).lower() if isinstance(seen, OSError) else said
+            words = plain(seen) if isinstance(seen, OSError) else str(seen) or "no memory is left"
             return HostLimit(
-                f"the host refuses what the archiver needs: {words.removesuffix(': ')}",
+                f"the host refuses what the archiver needs: {words}",
                 path=seen.filename if isinstance(seen, OSError) else None,
                 hint=known,
             )

@@ -84,6 +84,15 @@ def seconds(text: object) -> float | None:
         return None
 
 
+def shortened(text: str, most: int) -> str:
+    """The text, or the whole words of its beginning.
+
+    >>> shortened("no space left", 20), shortened("no space left", 10)
+    ('no space left', 'no space ...')
+    """
+    return text if len(text) <= most else f"{text[: most + 1].rpartition(' ')[0] or text[:most]} ..."
+
+
 def printable(text: str) -> str:
     r"""In one line, and without anything that moves a terminal's cursor or turns its text around.
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rra_state.base import host_limits
+from rra_state.base.wording import shortened
 
 log = logging.getLogger("rra")
 
@@ -67,7 +68,7 @@ class Tail:
         """The last line that names a limit of the host, else the last line that is not empty; and a remedy."""
         # Snakemake's own logger shows some exceptions with everything in one line.
         text = _CLASS_PATH.sub("", self.text().replace("\\n", "\n"))
-        lines = [line.strip()[:LONGEST_REASON] for line in reversed(text.splitlines()) if line.strip()]
+        lines = [shortened(line.strip(), LONGEST_REASON) for line in reversed(text.splitlines()) if line.strip()]
         limited = ((line, remedy) for line in lines if (remedy := host_limits.remedy(line)))
         return next(limited, (lines[0] if lines else "it printed nothing", "-v shows all that it printed"))
 

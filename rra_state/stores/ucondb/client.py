@@ -19,6 +19,7 @@ import requests
 from rra_state.base import run_numbers
 from rra_state.base.concurrency import Slots
 from rra_state.base.errors import AccessDenied, ArchiverError, Conflict, StoreError, StoreUnavailable, VerificationError
+from rra_state.base.wording import shortened
 from rra_state.stores.ucondb.http import Transport, UconDBSettings, said_by
 from rra_state.stores.ucondb.sql import Tables
 from rra_state.stores.ucondb.values import BlobVersion, StoredBlob
@@ -354,11 +355,12 @@ class UconDB:
         """The records whose key is a run number. Overridden versions have no key; other programs may use other keys."""
         for record in records:
             if not isinstance(record, dict):
-                raise StoreError(f"{self.name}: the listing holds {record!r:.80} in place of a version.")
+                held = shortened(json.dumps(record), 80)
+                raise StoreError(f"{self.name}: the listing holds {held} in place of a version.")
             key = record.get("key")
             if isinstance(key, str) and run_numbers.number(key) is not None:
                 if not record.keys() >= _DESCRIPTION:
-                    raise self._not_described(sorted(_DESCRIPTION - record.keys())[0])
+                    raise self._not_described(record)
                 yield record
 
     def _described(self, answer: requests.Response) -> BlobVersion:
@@ -378,12 +380,12 @@ class UconDB:
                 tr=float(record["tr"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise self._not_described(error) from error
+            raise self._not_described(record) from error
 
-    def _not_described(self, what: object) -> StoreError:
-        return StoreError(
-            f"{self.name}: describes a blob without {what}. See whether a proxy removes its X-UconDB headers."
-        )
+    def _not_described(self, record: Mapping[str, Any]) -> StoreError:
+        missing = sorted(name for name in _DESCRIPTION if record.get(name) is None)
+        what = f"without its {missing[0]}" if missing else "by values that are no numbers"
+        return StoreError(f"{self.name}: describes a blob {what}. See whether a proxy removes its X-UconDB headers.")
 
 
 def _outline(answer: requests.Response) -> tuple[int, int]:

@@ -25,11 +25,14 @@ from requests.auth import AuthBase
 from rra_state.base import files, host_limits
 from rra_state.base.concurrency import Slots
 from rra_state.base.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
+from rra_state.base.wording import shortened
 from rra_state.stores.ucondb import connection
 from rra_state.stores.ucondb.digest import Digest, DigestAuth, NoAuth, UnsupportedChallenge
 
 _HEADING = re.compile(r"<h3>(.*?)</h3>", re.DOTALL | re.IGNORECASE)
 _TAGS = re.compile(r"<[^>]*>")
+LONGEST_TEXT = 200
+"""Characters of a server's text that a message shows."""
 _PROXY_REMEDY = "correct the variable, or add the server's host to no_proxy."
 
 
@@ -239,7 +242,7 @@ def said_by(answer: requests.Response) -> str:
     page = answer.content[:100_000].decode("utf-8", "replace")
     heading = _HEADING.search(page)
     text = html.unescape(_TAGS.sub(" ", heading[1] if heading else page))
-    return " ".join(text.split())[:200]
+    return shortened(" ".join(text.split()), LONGEST_TEXT)
 
 
 def _timed_out(error: Exception) -> bool:
@@ -254,7 +257,7 @@ def _reason(error: Exception) -> str:
     if isinstance(cause, OSError) and cause.strerror:
         said = cause.strerror[0].lower() + cause.strerror[1:]
         return f"{said}: {cause.filename}" if cause.filename else said
-    return " ".join(str(cause).split())[:200] or type(cause).__name__
+    return shortened(" ".join(str(cause).split()), LONGEST_TEXT) or "no reason given"
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -288,7 +288,7 @@ def test_runs_below_the_numbers_of_a_hand_edited_state_need_a_full_cycle(site: S
 
 
 def test_case_b19_no_advice_names_what_takes_nothing(site: Site, command: str) -> None:
-    """The highest run is 22, an operator wrote 30: incremental mode, which the report must not advise, goes on above."""
+    """The highest run is 22 and an operator wrote 30, above which incremental mode goes on."""
     edit_state(site, 21, 30)
 
     text = report.report(assessed(site, {21, 22}))
