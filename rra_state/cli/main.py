@@ -145,10 +145,8 @@ def _cycle(settings: Settings, options: argparse.Namespace) -> int:
     how = cycle.Options(validate=options.validate, quiet=options.quiet, verbose=options.verbose)
     result = cycle.run(settings, selection, how)
     parts = result.tally.lines(selection.stages)
-    if result.refreshed:
-        parts.append(f"{count(result.refreshed, 'changed record')} again")
     if result.total or result.stopped is None:
-        done = ", ".join(parts) if result.total or result.refreshed else "nothing to do"
+        done = ", ".join(parts) if result.total else "nothing to do"
         _log.info("%s in %.1f s", done, result.seconds)
     for fault in result.faults:
         if fault is not result.stopped:

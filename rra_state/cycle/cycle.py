@@ -50,7 +50,6 @@ class Result:
     """What a cycle did. faults: the errors that ended it, or a stage of it, early. snapshot: after its last change."""
 
     tally: Tally = field(default_factory=Tally)
-    refreshed: int = 0
     problems: int = 0
     faults: list[Exception] = field(default_factory=list)
     seconds: float = 0.0
@@ -58,8 +57,9 @@ class Result:
 
     @property
     def total(self) -> int:
-        """Runs archived or failed."""
-        return sum(self.tally.archived.values()) + sum(self.tally.failed.values())
+        """Runs archived or failed, and changed records archived again or failed."""
+        refreshed = self.tally.refreshed + self.tally.not_refreshed
+        return sum(self.tally.archived.values()) + sum(self.tally.failed.values()) + refreshed
 
     @property
     def stopped(self) -> Exception | None:
@@ -216,7 +216,6 @@ def _windows(snapshot: Snapshot, windows: list[Window], held: Lock, options: Opt
         if snapshot.source_error is not None and "import" in result.sound(STAGES):
             result.faults.append(snapshot.source_error)
         result.problems += display.problems
-        result.refreshed = display.refreshed
 
 
 def _outage(stage: str, text: str) -> ArchiverError:
@@ -278,7 +277,7 @@ class _WindowRunner:
                 f"the workflow's process was ended by {signal.Signals(-status).name}",
                 hint="by a person, or by the system for lack of memory (see dmesg); start the next cycle",
             )
-        failed = any(display.tally.failed.values()) or display.unrefreshed
+        failed = any(display.tally.failed.values()) or display.tally.not_refreshed
         explained = failed or display.postponed or display.stopped_stages
         if status != 0 and not explained:
             for line in tail.text().splitlines():
