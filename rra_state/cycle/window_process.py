@@ -22,6 +22,15 @@ log = logging.getLogger("rra")
 
 _CLASS_PATH = re.compile(r"\brra_state(\.\w+)+: ")
 
+_USUAL = (
+    "Using workflow specific profile ",
+    "Building DAG of jobs",
+    "Using shell: ",
+    "Complete log(s): ",
+    "Elapsed time: ",
+)
+"""Beginnings of lines that Snakemake prints in every window."""
+
 LONGEST_REASON = 400
 """Longest part of a line of Snakemake's that is shown, in characters."""
 
@@ -78,5 +87,5 @@ class Tail:
             for line in lines:
                 text = line.decode("utf-8", "replace").rstrip()
                 self._lines.append(text)
-                if self._echo:
+                if self._echo and text and not text.startswith(_USUAL):
                     log.debug("snakemake: %s", text)
