@@ -66,7 +66,9 @@ def _assert_nothing_imported(hostile: Hostile, done: subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize("options", [("--report-status",), ("--check",), ("--verify",)], ids=lambda options: options[0])
-def test_case_b2_isolated_reading_imports_nothing_of_the_caller(site: Site, hostile: Hostile, options: Sequence[str]) -> None:
+def test_case_b2_isolated_reading_imports_nothing_of_the_caller(
+    site: Site, hostile: Hostile, options: Sequence[str]
+) -> None:
     site.make(2)
     site.archive_runs()
 
