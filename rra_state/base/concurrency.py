@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from rra_state.base import host_limits
 from rra_state.base.errors import WorkDirError
 
 _POLL_SECONDS = 0.01
@@ -78,6 +79,9 @@ class Slots:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(descriptor)
+            except OSError as error:
+                os.close(descriptor)
+                raise _unlockable(file, error) from error
             else:
                 return descriptor
         return None
@@ -92,4 +96,9 @@ def _open_lock_file(file: Path) -> int:
             file.parent.mkdir(parents=True, exist_ok=True)
             return os.open(file, flags, 0o644)
     except OSError as error:
-        raise WorkDirError(f"cannot be locked: {error.strerror}", path=file, hint="check owner and mode") from error
+        raise _unlockable(file, error) from error
+
+
+def _unlockable(file: Path, error: OSError) -> WorkDirError:
+    hint = host_limits.REMEDIES.get(error.errno or 0, "check owner and mode")
+    return WorkDirError(f"cannot be locked: {host_limits.plain(error)}", path=file, hint=hint)

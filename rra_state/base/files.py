@@ -29,16 +29,17 @@ def announce(step: str, *details: object) -> None:
     """
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, exact_mode: bool = False) -> None:
     """Replace `path` by `data` so that a crash leaves the old or the new content, never a mixture.
 
     Temporary file in the same directory, fsync, rename, fsync of the directory. Raises OSError; ENOSPC and EPERM are
     not worth a retry.
+    exact_mode: whatever the umask is.
     """
     temporary = _temporary(path)
     try:
         with _naming(path):
-            _write(temporary, data, mode, sync=True)
+            _write(temporary, data, mode, sync=True, exact_mode=exact_mode)
             _replace(temporary, str(path))
     except OSError:
         Path(temporary).unlink(missing_ok=True)
@@ -166,10 +167,12 @@ def _temporary(path: Path) -> str:
     return os.path.join(directory, f".{name}.tmp")  # noqa: PTH118 - as in write_batch
 
 
-def _write(path: str, data: bytes, mode: int, *, sync: bool) -> None:
+def _write(path: str, data: bytes, mode: int, *, sync: bool, exact_mode: bool = False) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     announce("create", path)
     with open(os.open(path, flags, mode), "wb", buffering=0) as stream:
+        if exact_mode:
+            os.fchmod(stream.fileno(), mode)
         announce("write", path, data)
         view = memoryview(data)
         while view:

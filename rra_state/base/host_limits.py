@@ -27,6 +27,10 @@ _MEMORY = "free memory, raise ulimit -v or MemoryMax= of the systemd unit, or lo
 _TASKS = "raise ulimit -u and -v, or TasksMax= and MemoryMax= of the systemd unit, or lower app.parallel_workers"
 _SPACE = "free space (df -h) or inodes (df -i) on this file system"
 _INODES_OR_QUOTA = "raise the account's quota or free space"
+_NO_LOCKS = (
+    "the file system gives no locks: mount NFS with them (a running lock service, or -o local_lock=flock if only this"
+    " host writes), or use a local disk"
+)
 _READ_ONLY = "the file system is mounted read only: see dmesg for why, and remount it writable"
 
 REMEDIES = {
@@ -36,6 +40,8 @@ REMEDIES = {
     errno.ENOSPC: _SPACE,
     errno.EDQUOT: _INODES_OR_QUOTA,
     errno.EROFS: _READ_ONLY,
+    errno.ENOLCK: _NO_LOCKS,
+    errno.EOPNOTSUPP: _NO_LOCKS,
 }
 """Remedies by errno."""
 OF_PROCESS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
@@ -82,9 +88,9 @@ def refusal(error: BaseException) -> HostLimit | None:
         said = f"{type(seen).__name__}: {seen}"
         known = remedy(said)
         if known is not None:
-            words = (seen.strerror or said).lower() if isinstance(seen, OSError) else said
+            words = plain(seen) if isinstance(seen, OSError) else str(seen) or "no memory is left"
             return HostLimit(
-                f"the host refuses what the archiver needs: {words.removesuffix(': ')}",
+                f"the host refuses what the archiver needs: {words}",
                 path=seen.filename if isinstance(seen, OSError) else None,
                 hint=known,
             )

@@ -84,13 +84,30 @@ def seconds(text: object) -> float | None:
         return None
 
 
-def printable(text: str) -> str:
-    r"""Without anything that would move a terminal's cursor: every character that is not printed as `\xNN`.
+def shortened(text: str, most: int) -> str:
+    """The text, or the whole words of its beginning.
 
-    >>> print(printable("a\x1bb"))
-    a\x1Bb
+    >>> shortened("no space left", 20), shortened("no space left", 10)
+    ('no space left', 'no space ...')
     """
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02X}" for c in readable(text))
+    return text if len(text) <= most else f"{text[: most + 1].rpartition(' ')[0] or text[:most]} ..."
+
+
+def printable(text: str) -> str:
+    r"""In one line, and without anything that moves a terminal's cursor or turns its text around.
+
+    Names from disk and texts of servers go through this wherever they are shown. JSON escapes them by itself.
+
+    >>> print(printable("a\x1bb"), printable("a\nb"), printable("a\u202eb"))
+    a\x1Bb a\x0Ab a\u202Eb
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escaped(ord(c)) for c in readable(text))
+
+
+def _escaped(code: int) -> str:
+    return f"\\x{code:02X}" if code < 0x100 else f"\\u{code:04X}" if code < 0x10000 else f"\\U{code:08X}"
 
 
 def readable(text: str) -> str:

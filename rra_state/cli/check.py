@@ -15,7 +15,7 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
-from rra_state.base import files, permissions, run_numbers
+from rra_state.base import files, log, permissions, run_numbers
 from rra_state.base.errors import (
     AccessDenied,
     ArchiverError,
@@ -173,7 +173,7 @@ def _appendable(path: Path) -> str:
     """Open a log file as a cycle does; one that is not there is not made."""
     with Writing(path):
         if path.exists():
-            os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC))
+            os.close(log.open_to_append(path))
         if path.is_file() or not path.exists():
             files.check_writable(_existing(path.parent))
     return str(path)

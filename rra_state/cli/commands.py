@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rra_state.base import host_limits
 from rra_state.base.errors import ArchiverError, BlobError, UsageError
-from rra_state.base.wording import count
+from rra_state.base.wording import count, printable
 from rra_state.cli.options import run_number
 from rra_state.config import loading
 from rra_state.records import blob
@@ -23,14 +23,14 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.command == "unpack":
-            print(_unpack(options.blob, options.directory))
+            print(printable(_unpack(options.blob, options.directory)))
         else:
             from rra_state.reporting import show  # noqa: PLC0415 - it loads all that talks to the stores
 
             for line in show.lines(loading.load(options.config), options.run):
                 print(line)
     except ArchiverError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return 1
     return 0
 

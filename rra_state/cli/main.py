@@ -7,6 +7,7 @@ unexpected error; 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import signal
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from rra_state.base import host_limits, log, run_numbers
 from rra_state.base.errors import ArchiverError, Interrupted, UsageError
-from rra_state.base.wording import count
+from rra_state.base.wording import count, printable
 from rra_state.cli import commands
 from rra_state.cli.options import changes_something, level, moment, parser, reject_conflicting_options, selected
 from rra_state.config import loading
@@ -33,10 +34,38 @@ _log = logging.getLogger("rra")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; give the exit status."""
+    _prepare_streams()
     given = sys.argv[1:] if arguments is None else list(arguments)
-    if given[:1] and given[0] in commands.NAMES:
-        return commands.main(given)
-    return _run(parser().parse_args(given))
+    try:
+        try:
+            return (
+                commands.main(given) if given[:1] and given[0] in commands.NAMES else _run(parser().parse_args(given))
+            )
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        # Else Python complains when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print(f"standard output cannot be written: {host_limits.plain(error)}", file=sys.stderr)
+        return 1
+
+
+def _prepare_streams() -> None:
+    """Standard streams as they have to be: each one open, and standard output taking any character.
+
+    Else the first file or socket that is opened would get the number of a stream that the caller closed. To write to a
+    standard output that was closed stays an error, as it is for `cat`.
+    """
+    for number, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, mode), True)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - until the process ends
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - the same
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -55,13 +84,21 @@ def _run(options: argparse.Namespace) -> int:
         _print_error(error, verbose=options.verbose)
         return 1
     except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # Else Python complains when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except Exception as error:
+        if _is_of_stdout(error):
+            raise
         return _unexpected(error, verbose=options.verbose)
+
+
+def _is_of_stdout(error: Exception) -> bool:
+    """Whether a print failed: its reader is gone, or the stream is closed and takes nothing now either."""
+    try:
+        sys.stdout.flush()
+    except OSError as again:
+        return isinstance(error, OSError) and error.errno == again.errno
+    return isinstance(error, BrokenPipeError)
 
 
 def _unexpected(error: Exception, *, verbose: bool) -> int:
@@ -108,11 +145,8 @@ def _cycle(settings: Settings, options: argparse.Namespace) -> int:
     how = cycle.Options(validate=options.validate, quiet=options.quiet, verbose=options.verbose)
     result = cycle.run(settings, selection, how)
     parts = result.tally.lines(selection.stages)
-    if result.refreshed:
-        parts.append(f"{count(result.refreshed, 'changed record')} again")
     if result.total or result.stopped is None:
-        nothing = "nothing was archived" if result.problems else "nothing to do"
-        done = ", ".join(parts) if result.total or result.refreshed else nothing
+        done = ", ".join(parts) if result.total else "nothing to do"
         _log.info("%s in %.1f s", done, result.seconds)
     for fault in result.faults:
         if fault is not result.stopped:
@@ -151,7 +185,7 @@ def _dry_run(settings: Settings, options: argparse.Namespace) -> int:
             f"would archive again, since their records changed: {count(len(again), 'run')}: {run_numbers.text(again)}"
         )
     for _, text in planner.named(snapshot, selection).lines():
-        print(text)
+        print(printable(text))
     if selection.mode == "refresh":
         return 0
     still = {run for run in snapshot.records - snapshot.archived["import"] if not snapshot.is_ready(run)}
@@ -246,7 +280,7 @@ def _print_now(line: str) -> None:
     """Print a line at once. A closed pipe (`| head`) or an old terminal must not stop a recovery halfway."""
     encoding = sys.stdout.encoding or "ascii"
     try:
-        print(line.encode(encoding, "replace").decode(encoding), flush=True)
+        print(printable(line).encode(encoding, "replace").decode(encoding), flush=True)
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
 
@@ -267,7 +301,7 @@ def _print_lines(lines: Iterable[tuple[bool, str]]) -> int:
     """Print the lines as they come; return 1 if one of them is an error, else 0."""
     good = True
     for fine, line in lines:
-        print(line, flush=True)
+        print(printable(line), flush=True)
         good = good and fine
     return 0 if good else 1
 
@@ -276,6 +310,7 @@ def _print_error(error: Exception, *, verbose: bool) -> None:
     if _log.handlers:
         _log.error("%s", error)
     else:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
     if verbose:
-        traceback.print_exception(error)
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            print(printable(line), file=sys.stderr)

@@ -29,7 +29,7 @@ from rra_state.config.models import (
     UconDBSection,
     Validation,
 )
-from rra_state.config.problems import explain, refuse_repeated_keys
+from rra_state.config.problems import explain, refuse_repeated_keys, refuse_unknown_keys
 from rra_state.config.references import expand
 from rra_state.records import convert
 
@@ -123,7 +123,9 @@ def load(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ) 
 
 
 def _checked(mapping: dict[str, Any], tree: yaml.Node, path: Path, environ: Mapping[str, str]) -> Settings:
-    filled = _with_default_paths({key: value for key, value in mapping.items() if value is not None})
+    given = {key: value for key, value in mapping.items() if value is not None}
+    refuse_unknown_keys(given, Settings, tree, path)
+    filled = _with_default_paths(given)
     try:
         settings = Settings.model_validate(_anchored(expand(filled, environ, path), path.parent))
     except pydantic.ValidationError as error:

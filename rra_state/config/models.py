@@ -73,7 +73,7 @@ class App(ConfigSection):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least important message that goes to the log file."""
     log_file: Path | None = None
-    """Log file, rotated at 500 MB or 14 days with five backups. Absent: none."""
+    """Log file, rotated at 500 MB or 14 days with five backups; `/dev/stdout` or a FIFO is not. Absent: none."""
 
     @pydantic.field_validator("log_level", mode="before")
     @classmethod
@@ -150,7 +150,7 @@ class UconDBSection(ConfigSection):
     verify_tls: bool = True
     """Check the server's certificate. Every cycle warns if it is off."""
     ca_bundle: Path | None = None
-    """Certificates to trust instead of the system's."""
+    """Certificates to trust instead of those of the host's trust store."""
 
     @pydantic.field_validator("server_url")
     @classmethod

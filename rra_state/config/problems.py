@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from rra_state.base.errors import ConfigError
+
+_OWN_SECTION = 0.1
 
 
 def explain(error: ValidationError, model: type[BaseModel], tree: yaml.Node, path: Path) -> ConfigError:
     """One ConfigError for all findings; the line is the first one's. Values are left out: one may be a secret."""
-    findings = error.errors(include_input=False, include_url=False)
-    messages = [_message(_key(found["loc"], model), found["type"], found["msg"], model) for found in findings]
-    return ConfigError("; ".join(dict.fromkeys(messages)), path=path, line=_line(tree, findings[0]["loc"]))
+    return _explain(error.errors(include_input=False, include_url=False), model, tree, path)
+
+
+def refuse_unknown_keys(mapping: Mapping[str, Any], model: type[BaseModel], tree: yaml.Node, path: Path) -> None:
+    """Raise ConfigError for keys that there are not. References need not be expanded: one may name a misspelt key."""
+    try:
+        model.model_validate(mapping)
+    except ValidationError as error:
+        findings = error.errors(include_input=False, include_url=False)
+        if unknown := [found for found in findings if found["type"] == "extra_forbidden"]:
+            raise _explain(unknown, model, tree, path) from error
+
+
+def _explain(findings: Sequence[ErrorDetails], model: type[BaseModel], tree: yaml.Node, path: Path) -> ConfigError:
+    lines = [_line(tree, found["loc"]) for found in findings]
+    messages = [
+        (f"line {line}: " if found["type"] == "extra_forbidden" and line != lines[0] else "")
+        + _message(_key(found["loc"], model), found["type"], found["msg"], model)
+        for found, line in zip(findings, lines, strict=True)
+    ]
+    return ConfigError("; ".join(dict.fromkeys(messages)), path=path, line=lines[0])
 
 
 def refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
@@ -45,14 +68,31 @@ def _message(location: tuple[str, ...], kind: str, message: str, model: type[Bas
     if kind == "missing":
         return f"{key} is missing"
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(location[-1], _known(model, location[:-1]), n=1, cutoff=0.0)
-        return f"{key} is not known; the nearest known key is {'.'.join((*location[:-1], *near))}"
+        return f"{key} is not known; the nearest known key is {_nearest(location, model)}"
     if kind == "string_type":
         return f"{key} must be a text (put it in quotes)"
     message = message.removeprefix("Value error, ")
     if not key:
         return message
     return f"{key}: {message[0].lower()}{message[1:]}"
+
+
+def _nearest(location: tuple[str, ...], model: type[BaseModel]) -> str:
+    """The known key of any section whose name is most like this one's; its own section counts a little more."""
+
+    def likeness(known: tuple[str, ...]) -> float:
+        alike = difflib.SequenceMatcher(None, location[-1], known[-1]).ratio()
+        return alike + (_OWN_SECTION if known[:-1] == location[:-1] else 0)
+
+    nearest = max(_every_key(model), key=likeness)
+    return ".".join(nearest)
+
+
+def _every_key(model: type[BaseModel], section: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, field in model.model_fields.items():
+        yield (*section, name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _every_key(field.annotation, (*section, name))
 
 
 def _known(model: type[BaseModel], section: tuple[str, ...]) -> list[str]:

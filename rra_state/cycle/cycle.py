@@ -52,7 +52,6 @@ class Result:
     """What a cycle did. faults: the errors that ended it, or a stage of it, early. snapshot: after its last change."""
 
     tally: Tally = field(default_factory=Tally)
-    refreshed: int = 0
     problems: int = 0
     faults: list[Exception] = field(default_factory=list)
     seconds: float = 0.0
@@ -60,8 +59,9 @@ class Result:
 
     @property
     def total(self) -> int:
-        """Runs archived or failed."""
-        return sum(self.tally.archived.values()) + sum(self.tally.failed.values())
+        """Runs archived or failed, and changed records archived again or failed."""
+        refreshed = self.tally.refreshed + self.tally.not_refreshed
+        return sum(self.tally.archived.values()) + sum(self.tally.failed.values()) + refreshed
 
     @property
     def stopped(self) -> Exception | None:
@@ -221,7 +221,6 @@ def _windows(snapshot: Snapshot, windows: list[Window], held: Lock, options: Opt
         if snapshot.source_error is not None and "import" in result.sound(STAGES):
             result.faults.append(snapshot.source_error)
         result.problems += display.problems
-        result.refreshed = display.refreshed
 
 
 def _outage(stage: str, text: str) -> ArchiverError:
@@ -254,8 +253,10 @@ class _WindowRunner:
         with _pipe() as (reader, writer):
             environ = {name: value for name, value in os.environ.items() if not name.startswith("SNAKEMAKE_")}
             environ |= {lock.VARIABLE: str(held.inheritable), events.VARIABLE: str(writer)}
-            # Snakemake needs a user name and a cache directory; an account may have no passwd entry and no home.
+            # Snakemake needs a user name, a home and a cache directory; an account may have no passwd entry.
             environ.setdefault("LOGNAME", environ.get("USER", str(os.geteuid())))
+            if os.path.expanduser("~") == "~":  # noqa: PTH111 - Path.home raises an error
+                environ["HOME"] = str(settings.app.work_dir)
             environ["XDG_CACHE_HOME"] = str(settings.app.work_dir / ".snakemake" / "cache")
             handed, arguments = (held.inheritable, writer), _arguments(settings, window, options)
             command = WindowCommand(arguments, settings.app.work_dir, environ, handed)
@@ -281,10 +282,11 @@ class _WindowRunner:
                 f"the workflow's process was ended by {signal.Signals(-status).name}",
                 hint="by a person, or by the system for lack of memory (see dmesg); start the next cycle",
             )
-        failed = any(display.tally.failed.values()) or display.unrefreshed
+        failed = any(display.tally.failed.values()) or display.tally.not_refreshed
         explained = failed or display.postponed or display.stopped_stages
         if status != 0 and not explained:
-            log.debug("%s", tail.text())
+            for line in tail.text().splitlines():
+                log.debug("snakemake: %s", line)
             said, remedy = tail.reason()
             return ArchiverError(
                 f"the workflow ended with status {status}: {said}", hint=None if remedy in said else remedy

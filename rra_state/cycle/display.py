@@ -21,8 +21,6 @@ class Display:
     def __init__(self, totals: Mapping[Stage, int], *, quiet: bool) -> None:
         self.tally = Tally()
         self.window: dict[Stage, int] = _nothing()
-        self.refreshed = 0
-        self.unrefreshed = 0
         self.postponed = 0
         self.problems = 0
         self.stopped: str | None = None
@@ -84,10 +82,11 @@ class Display:
             self.problems += level >= logging.ERROR
             log.log(level, "%s", text)
         if stage == "refresh":
-            self.refreshed += archived
-            self.unrefreshed += failed
+            self.tally.refreshed += archived
+            self.tally.not_refreshed += failed
             return
         self.tally.archived[stage] += archived
+        self.tally.found += event["found"]
         self.tally.failed[stage] += failed
         self.tally.retries[stage] += event["retries"]
         self.tally.stored += event["stored"]

@@ -21,6 +21,7 @@ import yaml
 from rra_state.base import files, log
 from rra_state.base.errors import ArchiverError, ConfigError, Interrupted, UsageError
 from rra_state.base.lock import Lock
+from rra_state.base.wording import printable
 from rra_state.config import loading
 from rra_state.config.loading import Settings
 from rra_state.config.warnings import cautions
@@ -136,7 +137,7 @@ def begin(
             window = replace(window, explicit=True)
             _refuse_unknown(settings, named)
     except ArchiverError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - logging may not be set up yet
+        print(printable(str(error)), file=sys.stderr)  # noqa: T201 - logging may not be set up yet
         sys.exit(1)
     tried = bool(window.imports or window.migrations)
     explicit_target = bool(named) or "report" in arguments
@@ -161,7 +162,7 @@ def finish() -> None:
             session.settings, Ended(session.tally.stages, seconds, session.tally, error or session.fault)
         )
         if error is not None:
-            print(error, file=sys.stderr)  # noqa: T201 - the process ends with it
+            print(printable(str(error)), file=sys.stderr)  # noqa: T201 - the process ends with it
         if (error or session.fault) is not None and not isinstance(session.fault, Interrupted):
             sys.exit(1)
     if isinstance(session.fault, Interrupted):

@@ -16,10 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rra_state.base import host_limits
+from rra_state.base.wording import shortened
 
 log = logging.getLogger("rra")
 
 _CLASS_PATH = re.compile(r"\brra_state(\.\w+)+: ")
+
+_USUAL = (
+    "Using workflow specific profile ",
+    "Building DAG of jobs",
+    "Using shell: ",
+    "Complete log(s): ",
+    "Elapsed time: ",
+)
+"""Beginnings of lines that Snakemake prints in every window."""
 
 LONGEST_REASON = 400
 """Longest part of a line of Snakemake's that is shown, in characters."""
@@ -67,7 +77,7 @@ class Tail:
         """The last line that names a limit of the host, else the last line that is not empty; and a remedy."""
         # Snakemake's own logger shows some exceptions with everything in one line.
         text = _CLASS_PATH.sub("", self.text().replace("\\n", "\n"))
-        lines = [line.strip()[:LONGEST_REASON] for line in reversed(text.splitlines()) if line.strip()]
+        lines = [shortened(line.strip(), LONGEST_REASON) for line in reversed(text.splitlines()) if line.strip()]
         limited = ((line, remedy) for line in lines if (remedy := host_limits.remedy(line)))
         return next(limited, (lines[0] if lines else "it printed nothing", "-v shows all that it printed"))
 
@@ -77,5 +87,5 @@ class Tail:
             for line in lines:
                 text = line.decode("utf-8", "replace").rstrip()
                 self._lines.append(text)
-                if self._echo:
+                if self._echo and text and not text.startswith(_USUAL):
                     log.debug("snakemake: %s", text)

@@ -109,7 +109,7 @@ class DaskPool:
         try:
             future.set_result(task.result())
         except _LOST as error:
-            future.set_exception(BrokenExecutor(f"a Dask worker is gone: {error!r}"))
+            future.set_exception(BrokenExecutor(f"a Dask worker is gone: {error}"))
         except Exception as error:  # an error of the stage's function
             future.set_exception(error)
 

@@ -50,6 +50,7 @@ class EventSender:
             stage=stage,
             archived=[outcome.run for outcome in outcomes if outcome.archived],
             failed=[outcome.run for outcome in outcomes if not outcome.archived and not outcome.untried],
+            found=sum(outcome.found for outcome in outcomes) if stage == "import" else 0,
             postponed=sum(outcome.error is not None and outcome.error.postpones for outcome in outcomes),
             retries=retries(outcomes),
             stored=stored(outcomes),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rra_state.base import host_limits, log
 from rra_state.base.errors import ArchiverError
+from rra_state.base.wording import printable
 from rra_state.config import loading
 from rra_state.execution import events
 from rra_state.execution.commit import Committer
@@ -67,11 +68,11 @@ def _do_job(stage: Stage, path: str, action: Callable[[WorkerContext, Committer]
         host_limits.bound_memory(settings.app.worker_memory_bytes)
         outcome = action(context, Committer(tree, context.artdaqdb))
     except ArchiverError as error:
-        sys.exit(str(error))
+        sys.exit(printable(str(error)))
     for level, text in events.lines(stage, outcome):
         events.log.log(level, "%s", text)
     if outcome.untried:
-        sys.exit(str(outcome.error))
+        sys.exit(printable(str(outcome.error)))
     sys.exit(0 if outcome.archived else 1)
 
 

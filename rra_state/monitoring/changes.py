@@ -6,12 +6,12 @@ Runs that fail, and that no longer do; a fault that ends cycles, and its end; ru
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from rra_state.base import run_numbers
 from rra_state.base.errors import ArchiverError
-from rra_state.base.wording import count, minute, ranges
+from rra_state.base.wording import count, minute, printable, ranges
 from rra_state.monitoring.cycle_history import History
 from rra_state.reporting.counts import Counts, Oldest
 from rra_state.reporting.failures import EVERY_STAGE, FailureGroup
@@ -20,6 +20,10 @@ from rra_state.state.outcome import STAGES, Ended, Stage
 Runs = Mapping[Stage, frozenset[int]]
 MOST_REASONS = 10
 """Reasons that a message names for a stage."""
+WELL_SECONDS = 3600
+"""A fault is over once cycles have gone well for so long: one that comes and goes is one message."""
+REMINDER_SECONDS = 86400
+"""A fault that lasts is in a message again after so long."""
 NO_RUNS: Runs = dict.fromkeys(EVERY_STAGE, frozenset())
 
 
@@ -33,12 +37,43 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Episode:
+    """A fault that somebody was told of, until cycles have gone well for an hour. Times in seconds since 1970.
+
+    fault: the last one. kinds: all that messages named. began, told: the first and the last message about it.
+    well: since when cycles go well; None: they do not.
+    """
+
+    fault: Fault
+    kinds: frozenset[str]
+    began: float
+    told: float
+    well: float | None = None
+
+    def after(self, now: Condition) -> Episode | None:
+        """The episode after one more cycle; None if it is over."""
+        if now.fault is not None:
+            known = replace(self, fault=now.fault, well=None)
+            return replace(known, kinds=self.kinds | {now.fault.kind}, told=now.at) if self.is_due(now) else known
+        if not now.good or not set(self.fault.stages) <= set(now.judged):
+            return self
+        well = now.at if self.well is None else self.well
+        return None if now.at - well >= WELL_SECONDS else replace(self, well=well)
+
+    def is_due(self, now: Condition) -> bool:
+        """Whether a message names the fault: its kind is new, or it is time for a reminder."""
+        if now.fault is None:
+            return False
+        return now.fault.kind not in self.kinds or now.at - self.told >= REMINDER_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
     """How things stand after a cycle.
 
     failed: None if it is not known. stuck: per stage the run that has been waiting for too long; None if not known.
     silent: stages without a good cycle for too long, with the time of their last one. judged: the stages of this cycle.
-    good: this cycle ended without a fault.
+    good: this cycle ended without a fault. at: when it ended, in seconds since 1970.
     """
 
     failed: Runs | None
@@ -47,6 +82,7 @@ class Condition:
     fault: Fault | None = None
     judged: tuple[Stage, ...] = STAGES
     good: bool = True
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +92,30 @@ class Delivered:
     failed: Runs = field(default_factory=lambda: NO_RUNS)
     stuck: frozenset[Stage] = frozenset()
     silent: frozenset[Stage] = frozenset()
-    fault: Fault | None = None
+    episode: Episode | None = None
 
     def after(self, now: Condition) -> Delivered:
-        """What they know once a message about `now` is delivered."""
+        """What they know once a message about `now` is delivered, or if there is none to send."""
         judged = frozenset(now.judged)
         return Delivered(
             self.failed if now.failed is None else now.failed,
             self.stuck if now.stuck is None else (self.stuck - judged) | frozenset(now.stuck),
             (self.silent - judged) | frozenset(now.silent),
-            now.fault or (None if self._is_over(now) else self.fault),
+            self._episode_after(now),
         )
 
-    def _is_over(self, now: Condition) -> bool:
-        return self.fault is not None and now.good and set(self.fault.stages) <= set(now.judged)
+    def _episode_after(self, now: Condition) -> Episode | None:
+        if self.episode is not None:
+            return self.episode.after(now)
+        return None if now.fault is None else Episode(now.fault, frozenset({now.fault.kind}), now.at, now.at)
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What changed. failed, recovered: runs per stage."""
+    """What changed. failed, recovered: runs per stage.
+
+    began: when the fault's episode began, if a message named it before.
+    """
 
     failed: Runs
     recovered: Runs
@@ -83,6 +124,7 @@ class Changes:
     silent: Mapping[Stage, datetime]
     fault: Fault | None
     over: Fault | None
+    began: float | None = None
 
     def __bool__(self) -> bool:
         return self.bad or any(self.recovered.values()) or bool(self.moving) or self.over is not None
@@ -103,7 +145,13 @@ def condition(ended: Ended, history: History, counts: Counts | None, hours: floa
     }
     stuck = None if counts is None or counts.source_error else dict(_stuck(ended, history, counts, limit))
     return Condition(
-        None if counts is None else counts.failed, stuck, silent, _fault(ended), ended.stages, ended.fault is None
+        None if counts is None else counts.failed,
+        stuck,
+        silent,
+        _fault(ended),
+        ended.stages,
+        ended.fault is None,
+        ended.at,
     )
 
 
@@ -118,16 +166,16 @@ def _stuck(ended: Ended, history: History, counts: Counts, limit: float) -> Iter
 def since(delivered: Delivered, now: Condition) -> Changes:
     """What changed since the last message that a recipient got."""
     failed = delivered.failed if now.failed is None else now.failed
-    after = delivered.after(now)
-    same_fault = now.fault is None or (delivered.fault is not None and delivered.fault.kind == now.fault.kind)
+    after, episode = delivered.after(now), delivered.episode
     return Changes(
         failed={stage: failed[stage] - delivered.failed[stage] for stage in EVERY_STAGE},
         recovered={stage: delivered.failed[stage] - failed[stage] for stage in EVERY_STAGE},
         stuck={stage: oldest for stage, oldest in (now.stuck or {}).items() if stage not in delivered.stuck},
         moving=delivered.stuck - after.stuck,
         silent={stage: when for stage, when in now.silent.items() if stage not in delivered.silent},
-        fault=None if same_fault else now.fault,
-        over=delivered.fault if after.fault is None else None,
+        fault=now.fault if episode is None or episode.is_due(now) else None,
+        over=episode.fault if episode is not None and after.episode is None else None,
+        began=None if episode is None else episode.began,
     )
 
 
@@ -163,13 +211,15 @@ def message(news: Changes, counts: Counts | None, place: str, command: str) -> M
     if counts is not None:
         parts += ["", f"Now: {_numbers(counts)}."]
     return Message(
-        f"run record archiver on {place}: {'; '.join(_titles(news))}", "\n".join(parts).strip() + "\n", news.bad
+        f"run record archiver on {place}: {'; '.join(_titles(news))}",
+        "\n".join(map(printable, parts)).strip() + "\n",
+        news.bad,
     )
 
 
 def _titles(news: Changes) -> Iterator[str]:
     if news.fault is not None:
-        yield "cycles end by a fault"
+        yield "cycles end by a fault" if news.began is None else "cycles still end by a fault"
     elif news.silent:
         yield "no good cycle for long"
     if failed := _number(news.failed):
@@ -186,7 +236,8 @@ def _titles(news: Changes) -> Iterator[str]:
 
 def _fault_part(news: Changes, command: str) -> Iterator[str]:
     if news.fault is not None:
-        yield from ("", "A cycle was ended by a fault. No run is lost; the next cycle takes what is left.")
+        since = "" if news.began is None else f" Faults end cycles since {minute(news.began)}."
+        yield from ("", f"A cycle was ended by a fault. No run is lost; the next cycle takes what is left.{since}")
         yield f"    {news.fault.text}"
     for stage, when in news.silent.items():
         yield from ("", f"No {stage} cycle has gone well since {minute(when)}.")

@@ -10,7 +10,7 @@ import re
 import shlex
 import socket
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -22,7 +22,7 @@ from rra_state.base.errors import NotSent, UsageError, WorkDirError
 from rra_state.config.loading import Settings
 from rra_state.config.models import Email, Slack
 from rra_state.monitoring import changes
-from rra_state.monitoring.changes import Condition, Message
+from rra_state.monitoring.changes import Changes, Condition, Message
 from rra_state.monitoring.delivered import Memory
 from rra_state.reporting.counts import Counts
 from rra_state.state.markers import Tree
@@ -64,24 +64,30 @@ def channels(settings: Settings) -> list[Channel]:
 def notify(settings: Settings, ways: Iterable[Channel], now: Condition, counts: Counts | None) -> None:
     """Send each channel what it does not know yet, and remember that. What fails is logged, and tried again later."""
     memory = Memory(Tree(settings.app.work_dir))
-    known = {way.key: memory.of(way.key) for way in ways}
-    wanted = {way: found for way in ways if (found := changes.since(known[way.key], now))}
-    if not wanted:
+    before = {way.key: memory.of(way.key) for way in ways}
+    wanted = {way: found for way in ways if (found := changes.since(before[way.key], now))}
+    unsent = {way.key for way in wanted} - _sent(settings, wanted, counts)
+    known = {key: each if key in unsent else each.after(now) for key, each in before.items()}
+    if not wanted and known == before:
         return
+    try:
+        memory.keep(known)
+    except WorkDirError as error:
+        log.warning("what was sent cannot be remembered, and will be sent again: %s", error)
+
+
+def _sent(settings: Settings, wanted: Mapping[Channel, Changes], counts: Counts | None) -> set[str]:
+    """Send the messages; the keys of the channels that took theirs."""
     place, command = socket.gethostname(), f"./run_archiver.sh {shlex.quote(str(settings.path))}"
     words = {way: changes.message(found, counts, place, command) for way, found in wanted.items()}
     results = run_within(LIMIT_SECONDS, {way.name: partial(send, way, text) for way, text in words.items()})
     for way in wanted:
         error = results[way.name]
         if error is None:
-            known[way.key] = known[way.key].after(now)
             log.info("%s: sent %s", way.name, words[way].title)
         else:
             log.warning("%s: the message was not sent: %s; the next cycle tries again", way.name, error)
-    try:
-        memory.keep(known)
-    except WorkDirError as error:
-        log.warning("what was sent cannot be remembered, and will be sent again: %s", error)
+    return {way.key for way in wanted if results[way.name] is None}
 
 
 def test(settings: Settings) -> Iterator[tuple[bool, str]]:

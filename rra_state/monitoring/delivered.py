@@ -6,14 +6,14 @@ While the work directory cannot be written the note stays as it is, and each cyc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pydantic
 
 from rra_state.base import run_numbers
 from rra_state.base.errors import UsageError
-from rra_state.monitoring.changes import Delivered, Fault
+from rra_state.monitoring.changes import Delivered, Episode
 from rra_state.reporting.failures import EVERY_STAGE
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Stage
@@ -28,16 +28,16 @@ class _Entry:
     failed: dict[Stage, str] = field(default_factory=dict)
     stuck: list[Stage] = field(default_factory=list)
     silent: list[Stage] = field(default_factory=list)
-    fault: Fault | None = None
+    episode: Episode | None = None
 
     @classmethod
     def of(cls, delivered: Delivered) -> _Entry:
         failed = {stage: run_numbers.text(found) for stage, found in delivered.failed.items()}
-        return cls(failed, sorted(delivered.stuck), sorted(delivered.silent), delivered.fault)
+        return cls(failed, sorted(delivered.stuck), sorted(delivered.silent), delivered.episode)
 
     def delivered(self) -> Delivered:
         failed = {stage: frozenset(run_numbers.parse(self.failed.get(stage, ""))) for stage in EVERY_STAGE}
-        return Delivered(failed, frozenset(self.stuck), frozenset(self.silent), self.fault)
+        return Delivered(failed, frozenset(self.stuck), frozenset(self.silent), self.episode)
 
 
 _ENTRIES = pydantic.TypeAdapter(dict[str, _Entry])
@@ -56,7 +56,8 @@ class Memory:
 
     def keep(self, known: Mapping[str, Delivered]) -> None:
         """Replace the note by this. Raises WorkDirError if it cannot be written."""
-        self._tree.write_note(NOTE, {key: asdict(_Entry.of(delivered)) for key, delivered in known.items()})
+        entries = {key: _Entry.of(delivered) for key, delivered in known.items()}
+        self._tree.write_note(NOTE, _ENTRIES.dump_python(entries, mode="json"))
 
 
 def _parsed(path: Path) -> dict[str, Delivered]:

@@ -74,8 +74,8 @@ def samples(ended: Ended, history: History, counts: Counts | None) -> list[Sampl
 
 
 def write_prometheus(path: Path, found: Iterable[Sample]) -> None:
-    """Replace the text file atomically. Raises OSError."""
-    files.write_atomic(path, prometheus(found).encode())
+    """Replace the text file atomically; readable by all, since node_exporter is another account. Raises OSError."""
+    files.write_atomic(path, prometheus(found).encode(), exact_mode=True)
 
 
 def send_carbon(carbon: Carbon, found: Iterable[Sample], now: float) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from rra_state.base import files
 from rra_state.base.errors import BlobError
+from rra_state.base.wording import printable
 from rra_state.records import dates
 
 METADATA_KEYS = ("components", "config_name", "sbndaq_commit_or_version")
@@ -178,7 +179,9 @@ def _check_name(name: str, run: int) -> None:
     temporary = name.startswith(".") and name.endswith(".tmp")
     control = any(ord(character) < 32 or ord(character) == 127 for character in name)
     if not name or name in (".", "..") or "/" in name or control or temporary:
-        raise BlobError(f"{name!r} is not a valid file name in a record", run=run, hint="nothing was written")
+        raise BlobError(
+            f'"{printable(name)}" is not a valid file name in a record', run=run, hint="nothing was written"
+        )
 
 
 def _order(name: str) -> tuple[int, str, str]:

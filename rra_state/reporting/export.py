@@ -9,7 +9,7 @@ import pandas as pd
 
 from rra_state.base import run_numbers
 from rra_state.base.version import __version__
-from rra_state.base.wording import second, utc
+from rra_state.base.wording import printable, second, utc
 from rra_state.reporting import tables
 from rra_state.reporting.assessment import Assessment
 from rra_state.reporting.part import Part
@@ -61,7 +61,10 @@ def json_text(snapshot: Snapshot, assessment: Assessment, part: Part, *, compare
 
 def csv_text(snapshot: Snapshot, assessment: Assessment, part: Part) -> str:
     """The frame `runs`, one line per run; its first line names the columns."""
-    return str(run_rows(snapshot, assessment, part).to_csv(index=False, date_format=_TIME))
+    frame = run_rows(snapshot, assessment, part)
+    texts = frame.select_dtypes(include=["object", "string"]).columns
+    shown = {name: frame[name].map(printable, na_action="ignore") for name in texts}
+    return str(frame.assign(**shown).to_csv(index=False, date_format=_TIME))
 
 
 def run_rows(snapshot: Snapshot, assessment: Assessment, part: Part) -> pd.DataFrame:

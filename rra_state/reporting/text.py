@@ -57,7 +57,7 @@ def comparison(assessment: Assessment) -> str:
         lines.append(f"INCONSISTENT: {count(len(assessment.discrepancies), 'discrepancy', 'discrepancies')}")
     else:
         lines.append("consistent: state files, failure logs and markers agree with the sites")
-    return "\n".join((*lines, RULE)) + "\n"
+    return "\n".join((*map(printable, lines), RULE)) + "\n"
 
 
 def show(text: str, out: TextIO) -> None:

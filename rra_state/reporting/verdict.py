@@ -171,8 +171,8 @@ def steps(
             yield Step(f"--retry-failed-{each.stage}", "once the reasons are repaired", person=True)
         offered = each.known.source - snapshot.open if each.stage == "import" else sites[1].runs
         left = offered - sites[1 if each.stage == "import" else 2].runs - tried - each.markers - snapshot.arriving
-        new |= any(run > derived.state.start or run in derived.not_attempted for run in left)
-        passed |= any(run <= derived.state.start and run not in derived.not_attempted for run in left)
+        new |= any(derived.incremental(run) for run in left)
+        passed |= any(not derived.incremental(run) for run in left)
     yield from _further_steps(snapshot, counted, lost, new=new, passed=passed)
 
 

@@ -98,6 +98,11 @@ class Outcome:
         return self.error is None
 
     @property
+    def found(self) -> bool:
+        """Of an import: True if artdaqDB held the run already, so that nothing was stored."""
+        return self.archived and (self.staged is None or not self.staged.changed)
+
+    @property
     def untried(self) -> bool:
         """True if the run itself was not judged: a site could not be used, or its record was being written."""
         return self.error is not None and (self.error.stops_cycle or self.error.postpones)
@@ -324,12 +329,19 @@ def _none_yet() -> dict[Stage, int]:
 
 @dataclass(slots=True)
 class Tally:
-    """Numbers per stage. retries: tries of a run beyond its first. stored: bytes put into UconDB."""
+    """Numbers per stage. retries: tries of a run beyond its first. stored: bytes put into UconDB.
+
+    found: those of the imported runs that artdaqDB held already. refreshed, not_refreshed: changed records that were,
+    and could not be, archived again.
+    """
 
     archived: dict[Stage, int] = field(default_factory=_none_yet)
     failed: dict[Stage, int] = field(default_factory=_none_yet)
     retries: dict[Stage, int] = field(default_factory=_none_yet)
     stored: int = 0
+    found: int = 0
+    refreshed: int = 0
+    not_refreshed: int = 0
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -337,19 +349,34 @@ class Tally:
         return tuple(stage for stage in STAGES if self.archived[stage] or self.failed[stage])
 
     def lines(self, stages: Iterable[Stage]) -> list[str]:
-        """What was done in each of these stages."""
-        return [
-            f"{wording.count(self.archived[stage], 'run')} into {STORES[stage]}"
-            + (f" ({self.failed[stage]} failed)" if self.failed[stage] else "")
+        """What was done in each of these stages, and with changed records."""
+        found = {"import": self.found, "migrate": 0}
+        lines = [
+            f"{wording.count(self.archived[stage] - found[stage], 'run')} into {STORES[stage]}"
+            + _besides({"already there": found[stage], "failed": self.failed[stage]})
             for stage in stages
         ]
+        if self.refreshed or self.not_refreshed:
+            again = f"{wording.count(self.refreshed, 'changed record')} again"
+            lines.append(again + _besides({"failed": self.not_refreshed}))
+        return lines
 
     def add(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
         """Count these runs."""
+        if stage == "refresh":
+            self.refreshed += sum(outcome.archived for outcome in outcomes)
+            self.not_refreshed += sum(not outcome.archived and not outcome.untried for outcome in outcomes)
+            return
+        self.found += sum(outcome.found for outcome in outcomes) if stage == "import" else 0
         self.archived[stage] += sum(outcome.archived for outcome in outcomes)
         self.failed[stage] += sum(not outcome.archived and not outcome.untried for outcome in outcomes)
         self.retries[stage] += retries(outcomes)
         self.stored += stored(outcomes)
+
+
+def _besides(numbers: Mapping[str, int]) -> str:
+    shown = ", ".join(f"{number} {what}" for what, number in numbers.items() if number)
+    return f" ({shown})" if shown else ""
 
 
 def retries(outcomes: Sequence[Outcome]) -> int:

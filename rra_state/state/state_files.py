@@ -77,11 +77,22 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """State and failure log as they have to be; `not_attempted` are the runs in the log that were never tried."""
+    """State and failure log as they have to be.
+
+    not_attempted: the runs in the log that were never tried. held: an operator's two numbers still hold.
+    """
 
     state: State
     log: tuple[int, ...]
     not_attempted: frozenset[int]
+    held: bool = False
+
+    def incremental(self, run: int) -> bool:
+        """Whether incremental mode takes this missing run: it is above both numbers, or was passed over.
+
+        While an operator's numbers hold, nothing at or below them is taken.
+        """
+        return run > self.state.start or (run in self.not_attempted and not self.held)
 
 
 def derive(known: Known, ledger: Ledger) -> Derived:
@@ -96,7 +107,7 @@ def derive(known: Known, ledger: Ledger) -> Derived:
     failed = {run for run in known.failed if ledger.base < run} - known.archived
     not_attempted = {run for run in listed - failed if not known.is_open(run)}
     log = failed | not_attempted | (ledger.added - known.archived)
-    return Derived(state, tuple(sorted(log)), frozenset(not_attempted))
+    return Derived(state, tuple(sorted(log)), frozenset(not_attempted), ledger.held is not None)
 
 
 def raised(known: Known, attempted: int, *, explicit: bool) -> int:
@@ -271,8 +282,8 @@ def _parse_state(text: bytes, path: Path, stage: Stage) -> State:
     if not isinstance(values, dict):
         raise _invalid(path, stage, "it is not a JSON object")
     for name in ("last_contiguous_run", "last_attempted_run"):
-        if not isinstance(values.get(name), int) or isinstance(values[name], bool) or values[name] < 0:
-            raise _invalid(path, stage, f"{name} is not an integer from 0 up")
+        if type(values.get(name)) is not int or not 0 <= values[name] < 2**63:
+            raise _invalid(path, stage, f"{name} is not an integer from 0 up to 2^63 - 1")
     return State(values["last_contiguous_run"], values["last_attempted_run"])
 
 

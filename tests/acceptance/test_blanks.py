@@ -80,7 +80,7 @@ def blank_site(tmp_path: Path, ucondb: Folder) -> Site:
     return site
 
 
-def test_a_blank_in_every_path_costs_no_refresh(blank_site: Site, checkout: Checkout) -> None:
+def test_case_b3_a_blank_in_every_path_costs_no_refresh(blank_site: Site, checkout: Checkout) -> None:
     def cycle() -> str:
         return checkout.run("./run_archiver.sh", str(blank_site.config), "--incremental")
 
@@ -110,6 +110,6 @@ def test_a_blank_in_every_path_costs_plain_snakemake_nothing(
     assert "SAFE: every complete run on disk (3)" in checkout.run(*command, "report", *given)
 
 
-def test_make_works_in_a_checkout_with_a_blank(checkout: Checkout) -> None:
+def test_case_b3_make_works_in_a_checkout_with_a_blank(checkout: Checkout) -> None:
     checkout.make("lint-ansible")
     checkout.make("demo-stop")

@@ -58,6 +58,7 @@ def test_deleted_markers_come_back_without_a_second_version(site: Site) -> None:
     site.assert_archived_once(range(1, 11))
     assert "[Import] [Run 5] Configuration 5/" in done.stderr
     assert "is already archived" in done.stderr
+    assert "\n0 runs into artdaqDB (3 already there), 3 runs into UconDB in " in done.stderr
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     assert site.marker("import", 5)["verified"] is True
 

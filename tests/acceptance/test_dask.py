@@ -104,7 +104,7 @@ def test_one_signal_stops_a_cycle_on_a_dask_cluster_too(site: Site, cluster: Clu
     assert not list(site.work.glob("failures/*/*.json"))
 
 
-def test_a_dask_cluster_that_is_not_there_is_one_line(site: Site) -> None:
+def test_case_b14_a_dask_cluster_that_is_away_is_named(site: Site) -> None:
     site.configure(app={"workers": "dask://127.0.0.1:9"})
     settings = loading.load(site.config)
 

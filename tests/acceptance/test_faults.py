@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rra_state.state import planner
 from scripts.make_run_records import make_records
 from tests.acceptance.site import Site
 from tests.waiting import scaled, wait_until
@@ -148,7 +149,7 @@ def test_ucondb_stopped_in_the_middle_of_a_cycle_costs_no_run(site: Site) -> Non
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_signal_finishes_runs_in_hand_and_says_so_at_once(site: Site, number: int) -> None:
+def test_case_b13_one_signal_finishes_runs_in_hand_and_says_so(site: Site, number: int) -> None:
     site.make(200)
     cycle = site.start(site.command())
     wait_until(lambda: len(site.markers("import")) >= 20)
@@ -166,6 +167,16 @@ def test_one_signal_finishes_runs_in_hand_and_says_so_at_once(site: Site, number
     site.archive_runs("--incremental")
     site.assert_archived_once(range(1, 201))
     assert site.failures("import") == site.failures("migrate") == []
+
+
+def test_case_b13_a_signal_before_any_run_is_answered(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    site.make(1)
+    monkeypatch.setattr(planner, "windows", interrupted)
+
+    assert site.archive_runs(status=130).stderr == "interrupted\n"
 
 
 def test_three_signals_end_at_once_and_the_next_cycle_completes(site: Site) -> None:
@@ -214,7 +225,7 @@ def test_two_instances_at_once_do_not_disturb_each_other(site: Site) -> None:
     site.assert_archived_once(range(1, 151))
 
 
-def test_a_killed_workflow_process_is_named_in_plain_words(site: Site) -> None:
+def test_case_b14_a_killed_workflow_process_is_named_in_plain_words(site: Site) -> None:
     site.make(200)
     cycle = site.start(site.command())
     wait_until(lambda: len(site.markers("import")) >= 20)

@@ -66,7 +66,9 @@ def _assert_nothing_imported(hostile: Hostile, done: subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize("options", [("--report-status",), ("--check",), ("--verify",)], ids=lambda options: options[0])
-def test_isolated_reading_imports_nothing_of_the_caller(site: Site, hostile: Hostile, options: Sequence[str]) -> None:
+def test_case_b2_isolated_reading_imports_nothing_of_the_caller(
+    site: Site, hostile: Hostile, options: Sequence[str]
+) -> None:
     site.make(2)
     site.archive_runs()
 
@@ -75,7 +77,7 @@ def test_isolated_reading_imports_nothing_of_the_caller(site: Site, hostile: Hos
     _assert_nothing_imported(hostile, done)
 
 
-def test_isolated_cycle_imports_nothing_of_the_caller(site: Site, hostile: Hostile) -> None:
+def test_case_b2_isolated_cycle_imports_nothing_of_the_caller(site: Site, hostile: Hostile) -> None:
     """Command line, Snakemake, fork server and workers: imports, migrations and a refresh."""
     site.make(3)
     without_stop_time(site, 2)
@@ -91,7 +93,7 @@ def test_isolated_cycle_imports_nothing_of_the_caller(site: Site, hostile: Hosti
 
 
 @pytest.mark.parametrize("executor", [(), ("--executor", "local", "--cores", "2")], ids=["workers", "local"])
-def test_isolated_plain_snakemake_imports_nothing_of_the_caller(
+def test_case_b2_isolated_plain_snakemake_imports_nothing_of_the_caller(
     site: Site, hostile: Hostile, executor: Sequence[str]
 ) -> None:
     """As the pages tell to call it."""

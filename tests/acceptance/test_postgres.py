@@ -94,7 +94,7 @@ def test_a_server_that_is_restarted_twice_costs_no_run(site: PostgresSite) -> No
     site.assert_archived_once(range(1, 301))
 
 
-def test_a_server_that_stays_away_ends_the_cycle_and_costs_no_run(site: PostgresSite) -> None:
+def test_case_b14_a_postgresql_that_stays_away_costs_no_run(site: PostgresSite) -> None:
     site.make(4)
     site.archive_runs()
     site.make(4, first_run=5)

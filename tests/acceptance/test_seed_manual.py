@@ -58,6 +58,7 @@ def test_seed_manual_editing_reset_to_a_specific_run(site: Site) -> None:
         ('{"last_contiguous_run": -1, "last_attempted_run": 6}', "last_contiguous_run is not an integer from 0 up"),
         ('{"last_contiguous_run": 5, "last_attempted_run": "6"}', "last_attempted_run is not an integer from 0 up"),
         ('{"last_contiguous_run": 5.5, "last_attempted_run": 6}', "last_contiguous_run is not an integer from 0 up"),
+        ('{"last_contiguous_run": true, "last_attempted_run": 6}', "last_contiguous_run is not an integer from 0 up"),
     ],
 )
 def test_seed_manual_editing_invalid_state_is_named_and_nothing_overwritten(site: Site, text: str, words: str) -> None:
@@ -73,6 +74,19 @@ def test_seed_manual_editing_invalid_state_is_named_and_nothing_overwritten(site
     assert not list(site.work.glob("*.log"))
     assert state_file(site).read_text() == text
     assert site.archive.runs() == set()
+
+
+@pytest.mark.parametrize("number", [2**63, 10**23])
+def test_case_b20_a_number_that_no_run_has_is_refused(site: Site, number: int) -> None:
+    take(site, [5])
+    site.archive_runs()
+    write_state(site, 5, number)
+    take(site, [6])
+
+    done = site.archive_runs("--incremental", status=1)
+
+    assert "last_attempted_run is not an integer from 0 up to 2^63 - 1 (correct it, or rebuild it" in done.stderr
+    assert site.markers("import") == {5}
 
 
 def test_seed_a_directory_in_place_of_the_state_file_is_named_and_recovered(site: Site) -> None:

@@ -125,7 +125,7 @@ def states_on(page: str) -> dict[int, str]:
 # ---- a site with everything ----------------------------------------------------------------------------------------
 
 
-def test_the_page_of_a_cycle_tells_everything(full: Told) -> None:
+def test_case_b1_the_page_of_a_cycle_tells_everything(full: Told) -> None:
     page = full.page
 
     assert states_on(page) == everything.ON_THE_MAP
@@ -149,7 +149,7 @@ def test_the_page_of_a_cycle_tells_everything(full: Told) -> None:
         assert sentence in text, sentence
 
 
-def test_the_page_asked_for_tells_everything(full: Told) -> None:
+def test_case_b1_the_page_asked_for_tells_everything(full: Told) -> None:
     page = shown(full.settings, "html")
 
     assert states_on(page) == everything.ON_THE_MAP

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import socketserver
 import subprocess
@@ -107,7 +108,6 @@ def test_the_text_file_is_written_whole_or_not_at_all(site: Site, caplog: pytest
     after_cycle.follow(settings, ENDED)
     before = path.read_text()
     assert 'rra_stage_runs{stage="import",state="archived"} 1.0\n' in before
-    assert path.stat().st_mode & 0o444 == 0o444, "node_exporter is another user"
 
     (site.root / ".rra.prom.tmp").mkdir()
     with caplog.at_level(logging.WARNING, "rra"):
@@ -115,6 +115,20 @@ def test_the_text_file_is_written_whole_or_not_at_all(site: Site, caplog: pytest
 
     assert f"metrics: {path} cannot be written: " in caplog.text
     assert path.read_text() == before
+
+
+@pytest.mark.parametrize("mask", [0o077, 0o022, 0])
+def test_case_b9_node_exporter_can_read_the_file_whatever_the_umask(site: Site, mask: int) -> None:
+    path = site.root / "rra.prom"
+    settings = site.settings.model_copy(update={"metrics": Metrics(prometheus_file=path)})
+
+    before = os.umask(mask)
+    try:
+        after_cycle.follow(settings, ENDED)
+    finally:
+        os.umask(before)
+
+    assert path.stat().st_mode & 0o777 == 0o644
 
 
 # ---- the real Carbon -------------------------------------------------------------------------------------------------

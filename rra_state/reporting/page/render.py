@@ -24,7 +24,7 @@ from markupsafe import Markup
 from rra_state.base import files, run_numbers
 from rra_state.base.errors import ArchiverError
 from rra_state.base.version import __version__
-from rra_state.base.wording import by_text, count, minute, ranges, second, utc, which_runs
+from rra_state.base.wording import by_text, count, minute, printable, ranges, second, shortened, utc, which_runs
 from rra_state.config.loading import Settings
 from rra_state.reporting.assessment import Assessment, assess
 from rra_state.reporting.failures import FailureGroup
@@ -141,7 +141,7 @@ def _tables(assessment: Assessment) -> dict[str, Any]:
         "missing_numbers": sum(gap.runs for gap in gaps if gap.place == DISK),
         "more_gaps": max(0, len(gaps) - MOST_ROWS),
         "readable": assessment.readable,
-        "notes": [_short(note) for note in assessment.notes],
+        "notes": [shortened(note, _LONGEST_NOTE) for note in assessment.notes],
         "discrepancies": assessment.discrepancies,
         "remarks": [(which_runs(runs), text) for text, runs in by_text(remarks.of_runs)[-MOST_ROWS:]],
         "runs_with_remarks": len(remarks.of_runs),
@@ -173,7 +173,12 @@ def _options(text: str) -> Markup:
 def _searched(snapshot: Snapshot, assessment: Assessment) -> Markup:
     """What map and search work on, within the page. Of very many reasons those with most runs are enough."""
     reasons = [
-        {"stage": reason.stage, "kind": reason.kind, "text": reason.text, "runs": run_numbers.ranges(reason.runs)}
+        {
+            "stage": reason.stage,
+            "kind": reason.kind,
+            "text": printable(reason.text),
+            "runs": run_numbers.ranges(reason.runs),
+        }
         for reason in _by_size(assessment.failures)[:MOST_SEARCHED]
     ]
     segments, columns = map_data.segments(assessment.counts), map_data.columns(snapshot, assessment)
@@ -195,6 +200,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: printable(value) if type(value) is str else value,  # markup is no plain str
     )
     made.filters |= {
         "time": _time,
@@ -225,7 +231,3 @@ def _digest(text: str) -> str:
 
 def _time(value: datetime | float) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(second(value), minute(value).removesuffix(" UTC"))
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_NOTE else f"{text[:_LONGEST_NOTE]} ..."

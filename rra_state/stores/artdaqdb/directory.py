@@ -34,6 +34,12 @@ def faults(path: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ENOENT and error.filename and Path(error.filename).parent.is_dir():
+            raise StoreUnavailable(
+                "another program removed a file that was just written",
+                path=error.filename,
+                hint="does another archiver store the same runs here? Stop one of them",
+            ) from error
         kind = StoreUnavailable if error.errno in _PASSING else StoreError
         message = f"the artdaqDB directory cannot be used: {host_limits.plain(error)}"
         raise kind(

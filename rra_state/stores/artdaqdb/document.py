@@ -259,8 +259,8 @@ def unpack(document: Tree, item: Item, location: Location) -> StoredFile:
         error.run = location.run
         raise
     except (ArchiverError, LookupError, TypeError, ValueError, AttributeError) as error:
-        message = f"document {item.entity} cannot be read: {error or type(error).__name__}"
-        raise VerificationError(message, run=location.run) from error
+        why = error if isinstance(error, ArchiverError) else "it is not laid out as an artdaqDB document"
+        raise VerificationError(f"document {item.entity} cannot be read: {why}", run=location.run) from error
     checksums = item.entity == HASHES and _are_checksums(main)
     return StoredFile(SourceFile(f"{item.entity}.fcl", text), None, exact=False, checksums=checksums)
 

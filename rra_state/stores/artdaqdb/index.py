@@ -80,14 +80,16 @@ class Index:
         try:
             tree = orjson.loads(raw)
             if not isinstance(tree, dict):
-                raise TypeError("not a JSON object")
+                raise ValueError("not a JSON object")
             if missing := [name for name in _REQUIRED if name not in tree]:
                 raise ValueError(f"it has no section {missing[0]}")
             tree[_OUID] = _strings(tree[_OUID])
             for name in _SECTIONS:
                 tree[name] = {key: _strings(items) for key, items in tree.get(name, {}).items()}
-        except (TypeError, ValueError, AttributeError) as error:
+        except ValueError as error:
             raise IndexDamaged(f"the index is damaged: {error}", hint=_HINT) from error
+        except (TypeError, AttributeError) as error:
+            raise IndexDamaged("the index is damaged: a section holds no lists of texts", hint=_HINT) from error
         return cls(tree)
 
     # ---- asking ----------------------------------------------------------------------------------------------------
@@ -210,7 +212,7 @@ def stamp(file: Path | int) -> Stamp:
 def _strings(items: object) -> list[str]:
     """The list, sorted. Raises TypeError for anything but a list of strings."""
     if not isinstance(items, list):
-        raise TypeError(f"a list was expected, not {type(items).__name__}")
+        raise TypeError("a list was expected")
     "".join(items)  # raises TypeError for what is no string, three times faster than a loop
     items.sort()
     return items

@@ -254,7 +254,7 @@ class MongoDB:
             raise
         except faults.ConnectionFailure as error:
             raise StoreUnavailable(
-                f"{self._name}: it does not answer: {type(error).__name__}", hint="is the server running and reachable?"
+                f"{self._name}: it does not answer", hint="is the server running and reachable?"
             ) from error
         except faults.OperationFailure as error:
             if error.code in _REFUSED:

@@ -150,11 +150,11 @@ class PostgresSession:
             raise self._store_error(error) from error
 
     def _store_error(self, error: psycopg.Error) -> StoreError:
-        reason = (error.diag.message_primary or str(error)).strip().splitlines()[-1:] or [type(error).__name__]
-        state, message = error.sqlstate or "", f"{self.name}: {reason[0].strip()}"
+        reason = postgres_uri.reason(error)
+        state, message = error.sqlstate or "", f"{self.name}: {reason}"
         if state == "42501":
             return AccessDenied(message, hint="grant the archiver's role what docs/stores.md says")
-        if state.startswith("28") or (not state and any(words in reason[0] for words in _REFUSED)):
+        if state.startswith("28") or (not state and any(words in reason for words in _REFUSED)):
             return AccessDenied(message, hint="check user, password (~/.pgpass) and database")
         if state in _LATER or not state or state.startswith("08"):
             return StoreUnavailable(message, hint=host_limits.remedy(message) or "is the server running and reachable?")

@@ -78,8 +78,8 @@ def _entries(collection: Path, skipped: list[tuple[str, str]]) -> Iterator[Index
             yield entry(name.removesuffix(".json"), documents.decode((collection / name).read_bytes()))
         except VerificationError as error:
             skipped.append((f"{collection.name}/{name}", error.message))
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            skipped.append((f"{collection.name}/{name}", f"not an artdaqDB document: {error!r}"))
+        except (LookupError, TypeError, ValueError, AttributeError):
+            skipped.append((f"{collection.name}/{name}", "not laid out as an artdaqDB document"))
 
 
 def entry(oid: str, tree: documents.Tree) -> IndexEntry:

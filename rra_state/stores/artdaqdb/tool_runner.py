@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rra_state.base.errors import StoreError, StoreUnavailable
+from rra_state.base.wording import shortened
 
 LOADER, DOWNLOADER = "bulkloader", "bulkdownloader"
 _THREADS = "1"
@@ -242,7 +243,7 @@ def _run(
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # also its children that still run
     lines = errors.decode("utf-8", "replace").strip().splitlines() or [""]
-    return ToolResult(program, process.returncode, " ".join(lines[-1].split())[:200]), output
+    return ToolResult(program, process.returncode, shortened(" ".join(lines[-1].split()), 200)), output
 
 
 def _not_found(program: str) -> StoreError:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.parse import quote, unquote
 
-from rra_state.base import files
+from rra_state.base import files, host_limits
 from rra_state.base.concurrency import Slots
 from rra_state.base.errors import (
     ArchiverError,
@@ -229,7 +229,8 @@ def _noted(note: Path) -> Iterator[None]:
         yield
         files.remove_batch([note])
     except OSError as error:
-        raise WorkDirError(f"cannot be written: {error.strerror}", path=note, hint="check owner and mode") from error
+        hint = host_limits.REMEDIES.get(error.errno or 0, "check owner and mode")
+        raise WorkDirError(f"cannot be written: {host_limits.plain(error)}", path=note, hint=hint) from error
 
 
 def _meaning_of(record: RunDocuments) -> dict[str, str]:

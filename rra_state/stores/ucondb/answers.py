@@ -13,6 +13,7 @@ import requests
 
 from rra_state.base import run_numbers
 from rra_state.base.errors import StoreError, StoreUnavailable
+from rra_state.base.wording import shortened
 from rra_state.stores.ucondb.http import said_by
 from rra_state.stores.ucondb.values import BlobVersion
 
@@ -68,7 +69,8 @@ class Answers:
         """The records whose key is a run number. Overridden versions have no key; other programs may use other keys."""
         for record in records:
             if not isinstance(record, dict):
-                raise StoreError(f"{self._name}: the listing holds {record!r:.80} in place of a version.")
+                held = shortened(json.dumps(record), 80)
+                raise StoreError(f"{self._name}: the listing holds {held} in place of a version.")
             key = record.get("key")
             if isinstance(key, str) and run_numbers.number(key) is not None:
                 if not record.keys() >= _DESCRIPTION:
@@ -97,7 +99,7 @@ class Answers:
                 tr=float(record["tr"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise self._not_described(f"values of a version: {record!r:.200}") from error
+            raise self._not_described(f"values that are numbers: {shortened(json.dumps(record), 200)}") from error
 
     def _parsed(self, answer: requests.Response, text: bytes) -> Any:
         try:

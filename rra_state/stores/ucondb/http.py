@@ -25,10 +25,15 @@ from requests.auth import AuthBase
 from rra_state.base import files, host_limits
 from rra_state.base.concurrency import Slots
 from rra_state.base.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
+from rra_state.base.wording import shortened
+from rra_state.stores.ucondb import connection
 from rra_state.stores.ucondb.digest import Digest, DigestAuth, NoAuth, UnsupportedChallenge
 
 _HEADING = re.compile(r"<h3>(.*?)</h3>", re.DOTALL | re.IGNORECASE)
 _TAGS = re.compile(r"<[^>]*>")
+LONGEST_TEXT = 200
+"""Characters of a server's text that a message shows."""
+_PROXY_REMEDY = "correct the variable, or add the server's host to no_proxy."
 
 
 class UconDBSettings(Protocol):
@@ -61,7 +66,9 @@ class Transport:
         """slots: limits the requests that all processes together have in progress; None: no limit."""
         self._settings, self._slots = settings, slots
         self.url = _without_user(settings.server_url).rstrip("/")
-        self.name = f"UconDB at {self.url}"
+        proxy = connection.proxy(self.url)
+        self.name = f"UconDB at {self.url}" + (f" through {proxy}" if proxy else "")
+        self._if_proxy = f" If the proxy is the cause: {_PROXY_REMEDY}" if proxy else ""
         self._base = self.url.replace(",", "%2C")
         self._auth = DigestAuth(settings.writer_user, settings.writer_password)
         self._asked_for_challenge, self._asking = False, threading.Lock()
@@ -119,7 +126,7 @@ class Transport:
         Source: docs/design/ucondb.md, Answers to a put.
         """
         status, said = answer.status_code, said_by(answer)
-        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED):
             return self._refused(status)
         if status == HTTPStatus.NOT_FOUND and re.fullmatch(r"Folder( \S+)? not found", said):
             return self.no_folder()
@@ -130,7 +137,9 @@ class Transport:
                 hint="have the limit of server or proxy raised, then --retry-failed-migrate",
             )
         if status >= 500 or status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS):
-            return StoreUnavailable(f"{self.name}: {said or 'failed'} ({status}). Look at the server's own log.")
+            return StoreUnavailable(
+                f"{self.name}: {said or 'failed'} ({status}). Look at the server's own log.{self._if_proxy}"
+            )
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
             return StoreError(f"{self.name}: takes no writes: {said} (405). Ask its administrator.")
         if 300 <= status < 400:
@@ -149,8 +158,12 @@ class Transport:
 
     def _refused(self, status: int) -> AccessDenied:
         folder = self._settings.folder_name
+        if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            return AccessDenied(f"{self.name}: the proxy refuses its user or password (407): {_PROXY_REMEDY}")
         if status == HTTPStatus.FORBIDDEN:
-            return AccessDenied(f"{self.name}: refuses access to folder {folder} (403). Ask its administrator.")
+            return AccessDenied(
+                f"{self.name}: refuses access to folder {folder} (403). Ask its administrator.{self._if_proxy}"
+            )
         return AccessDenied(
             f"{self.name}: wrong user or password for folder {folder} (401). "
             "Set UCONDB_PASSWORD or ucon_db.writer_password."
@@ -177,9 +190,10 @@ class Transport:
                 files.announce("answered", method, self._address(tail))
                 return answer
         except requests.exceptions.SSLError as error:
+            raise StoreUnavailable(f"{self.name}: {connection.tls_refusal(_cause(error), _reason(error))}") from error
+        except requests.exceptions.ProxyError as error:
             raise StoreUnavailable(
-                f"{self.name}: its TLS certificate is not accepted: {_reason(error)}. "
-                "Set ucon_db.ca_bundle to the file of the authority that signed it."
+                f"{self.name}: the proxy cannot be used, {_reason(error)}: {_PROXY_REMEDY}"
             ) from error
         except (
             requests.exceptions.ConnectionError,
@@ -187,12 +201,13 @@ class Transport:
             requests.exceptions.ChunkedEncodingError,
         ) as error:
             if _timed_out(error):
+                port = " or speaks no TLS at this port" if connection.NO_HANDSHAKE in str(_cause(error)) else ""
                 raise StoreUnavailable(
                     f"{self.name}: no answer within {settings.timeout_seconds:g} s. "
-                    "See whether it is overloaded, or raise ucon_db.timeout_seconds."
+                    f"See whether it is overloaded{port}, or raise ucon_db.timeout_seconds.{self._if_proxy}"
                 ) from error
             raise host_limits.refusal(error) or StoreUnavailable(
-                f"{self.name}: {_reason(error)}. See whether it runs and can be reached from this host."
+                f"{self.name}: {_reason(error)}. See whether it runs and can be reached from this host.{self._if_proxy}"
             ) from error
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
             raise StoreError(f"{self.name}: {_reason(error)}. Correct ucon_db.server_url.") from error
@@ -208,6 +223,8 @@ class Transport:
         """The session of this thread, a new one after a fork: two processes must never share a socket."""
         if getattr(self._local, "process", None) != os.getpid():
             self._local.session, self._local.process = requests.Session(), os.getpid()
+            if self._settings.verify_tls and self._settings.ca_bundle is None:
+                self._local.session.mount("https://", connection.HostTrust())
             # Sizes and checksums are those of the bytes on the wire: no proxy may compress them.
             self._local.session.headers["Accept-Encoding"] = "identity"
         session: requests.Session = self._local.session
@@ -225,7 +242,7 @@ def said_by(answer: requests.Response) -> str:
     page = answer.content[:100_000].decode("utf-8", "replace")
     heading = _HEADING.search(page)
     text = html.unescape(_TAGS.sub(" ", heading[1] if heading else page))
-    return " ".join(text.split())[:200]
+    return shortened(" ".join(text.split()), LONGEST_TEXT)
 
 
 def _timed_out(error: Exception) -> bool:
@@ -235,20 +252,21 @@ def _timed_out(error: Exception) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """The innermost cause in plain words; the outer layers repeat addresses and object ids.
-
-    An error of ours that was being handled when this one came is not its cause.
-    """
-    cause: BaseException = error
-    while True:
-        inner = cause.__cause__ or cause.__context__ or getattr(cause, "reason", None)
-        if not isinstance(inner, BaseException) or isinstance(inner, ArchiverError):
-            break
-        cause = inner
+    """The innermost cause in plain words; the outer layers repeat addresses and object ids."""
+    cause = _cause(error)
     if isinstance(cause, OSError) and cause.strerror:
         said = cause.strerror[0].lower() + cause.strerror[1:]
         return f"{said}: {cause.filename}" if cause.filename else said
-    return " ".join(str(cause).split())[:200] or type(cause).__name__
+    return shortened(" ".join(str(cause).split()), LONGEST_TEXT) or "no reason given"
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The innermost cause. An error of ours that was being handled when this one came is none."""
+    while True:
+        inner = error.__cause__ or error.__context__ or getattr(error, "reason", None)
+        if not isinstance(inner, BaseException) or isinstance(inner, ArchiverError):
+            return error
+        error = inner
 
 
 def _without_user(url: str) -> str:

@@ -118,8 +118,10 @@ class Tables:
         self._connection = None
 
     def _store_error(self, error: psycopg.Error) -> StoreError:
-        reason = (error.diag.message_primary or str(error)).strip().splitlines()[-1:] or [type(error).__name__]
-        state, message = error.sqlstate or "", f"{self.name}: {reason[0].strip()}"
+        from rra_state.stores import postgres_uri  # noqa: PLC0415 - an optional package
+
+        reason = postgres_uri.reason(error)
+        state, message = error.sqlstate or "", f"{self.name}: {reason}"
         if state == _NO_TABLE:
             return NoTable(
                 message,
@@ -128,7 +130,7 @@ class Tables:
             )
         if state == _NO_PERMISSION:
             return AccessDenied(message, hint="grant its role SELECT on the folder's tables _versions and _data")
-        if state.startswith("28") or (not state and any(words in reason[0] for words in _REFUSED)):
+        if state.startswith("28") or (not state and any(words in reason for words in _REFUSED)):
             return AccessDenied(message, hint="check user, password (~/.pgpass) and database")
         return StoreUnavailable(message, hint=f"without {_KEY} the server itself is asked")
 

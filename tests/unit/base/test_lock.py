@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from rra_state.base import lock
+from rra_state.base.concurrency import Slots
 from rra_state.base.errors import LockHeld, WorkDirError
 from rra_state.base.lock import VARIABLE, Lock
 
@@ -176,6 +179,27 @@ def test_a_lock_that_cannot_be_written_names_the_file(tmp_path: Path) -> None:
         Lock(tmp_path / "work", tmp_path / "l").acquire()
 
     assert str(tmp_path / "work") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.ENOLCK, "the file system gives no locks"), (errno.EROFS, "mounted read only")]
+)
+def test_case_b11_the_cause_and_its_remedy_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+
+    with pytest.raises(WorkDirError) as caught:
+        Lock(tmp_path, tmp_path / "x.lock").acquire()
+    with pytest.raises(WorkDirError) as of_slots, Slots(tmp_path, "x", 1).held():
+        pass
+
+    for said in (str(caught.value), str(of_slots.value)):
+        assert words in said
+        assert "owner and mode" not in said
 
 
 def test_a_link_in_place_of_the_lock_file_is_not_followed(places: tuple[Path, Path], tmp_path: Path) -> None:

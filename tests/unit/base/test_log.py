@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rra_state.base import log
 from rra_state.base.errors import WorkDirError
 from rra_state.base.log import MAX_AGE_SECONDS, LogFile, open_log_file
+from tests.paths import REPOSITORY
 from tests.unit.archive_site import Site
+from tests.waiting import scaled
 
 
 @pytest.fixture(autouse=True)
@@ -127,3 +134,57 @@ def test_lines_are_appended_to_a_file_of_another_program(tmp_path: Path) -> None
     first, second = (tmp_path / "a.log").read_text().splitlines()
     assert first == "no time here"
     assert second.endswith("INFO news")
+
+
+LOGGING = """
+import sys
+from pathlib import Path
+from rra_state.base import log
+log.setup(Path(sys.argv[1]), console_level=None)
+log.log.warning("news")
+"""
+
+
+def _logged(path: str, **streams: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", LOGGING, path]
+    return subprocess.run(command, text=True, timeout=scaled(30), check=True, cwd=REPOSITORY, **streams)
+
+
+def test_case_b4_a_pipe_or_socket_as_log_is_written_to() -> None:
+    ours, given = socket.socketpair()
+
+    by_pipe = _logged("/dev/stdout", stdout=subprocess.PIPE)
+    with ours, given:
+        _logged("/dev/fd/1", stdout=given)
+        by_socket = ours.recv(1000).decode()
+
+    assert by_pipe.stdout.endswith("Z WARNING news\n")
+    assert by_socket.endswith("Z WARNING news\n")
+
+
+def test_case_b4_a_file_behind_dev_stdout_is_not_rotated(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_text(_stamp(MAX_AGE_SECONDS + 60))
+
+    with path.open("a") as stream:
+        _logged("/dev/stdout", stdout=stream)
+
+    assert len(path.read_text().splitlines()) == 2
+    assert [each.name for each in tmp_path.iterdir()] == ["a.log"]
+
+
+def test_case_b4_a_fifo_is_written_to_or_refused(tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+
+    with pytest.raises(WorkDirError, match="no program reads this FIFO"):
+        open_log_file(path, "INFO")
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    file = open_log_file(path, "INFO", max_bytes=1)
+    for _ in range(2):
+        _write(file, "news")
+    file.close()
+
+    assert os.read(reader, 1000).count(b" INFO news") == 2
+    os.close(reader)
+    assert [each.name for each in tmp_path.iterdir()] == ["fifo"]

@@ -189,6 +189,47 @@ def test_an_unknown_section_is_told_with_the_nearest_known_one(tmp_path: Path) -
     assert message == "config.yaml line 10: repoting is not known; the nearest known key is reporting"
 
 
+@pytest.mark.parametrize(
+    ("wrong", "right", "message"),
+    [
+        ("work_dirr:", "work_dir:", "line 5: app.work_dirr is not known; the nearest known key is app.work_dir"),
+        ("paralel_workers:", "writer_user:", "line 26: ucon_db.paralel_workers is not known; the nearest known key is"),
+        ("foldername:", "folder_name:", "line 24: ucon_db.foldername is not known; the nearest known key is"),
+    ],
+)
+def test_case_b16_a_misspelt_key_is_named_with_its_line(tmp_path: Path, wrong: str, right: str, message: str) -> None:
+    text = (REPOSITORY / "config" / "config.yaml").read_text()
+
+    said = complaint(tmp_path, text.replace(right, wrong, 1))
+
+    assert said.startswith(f"config.yaml {message}")
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("ucon_db.paralel_workers", "app.parallel_workers"),
+        ("app.foldername", "ucon_db.folder_name"),
+        ("ucon_db.run_records_directory", "source_files.run_records_dir"),
+        ("app.smtp_hots", "reporting.email.smtp_host"),
+        ("ucon_db.timeout", "ucon_db.timeout_seconds"),
+    ],
+)
+def test_case_b16_the_nearest_key_may_be_of_another_section(tmp_path: Path, key: str, nearest: str) -> None:
+    section, _, name = key.partition(".")
+
+    said = complaint(tmp_path, SMALL.replace(f"{section}:\n", f"{section}:\n    {name}: 1\n"))
+
+    assert said.partition(": ")[2] == f"{key} is not known; the nearest known key is {nearest}"
+
+
+def test_case_b16_each_misspelt_key_has_its_line(tmp_path: Path) -> None:
+    said = complaint(tmp_path, SMALL.replace("work_dir", "wrk_dir") + "metrix: {}\n")
+
+    assert said.startswith("config.yaml line 2: app.wrk_dir is not known; the nearest known key is app.work_dir; line ")
+    assert said.endswith(": metrix is not known; the nearest known key is metrics")
+
+
 def test_a_choice_of_types_is_told_under_the_key_people_wrote(tmp_path: Path) -> None:
     message = complaint(tmp_path, SMALL + "reporting:\n    email:\n        recipient_email: 5\n")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -66,6 +67,18 @@ def test_the_reason_of_a_failure_shows_no_class_path(tmp_path: Path, pipe: tuple
 
     assert (_told(pipe), process.wait()) == (b"event", 1), tail.text()
     assert tail.reason()[0] == "no worker can be had"
+
+
+def test_verbose_messages_are_not_those_of_every_window(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "rra")
+    usual = "Building DAG of jobs...\n\nElapsed time: 0:00:02\n"
+    process = subprocess.Popen(["printf", "%s", f"{usual}Error in rule import_run\n"], stdout=subprocess.PIPE)
+
+    tail = Tail(process, echo=True)
+
+    assert tail.text().startswith(usual)
+    assert caplog.messages == ["snakemake: Error in rule import_run"]
+    process.wait()
 
 
 def test_sigterm_ends_a_process_that_has_not_begun(tmp_path: Path, pipe: tuple[int, int]) -> None:

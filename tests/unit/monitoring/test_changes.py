@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from rra_state.base.errors import AccessDenied, Interrupted, StoreUnavailable
 from rra_state.monitoring import changes
-from rra_state.monitoring.changes import Condition, Delivered, Fault
+from rra_state.monitoring.changes import Condition, Delivered, Episode, Fault
 from rra_state.monitoring.cycle_history import History
 from rra_state.reporting.counts import RUN_STATES, Counts, count_runs
 from rra_state.reporting.failures import FailureGroup
@@ -27,6 +28,10 @@ def failed(
 ) -> dict[Stage, frozenset[int]]:
     found: dict[Stage, frozenset[int]] = dict(changes.NO_RUNS)
     return found | {"import": frozenset(imports), "migrate": frozenset(migrations), "refresh": frozenset(refreshes)}
+
+
+def episode(kind: str, stages: tuple[Stage, ...]) -> Episode:
+    return Episode(Fault(kind, stages, "no answer"), frozenset({kind}), NOW, NOW)
 
 
 def counted(site: Site, now: float | None = None) -> Counts:
@@ -80,17 +85,51 @@ def test_a_fault_is_told_once_and_its_end_too() -> None:
     first = changes.since(Delivered(), broken)
     delivered = Delivered().after(broken)
     again = changes.since(delivered, broken)
-    end = changes.since(delivered, Condition(failed()))
+    well = delivered.after(Condition(failed(), at=NOW + 60))
+    end = changes.since(well, Condition(failed(), at=NOW + 60 + HOUR))
 
+    assert not changes.since(delivered, Condition(failed(), at=NOW + 60))
     assert "no answer" in words(first).text
     assert "--check" in words(first).text
     assert not again
     assert "Cycles go well again; before: no answer" in words(end).text
-    assert not changes.since(delivered.after(Condition(failed())), Condition(failed()))
+    over = well.after(Condition(failed(), at=NOW + 60 + HOUR))
+    assert not changes.since(over, Condition(failed(), at=NOW + 2 * HOUR))
+
+
+def test_case_b12_a_store_that_comes_and_goes_is_one_message() -> None:
+    """An outage every other cycle for an hour, of two kinds in turns, then none."""
+    delivered, sent = Delivered(), []
+    for number in range(60):
+        error = None if number % 2 or number >= 12 else StoreUnavailable() if number % 4 else AccessDenied()
+        ended = Ended(BOTH, 1, fault=error, at=NOW + 300 * number)
+        now = changes.condition(ended, History(NOW), None, 24)
+        if found := changes.since(delivered, now):
+            sent.append((number, words(found).title.partition(": ")[2]))
+        delivered = delivered.after(now)
+
+    assert sent == [
+        (0, "cycles end by a fault"),
+        (2, "cycles still end by a fault"),
+        (23, "cycles go well again"),
+    ]
+
+
+def test_case_b12_a_fault_that_lasts_is_reminded_of_daily() -> None:
+    delivered, sent = Delivered(), []
+    for number in range(50):
+        ended = Ended(BOTH, 1, fault=StoreUnavailable("no answer"), at=NOW + number * HOUR)
+        now = changes.condition(ended, History(NOW, dict.fromkeys(BOTH, NOW)), None, 1000)
+        if found := changes.since(delivered, now):
+            sent.append((number, words(found).text.splitlines()[0]))
+        delivered = delivered.after(now)
+
+    assert [number for number, _ in sent] == [0, 24, 48]
+    assert sent[1][1].endswith("Faults end cycles since 2026-11-23 20:20 UTC.")
 
 
 def test_another_fault_is_told_though_one_is_known() -> None:
-    delivered = Delivered(fault=Fault("StoreUnavailable", BOTH, "no answer"))
+    delivered = Delivered(episode=episode("StoreUnavailable", BOTH))
     denied = changes.condition(Ended(BOTH, 1, fault=AccessDenied("wrong password"), at=NOW), History(NOW), None, 24)
 
     found = changes.since(delivered, denied)
@@ -100,11 +139,12 @@ def test_another_fault_is_told_though_one_is_known() -> None:
 
 
 def test_a_cycle_of_one_stage_does_not_end_the_fault_of_the_other() -> None:
-    delivered = Delivered(fault=Fault("StoreUnavailable", ("migrate",)))
-    imported = Condition(failed(), judged=("import",))
+    known = episode("StoreUnavailable", ("migrate",))
+    delivered = Delivered(episode=replace(known, well=NOW))
+    imported = Condition(failed(), judged=("import",), at=NOW + HOUR)
 
     assert not changes.since(delivered, imported)
-    assert changes.since(delivered.after(imported), Condition(failed())).over == delivered.fault
+    assert changes.since(delivered.after(imported), Condition(failed(), at=NOW + HOUR)).over == known.fault
 
 
 def test_an_unexpected_error_is_told_too() -> None:
@@ -119,7 +159,8 @@ def test_an_interrupted_cycle_is_nobodys_news() -> None:
     now = changes.condition(Ended(BOTH, 1, fault=Interrupted(), at=NOW), History(NOW), None, 24)
 
     assert not changes.since(Delivered(), now)
-    assert not changes.since(Delivered(fault=Fault("StoreUnavailable", BOTH)), now), "nor does it end a fault"
+    known = replace(episode("StoreUnavailable", BOTH), well=NOW - HOUR)
+    assert not changes.since(Delivered(episode=known), now), "nor does it end a fault"
 
 
 def test_runs_that_cannot_be_counted_are_neither_failed_nor_recovered() -> None:
@@ -156,7 +197,7 @@ def test_a_run_that_waits_too_long_is_stuck_counted_from_when_the_archiver_began
 def test_cycles_that_do_not_go_well_for_long_are_told_once_more() -> None:
     history = History(NOW - 100 * HOUR, {"import": NOW - 30 * HOUR, "migrate": NOW - 30 * HOUR})
     broken = changes.condition(Ended(BOTH, 1, fault=StoreUnavailable(), at=NOW), history, None, 24)
-    delivered = Delivered(fault=broken.fault)
+    delivered = Delivered(episode=episode("StoreUnavailable", BOTH))
 
     found = changes.since(delivered, broken)
 

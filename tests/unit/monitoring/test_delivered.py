@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rra_state.base.errors import WorkDirError
-from rra_state.monitoring.changes import NO_RUNS, Delivered, Fault
+from rra_state.monitoring.changes import NO_RUNS, Delivered, Episode, Fault
 from rra_state.monitoring.delivered import Memory
 from tests.unit.archive_site import Site
 
@@ -13,7 +13,7 @@ TOLD = Delivered(
     {"import": frozenset({1, 2, 3, 9}), "migrate": frozenset(), "refresh": frozenset({4}), "verify": frozenset()},
     frozenset({"migrate"}),
     frozenset({"import"}),
-    Fault("AccessDenied", ("import", "migrate"), "wrong password"),
+    Episode(Fault("AccessDenied", ("import", "migrate"), "wrong password"), frozenset({"AccessDenied"}), 1.0, 2.0, 3.0),
 )
 
 

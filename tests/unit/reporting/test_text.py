@@ -287,8 +287,17 @@ def test_runs_below_the_numbers_of_a_hand_edited_state_need_a_full_cycle(site: S
     assert to_do(text) == [command, "    runs below the state's numbers wait"]
 
 
+def test_case_b19_no_advice_names_what_takes_nothing(site: Site, command: str) -> None:
+    """The highest run is 22 and an operator wrote 30, above which incremental mode goes on."""
+    edit_state(site, 21, 30)
+
+    text = report.report(assessed(site, {21, 22}))
+
+    assert to_do(text) == [command, "    runs below the state's numbers wait"]
+
+
 @pytest.mark.parametrize("damage", ["{corrupted", '{"last_contiguous_run": -1, "last_attempted_run": 2}', "[]"])
-def test_a_damaged_state_file_is_the_first_of_a_whole_report(site: Site, command: str, damage: str) -> None:
+def test_case_b17_a_damaged_state_file_heads_a_whole_report(site: Site, command: str, damage: str) -> None:
     site.settings.app.import_state_file.write_text(damage)
 
     found = assessed(site, {1, 2}, {1}, {1})
@@ -301,7 +310,7 @@ def test_a_damaged_state_file_is_the_first_of_a_whole_report(site: Site, command
     assert "the state file cannot be used" in found.discrepancies[0].text
 
 
-def test_a_wrong_clock_hides_no_day(site: Site) -> None:
+def test_case_b18_a_wrong_clock_hides_no_day(site: Site) -> None:
     site.archive("import", 1, 2)
     ahead = site.tree.marker("import", 2)
     assert ahead is not None

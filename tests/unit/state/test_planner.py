@@ -134,7 +134,7 @@ def test_incremental_mode_begins_above_an_operators_reset(site: Site) -> None:
     assert taken(site, INCREMENTAL)[0] == {12001, 12002}
 
 
-def test_numbers_written_by_hand_are_where_incremental_mode_begins(site: Site) -> None:
+def test_case_b19_numbers_by_hand_are_where_incremental_mode_begins(site: Site) -> None:
     site.record(*range(101, 115))
     site.archive("import", *range(101, 113))
     cycle(site)

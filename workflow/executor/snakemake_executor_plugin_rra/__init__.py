@@ -118,8 +118,8 @@ class Executor(RealExecutor):
     def committed(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
         """Report a whole chunk to Snakemake at once: its scheduler then looks at its queue once, not once per run."""
         self._events.committed(stage, outcomes)
+        snakemake_session.current().tally.add(stage, outcomes)
         if stage != "refresh":
-            snakemake_session.current().tally.add(stage, outcomes)
             snakemake_session.current().tried |= not all(outcome.untried for outcome in outcomes)
         for outcome in outcomes:
             job = self._take(stage, outcome.run)

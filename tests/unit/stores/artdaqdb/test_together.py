@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from rra_state.base import files
-from rra_state.base.errors import IndexDamaged, StoreError
+from rra_state.base.errors import IndexDamaged, StoreError, StoreUnavailable
 from rra_state.stores.artdaqdb import directory
 from rra_state.stores.artdaqdb import index as indexes
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
@@ -48,6 +48,25 @@ def test_archivers_that_publish_at_the_same_time_lose_nothing(path: Path) -> Non
 
     assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
     assert FilesystemDB(path).runs() == set(range(1, 100))
+
+
+def test_case_b11_two_archivers_of_one_run_are_named(path: Path) -> None:
+    """The other one renames the temporary file that both write."""
+    db = FilesystemDB(path)
+
+    def other(step: str, *details: object) -> None:
+        if step == "rename":
+            Path(str(details[0])).unlink()
+
+    with (
+        mock.patch.object(files, "announce", other),
+        pytest.raises(StoreUnavailable, match="does another archiver store the same runs here") as caught,
+    ):
+        stage(db, record(300))
+
+    assert "mounted" not in str(caught.value)
+    store(db, record(300))
+    assert db.runs() == {300}
 
 
 def test_what_another_program_added_between_two_publishes_is_kept(path: Path, artdaq: Artdaq) -> None:
