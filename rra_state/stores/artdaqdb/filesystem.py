@@ -96,7 +96,7 @@ class FilesystemDB:
                 break
             passed_over += (f"version {found.version} was never wholly stored",)
             found = earlier
-        return replace(found, passed_over=passed_over)
+        return location if found is location else replace(found, passed_over=passed_over)
 
     def _is_whole(self, location: Location) -> bool:
         """Whether the index has as many documents of a version as this archiver stored; True if it did not store it."""
