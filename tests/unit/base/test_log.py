@@ -167,7 +167,7 @@ def test_case_b4_a_file_behind_dev_stdout_is_not_rotated(tmp_path: Path) -> None
     path.write_text(_stamp(MAX_AGE_SECONDS + 60))
 
     with path.open("a") as stream:
-        _logged("/dev/stdout", stdout=stream)
+        _logged("/dev/fd/1", stdout=stream)
 
     assert len(path.read_text().splitlines()) == 2
     assert [each.name for each in tmp_path.iterdir()] == ["a.log"]
