@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, LiteralString
 
@@ -82,10 +84,11 @@ class Storage:
         """namespace: of folders whose name has none. data_uri: the database of the contents, if it is another one."""
         self._uri, self.namespace, self._data_uri = uri, namespace, data_uri or uri
         self._sessions: dict[str, psycopg.Connection[Any]] = {}
+        self._idle = deque[psycopg.Connection[Any]]()
 
     def close(self) -> None:
         """Close the kept connections."""
-        for session in self._sessions.values():
+        for session in (*self._sessions.values(), *self._idle):
             session.close()
 
     def create_namespace(self) -> None:
@@ -219,11 +222,25 @@ class Storage:
 
     def _stream(self, folder: str, where: LiteralString, values: dict[str, Any]) -> Iterator[Row]:
         query = "".join(("select", _COLUMNS, "from {versions} v where ", where, _NEWEST))
-        with psycopg.connect(self._uri) as connection, connection.cursor(name="rows") as cursor:
+        with self._stream_session() as session, session.transaction(), session.cursor(name="rows") as cursor:
             cursor.itersize = 500
             cursor.execute(sql.SQL(query).format(**self._names(folder)), values)
             for row in cursor:
                 yield Row(self.qualified(folder), *row)
+
+    @contextmanager
+    def _stream_session(self) -> Iterator[psycopg.Connection[Any]]:
+        """A connection for one listing: several may be sent at a time. Kept for the next one if nothing went wrong."""
+        try:
+            session = self._usable(self._idle.pop()) or self._connected()
+        except IndexError:
+            session = self._connected()
+        try:
+            yield session
+        except BaseException:
+            session.close()
+            raise
+        self._idle.append(session)
 
     def _free_key(self, names: dict[str, sql.Composable], object_: str, key: str, *, override: bool) -> None:
         session = self._session("metadata")
@@ -257,14 +274,20 @@ class Storage:
         """A kept connection, opened again if the database went away; not tested inside a transaction."""
         session = self._sessions.get(name)
         if session is not None and session.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
-            try:
-                session.execute("select 1")
-            except psycopg.OperationalError:
-                session = None
+            session = self._usable(session)
         if session is None or session.closed:
-            session = self._sessions[name] = psycopg.connect(
-                self._data_uri if name == "data" else self._uri, autocommit=True
-            )
+            session = self._sessions[name] = self._connected(self._data_uri if name == "data" else self._uri)
+        return session
+
+    def _connected(self, uri: str | None = None) -> psycopg.Connection[Any]:
+        return psycopg.connect(uri or self._uri, autocommit=True)
+
+    def _usable(self, session: psycopg.Connection[Any]) -> psycopg.Connection[Any] | None:
+        """The connection; None if the database went away since."""
+        try:
+            session.execute("select 1")
+        except psycopg.OperationalError:
+            return None
         return session
 
 
