@@ -28,9 +28,10 @@ from rra_state.records import blob, convert, source
 from rra_state.records.model import RunDocuments
 from rra_state.state import changed_records, index_losses, newer_versions
 from rra_state.state.markers import SEEN, UNVERIFIED, Tree
-from rra_state.state.outcome import STAGES, Ended, Facts, Marker, Stage
+from rra_state.state.outcome import STAGES, Facts, Marker, Stage
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.state_files import Ledger, StateFiles
+from rra_state.state.tally import Ended
 from rra_state.state.tree_files import encode
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb import index as indexes

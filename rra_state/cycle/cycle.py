@@ -28,9 +28,10 @@ from rra_state.monitoring import after_cycle
 from rra_state.state import index_losses, lost_runs, newer_versions, planner
 from rra_state.state.changed_records import NamedRuns
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import STAGES, Ended, Failure, Outcome, Stage, Tally
+from rra_state.state.outcome import STAGES, Failure, Outcome, Stage
 from rra_state.state.planner import WINDOW_KEY, Selection, Window
 from rra_state.state.snapshot import Snapshot
+from rra_state.state.tally import Ended, Tally
 from rra_state.stores import artdaqdb
 
 log = logging.getLogger("rra")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from rra_state.base.wording import done_of
 from rra_state.execution.events import log, stopping_message
-from rra_state.state.outcome import STAGES, STORES, Stage, Tally
+from rra_state.state.outcome import STAGES, STORES, Stage
+from rra_state.state.tally import Tally
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -28,10 +28,11 @@ from rra_state.config.warnings import cautions
 from rra_state.execution import events
 from rra_state.monitoring import after_cycle
 from rra_state.state import index_losses, newer_versions, planner
-from rra_state.state.outcome import STAGES, Ended, Tally
+from rra_state.state.outcome import STAGES
 from rra_state.state.planner import Window
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.state_files import StateFiles
+from rra_state.state.tally import Ended, Tally
 from rra_state.stores import artdaqdb
 
 _PACKAGE = Path(__file__).resolve().parents[1]

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 from rra_state.base.errors import ArchiverError, Interrupted
 from rra_state.base.wording import count, done_of, first_of
 from rra_state.records.model import KEPT
-from rra_state.state.outcome import STORES, Outcome, Stage, retries, stored
+from rra_state.state.outcome import STORES, Outcome, Stage
+from rra_state.state.tally import retries, stored
 
 VARIABLE = "RRA_EVENTS_FD"
 """Environment variable with the descriptor of the pipe for events."""

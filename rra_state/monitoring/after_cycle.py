@@ -19,8 +19,8 @@ from rra_state.monitoring import changes, channels, cycle_history, metrics
 from rra_state.monitoring.cycle_history import History
 from rra_state.reporting.counts import Counts, count_runs
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import Ended
 from rra_state.state.snapshot import Snapshot
+from rra_state.state.tally import Ended
 
 log = logging.getLogger("rra")
 

@@ -15,7 +15,8 @@ from rra_state.base.wording import count, minute, printable, ranges
 from rra_state.monitoring.cycle_history import History
 from rra_state.reporting.counts import Counts, Oldest
 from rra_state.reporting.failures import EVERY_STAGE, FailureGroup
-from rra_state.state.outcome import STAGES, Ended, Stage
+from rra_state.state.outcome import STAGES, Stage
+from rra_state.state.tally import Ended
 
 Runs = Mapping[Stage, frozenset[int]]
 MOST_REASONS = 10

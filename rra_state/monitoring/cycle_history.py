@@ -9,7 +9,8 @@ from typing import Any
 import pydantic
 
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import STAGES, Ended, Stage
+from rra_state.state.outcome import STAGES, Stage
+from rra_state.state.tally import Ended
 
 NOTE = "cycles"
 

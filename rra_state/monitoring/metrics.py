@@ -20,7 +20,8 @@ from rra_state.config.models import Carbon
 from rra_state.monitoring.cycle_history import History
 from rra_state.reporting import failures
 from rra_state.reporting.counts import Counts, StageCounts
-from rra_state.state.outcome import Ended, Stage
+from rra_state.state.outcome import Stage
+from rra_state.state.tally import Ended
 
 CARBON_SECONDS = 5.0
 """Longest wait for Carbon."""

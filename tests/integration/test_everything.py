@@ -27,8 +27,9 @@ from rra_state.reporting.assessment import assess
 from rra_state.reporting.counts import count_runs
 from rra_state.reporting.page import map_data, render
 from rra_state.reporting.request import Format, Request
-from rra_state.state.outcome import STAGES, Ended
+from rra_state.state.outcome import STAGES
 from rra_state.state.snapshot import Snapshot
+from rra_state.state.tally import Ended
 from tests import mailbox
 from tests import site_with_everything as everything
 from tests.mailbox import Mailbox

@@ -19,7 +19,7 @@ from rra_state.config.loading import Settings
 from rra_state.config.models import Carbon, Metrics
 from rra_state.monitoring import after_cycle, metrics
 from rra_state.monitoring.metrics import Sample
-from rra_state.state.outcome import Ended
+from rra_state.state.tally import Ended
 from tests.programs import needed
 from tests.unit.archive_site import Site
 from tests.waiting import scaled

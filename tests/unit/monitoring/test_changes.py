@@ -14,8 +14,9 @@ from rra_state.monitoring.changes import Condition, Delivered, Episode, Fault
 from rra_state.monitoring.cycle_history import History
 from rra_state.reporting.counts import RUN_STATES, Counts, count_runs
 from rra_state.reporting.failures import FailureGroup
-from rra_state.state.outcome import Ended, Stage
+from rra_state.state.outcome import Stage
 from rra_state.state.snapshot import Snapshot
+from rra_state.state.tally import Ended
 from tests.unit.archive_site import Site
 
 NOW = datetime(2026, 11, 23, 20, 20, 41, tzinfo=UTC).timestamp()

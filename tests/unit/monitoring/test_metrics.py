@@ -13,8 +13,9 @@ from rra_state.monitoring import metrics
 from rra_state.monitoring.cycle_history import History, after, record
 from rra_state.monitoring.metrics import FAMILIES, Sample
 from rra_state.reporting.counts import count_runs
-from rra_state.state.outcome import Ended, Facts, Outcome, Tally
+from rra_state.state.outcome import Facts, Outcome
 from rra_state.state.snapshot import Snapshot
+from rra_state.state.tally import Ended, Tally
 from tests.unit.archive_site import Site
 
 NOW = datetime(2026, 11, 23, 20, 20, 41, tzinfo=UTC).timestamp()

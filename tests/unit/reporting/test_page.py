@@ -18,8 +18,9 @@ from rra_state.reporting import failures, request
 from rra_state.reporting.assessment import Day, assess
 from rra_state.reporting.counts import count_runs
 from rra_state.reporting.page import map_data, plots, render
-from rra_state.state.outcome import Ended, Facts, Failure, Marker
+from rra_state.state.outcome import Facts, Failure, Marker
 from rra_state.state.snapshot import Snapshot
+from rra_state.state.tally import Ended
 from tests.unit.archive_site import Site
 
 TIME = "2026-11-20T00:00:00Z"
