@@ -27,10 +27,11 @@ from rra_state.base.errors import (
     VerificationError,
 )
 from rra_state.stores.ucondb.answers import Answers
-from rra_state.stores.ucondb.http import Transport, UconDBSettings, said_by
+from rra_state.stores.ucondb.http import Transport, said_by
 from rra_state.stores.ucondb.values import BlobVersion, StoredBlob
 
 if TYPE_CHECKING:
+    from rra_state.config.models import UconDBSection
     from rra_state.stores.ucondb.sql import Tables
 
 _KEYS_PER_LOOKUP = 500
@@ -44,7 +45,7 @@ class UconDB:
     """
 
     def __init__(
-        self, settings: UconDBSettings, same: Callable[[bytes, bytes], bool] = operator.eq, slots: Slots | None = None
+        self, settings: UconDBSection, same: Callable[[bytes, bytes], bool] = operator.eq, slots: Slots | None = None
     ) -> None:
         self._folder, self._object = settings.folder_name, settings.object_name
         self._same = same
@@ -71,11 +72,11 @@ class UconDB:
         answer = self._http.ask("GET", "version", {})
         version = said_by(answer)
         if answer.status_code != HTTPStatus.OK or not re.fullmatch(r"\d+(\.\d+)+\S*", version):
-            raise self._fault(answer)
+            raise self._http.fault(answer)
         namespace, _, folder = self._folder.rpartition(".")
         answer = self._http.ask("GET", "folders", {"namespace": namespace} if namespace else {})
         if answer.status_code != HTTPStatus.OK:
-            raise self._fault(answer)
+            raise self._http.fault(answer)
         # The server lists folders of its own namespace without the namespace, those of another one with it.
         if not {folder, self._folder} & {str(one) for one in self._answers.listing(answer)}:
             raise self._http.no_folder()
@@ -93,7 +94,7 @@ class UconDB:
         if answer.status_code == HTTPStatus.OK:
             raise StoreError(f"{self.name}: a put is answered by a page that is not UconDB's. Check the proxy between.")
         if answer.status_code != HTTPStatus.INTERNAL_SERVER_ERROR or "could not convert string" not in said_by(answer):
-            raise self._fault(answer)
+            raise self._http.fault(answer)
 
     def runs(self) -> set[int]:
         """Every run that has a blob on the server; see `versions`. Raises StoreError."""
@@ -118,7 +119,7 @@ class UconDB:
         if self._no_such_object(answer):
             return []
         if answer.status_code != HTTPStatus.OK:
-            raise self._fault(answer)
+            raise self._http.fault(answer)
         return self._answers.listing(answer)
 
     def _checked_tables(self) -> Tables | None:
@@ -157,7 +158,7 @@ class UconDB:
         if self._no_such_object(answer):
             return False
         if answer.status_code != HTTPStatus.OK:
-            raise self._fault(answer)
+            raise self._http.fault(answer)
         names = ("id", "data_key", "data_size")
         return [newest[name] for name in names] in [
             [record.get(name) for name in names] for record in self._answers.records(answer)
@@ -178,7 +179,7 @@ class UconDB:
             if self._no_such_object(answer):
                 return {}
             if answer.status_code != HTTPStatus.OK:
-                raise self._fault(answer)
+                raise self._http.fault(answer)
             found.update(self._answers.by_run(self._answers.records(answer)))
         return {run: found[run] for run in wanted if run in found}
 
@@ -195,7 +196,7 @@ class UconDB:
         if answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR and self._object_is_missing(run):
             return None
         if answer.status_code != HTTPStatus.OK:
-            raise self._not_given(run, answer, self._fault(answer))
+            raise self._not_given(run, answer, self._http.fault(answer))
         version = self._answers.described(answer)
         if version.run != run:
             raise StoreError(
@@ -353,9 +354,6 @@ class UconDB:
     def _where(self) -> dict[str, str]:
         return {"folder": self._folder, "object": self._object}
 
-    def _fault(self, answer: requests.Response) -> ArchiverError:
-        return self._http.fault(answer)
-
     def _no_such_object(self, answer: requests.Response) -> bool:
         missing = re.fullmatch(r"Object \S+ not found", said_by(answer)) is not None
         return missing and answer.status_code == HTTPStatus.NOT_FOUND
@@ -366,7 +364,7 @@ class UconDB:
         if answer.status_code not in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
             return False
         if answer.status_code == HTTPStatus.NOT_FOUND and not self._no_such_object(answer):
-            raise self._fault(answer)
+            raise self._http.fault(answer)
         return answer.status_code == HTTPStatus.NOT_FOUND
 
 

@@ -13,13 +13,11 @@ import threading
 from collections.abc import Mapping
 from contextlib import nullcontext
 from http import HTTPStatus
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import requests
 import urllib3
-from pydantic import SecretStr
 from requests.auth import AuthBase
 
 from rra_state.base import files, host_limits
@@ -29,6 +27,9 @@ from rra_state.base.wording import shortened
 from rra_state.stores.ucondb import connection
 from rra_state.stores.ucondb.digest import Digest, DigestAuth, NoAuth, UnsupportedChallenge
 
+if TYPE_CHECKING:
+    from rra_state.config.models import UconDBSection
+
 _HEADING = re.compile(r"<h3>(.*?)</h3>", re.DOTALL | re.IGNORECASE)
 _TAGS = re.compile(r"<[^>]*>")
 LONGEST_TEXT = 200
@@ -36,33 +37,10 @@ LONGEST_TEXT = 200
 _PROXY_REMEDY = "correct the variable, or add the server's host to no_proxy."
 
 
-class UconDBSettings(Protocol):
-    """The keys of the section `ucon_db` that this store reads."""
-
-    @property
-    def server_url(self) -> str: ...  # noqa: D102
-    @property
-    def folder_name(self) -> str: ...  # noqa: D102
-    @property
-    def object_name(self) -> str: ...  # noqa: D102
-    @property
-    def timeout_seconds(self) -> float: ...  # noqa: D102
-    @property
-    def writer_user(self) -> str: ...  # noqa: D102
-    @property
-    def writer_password(self) -> SecretStr: ...  # noqa: D102
-    @property
-    def verify_tls(self) -> bool: ...  # noqa: D102
-    @property
-    def ca_bundle(self) -> Path | None: ...  # noqa: D102
-    @property
-    def database_uri(self) -> SecretStr | None: ...  # noqa: D102
-
-
 class Transport:
     """Requests to one UconDB server. Threads and forked processes may share it. Not picklable: holds the password."""
 
-    def __init__(self, settings: UconDBSettings, slots: Slots | None = None) -> None:
+    def __init__(self, settings: UconDBSection, slots: Slots | None = None) -> None:
         """slots: limits the requests that all processes together have in progress; None: no limit."""
         self._settings, self._slots = settings, slots
         self.url = _without_user(settings.server_url).rstrip("/")

@@ -118,8 +118,6 @@ class Tables:
         self._connection = None
 
     def _store_error(self, error: psycopg.Error) -> StoreError:
-        from rra_state.stores import postgres_uri  # noqa: PLC0415 - an optional package
-
         reason = postgres_uri.reason(error)
         state, message = error.sqlstate or "", f"{self.name}: {reason}"
         if state == _NO_TABLE:
