@@ -39,6 +39,7 @@ from rra_state.stores.artdaqdb import versions
 from rra_state.stores.artdaqdb.document import RUN_HISTORY, object_id, timestamp
 from rra_state.workers import import_stage
 from scripts.make_run_records import make_records
+from tests.records import read_record
 from tests.servers import Folder
 
 SHAPES = 8
@@ -239,7 +240,7 @@ def shapes() -> Sequence[Shape]:
     """Taken from runs 1 to 8 of `make_run_records`."""
     with tempfile.TemporaryDirectory() as name:
         runs = make_records(SHAPES, Path(name), first_run=1)
-        return [_shape(convert.convert(source.read(Path(name) / str(run), run))) for run in runs]
+        return [_shape(convert.convert(read_record(Path(name) / str(run), run))) for run in runs]
 
 
 def _shape(record: RunDocuments) -> Shape:

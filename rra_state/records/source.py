@@ -25,9 +25,6 @@ from rra_state.records.signatures import Signature
 TEXTS = ("boot", "known_boardreaders_list", "setup", "environment", "metadata", "settings", "ranks")
 """Stems of the seven text files of a record. Source: docs/design/run_records.md, Files of a record."""
 
-MAX_FILE_BYTES = 64 * 2**20
-MAX_OTHER_FILE_BYTES = 2**20
-MAX_RECORD_BYTES = 512 * 2**20
 NOT_READ_BEFORE = (
     "is neither a .fcl file nor one of the seven texts",
     "has a name with control characters or bytes that are not UTF-8",
@@ -35,6 +32,8 @@ NOT_READ_BEFORE = (
 """Why versions before 2026-12 skipped files that are archived now."""
 
 _TEXT_NAMES = frozenset(f"{stem}.txt" for stem in TEXTS)
+_MOST_JUDGED = 64 * 2**20
+"""Bytes of a file that is read to see whether its record is ready."""
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIMIT_HINT = "does it belong to the record? Otherwise raise the limit"
@@ -72,7 +71,7 @@ def readiness(settings: SourceSettings, run: int, now: float, before: Sighting |
             if longest <= 0 or now - found.newest >= longest:
                 return Readiness(ready=True)
             judged = {
-                name: _read_file(opened, name, MAX_FILE_BYTES) for name in completeness.JUDGED if name in found.files
+                name: _read_file(opened, name, _MOST_JUDGED) for name in completeness.JUDGED if name in found.files
             }
             needed = _needed(settings, completeness.gaps(judged, found.names))
             found = _inventory(opened, settings.max_other_file_bytes)
@@ -92,49 +91,22 @@ def _needed(settings: SourceSettings, gaps: Collection[Remark]) -> float:
     return settings.settle_seconds if gaps else settings.quiet_seconds
 
 
-def read(
-    directory: Path,
-    run: int,
-    *,
-    max_file_bytes: int = MAX_FILE_BYTES,
-    max_other_file_bytes: int = MAX_OTHER_FILE_BYTES,
-    max_record_bytes: int = MAX_RECORD_BYTES,
-    without: Collection[str] = (),
-) -> Record:
-    """Read the record of a run from its directory. Raises RecordError; RecordChanged if it changed during the read.
-
-    Raises SourceUnreadable if the directory of all records cannot be read any more. Reads every regular file directly
-    in the directory; `skipped` has the other entries, and files that are neither `.fcl` nor one of the seven texts if
-    they are larger than `max_other_file_bytes` or cannot be read. without: names of files to skip, as they stand in the
-    remarks of a version that did not read them.
-    """
-    return _read(directory, run, _Limits(max_file_bytes, max_other_file_bytes, max_record_bytes), without)[0]
-
-
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    """Largest sizes in bytes: of a file without which a run is not archived, of any other file, of a record."""
-
-    file: int
-    other: int
-    record: int
-
-
 def _read(
-    directory: Path, run: int, limits: _Limits, without: Collection[str]
+    directory: Path, run: int, settings: SourceSettings, without: Collection[str]
 ) -> tuple[Record, _Inventory, tuple[Remark, ...]]:
     """The record, the listing that it was read by, and what it lacks."""
     with _open(directory, run) as opened:
-        inventory = _inventory(opened, limits.other)
+        inventory = _inventory(opened, settings.max_other_file_bytes)
         if signatures.just_changed(inventory.files.values(), time.time()):
             time.sleep(signatures.TICK_SECONDS)
-            inventory = _inventory(opened, limits.other)
+            inventory = _inventory(opened, settings.max_other_file_bytes)
         before = inventory.files
         total = sum(signature[2] for signature in before.values())
-        if total > limits.record:
-            raise opened.fault(f"the record has {total} bytes, more than the limit of {limits.record}", _LIMIT_HINT)
-        files, skipped = _files(opened, inventory, limits, without)
-        after = _inventory(opened, limits.other).files
+        if total > settings.max_record_bytes:
+            message = f"the record has {total} bytes, more than the limit of {settings.max_record_bytes}"
+            raise opened.fault(message, _LIMIT_HINT)
+        files, skipped = _files(opened, inventory, settings, without)
+        after = _inventory(opened, settings.max_other_file_bytes).files
         changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
         if changed:
             raise opened.changed(changed[0])
@@ -158,7 +130,7 @@ def _read(
 
 
 def _files(
-    opened: _OpenRecord, inventory: _Inventory, limits: _Limits, without: Collection[str]
+    opened: _OpenRecord, inventory: _Inventory, settings: SourceSettings, without: Collection[str]
 ) -> tuple[tuple[SourceFile, ...], tuple[Skipped, ...]]:
     """The files that are archived, and all entries that are not, in the order of their names."""
     files, skipped = [], list(inventory.skipped)
@@ -167,9 +139,9 @@ def _files(
         if readable(name) in without:
             found = Skipped(readable(name), NOT_READ_BEFORE[0])
         elif _is_required(name):
-            found = _read_file(opened, name, limits.file)
+            found = _read_file(opened, name, settings.max_file_bytes)
         else:
-            found = _read_other(opened, name, limits.other)
+            found = _read_other(opened, name, settings.max_other_file_bytes)
         if isinstance(found, Skipped):
             skipped.append(found)
         else:
@@ -185,14 +157,17 @@ def read_record(
     without: Collection[str] = (),
     sighting: Callable[[], Sighting | None] = lambda: None,
 ) -> Record:
-    """Read the record of a run from `run_records_dir`; see `read`. Raises RecordOpen if it is not ready any more.
+    """Read the record of a run. Raises RecordError; RecordChanged if it changed during the read.
 
-    Between planning and reading, a copy of the record may have gone on. sighting: gives the note by which the planner
-    took a record that was changed in the future.
+    Raises SourceUnreadable if the directory of all records cannot be read any more, and RecordOpen if the record is not
+    ready any more: between planning and reading, a copy of it may have gone on. Reads every regular file directly in
+    the directory; `skipped` has the other entries, and files that are neither `.fcl` nor one of the seven texts if they
+    are larger than `max_other_file_bytes` or cannot be read. without: names of files to skip, as they stand in the
+    remarks of a version that did not read them. sighting: gives the note by which the planner took a record that was
+    changed in the future.
     """
     directory = settings.run_records_dir / str(run)
-    limits = _Limits(settings.max_file_bytes, settings.max_other_file_bytes, settings.max_record_bytes)
-    record, found, gaps = _read(directory, run, limits, without)
+    record, found, gaps = _read(directory, run, settings, without)
     needed, now = _needed(settings, gaps), time.time()
     if even_if_open or needed <= 0 or now - found.newest >= needed:
         return record

@@ -13,12 +13,13 @@ from typing import Any
 
 import psycopg
 
-from rra_state.records import blob, convert, source
+from rra_state.records import blob, convert
 from rra_state.records.model import RunDocuments
 from tests import servers
 from tests.acceptance.site import Site
 from tests.bench.measure import Usage, usage
 from tests.large_archive import grow
+from tests.records import read_record
 from tests.servers import DevServer, Folder
 
 Kind = str
@@ -93,7 +94,7 @@ class BenchSite(Site):
 
     def documents(self, runs: range) -> list[RunDocuments]:
         """The records of these runs, converted."""
-        return [convert.convert(source.read(self.records / str(run), run)) for run in runs]
+        return [convert.convert(read_record(self.records / str(run), run)) for run in runs]
 
     def packed(self, runs: range) -> dict[int, bytes]:
         """The blobs of these runs."""

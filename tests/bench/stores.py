@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from rra_state.records import convert, source
+from rra_state.records import convert
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb.base import ArtdaqDB, Staged
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
@@ -22,6 +22,7 @@ from rra_state.stores.artdaqdb.mongo import MongoDB
 from rra_state.stores.artdaqdb.postgres import PostgresDB
 from scripts.make_run_records import make_records
 from tests import servers
+from tests.records import read_record
 
 RUNS = int(os.environ.get("RRA_BENCH_RUNS", "500"))
 CHUNK = 25
@@ -33,7 +34,7 @@ def main() -> int:
         directory = Path(name)
         make_records(RUNS, directory / "run_records", first_run=1)
         records = [
-            convert.convert(source.read(directory / "run_records" / str(run), run)) for run in range(1, RUNS + 1)
+            convert.convert(read_record(directory / "run_records" / str(run), run)) for run in range(1, RUNS + 1)
         ]
         print(f"{RUNS} runs, one process, {os.cpu_count()} cores, Python {sys.version.split()[0]}\n")
         print(

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from rra_state.base.errors import RecordChanged, RecordError
-from rra_state.records import blob, source
+from rra_state.records import blob
 from tests.acceptance.site import Site
 from tests.paths import REPOSITORY
+from tests.records import read_record
 from tests.reliability import restless
 from tests.reliability.counts import count
 
@@ -53,7 +54,7 @@ def test_a_reader_sees_a_record_as_it_was_at_one_moment_or_says_that_it_changed(
         while time.monotonic() < end or len(read) < READS:
             run = 1 + len(read) % 2
             try:
-                record = source.read(place / str(run), run)
+                record = read_record(place / str(run), run)
             except RecordChanged:
                 outcomes["changed"] += 1
             except RecordError as error:

@@ -16,10 +16,11 @@ from random import Random
 import pytest
 
 from rra_state.base.errors import ArchiverError, FhiclError
-from rra_state.records import blob, convert, fhicl, source
+from rra_state.records import blob, convert, fhicl
 from rra_state.stores.artdaqdb.base import Staged
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from scripts.make_run_records import make_records
+from tests.records import read_record
 from tests.reliability.counts import count
 from tests.reliability.spoil import WAYS
 from tests.samples import RECORDS as RECORDS_OF_DAQ
@@ -100,7 +101,7 @@ def _archive(place: Path, archive: Path) -> int:
     for directory in sorted(place.iterdir(), key=lambda path: int(path.name)):
         began = time.process_time()
         try:
-            record = source.read(directory, int(directory.name))
+            record = read_record(directory, int(directory.name))
             [staged] = store.stage([convert.convert(record, fhiclize=None, on_bad_file="keep_text")], {})
             if isinstance(staged, ArchiverError):
                 raise staged

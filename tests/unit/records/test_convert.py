@@ -14,6 +14,7 @@ from rra_state.records.model import Document, Record, RunDocuments, SourceFile
 from rra_state.stores.artdaqdb.base import Staged
 from rra_state.stores.artdaqdb.document import shown_by_tools
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
+from tests.records import read_record
 from tests.samples import RECORDS, with_real_records
 
 RUNS = sorted(path.name for path in RECORDS.iterdir()) if RECORDS.is_dir() else ["absent"]
@@ -116,7 +117,7 @@ def test_the_setup_script_can_be_had_back_from_its_document(data: bytes) -> None
 @with_real_records
 @pytest.mark.parametrize("run", RUNS)
 def test_sample_records_convert_and_come_back_from_a_blob(run: str) -> None:
-    read = source.read(RECORDS / run, int(run))
+    read = read_record(RECORDS / run, int(run))
 
     converted = convert.convert(read)
 

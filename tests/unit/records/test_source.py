@@ -15,6 +15,7 @@ from rra_state.config.models import SourceFiles
 from rra_state.records import signatures, source
 from rra_state.records.listing import listing
 from rra_state.records.model import Remark, Skipped
+from tests.records import read_record
 from tests.waiting import wait_until
 
 METADATA = b"Config name: demo\nComponent #0: reader1\n\nDAQInterface start time: Wed Oct 16 18:50:42 UTC 2024\n"
@@ -32,7 +33,7 @@ def record(tmp_path: Path) -> Path:
 
 
 def test_a_record_is_read_as_it_lies_on_the_disk(record: Path) -> None:
-    read = source.read(record, 7001)
+    read = read_record(record, 7001)
 
     assert [file.name for file in read.files] == ["boot.txt", "metadata.txt", "reader1.fcl"]
     assert read.files[0].data == b"debug level: 1\r\n"
@@ -51,7 +52,7 @@ def test_other_entries_are_skipped_and_never_opened(record: Path, tmp_path: Path
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(record / "s.fcl"))
 
-        read = source.read(record, 7001)
+        read = read_record(record, 7001)
 
     assert len(read.files) == 3
     assert read.skipped == (
@@ -69,7 +70,7 @@ def test_every_other_regular_file_is_read(record: Path) -> None:
     for name in names:
         (record / name).write_bytes(b"x\0\xe9")
 
-    read = source.read(record, 7001)
+    read = read_record(record, 7001)
 
     found = {file.name: file.data for file in read.files}
     assert found.keys() - {"boot.txt", "metadata.txt", "reader1.fcl"} == {*names[:4], "d\xe9j\udce0.fcl"}
@@ -88,7 +89,7 @@ def test_another_file_that_cannot_be_read_is_skipped(record: Path, monkeypatch: 
 
     monkeypatch.setattr(os, "open", refuse)
 
-    assert source.read(record, 7001).skipped == (Skipped("notes", "cannot be read: permission denied"),)
+    assert read_record(record, 7001).skipped == (Skipped("notes", "cannot be read: permission denied"),)
 
 
 @pytest.mark.parametrize("name", ["metadata.txt", "boot.txt"])
@@ -101,7 +102,7 @@ def test_case_e10_one_rule_for_what_lies_in_a_texts_place(record: Path, tmp_path
         os.mkfifo(record / name)
     now = _newest(record)
 
-    read = source.read(record, 7001)
+    read = read_record(record, 7001)
 
     assert not ready(record, now + 3599)
     assert ready(record, now + 3601)
@@ -116,13 +117,13 @@ def test_an_empty_a_missing_and_a_linked_record_fail(tmp_path: Path, record: Pat
 
     for run, reason in ((7002, "no file to archive"), (7003, "gone"), (7004, "is no directory")):
         with pytest.raises(RecordError, match=reason) as caught:
-            source.read(tmp_path / str(run), run)
+            read_record(tmp_path / str(run), run)
         assert (caught.value.run, caught.value.path) == (run, str(tmp_path / str(run)))
         assert caught.value.hint
     with pytest.raises(RecordError, match="put the directory itself there: links are not followed"):
-        source.read(tmp_path / "7004", 7004)
+        read_record(tmp_path / "7004", 7004)
     with pytest.raises(RecordError, match="if it is gone for good: --forget 7003"):
-        source.read(tmp_path / "7003", 7003)
+        read_record(tmp_path / "7003", 7003)
 
 
 def test_an_unreadable_file_fails_and_says_what_to_do(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +137,7 @@ def test_an_unreadable_file_fails_and_says_what_to_do(record: Path, monkeypatch:
     monkeypatch.setattr(os, "open", refuse)
 
     with pytest.raises(RecordError, match=r"boot\.txt: cannot be read: permission denied \(the archiver's account"):
-        source.read(record, 7001)
+        read_record(record, 7001)
 
 
 @pytest.mark.parametrize("left", ["nothing", "a file", "an empty directory"])
@@ -148,7 +149,7 @@ def test_without_any_record_the_directory_is_reported_not_a_run(tmp_path: Path, 
         records.mkdir()
 
     with pytest.raises(SourceUnreadable, match=r"the directory of run records cannot be read: .*is mounted") as caught:
-        source.read(records / "7001", 7001)
+        read_record(records / "7001", 7001)
 
     assert (caught.value.run, caught.value.path) == (None, str(records))
     assert ready(records / "7001", 0)
@@ -176,7 +177,7 @@ def test_a_disk_error_fails_a_run_while_others_are_listed(
     monkeypatch.setattr(os, "scandir", fail_to_list)
 
     with pytest.raises(SourceUnreadable if above else RecordError, match="cannot be read: "):
-        source.read(record, 7001)
+        read_record(record, 7001)
 
 
 def test_a_file_written_while_read_is_a_transient_failure(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +193,7 @@ def test_a_file_written_while_read_is_a_transient_failure(record: Path, monkeypa
     monkeypatch.setattr(source, "_read_file", read_and_append)
 
     with pytest.raises(RecordChanged, match=r"metadata\.txt: changed while it was read") as caught:
-        source.read(record, 7001)
+        read_record(record, 7001)
     assert caught.value.transient
 
 
@@ -212,7 +213,7 @@ def test_a_file_replaced_between_listing_and_reading_is_noticed(record: Path, mo
     monkeypatch.setattr(signatures, "TICK_SECONDS", 0)
 
     with pytest.raises(RecordChanged, match=r"reader1\.fcl"):
-        source.read(record, 7001)
+        read_record(record, 7001)
 
 
 def test_a_record_written_within_a_clock_tick_is_listed_again(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,25 +224,25 @@ def test_a_record_written_within_a_clock_tick_is_listed_again(record: Path, monk
 
     monkeypatch.setattr(source.time, "sleep", write_again)
 
-    assert source.read(record, 7001).files[-1].data == b"a: 3\n"
+    assert read_record(record, 7001).files[-1].data == b"a: 3\n"
 
 
 def test_limits_name_the_file_or_the_record(record: Path) -> None:
     with pytest.raises(RecordError, match=r"metadata\.txt: has \d+ bytes, more than the limit of 20"):
-        source.read(record, 7001, max_file_bytes=20)
+        read_record(record, 7001, max_file_bytes=20)
     with pytest.raises(RecordError, match=r"the record has \d+ bytes, more than the limit of 30"):
-        source.read(record, 7001, max_record_bytes=30)
+        read_record(record, 7001, max_record_bytes=30)
 
 
 def test_the_fingerprint_depends_on_names_and_contents(record: Path) -> None:
-    first = source.read(record, 7001).fingerprint
-    assert source.read(record, 7001).fingerprint == first
+    first = read_record(record, 7001).fingerprint
+    assert read_record(record, 7001).fingerprint == first
 
     (record / "reader1.fcl").rename(record / "reader2.fcl")
-    renamed = source.read(record, 7001).fingerprint
+    renamed = read_record(record, 7001).fingerprint
     (record / "reader2.fcl").write_bytes(b"a: 2\n")
 
-    assert len({first, renamed, source.read(record, 7001).fingerprint}) == 3
+    assert len({first, renamed, read_record(record, 7001).fingerprint}) == 3
 
 
 def ready(directory: Path, now: float, *, quiet: float = 60, settle: float = 3600) -> bool:
@@ -298,7 +299,7 @@ def test_case_a12_future_modification_times_are_ignored_with_a_remark(record: Pa
 
     assert ready(record, _newest(record) + 61)
     remark = Remark("reader1.fcl", None, "is dated 2099-01-04T00:00:00Z, in the future")
-    assert source.read(record, 7001).remarks == (remark,)
+    assert read_record(record, 7001).remarks == (remark,)
 
 
 def test_case_a12_a_change_in_the_future_is_timed_by_our_clock(record: Path) -> None:

@@ -11,13 +11,14 @@ from rra_state.base.errors import RecordError
 from rra_state.records import blob, convert, fhicl, source
 from rra_state.records.listing import listing
 from scripts import make_run_records as maker
+from tests.records import read_record
 
 
 def test_records_look_like_those_of_a_daq(tmp_path: Path) -> None:
     runs = maker.make_records(60, tmp_path, first_run=100, seed=3)
 
     assert listing(tmp_path).runs == set(runs) == set(range(100, 160))
-    records = [source.read(tmp_path / str(run), run) for run in runs]
+    records = [read_record(tmp_path / str(run), run) for run in runs]
     assert {f"{stem}.txt" for stem in source.TEXTS} < {file.name for file in records[0].files}
     assert 14 <= statistics.median(len(record.files) for record in records) <= 18
     assert 20_000 < statistics.median(sum(len(file.data) for file in record.files) for record in records) < 34_000
@@ -28,7 +29,7 @@ def test_records_look_like_those_of_a_daq(tmp_path: Path) -> None:
 
 def test_their_documents_are_fhicl_and_pass_the_metadata_check(tmp_path: Path) -> None:
     for run in maker.make_records(5, tmp_path):
-        converted = convert.convert(source.read(tmp_path / str(run), run))
+        converted = convert.convert(read_record(tmp_path / str(run), run))
 
         for document in converted.documents:
             fhicl.check(document.text)
@@ -53,13 +54,13 @@ def test_a_broken_record_is_broken_as_its_kind_says(tmp_path: Path, kind: str) -
     assert maker.record_files(7) != {path.name: path.read_bytes() for path in (tmp_path / "7").iterdir()}
     if kind == "empty":
         with pytest.raises(RecordError):
-            source.read(tmp_path / "7", 7)
+            read_record(tmp_path / "7", 7)
     else:
-        read = source.read(tmp_path / "7", 7)
+        read = read_record(tmp_path / "7", 7)
         assert bool(read.stop_time) == (kind not in ("no-stop", "not-started", "cut-off", "no-metadata"))
         kept = [each for each in convert.convert(read).documents if each.kept]
         assert bool(kept) == (kind in ("bad-fcl", "delimiter", "latin1"))
-    assert source.read(tmp_path / "8", 8)
+    assert read_record(tmp_path / "8", 8)
 
 
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
