@@ -62,7 +62,7 @@ def missing(snapshot: Snapshot, store: ArtdaqDB) -> set[int]:
 def remember(tree: Tree, store: ArtdaqDB) -> None:
     """Note that the archive, as it is now, shows every archived run. Does nothing if it does not."""
     stamp = store.stamp()
-    if stamp != _remembered(tree) and not store.lost(tree.archived("import")):
+    if stamp != _remembered(tree) and tree.archived("import") <= store.runs():
         tree.write_note(NOTE, {"stamp": stamp})
 
 

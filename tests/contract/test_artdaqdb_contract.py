@@ -37,7 +37,7 @@ def newest(db: ArtdaqDB, run: int) -> Location:
 def test_an_archive_that_was_never_written_is_empty_and_well(db: ArtdaqDB) -> None:
     db.check()
 
-    assert (db.runs(), db.locate([1]), db.lost([1])) == (set(), {}, {1})
+    assert (db.runs(), db.locate([1])) == (set(), {})
 
 
 def test_looking_makes_nothing(archive: Archive) -> None:
@@ -95,18 +95,11 @@ def test_an_outline_has_the_newest_version_and_whether_whole(db: ArtdaqDB) -> No
     assert [each.whole for each in db.outlines([3], [])] == [True]
 
 
-def test_expected_runs_that_are_missing_are_lost(db: ArtdaqDB) -> None:
-    store(db, record(1))
-
-    assert (db.lost([1]), db.lost([1, 2]), db.lost([])) == (set(), {2}, set())
-
-
 def test_one_hundred_thousand_runs_are_listed(archive: Archive) -> None:
     archive.fill(100_000)
     db = archive.open()
 
     assert db.runs() == set(range(1, 100_001))
-    assert db.lost(range(1, 100_003)) == {100_001, 100_002}
 
 
 # ---- storing -------------------------------------------------------------------------------------------------------

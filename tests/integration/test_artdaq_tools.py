@@ -192,7 +192,6 @@ def test_a_load_that_went_wrong_is_told_hidden_and_made_good_by_the_next_try(
         raise outcomes[0]
     assert not outcomes[0].stops_cycle
     assert db.runs() == opened().runs() == {6}
-    assert opened().lost([6, 7]) == {7}
 
     tools.fault(program, "")
     put(opened(), 7)

@@ -107,9 +107,6 @@ class ArtdaqDB(Protocol):
     def stamp(self) -> str:
         """A text that changes with every change of the visible runs. Cheap: reads no index."""
 
-    def lost(self, expected: Iterable[int]) -> set[int]:
-        """Those of the expected runs that are not visible."""
-
     def runs(self) -> set[int]:
         """Every run with a visible version; none if the archive does not exist yet. A damaged one raises StoreError."""
 

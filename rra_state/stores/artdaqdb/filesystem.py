@@ -74,10 +74,6 @@ class FilesystemDB:
         """Every visible run. Raises IndexDamaged if an index is damaged, or missing beside documents."""
         return self._index(RUN_HISTORY).runs()
 
-    def lost(self, expected: Iterable[int]) -> set[int]:
-        """Those of the expected runs that are not visible, for example because artdaq's tools overwrote the index."""
-        return set(expected) - self.runs()
-
     def locate(self, runs: Iterable[int]) -> dict[int, Location]:
         """The newest version of each of these runs that is visible and whole; see `lookup.locate`."""
         read = self.read_indexes()

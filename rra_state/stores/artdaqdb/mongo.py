@@ -114,10 +114,6 @@ class MongoDB:
             foreign = [each["_id"] for each in self._database[RUN_HISTORY].aggregate(others)]
         return ours | {run for name in foreign if (run := run_numbers.number(str(name))) is not None}
 
-    def lost(self, expected: Iterable[int]) -> set[int]:
-        """Those of the expected runs that are not visible."""
-        return set(expected) - self.runs()
-
     def locate(self, runs: Iterable[int]) -> dict[int, Location]:
         """The newest visible version of each of these runs, chosen by the same rules as in a directory (`lookup`)."""
         wanted = sorted(set(runs))

@@ -67,10 +67,6 @@ class PostgresDB:
         """Every run with a visible version."""
         return {run for (run,) in self._rows("runs")} if self._exists() else set()
 
-    def lost(self, expected: Iterable[int]) -> set[int]:
-        """Those of the expected runs that are not visible."""
-        return set(expected) - self.runs()
-
     def locate(self, runs: Iterable[int]) -> dict[int, Location]:
         """The newest visible version of each of these runs; runs without one are left out."""
         wanted = sorted(set(runs))

@@ -93,10 +93,6 @@ class ToolsDB:
         doubtful = found & {run for name in self._unfinished() if (run := number(name.partition("/")[0])) is not None}
         return found - (doubtful - set(lookup.locate(indexes, doubtful, self._unfinished())))
 
-    def lost(self, expected: Iterable[int]) -> set[int]:
-        """Those of the expected runs that are not visible."""
-        return set(expected) - self.runs()
-
     def locate(self, runs: Iterable[int]) -> dict[int, Location]:
         """The configuration assigned last of each of these runs, unfinished loads left out."""
         return lookup.locate(self._indexes(), runs, self._unfinished())
