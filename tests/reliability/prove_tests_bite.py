@@ -195,7 +195,7 @@ BREAKAGES = (
     Breakage(
         "other files of a record left out",
         "rra_state/records/source.py",
-        "            found = _read_other(opened, name, limits.other)\n",
+        "            found = _read_other(opened, name, settings.max_other_file_bytes)\n",
         "            continue\n",
         ("tests/acceptance/test_remarks.py", "-k", "e9"),
     ),
