@@ -25,18 +25,12 @@ Segment = tuple[int, int, int]
 def segments(counts: Counts) -> list[Segment]:
     """Every number from the lowest run to the highest, with what it is."""
     found: list[Segment] = []
-    begin = before = code = None
-    for run, state in sorted((run, state) for state, members in counts.runs.items() for run in members):
-        if before is not None and run == before + 1 and CODES[state] == code:
-            before = run
-            continue
-        if begin is not None and before is not None and code is not None:
-            found.append((begin, before - begin + 1, code))
-            if run > before + 1:
-                found.append((before + 1, run - before - 1, CODES["gap"]))
-        begin, before, code = run, run, CODES[state]
-    if begin is not None and before is not None and code is not None:
-        found.append((begin, before - begin + 1, code))
+    ranges = ((state, run_numbers.ranges(members)) for state, members in counts.runs.items())
+    for low, high, code in sorted((low, high, CODES[state]) for state, pairs in ranges for low, high in pairs):
+        end = sum(found[-1][:2]) if found else low  # the run after the last segment
+        if end < low:
+            found.append((end, low - end, CODES["gap"]))
+        found.append((low, high - low + 1, code))
     return found
 
 
