@@ -101,8 +101,9 @@ def _configuration(index: Index, run: int, hidden: Collection[str]) -> tuple[str
     It is the one assigned last; of equal times the greatest name.
     """
     names = index.of_run(CONFIGURATION, run)
-    if not names:
-        names = sorted({name for each in _configurations_by_run_name(index, run).values() for name in each})
+    if not names:  # the configuration was named by hand, without the run number
+        by_document = index.names_of(CONFIGURATION, index.oids(RUN, str(run)))
+        names = sorted({name for each in by_document.values() for name in each})
     shown = [name for name in names if name not in hidden]
     assigned = [name for name in shown if len(shown) > 1 and _is_only_assigned(index, run, name, shown)]
     stored = [name for name in shown if name not in assigned] or shown
@@ -116,12 +117,6 @@ def _is_only_assigned(index: Index, run: int, configuration: str, others: Sequen
         return False
     documents = set(index.oids(CONFIGURATION, configuration))
     return any(documents.issubset(index.oids(CONFIGURATION, each)) for each in others if each != configuration)
-
-
-def _configurations_by_run_name(index: Index, run: int) -> dict[str, list[str]]:
-    """By object id, for runs whose configuration was named by hand, without the run number."""
-    oids = index.oids(RUN, str(run))
-    return index.names_of(CONFIGURATION, oids)
 
 
 def _last_assigned(index: Index, configuration: str) -> datetime:
