@@ -33,7 +33,7 @@ from rra_state.records import blob
 from rra_state.state import index_losses
 from rra_state.state.outcome import STAGES
 from rra_state.state.snapshot import Snapshot
-from rra_state.state.tree_files import Writing
+from rra_state.state.tree_files import writing
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.ucondb.client import UconDB
@@ -109,7 +109,7 @@ class _Checks:
             if path.is_dir():
                 raise WorkDirError("is a directory where a file belongs", path=path, hint="move it away")
         beside = (app.lock_file, app.import_state_file, app.migrate_state_file)
-        with Writing(app.work_dir):
+        with writing(app.work_dir):
             directories = [*self.snapshot.tree.directories, *(file.parent for file in beside)]
             for directory in set(map(_existing, directories)):
                 files.check_writable(directory)
@@ -171,7 +171,7 @@ def _existing(directory: Path) -> Path:
 
 def _appendable(path: Path) -> str:
     """Open a log file as a cycle does; one that is not there is not made."""
-    with Writing(path):
+    with writing(path):
         if path.exists():
             os.close(log.open_to_append(path))
         if path.is_file() or not path.exists():
@@ -180,7 +180,7 @@ def _appendable(path: Path) -> str:
 
 
 def _replaceable(path: Path) -> str:
-    with Writing(path):
+    with writing(path):
         files.check_writable(path.parent)
     return str(path)
 

@@ -60,14 +60,14 @@ class Tree:
     def prepare(self) -> None:
         """Make the directories, and check that no other account can change them. Raises WorkDirError."""
         for directory in self.directories:
-            with self._writing():
+            with tree_files.writing(self.root):
                 fsio.make_directory(directory)
-        with self._writing():
+        with tree_files.writing(self.root):
             permissions.check_tree(self.root)
 
     def remove(self, leftovers: Iterable[Path]) -> None:
         """Remove what a killed process left, see `Snapshot.leftovers`, durably. Raises WorkDirError."""
-        with self._writing():
+        with tree_files.writing(self.root):
             fsio.remove_batch(leftovers)
 
     def names(self, directory: str) -> list[str]:
@@ -137,24 +137,24 @@ class Tree:
                 written.setdefault(marker.stage, set()).add(marker.run)
                 yield self.marker_path(marker.stage, marker.run), encode(marker.mapping())
 
-        with self._writing():
+        with tree_files.writing(self.root):
             fsio.write_batch(files())
             for stage, done in written.items():
                 fsio.remove_batch(self.failure_path(stage, run) for run in done & self.failed(stage))
 
     def write_failures(self, failures: Iterable[Failure]) -> None:
         """Write failure records durably. Raises WorkDirError."""
-        with self._writing():
+        with tree_files.writing(self.root):
             fsio.write_batch((self.failure_path(f.stage, f.run), encode(f.mapping())) for f in failures)
 
     def remove_markers(self, stage: Stage, gone: Iterable[int]) -> None:
         """Take back the markers of runs that the store does not hold, durably. Raises WorkDirError."""
-        with self._writing():
+        with tree_files.writing(self.root):
             fsio.remove_batch(self.marker_path(stage, run) for run in gone)
 
     def remove_failures(self, stage: Stage, gone: Iterable[int]) -> None:
         """Drop failure records, durably. Raises WorkDirError."""
-        with self._writing():
+        with tree_files.writing(self.root):
             fsio.remove_batch(self.failure_path(stage, run) for run in gone)
 
     # ---- what verifications found ----
@@ -169,7 +169,7 @@ class Tree:
 
     def write_findings(self, findings: Iterable[Finding], right: Iterable[int]) -> None:
         """Write findings durably, and remove those of runs that are right. Raises WorkDirError."""
-        with self._writing():
+        with tree_files.writing(self.root):
             fsio.write_batch((self._finding(each.run), encode(each.mapping())) for each in findings)
             fsio.remove_batch(map(self._finding, self.findings() & set(right)))
 
@@ -181,7 +181,7 @@ class Tree:
 
     def forget(self, runs: Iterable[int]) -> None:
         """Write down durably that these are given up, then drop their failure records. Raises WorkDirError."""
-        with self._writing():
+        with tree_files.writing(self.root):
             fsio.write_batch((self.root / "forgotten" / str(run), b"") for run in runs)
         for stage in STAGES:
             self.remove_failures(stage, self.failed(stage) & set(runs))
@@ -215,7 +215,7 @@ class Tree:
         A watch begins anew: a record that changed once may change again.
         """
         watch = self.root / "watch" / str(marker.run)
-        with self._writing():
+        with tree_files.writing(self.root):
             if watch.exists():
                 fsio.write_atomic(watch, b"")
             fsio.write_atomic(self.marker_path("refresh", name), encode(marker.mapping()))
@@ -223,19 +223,19 @@ class Tree:
 
     def write_failed_refresh(self, failure: Failure, name: str) -> None:
         """Write the failure record of a refresh durably. Raises WorkDirError."""
-        with self._writing():
+        with tree_files.writing(self.root):
             fsio.write_atomic(self.failure_path("refresh", name), encode(failure.mapping()))
 
     def drop_failed_refreshes(self, numbers: Iterable[int]) -> None:
         """Drop the failure records of refreshes of these runs, durably. Raises WorkDirError."""
         gone = set(numbers)
         names = [name for name in self.failed_refreshes() if int(name.partition("-")[0]) in gone]
-        with self._writing():
+        with tree_files.writing(self.root):
             fsio.remove_batch(self.failure_path("refresh", name) for name in names)
 
     def remove_from(self, directory: Literal["watch", "forgotten"], numbers: Iterable[int]) -> None:
         """Watch these runs no more, or forget them no more; durably. Raises WorkDirError."""
-        with self._writing():
+        with tree_files.writing(self.root):
             fsio.remove_batch(self.root / directory / str(run) for run in numbers)
 
     # ---- notes ----
@@ -249,7 +249,7 @@ class Tree:
 
     def write_note(self, name: str, values: Mapping[str, Any]) -> None:
         """Write a note durably. Raises WorkDirError."""
-        with self._writing():
+        with tree_files.writing(self.root):
             fsio.write_atomic(self.root / "state" / f"{name}{SUFFIX}", encode(values))
 
     def noted_runs(self, name: str) -> frozenset[int] | None:
@@ -265,9 +265,6 @@ class Tree:
 
     def _finding(self, run: int) -> Path:
         return self.root / "findings" / f"{run}{SUFFIX}"
-
-    def _writing(self) -> tree_files.Writing:
-        return tree_files.Writing(self.root)
 
 
 def newest(*markers: Marker | None) -> Marker | None:

@@ -77,14 +77,9 @@ class RecoverySites:
         return Snapshot.take(self.settings, accept_loss=self.accept_loss)
 
     @property
-    def records(self) -> frozenset[int]:
-        """Runs on disk."""
-        return self.snapshot.records
-
-    @property
     def on_disk(self) -> frozenset[int] | None:
-        """The same; None if the disk cannot be read."""
-        return self.records if self.snapshot.source_error is None else None
+        """Runs on disk; None if the disk cannot be read."""
+        return self.snapshot.on_disk if self.snapshot.source_error is None else None
 
     def _not_shrunk(self, name: str, stage: Stage, held: Set[int]) -> None:
         shrunk = shrunk_sites.store(name, stage, self.snapshot.archived[stage], held)
@@ -110,7 +105,7 @@ class RecoverySites:
 
     def source(self, stage: Stage) -> Set[int]:
         """Runs that a stage has to archive."""
-        return self.records if stage == "import" else self.artdaqdb.keys()
+        return self.snapshot.records if stage == "import" else self.artdaqdb.keys()
 
     def archived(self, stage: Stage) -> Set[int]:
         """Runs that a stage has archived."""

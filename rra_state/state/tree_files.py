@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,22 +21,17 @@ _ONE_READ = 2**16
 """Bytes that hold all but the most unusual of these files."""
 
 
-class Writing:
-    """Makes a WorkDirError of every OSError of writing below `root`."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, OSError):
-            raise WorkDirError(
-                f"cannot be written: {host_limits.plain(error)}",
-                path=error.filename or self._root,
-                hint=host_limits.REMEDIES.get(error.errno or 0, f"check space, owner and mode of {self._root}"),
-            ) from error
+@contextmanager
+def writing(root: Path) -> Iterator[None]:
+    """Make a WorkDirError of every OSError of writing below `root`."""
+    try:
+        yield
+    except OSError as error:
+        raise WorkDirError(
+            f"cannot be written: {host_limits.plain(error)}",
+            path=error.filename or root,
+            hint=host_limits.REMEDIES.get(error.errno or 0, f"check space, owner and mode of {root}"),
+        ) from error
 
 
 def names(directory: Path) -> list[str]:
