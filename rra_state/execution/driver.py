@@ -110,14 +110,6 @@ class _Refreshing:
     facts: Facts | None = None
 
 
-@dataclass
-class _Work:
-    """Runs that wait for a worker, by stage. suspects: those whose worker died; each is tried alone."""
-
-    ready: dict[Stage, deque[int]] = field(default_factory=lambda: {stage: deque() for stage in _STAGES})
-    suspects: deque[tuple[Stage, int]] = field(default_factory=deque)
-
-
 class Driver:
     """Runs one window's chunks on a pool. Start it with the first `add`, end it with `close`."""
 
@@ -129,7 +121,9 @@ class Driver:
         self._committer = committer
         self._listener = listener
         self._validate = validate
-        self._work = _Work()
+        self._ready: dict[Stage, deque[int]] = {stage: deque() for stage in _STAGES}
+        self._suspects: deque[tuple[Stage, int]] = deque()
+        """Runs whose worker died; each is tried alone."""
         self._in_hand: dict[Future[list[Outcome]], _Chunk] = {}
         self._staged = _Staged()
         self._published: dict[int, Location] = {}
@@ -144,7 +138,7 @@ class Driver:
 
     def add(self, stage: Stage, numbers: Sequence[int]) -> None:
         """Take these runs on, in this order."""
-        self._post(lambda: self._work.ready[stage].extend(numbers))
+        self._post(lambda: self._ready[stage].extend(numbers))
 
     def add_refreshes(self, wanted: Sequence[Refresh]) -> None:
         """Take these changed records on, each of another run."""
@@ -175,7 +169,7 @@ class Driver:
             except ArchiverError as error:
                 self._commit("refresh", [Outcome(each.run, error=error)])
             else:
-                self._work.ready["refresh"].append(each.run)
+                self._ready["refresh"].append(each.run)
 
     def _serve(self) -> None:
         try:
@@ -210,22 +204,21 @@ class Driver:
 
     def _next(self) -> _Chunk | None:
         """The next chunk, if there is one and a worker is free. The stage with the fewest chunks at work goes first."""
-        work = self._work
         if any(chunk.alone for chunk in self._in_hand.values()):
             return None
-        if work.suspects:
+        if self._suspects:
             if self._in_hand:
                 return None
-            stage, run = work.suspects.popleft()
+            stage, run = self._suspects.popleft()
             return _Chunk(stage, (run,), self._generation, alone=True)
         if len(self._in_hand) >= CHUNKS_PER_WORKER * self._pool.size:
             return None
-        waiting = [stage for stage in _STAGES if work.ready[stage]]
+        waiting = [stage for stage in _STAGES if self._ready[stage]]
         if not waiting:
             return None
         busy = [chunk.stage for chunk in self._in_hand.values()]
         stage = min(waiting, key=busy.count)
-        ready = work.ready[stage]
+        ready = self._ready[stage]
         size = 1 if stage == "refresh" else self._chunk_size(len(ready))
         numbers = tuple(ready.popleft() for _ in range(size))
         return _Chunk(stage, numbers, self._generation)
@@ -306,7 +299,7 @@ class Driver:
                 continue
             self._published[outcome.run] = outcome.staged.location
             self._refreshing[outcome.run].facts = outcome.facts
-            self._work.ready["refresh"].append(outcome.run)
+            self._ready["refresh"].append(outcome.run)
 
     def _commit(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
         if stage == "refresh":
@@ -341,7 +334,7 @@ class Driver:
             lost = [Outcome(run, error=WorkerLost(run=run), tries=2) for run in chunk.numbers]
             self._commit(chunk.stage, lost)
         else:
-            self._work.suspects.extend((chunk.stage, run) for run in chunk.numbers)
+            self._suspects.extend((chunk.stage, run) for run in chunk.numbers)
 
     def _renew(self) -> None:
         """Start new workers. Raises WorkersUnusable if they do not start, or after too many restarts in a row."""
@@ -365,12 +358,12 @@ class Driver:
 
     def _drop(self, stages: Collection[str]) -> None:
         """Drop what waits in these stages."""
-        for stage, waiting in self._work.ready.items():
+        for stage, waiting in self._ready.items():
             if waiting and stage in stages:
                 self._listener.dropped(stage, list(waiting))
                 waiting.clear()
-        for stage, run in [each for each in self._work.suspects if each[0] in stages]:
-            self._work.suspects.remove((stage, run))
+        for stage, run in [each for each in self._suspects if each[0] in stages]:
+            self._suspects.remove((stage, run))
             self._listener.dropped(stage, [run])
 
     def _end_if_idle(self, fault: ArchiverError) -> None:
