@@ -22,7 +22,7 @@ from rra_state.base.lock import Lock
 from rra_state.config.loading import Settings
 from rra_state.cycle import current_cycle, snakemake_session, window_process
 from rra_state.cycle.display import Display
-from rra_state.cycle.window_process import Tail, WindowCommand
+from rra_state.cycle.window_process import Tail
 from rra_state.execution import events, verification
 from rra_state.monitoring import after_cycle
 from rra_state.state import index_losses, lost_runs, newer_versions, planner
@@ -259,9 +259,10 @@ class _WindowRunner:
             if os.path.expanduser("~") == "~":  # noqa: PTH111 - Path.home raises an error
                 environ["HOME"] = str(settings.app.work_dir)
             environ["XDG_CACHE_HOME"] = str(settings.app.work_dir / ".snakemake" / "cache")
-            handed, arguments = (held.inheritable, writer), _arguments(settings, window, options)
-            command = WindowCommand(arguments, settings.app.work_dir, environ, handed)
-            self._process = window_process.start(command)
+            arguments = _arguments(settings, window, options)
+            self._process = window_process.start(
+                arguments, settings.app.work_dir, environ, keep=(held.inheritable, writer)
+            )
             os.close(writer)
             if self._interrupted:
                 self._process.terminate()  # the signal came while the process was started

@@ -12,7 +12,6 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rra_state.base import host_limits
@@ -35,26 +34,21 @@ LONGEST_REASON = 400
 """Longest part of a line of Snakemake's that is shown, in characters."""
 
 
-@dataclass(frozen=True, slots=True)
-class WindowCommand:
-    """A call of Snakemake. keep: descriptors that it inherits."""
+def start(
+    arguments: Sequence[str], directory: Path, environ: Mapping[str, str], keep: Sequence[int]
+) -> subprocess.Popen[bytes]:
+    """Start Snakemake in a process group of its own: a Ctrl-C on the terminal does not reach it. Raises OSError.
 
-    arguments: Sequence[str]
-    directory: Path
-    environ: Mapping[str, str]
-    keep: Sequence[int]
-
-
-def start(command: WindowCommand) -> subprocess.Popen[bytes]:
-    """Start Snakemake in a process group of its own: a Ctrl-C on the terminal does not reach it. Raises OSError."""
+    keep: descriptors that it inherits.
+    """
     return subprocess.Popen(
-        [sys.executable, "-I", "-m", "snakemake", *command.arguments],
+        [sys.executable, "-I", "-m", "snakemake", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=dict(command.environ),
-        cwd=command.directory,
-        pass_fds=command.keep,
+        env=dict(environ),
+        cwd=directory,
+        pass_fds=keep,
         process_group=0,
     )
 

@@ -111,8 +111,8 @@ BREAKAGES = (
     Breakage(
         "window's Snakemake not isolated",
         "rra_state/cycle/window_process.py",
-        '[sys.executable, "-I", "-m", "snakemake", *command.arguments]',
-        '[sys.executable, "-m", "snakemake", *command.arguments]',
+        '[sys.executable, "-I", "-m", "snakemake", *arguments]',
+        '[sys.executable, "-m", "snakemake", *arguments]',
         ("tests/acceptance/test_isolated.py",),
     ),
     Breakage(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rra_state.cycle import window_process
-from rra_state.cycle.window_process import Tail, WindowCommand
+from rra_state.cycle.window_process import Tail
 from tests.waiting import wait_until
 
 SNAKEFILE = """
@@ -29,11 +29,11 @@ def pipe() -> tuple[int, int]:
     return os.pipe()
 
 
-def _command(directory: Path, pipe: tuple[int, int], last: str) -> WindowCommand:
+def _started(directory: Path, pipe: tuple[int, int], last: str) -> subprocess.Popen[bytes]:
     (directory / "Snakefile").write_text(SNAKEFILE.format(writer=pipe[1], last=last))
     environ = {"PATH": os.environ["PATH"], "HOME": str(directory), "GIVEN": "yes"}
     environ["XDG_CACHE_HOME"] = str(directory)
-    return WindowCommand(["--cores", "1"], directory, environ, (pipe[1],))
+    return window_process.start(["--cores", "1"], directory, environ, (pipe[1],))
 
 
 def _told(pipe: tuple[int, int]) -> bytes:
@@ -44,7 +44,7 @@ def _told(pipe: tuple[int, int]) -> bytes:
 
 
 def test_snakemake_is_isolated_and_has_its_own_streams(tmp_path: Path, pipe: tuple[int, int]) -> None:
-    process = window_process.start(_command(tmp_path, pipe, "rule all:\n    input: []"))
+    process = _started(tmp_path, pipe, "rule all:\n    input: []")
     tail = Tail(process, echo=False)
 
     assert (_told(pipe), process.wait()) == (b"event", 0), tail.text()
@@ -53,7 +53,7 @@ def test_snakemake_is_isolated_and_has_its_own_streams(tmp_path: Path, pipe: tup
 
 
 def test_exit_status_and_last_line_are_snakemakes(tmp_path: Path, pipe: tuple[int, int]) -> None:
-    process = window_process.start(_command(tmp_path, pipe, "print('no luck', file=sys.stderr); sys.exit(7)"))
+    process = _started(tmp_path, pipe, "print('no luck', file=sys.stderr); sys.exit(7)")
     tail = Tail(process, echo=False)
 
     assert (_told(pipe), process.wait()) == (b"event", 7), tail.text()
@@ -62,7 +62,7 @@ def test_exit_status_and_last_line_are_snakemakes(tmp_path: Path, pipe: tuple[in
 
 def test_the_reason_of_a_failure_shows_no_class_path(tmp_path: Path, pipe: tuple[int, int]) -> None:
     failing = "raise SystemExit('rra_state.base.errors.WorkersUnusable: no worker can be had')"
-    process = window_process.start(_command(tmp_path, pipe, failing))
+    process = _started(tmp_path, pipe, failing)
     tail = Tail(process, echo=False)
 
     assert (_told(pipe), process.wait()) == (b"event", 1), tail.text()
@@ -82,7 +82,7 @@ def test_verbose_messages_are_not_those_of_every_window(caplog: pytest.LogCaptur
 
 
 def test_sigterm_ends_a_process_that_has_not_begun(tmp_path: Path, pipe: tuple[int, int]) -> None:
-    process = window_process.start(_command(tmp_path, pipe, "import time; time.sleep(600)"))
+    process = _started(tmp_path, pipe, "import time; time.sleep(600)")
     wait_until(lambda: Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(sys.executable.encode()))
 
     process.terminate()
