@@ -13,7 +13,7 @@ import psycopg
 import pymongo
 import pytest
 
-from rra_state.stores.artdaqdb.base import ArtdaqDB, Capabilities
+from rra_state.stores.artdaqdb.base import ArtdaqDB
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.artdaqdb.index import Additions, Index
 from rra_state.stores.artdaqdb.mongo import MongoDB
@@ -25,6 +25,24 @@ from tests.servers import database
 
 SCHEMA = b'main: { collection: "RunHistory" }\n'
 Opener = Callable[[str, bytes | None], ArtdaqDB]
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a store promises. docs/stores.md shows the same.
+
+    byte_identical: export returns exactly the bytes that were stored.
+    atomic: a run becomes visible whole or not at all.
+    concurrent_readers: a reader never sees a damaged store while a writer is at work.
+    """
+
+    byte_identical: bool
+    atomic: bool
+    concurrent_readers: bool
+
+
+ALL = Capabilities(byte_identical=True, atomic=True, concurrent_readers=True)
+NONE = Capabilities(byte_identical=False, atomic=False, concurrent_readers=False)
 
 
 @dataclass(frozen=True)
@@ -174,7 +192,7 @@ KINDS: Mapping[str, Kind] = {
     for kind in (
         Kind(
             "filesystemdb",
-            FilesystemDB.capabilities,
+            ALL,
             _open_directory,
             _directory,
             _fill_directory,
@@ -187,7 +205,7 @@ KINDS: Mapping[str, Kind] = {
         ),
         Kind(
             "postgresql",
-            PostgresDB.capabilities,
+            ALL,
             _open_postgres,
             _database,
             _fill_postgres,
@@ -196,10 +214,10 @@ KINDS: Mapping[str, Kind] = {
                 ("psycopg.Cursor", "executemany"),
             ),
         ),
-        Kind("use_tools", ToolsDB.capabilities, _open_tools, _tools, _fill_tools, (), False, _LACKS),
+        Kind("use_tools", NONE, _open_tools, _tools, _fill_tools, (), False, _LACKS),
         Kind(
             "mongodb",
-            MongoDB.capabilities,
+            ALL,
             _open_mongodb,
             _mongodb,
             _fill_mongodb,

@@ -16,20 +16,6 @@ from rra_state.records.model import RunDocuments, SourceFile
 
 
 @dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What a store promises. Printed by reports and docs.
-
-    byte_identical: export returns exactly the bytes that were stored.
-    atomic: a run becomes visible whole or not at all.
-    concurrent_readers: a reader never sees a damaged store while a writer is at work.
-    """
-
-    byte_identical: bool
-    atomic: bool
-    concurrent_readers: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Item:
     """One stored document: its collection, entity and object id (24 hex characters)."""
 
@@ -95,8 +81,6 @@ class Export:
 
 class ArtdaqDB(Protocol):
     """An artdaqDB archive. Errors of the store raise StoreError; errors of one run carry its number in `run`."""
-
-    capabilities: Capabilities
 
     def describe(self) -> str:
         """The store in one phrase, without secrets: `artdaqDB directory /daq/artdaqdb`."""

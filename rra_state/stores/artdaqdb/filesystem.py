@@ -19,7 +19,7 @@ from rra_state.stores.artdaqdb import directory as archive_directory
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import index as indexes
 from rra_state.stores.artdaqdb import lookup, versions
-from rra_state.stores.artdaqdb.base import Capabilities, Export, Item, Location, Outline, Staged
+from rra_state.stores.artdaqdb.base import Export, Item, Location, Outline, Staged
 from rra_state.stores.artdaqdb.document import RUN_HISTORY, SYSTEM_LAYOUT
 from rra_state.stores.artdaqdb.index import Index, Stamp
 
@@ -31,8 +31,6 @@ _TRIES = 5
 
 class FilesystemDB:
     """An artdaqDB archive in a directory; implements `base.ArtdaqDB`. One instance per process; not for threads."""
-
-    capabilities = Capabilities(byte_identical=True, atomic=True, concurrent_readers=True)
 
     def __init__(self, path: Path, *, schema: bytes | None = None) -> None:
         """path: as in filesystemdb://PATH. schema: schema.fcl, stored with each run in SystemLayout."""

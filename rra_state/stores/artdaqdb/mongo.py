@@ -35,7 +35,7 @@ from rra_state.base.errors import (
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import lookup, versions
-from rra_state.stores.artdaqdb.base import Capabilities, Export, Item, Location, Outline, Staged
+from rra_state.stores.artdaqdb.base import Export, Item, Location, Outline, Staged
 from rra_state.stores.artdaqdb.document import RUN_HISTORY, SYSTEM_LAYOUT
 from rra_state.stores.artdaqdb.index import ENTITY, RUN, Additions, Index
 from rra_state.stores.artdaqdb.rebuild import entry, note
@@ -66,8 +66,6 @@ LARGEST = 16 * 2**20
 
 class MongoDB:
     """An artdaqDB archive in MongoDB; implements `base.ArtdaqDB`. One instance per process."""
-
-    capabilities = Capabilities(byte_identical=True, atomic=True, concurrent_readers=True)
 
     def __init__(self, uri: str, *, schema: bytes | None = None) -> None:
         """uri: `mongodb://user@host/database`. schema: schema.fcl, stored with each run. Raises ConfigError."""

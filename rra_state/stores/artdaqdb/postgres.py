@@ -18,7 +18,7 @@ from rra_state.base.errors import AccessDenied, ArchiverError, RecordError, Stor
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import lookup, versions
-from rra_state.stores.artdaqdb.base import Capabilities, Export, Item, Location, Outline, Staged
+from rra_state.stores.artdaqdb.base import Export, Item, Location, Outline, Staged
 from rra_state.stores.artdaqdb.postgres_session import OF_CONTENT, Connection, PostgresSession, migrate, queries
 
 Row: TypeAlias = tuple[Any, ...]
@@ -26,8 +26,6 @@ Row: TypeAlias = tuple[Any, ...]
 
 class PostgresDB:
     """An artdaqDB archive in PostgreSQL; implements `base.ArtdaqDB`. One instance per process; not for threads."""
-
-    capabilities = Capabilities(byte_identical=True, atomic=True, concurrent_readers=True)
 
     def __init__(self, uri: str, *, schema: bytes | None = None) -> None:
         """uri: `postgresql://user@host/database`. schema: schema.fcl, stored with each run. Raises ConfigError."""

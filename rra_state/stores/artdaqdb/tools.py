@@ -30,7 +30,7 @@ from rra_state.records import fhicl
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import lookup, versions
-from rra_state.stores.artdaqdb.base import Capabilities, Export, Location, Outline, Staged
+from rra_state.stores.artdaqdb.base import Export, Location, Outline, Staged
 from rra_state.stores.artdaqdb.document import RUN_HISTORY
 from rra_state.stores.artdaqdb.index import CONFIGURATION, ENTITY, Index
 from rra_state.stores.artdaqdb.tool_runner import DOWNLOADER, Tools
@@ -60,8 +60,6 @@ class ArchiveReader(Protocol):
 
 class ToolsDB:
     """An artdaqDB archive that artdaq's tools write; implements `base.ArtdaqDB`. One instance per process."""
-
-    capabilities = Capabilities(byte_identical=False, atomic=False, concurrent_readers=False)
 
     def __init__(self, reader: ArchiveReader, programs: Tools, state: Path, *, schema: bytes | None = None) -> None:
         """state: directory with one file per load in progress; it must survive this process."""
