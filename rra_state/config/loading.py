@@ -175,14 +175,12 @@ def _for_tools(settings: Settings) -> Settings:
     if not section.use_tools:
         return settings
     state = section.tools_state_dir or settings.app.work_dir / "state" / "artdaq_tools"
-    changed = settings.model_copy(
+    return settings.model_copy(
         update={
             "artdaq_db": section.model_copy(update={"tools_state_dir": state}),
             "source_files": settings.source_files.model_copy(update={"on_bad_file": "keep_text"}),
         }
     )
-    changed._path = settings.path
-    return changed
 
 
 def _with_password(settings: Settings, environ: Mapping[str, str]) -> Settings:
@@ -200,9 +198,7 @@ def _with_password(settings: Settings, environ: Mapping[str, str]) -> Settings:
     else:
         return settings
     filled = section.model_copy(update={"writer_password": SecretStr(password)})
-    changed = settings.model_copy(update={"ucon_db": filled})
-    changed._path = settings.path
-    return changed
+    return settings.model_copy(update={"ucon_db": filled})
 
 
 def _kept_secret(file: Path, config: Path) -> Path:
