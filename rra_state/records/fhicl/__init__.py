@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from rra_state.records.fhicl.evaluate import evaluate
 from rra_state.records.fhicl.parse import FhiclDocument, parse
-from rra_state.records.fhicl.snippet import ORJSON_BYTES, Examined, Snippet, examine, from_snippet, snippet
+from rra_state.records.fhicl.snippet import NO_COMMENTS, ORJSON_BYTES, Examined, Snippet, examine, from_snippet, snippet
 from rra_state.records.fhicl.values import Scalar, SequenceValue, TableValue, Value
 from rra_state.records.fhicl.write import Plain, atom, name, plain, quote, render, sequence, unescape, unquote
 
 __all__ = [
+    "NO_COMMENTS",
     "ORJSON_BYTES",
     "Examined",
     "FhiclDocument",

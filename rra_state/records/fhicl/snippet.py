@@ -136,7 +136,7 @@ class _Builder:
                 offset, f"{quoted(name)} is defined twice in a document with references; artdaqDB keeps the last only"
             )
         comments = [{"linenum": line, "value": text} for line, text in self.comments.items()]
-        return Snippet(data, metadata, comments or [dict(NO_COMMENTS)])
+        return Snippet(data, metadata, comments or [NO_COMMENTS])
 
     def _read_comments(self) -> None:
         text = self.source.text

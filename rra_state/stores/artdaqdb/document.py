@@ -32,8 +32,6 @@ HASHES = "hashes"
 
 Tree: TypeAlias = dict[str, Any]
 """A document as `json.loads` gives it."""
-Parsed: TypeAlias = tuple[Tree, Tree, list[Any]]
-"""Data, metadata and comments of a FHiCL text."""
 
 _MARK = "rra:base64"
 _QUOTED_MARK = f'"{_MARK}"'.encode()
@@ -42,7 +40,6 @@ _ORJSON_BYTES = 2**22
 _ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _UNICODE_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u")
 _MD5 = re.compile(r"[0-9a-fA-F]{32}")
-_NO_COMMENTS = [{"linenum": 0, "value": "No comments"}]
 _EVENTS = ("addConfiguration", "setVersion", "setCollection", "addEntity", "addRun")
 
 
@@ -128,23 +125,22 @@ def check_names(record: RunDocuments) -> None:
         seen.add(document.entity)
 
 
-def parse(document: Document) -> Parsed:
+def parse(document: Document) -> fhicl.Snippet:
     """Data, metadata and comments; empty if a `.fcl` file is kept as text. Raises FhiclError with the file's name.
 
     Of a file that is no `.fcl` they hold its name and its text, so that artdaq's tools show it.
     """
     if not document.is_fcl:
-        snippet = fhicl.snippet(shown_by_tools(document))
-        return snippet.data, snippet.metadata, list(snippet.comments) or _NO_COMMENTS
+        return fhicl.snippet(shown_by_tools(document))
     if document.kept:
-        return {"prolog": {}, "main": {}}, {"prolog": _table("#prolog"), "main": _table("#main")}, _NO_COMMENTS
+        metadata = {"prolog": _table("#prolog"), "main": _table("#main")}
+        return fhicl.Snippet({"prolog": {}, "main": {}}, metadata, [fhicl.NO_COMMENTS])
     try:
         known = document.snippet
-        snippet = fhicl.snippet(document.text) if known is None else fhicl.Snippet.unpacked(known, len(document.text))
+        return fhicl.snippet(document.text) if known is None else fhicl.Snippet.unpacked(known, len(document.text))
     except FhiclError as error:
         error.path = error.path or document.name
         raise
-    return snippet.data, snippet.metadata, list(snippet.comments) or _NO_COMMENTS
 
 
 def shown_by_tools(document: Document) -> bytes:
@@ -155,18 +151,18 @@ def shown_by_tools(document: Document) -> bytes:
 
 
 def tree(
-    document: Document, version: RunVersion, *, collection: str = RUN_HISTORY, parsed: Parsed | None = None
+    document: Document, version: RunVersion, *, collection: str = RUN_HISTORY, parsed: fhicl.Snippet | None = None
 ) -> Tree:
     """The document with its keys in artdaq's order. Raises FhiclError.
 
     parsed: the result of `parse`, if the caller has it.
     """
-    data, metadata, comments = parsed or parse(document)
+    snippet = parsed or parse(document)
     now, entity, run = version.assigned, document.entity, str(version.run)
     named = (version.configuration, version.version, collection, entity, run)
     return {
-        "document": {"data": data, "metadata": metadata, "search": []},
-        "comments": comments,
+        "document": {"data": snippet.data, "metadata": snippet.metadata, "search": []},
+        "comments": snippet.comments,
         "origin": {
             "format": "fhicl",
             "name": entity,
@@ -267,7 +263,7 @@ def unpack(document: Tree, item: Item, location: Location) -> StoredFile:
 
 def is_taken_for_checksums(document: Document) -> bool:
     """Whether a record's own file reads like the sums of the existing archiver once artdaq's tools have stored it."""
-    return document.entity == HASHES and _are_checksums(parse(document)[0]["main"])
+    return document.entity == HASHES and _are_checksums(parse(document).data["main"])
 
 
 def _are_checksums(main: object) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rra_state.base.errors import ArchiverError, FhiclError, RecordError, StoreError, VerificationError
+from rra_state.records import fhicl
 from rra_state.records.model import Document, RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import lookup
@@ -21,9 +22,9 @@ class Schema:
 
     def __init__(self, text: bytes) -> None:
         self.document = Document("schema.fcl", text)
-        self._parsed: documents.Parsed | None = None
+        self._parsed: fhicl.Snippet | None = None
 
-    def parsed(self) -> documents.Parsed:
+    def parsed(self) -> fhicl.Snippet:
         """The parsed text. Raises StoreError if it is not FHiCL: then no run can be stored."""
         if self._parsed is None:
             try:
@@ -45,11 +46,14 @@ class PlannedVersion:
     @property
     def items(self) -> tuple[Item, ...]:
         """The documents of the version, sorted by collection and entity."""
-        items = [Item(RUN_HISTORY, each.entity, self._oid(each)) for each in self.record.documents]
+        names = [(RUN_HISTORY, each.entity) for each in self.record.documents]
         if self.schema is not None:
-            oid = documents.object_id(SYSTEM_LAYOUT, self.version.version, SCHEMA)
-            items.append(Item(SYSTEM_LAYOUT, SCHEMA, oid))
-        return tuple(sorted(items, key=lambda item: (item.collection, item.entity)))
+            names.append((SYSTEM_LAYOUT, SCHEMA))
+        version = self.version.version
+        return tuple(
+            Item(collection, entity, documents.object_id(collection, version, entity))
+            for collection, entity in sorted(names)
+        )
 
     @property
     def staged(self) -> Staged:
@@ -73,9 +77,6 @@ class PlannedVersion:
         if self.schema is not None:
             parsed = self.schema.parsed()
             yield documents.tree(self.schema.document, self.version, collection=SYSTEM_LAYOUT, parsed=parsed)
-
-    def _oid(self, document: Document) -> str:
-        return documents.object_id(RUN_HISTORY, self.version.version, document.entity)
 
 
 def plan(record: RunDocuments, known: Location | None, now: str, schema: Schema | None) -> PlannedVersion:
