@@ -62,7 +62,7 @@ def write_batch(files: Iterable[tuple[Path, bytes]], *, mode: int = 0o644) -> No
             with _naming(path):
                 _write(temporary, data, mode, sync=False)
         directories = [Path(name) for name in dict.fromkeys(map(os.path.dirname, pending))]
-        for directory in _one_per_file_system(directories):
+        for directory in {each.stat().st_dev: each for each in directories}.values():
             _sync_file_system(directory)
         for target, temporary in pending.items():
             _replace(temporary, target)
@@ -185,10 +185,6 @@ def _write(path: str, data: bytes, mode: int, *, sync: bool, exact_mode: bool = 
 def _replace(source: str, target: str) -> None:
     announce("rename", source, target)
     os.replace(source, target)  # noqa: PTH105 - of texts
-
-
-def _one_per_file_system(directories: Iterable[Path]) -> list[Path]:
-    return list({directory.stat().st_dev: directory for directory in directories}.values())
 
 
 def _sync_file_system(directory: Path) -> None:

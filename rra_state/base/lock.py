@@ -120,10 +120,8 @@ def _is_gone(process: str) -> bool:
     """True if no process has this id any more."""
     try:
         os.kill(int(process), 0)
-    except (ValueError, OverflowError):
-        return False
     except ProcessLookupError:
         return True
-    except PermissionError:
+    except (ValueError, OverflowError, PermissionError):
         return False
     return False

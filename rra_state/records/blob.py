@@ -79,7 +79,7 @@ def pack(run: int, files: Mapping[str, bytes]) -> bytes:
     parts = [b"Start of Record\n", stamp, _ESCAPED if escaped else b""]
     for name in sorted(files, key=_order):
         content = _ESCAPABLE.sub(b"# ", files[name]) if escaped else files[name]
-        parts += [b"\n#####\n", _encode(name), b":\n#####\n", content]
+        parts += [b"\n#####\n", name.encode("utf-8", "surrogateescape"), b":\n#####\n", content]
     return b"".join([*parts, b"\nEnd of Record\n", stamp])
 
 
@@ -206,10 +206,6 @@ def _undated(blob: bytes) -> bytes:
 
 def _line(blob: bytes, offset: int) -> int:
     return blob.count(b"\n", 0, offset) + 1
-
-
-def _encode(name: str) -> bytes:
-    return name.encode("utf-8", "surrogateescape")
 
 
 def _decode(text: bytes) -> str:

@@ -23,6 +23,7 @@ Plain = str | int | float | bool | complex | list["Plain"] | dict[str, "Plain"] 
 
 # A backslash of the value that would be read as an escape of `quote`, or that would keep the string open.
 _LOOKALIKE = r"\\(?=x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|\Z)"
+_LOOKALIKE_AT = re.compile(_LOOKALIKE)
 _SPECIAL = re.compile(rf'{_LOOKALIKE}|["\\\n\t]|[^ -~]')
 _SIMPLE = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
 _OURS = re.compile(
@@ -50,7 +51,7 @@ def _escape(match: re.Match[str]) -> str:
     char = match[0]
     if char == "\\":
         # Only the look-alikes and the last one need more than FHiCL's own escape.
-        return "\\\\x5C" if _is_lookalike(match.string, match.start()) else "\\\\"
+        return "\\\\x5C" if _LOOKALIKE_AT.match(match.string, match.start()) else "\\\\"
     if char in _SIMPLE:
         return _SIMPLE[char]
     code = ord(char)
@@ -60,13 +61,6 @@ def _escape(match: re.Match[str]) -> str:
         return f"\\\\x{code - 0xDC00:02X}"
     units = char.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\\\u{units[i]:02X}{units[i + 1]:02X}" for i in range(0, len(units), 2))
-
-
-_LOOKALIKE_AT = re.compile(_LOOKALIKE)
-
-
-def _is_lookalike(value: str, offset: int) -> bool:
-    return _LOOKALIKE_AT.match(value, offset) is not None
 
 
 def unescape(value: str) -> bytes:

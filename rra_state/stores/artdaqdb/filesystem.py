@@ -49,8 +49,8 @@ class FilesystemDB:
         """Raise StoreError unless the archive, or the directory to create it in, can be read and written."""
         with archive_directory.faults(self.path):
             directories = [self.path, *(self.path / name for name in _COLLECTIONS)]
-            present = [directory for directory in directories if directory.exists()] or [_nearest_parent(self.path)]
-            for directory in present:
+            present = [directory for directory in directories if directory.exists()]
+            for directory in present or [next(each for each in self.path.absolute().parents if each.exists())]:
                 os.scandir(directory).close()
                 if not os.access(directory, os.W_OK | os.X_OK):
                     raise PermissionError(13, "permission denied", str(directory))
@@ -282,10 +282,6 @@ def _additions(staged: Sequence[Staged], collection: str) -> indexes.Additions:
                 additions.name(indexes.ENTITY, item.entity, item.oid)
                 additions.name(indexes.RUN, str(location.run), item.oid)
     return additions
-
-
-def _nearest_parent(path: Path) -> Path:
-    return next(parent for parent in path.absolute().parents if parent.exists())
 
 
 def _metadata_record(path: Path, oid: str) -> bytes:

@@ -122,7 +122,8 @@ class PostgresSession:
                 files.announce("queried")
                 return result
             except psycopg.Error:
-                _roll_back(self._connection)
+                with suppress(psycopg.Error):  # the connection may be lost
+                    self._connection.rollback()
                 raise
 
     def _connect(self) -> Connection:
@@ -178,12 +179,6 @@ def _time_limit(connection: Connection) -> Iterator[None]:
 def _cut(line: socket.socket) -> None:
     with suppress(OSError):
         line.shutdown(socket.SHUT_RDWR)
-
-
-def _roll_back(connection: Connection) -> None:
-    """Roll back the transaction of a failed action, if the connection still works."""
-    with suppress(psycopg.Error):
-        connection.rollback()
 
 
 def migrate(connection: Connection) -> None:

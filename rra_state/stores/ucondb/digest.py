@@ -52,7 +52,8 @@ class Digest:
             raise UnsupportedChallenge(f"{scheme or 'no'} authentication")
         if algorithm not in _HASHES or "auth" not in qop:
             raise UnsupportedChallenge(f"digest with algorithm {algorithm} and qop {given.get('qop', 'none')}")
-        return cls(_unescape(given["realm"]), given["nonce"], algorithm, given.get("opaque"))
+        realm = re.sub(r"\\(.)", r"\1", given["realm"])
+        return cls(realm, given["nonce"], algorithm, given.get("opaque"))
 
     def header(self, method: str, uri: str, user: str, password: str, *, cnonce: str | None = None) -> str:
         """The Authorization header of one request; `uri` is its path and query exactly as sent.
@@ -115,7 +116,3 @@ class NoAuth(AuthBase):
 
 def _escape(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
-
-
-def _unescape(text: str) -> str:
-    return re.sub(r"\\(.)", r"\1", text)
