@@ -6,30 +6,21 @@
 from __future__ import annotations
 
 from rra_state.records.fhicl.evaluate import evaluate
-from rra_state.records.fhicl.parse import FhiclDocument, parse
+from rra_state.records.fhicl.parse import parse
 from rra_state.records.fhicl.snippet import NO_COMMENTS, ORJSON_BYTES, Examined, Snippet, examine, from_snippet, snippet
-from rra_state.records.fhicl.values import Scalar, SequenceValue, TableValue, Value
 from rra_state.records.fhicl.write import Plain, atom, name, plain, quote, render, sequence, unescape, unquote
 
 __all__ = [
     "NO_COMMENTS",
     "ORJSON_BYTES",
     "Examined",
-    "FhiclDocument",
-    "Plain",
-    "Scalar",
-    "SequenceValue",
     "Snippet",
-    "TableValue",
-    "Value",
     "atom",
     "check",
     "dump",
-    "evaluate",
     "examine",
     "from_snippet",
     "name",
-    "parse",
     "quote",
     "sequence",
     "snippet",
