@@ -13,13 +13,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from rra_state.base.errors import ArchiverError, Interrupted, WorkerLost, WorkersUnusable
 from rra_state.execution.commit import Committer
-from rra_state.execution.pool import BrokenExecutor, Pool
+from rra_state.execution.pool import Pool
 from rra_state.state.changed_records import Refresh
 from rra_state.state.outcome import STAGES, Facts, Outcome, Stage
 from rra_state.stores.artdaqdb.base import ArtdaqDB, Location

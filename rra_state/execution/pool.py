@@ -157,6 +157,3 @@ def _signals_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-__all__ = ["BrokenExecutor", "Pool", "ProcessPool", "open_pool"]

@@ -63,13 +63,6 @@ class WorkerContext:
         """Read a run from artdaqDB, with retries."""
         return with_retries(lambda: self.artdaqdb.export(location), **self.retrying)[0]
 
-    def check_listed(self, run: int) -> None:
-        """Raise NotListed if UconDB, which holds this run, does not list it. Asks for the listing when it has to."""
-        if run not in self._listed:
-            self._listed = self.ucondb.runs()
-        if run not in self._listed:
-            raise not_listed(run)
-
     @cached_property
     def sender(self) -> ThreadPoolExecutor:
         """A thread with its own connection to UconDB, kept from chunk to chunk."""
@@ -84,8 +77,10 @@ class WorkerContext:
 
         def put() -> StoredBlob:
             stored = self.ucondb.put(run, content, override_of=override_of)
-            if stored.already:
-                self.check_listed(run)
+            if stored.already and run not in self._listed:
+                self._listed = self.ucondb.runs()
+                if run not in self._listed:
+                    raise not_listed(run)
             return stored
 
         try:
