@@ -1,4 +1,4 @@
-"""Concurrency helpers: calls with a time limit, and slots shared by processes.
+"""Concurrency helpers: calls with a time limit, locked directories, and slots shared by processes.
 
 Source: docs/design/architecture.md, Executor.
 """
@@ -46,6 +46,20 @@ def run_within(seconds: float, actions: Mapping[str, Callable[[], None]]) -> dic
         thread.join(max(0.0, end - time.monotonic()))
     late = TimeoutError(f"no answer within {seconds:g} s")
     return {name: results.get(name, late) for name in actions}
+
+
+# ---- locked directories ----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Lock a directory against other processes that do the same; the lock ends with the process. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 # ---- slots ---------------------------------------------------------------------------------------------------------

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 from rra_state.base import host_limits, log
+from rra_state.base.concurrency import locked
 from rra_state.base.errors import ArchiverError
 from rra_state.base.wording import printable
 from rra_state.config import loading
@@ -80,16 +77,5 @@ def _one(
     run: int, stage: Stage, function: Callable[..., list[Outcome]], context: WorkerContext, committer: Committer
 ) -> Outcome:
     outcomes = function([run], context, context.artdaqdb.locate([run]))
-    with _committing(context.settings.app.work_dir):
+    with locked(context.settings.app.work_dir / "markers"):  # the driver's part is for one process at a time
         return committer.commit(stage, outcomes)[0]
-
-
-@contextmanager
-def _committing(work_dir: Path) -> Iterator[None]:
-    """The driver's part is for one process at a time."""
-    descriptor = os.open(work_dir / "markers", os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -1,12 +1,12 @@
-"""The directory of an archive: its lock, the list of its documents, and its errors.
+"""The directory of an archive: the list of its documents, and its errors.
 
-Only `faults` maps an OSError of a directory archive to a StoreError.
+An archiver locks it against others. artdaq's own tools take no lock: a change of theirs is detected by the stamp of the
+index. Only `faults` maps an OSError of a directory archive to a StoreError.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,20 +47,6 @@ def faults(path: Path | str) -> Iterator[None]:
             path=error.filename or path,
             hint=_HINTS.get(error.errno or 0) or host_limits.REMEDIES.get(error.errno or 0),
         ) from error
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Lock the archive against other archivers; the lock ends with the process. Raises OSError.
-
-    artdaq's own tools take no lock: a change of theirs is detected by the stamp of the index.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def documents(directory: Path) -> Iterator[str]:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rra_state.base import files
+from rra_state.base.concurrency import locked
 from rra_state.base.errors import ArchiverError, StoreError, VerificationError
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import directory as archive_directory
@@ -180,7 +181,7 @@ class FilesystemDB:
             return
         with archive_directory.faults(self.path):
             files.make_directory(self.path)
-            with archive_directory.locked(self.path):
+            with locked(self.path):
                 for collection in _COLLECTIONS:
                     path = self._index_path(collection)
                     files.make_directory(path.parent)
@@ -202,7 +203,7 @@ class FilesystemDB:
         changed = [each for each in staged if each.changed]
         if not changed:
             return
-        with archive_directory.faults(self.path), archive_directory.locked(self.path):
+        with archive_directory.faults(self.path), locked(self.path):
             for collection in _COLLECTIONS:
                 additions = _additions(changed, collection)
                 if additions.ouid:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rra_state.base import files
+from rra_state.base.concurrency import locked
 from rra_state.base.errors import VerificationError
 from rra_state.stores.artdaqdb import directory
 from rra_state.stores.artdaqdb import document as documents
@@ -46,7 +47,7 @@ def rebuild(path: Path) -> Rebuilt:
     listed, shown = 0, 0
     skipped: list[tuple[str, str]] = []
     whole: set[tuple[str, str, int]] = set()
-    with directory.faults(path), directory.locked(path):
+    with directory.faults(path), locked(path):
         for collection in _collections(path):
             entries = list(_entries(collection, skipped))
             if collection.name == RUN_HISTORY:
