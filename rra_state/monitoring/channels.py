@@ -21,9 +21,8 @@ from rra_state.base.concurrency import run_within
 from rra_state.base.errors import NotSent, UsageError, WorkDirError
 from rra_state.config.loading import Settings
 from rra_state.config.models import Email, Slack
-from rra_state.monitoring import changes
-from rra_state.monitoring.changes import Changes, Condition, Message
-from rra_state.monitoring.delivered import Memory
+from rra_state.monitoring import changes, delivered
+from rra_state.monitoring.changes import Changes, Condition, Delivered, Message
 from rra_state.reporting.counts import Counts
 from rra_state.state.markers import Tree
 
@@ -63,15 +62,16 @@ def channels(settings: Settings) -> list[Channel]:
 
 def notify(settings: Settings, ways: Iterable[Channel], now: Condition, counts: Counts | None) -> None:
     """Send each channel what it does not know yet, and remember that. What fails is logged, and tried again later."""
-    memory = Memory(Tree(settings.app.work_dir))
-    before = {way.key: memory.of(way.key) for way in ways}
+    tree = Tree(settings.app.work_dir)
+    earlier = delivered.known(tree)
+    before = {way.key: earlier.get(way.key, Delivered()) for way in ways}
     wanted = {way: found for way in ways if (found := changes.since(before[way.key], now))}
     unsent = {way.key for way in wanted} - _sent(settings, wanted, counts)
     known = {key: each if key in unsent else each.after(now) for key, each in before.items()}
     if not wanted and known == before:
         return
     try:
-        memory.keep(known)
+        delivered.keep(tree, known)
     except WorkDirError as error:
         log.warning("what was sent cannot be remembered, and will be sent again: %s", error)
 

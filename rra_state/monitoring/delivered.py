@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pydantic
 
@@ -43,25 +42,16 @@ class _Entry:
 _ENTRIES = pydantic.TypeAdapter(dict[str, _Entry])
 
 
-class Memory:
-    """What each channel was sent, by the channel's key."""
-
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
-        self._known = _parsed(tree.root / "state" / f"{NOTE}.json")
-
-    def of(self, key: str) -> Delivered:
-        """What this channel knows; nothing if it is new, or if the note is damaged."""
-        return self._known.get(key, Delivered())
-
-    def keep(self, known: Mapping[str, Delivered]) -> None:
-        """Replace the note by this. Raises WorkDirError if it cannot be written."""
-        entries = {key: _Entry.of(delivered) for key, delivered in known.items()}
-        self._tree.write_note(NOTE, _ENTRIES.dump_python(entries, mode="json"))
-
-
-def _parsed(path: Path) -> dict[str, Delivered]:
+def known(tree: Tree) -> dict[str, Delivered]:
+    """What each channel knows, by the channel's key; nothing if the note is damaged."""
     try:
-        return {key: entry.delivered() for key, entry in _ENTRIES.validate_json(path.read_bytes()).items()}
+        entries = _ENTRIES.validate_json((tree.root / "state" / f"{NOTE}.json").read_bytes())
+        return {key: entry.delivered() for key, entry in entries.items()}
     except (OSError, ValueError, UsageError):
         return {}
+
+
+def keep(tree: Tree, known: Mapping[str, Delivered]) -> None:
+    """Replace the note by this. Raises WorkDirError if it cannot be written."""
+    entries = {key: _Entry.of(delivered) for key, delivered in known.items()}
+    tree.write_note(NOTE, _ENTRIES.dump_python(entries, mode="json"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rra_state.base.errors import WorkDirError
-from rra_state.monitoring.changes import NO_RUNS, Delivered, Episode, Fault
-from rra_state.monitoring.delivered import Memory
+from rra_state.monitoring.changes import Delivered, Episode, Fault
+from rra_state.monitoring.delivered import keep, known
 from tests.unit.archive_site import Site
 
 TOLD = Delivered(
@@ -18,24 +18,23 @@ TOLD = Delivered(
 
 
 def test_what_was_told_is_known_after_a_restart(site: Site) -> None:
-    Memory(site.tree).keep({"mail": TOLD})
+    keep(site.tree, {"mail": TOLD})
 
-    assert Memory(site.tree).of("mail") == TOLD
-    assert Memory(site.tree).of("slack") == Delivered(NO_RUNS)
+    assert known(site.tree) == {"mail": TOLD}
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"mail": {"failed": {"import": "x"}}}', '{"mail": 1}'])
 def test_a_damaged_note_counts_as_none(site: Site, damage: str) -> None:
     (site.tree.root / "state" / "told.json").write_text(damage)
 
-    assert Memory(site.tree).of("mail") == Delivered()
+    assert known(site.tree) == {}
 
 
 def test_a_note_that_cannot_be_written_keeps_the_old_one(site: Site) -> None:
-    Memory(site.tree).keep({"mail": TOLD})
+    keep(site.tree, {"mail": TOLD})
     (site.tree.root / "state" / "told.json").with_name(".told.json.tmp").mkdir()
 
     with pytest.raises(WorkDirError):
-        Memory(site.tree).keep({"mail": Delivered()})
+        keep(site.tree, {"mail": Delivered()})
 
-    assert Memory(site.tree).of("mail") == TOLD
+    assert known(site.tree) == {"mail": TOLD}
