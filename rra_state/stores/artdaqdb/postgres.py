@@ -37,10 +37,6 @@ class PostgresDB:
         """The store in one phrase."""
         return f"artdaqDB in {self._session.name}"
 
-    def close(self) -> None:
-        """Close the connection; the next call opens another."""
-        self._session.close()
-
     # ---- looking -----------------------------------------------------------------------------------------------------
 
     def check(self) -> None:

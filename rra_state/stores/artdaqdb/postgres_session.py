@@ -100,12 +100,6 @@ class PostgresSession:
         result: T = policy(self._once, action)
         return result
 
-    def close(self) -> None:
-        """Close the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
     def _worth_another(self, error: BaseException) -> bool:
         """Whether to try again: only after a connection that had been open was lost."""
         return isinstance(error, StoreUnavailable) and self._was_open and self._connection is None
@@ -147,7 +141,8 @@ class PostgresSession:
         except psycopg.Error as error:
             # psycopg.Error itself is raised for an answer that is not of PostgreSQL's protocol.
             if self._connection is not None and (self._connection.closed or self._connection.broken):
-                self.close()
+                self._connection.close()
+                self._connection = None
             raise self._store_error(error) from error
 
     def _store_error(self, error: psycopg.Error) -> StoreError:
