@@ -75,7 +75,7 @@ audit: setup    ## Look for known holes in what the environment holds (asks pypi
 docs: setup     ## Build the documentation as a site in build/docs
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict
 
-bench: setup    ## Measure; prints the table of docs/performance.md (BENCH='--page docs/performance.md' writes it there)
+bench: setup    ## Measure; prints the table of docs/design/performance.md (BENCH='--page docs/design/performance.md' writes it there)
 	$(PYTHON) -m tests.bench $(BENCH)
 
 bench-long: setup ## The same for 20,000 and 100,000 stored runs

@@ -1,6 +1,6 @@
 """`make bench`, `make bench-long`: measure, print the table, write JSON and Markdown.
 
-    python -m tests.bench [--show] [--long] [PART...] [--output DIR] [--page docs/performance.md] [--scale 0.01]
+    python -m tests.bench [--show] [--long] [PART...] [--output DIR] [--page docs/design/performance.md] [--scale 0.01]
 
 Every figure comes from real stores and the command line as an operator starts it, with its floor taken beside it.
 """

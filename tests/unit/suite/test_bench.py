@@ -17,7 +17,7 @@ from tests.bench.rows import EVERY, LONG_PARTS, PARTS, Measured, Row, at_least, 
 from tests.bench.table import NOT_TAKEN, Part, Taken
 from tests.paths import REPOSITORY
 
-PAGE = REPOSITORY / "docs" / "performance.md"
+PAGE = REPOSITORY / "docs" / "design" / "performance.md"
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 TAKEN = Taken("2026-11-25", "abc1234", "2 cores", "make bench", 3.0)
 
