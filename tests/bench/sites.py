@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,10 +20,7 @@ from tests.bench.measure import Usage, usage
 from tests.large_archive import grow
 from tests.servers import DevServer, Folder
 
-Kind = str
-"""`directory` or `postgres`."""
-
-
+KINDS = ("directory", "postgres")
 SEVERAL_CHUNKS = 40
 
 
@@ -36,25 +32,26 @@ class Hall:
     postgres: str
     server: DevServer
     scale: float = 1.0
-    results: dict[str, float] = field(default_factory=dict)
-    """Figures that later parts refer to, by row."""
+    peaks: list[float] = field(default_factory=list)
+    """MB of the largest process of each cycle."""
     _numbers: Iterator[int] = field(default_factory=count)
 
     def size(self, runs: int) -> int:
         """So many runs, to scale; never so few that one chunk takes them all, and no time passes between markers."""
         return max(SEVERAL_CHUNKS, round(runs * self.scale))
 
-    def site(self, kind: Kind = "directory", stored: int = 0, **changes: Mapping[str, Any]) -> BenchSite:
+    def site(self, kind: str = "directory", stored: int = 0, **changes: Mapping[str, Any]) -> BenchSite:
         """A new site with two workers; `stored` runs are archived already."""
         number = next(self._numbers)
         root = self.root / str(number)
         root.mkdir()
-        site = BenchSite(root, self.folder())
-        artdaqdb = {"database_uri": self._database(number)} if kind == "postgres" else {}
-        site.configure(artdaq_db=artdaqdb, **{name: dict(values) for name, values in changes.items()})
+        site = BenchSite(root, self.folder(), self.peaks, stored + 1)
+        if kind == "postgres":
+            site.database = self._database(number)
+            changes["artdaq_db"] = {"database_uri": site.database}
+        site.configure(**{name: dict(values) for name, values in changes.items()})
         if stored:
             grow(site.config, site.ucondb, stored)
-        site.next_run = stored + 1
         return site
 
     def folder(self) -> Folder:
@@ -70,9 +67,11 @@ class Hall:
 
 @dataclass
 class BenchSite(Site):
-    """A site that grows, whose cycles are measured."""
+    """A site that grows, whose cycles are measured. database: URI of its PostgreSQL, if it has one."""
 
-    next_run: int = 1
+    peaks: list[float]
+    next_run: int
+    database: str = ""
 
     def take_runs(self, number: int) -> range:
         """Have the DAQ take so many more runs."""
@@ -81,9 +80,11 @@ class BenchSite(Site):
         self.next_run += number
         return runs
 
-    def cycle(self, *options: str, watch: bool = False) -> Usage:
+    def cycle(self, *options: str) -> Usage:
         """The command line, quietly."""
-        return usage([sys.executable, "-m", "rra_state", str(self.config), "-q", *options], watch=watch)
+        found = usage(self.command("-q", *options))
+        self.peaks.append(found.memory)
+        return found
 
     def rate(self, stage: str, runs: range) -> float:
         """Runs a second between the first and the last of their markers: without start and end of the processes."""
