@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests import in_process
-from tests.acceptance.site import Site
 from tests.servers import Folder
+from tests.site import Site
 
 
 @pytest.fixture

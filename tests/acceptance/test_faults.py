@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from scripts.make_run_records import make_records
-from tests.acceptance.site import Site
+from tests.site import Site
 from tests.waiting import scaled, wait_until
 
 pytestmark = pytest.mark.in_process

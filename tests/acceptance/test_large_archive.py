@@ -11,10 +11,10 @@ import pytest
 
 from rra_state.config import loading
 from rra_state.state.outcome import STAGES
-from tests.acceptance.site import Site
 from tests.in_process import InProcessSite
 from tests.large_archive import SHAPES, grow, shapes
 from tests.servers import Folder
+from tests.site import Site
 
 KINDS = ("filesystemdb", "postgresql")
 _ITS_OWN = ("archived", "ucondb_id", "ucondb_data_key")

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from tests.acceptance.site import environment
 from tests.paths import REPOSITORY
+from tests.site import environment
 
 AT_LEAST = 5
 LONG_ENOUGH = 45.0

@@ -15,10 +15,10 @@ import psycopg
 from rra_state.records import blob, convert, source
 from rra_state.records.model import RunDocuments
 from tests import servers
-from tests.acceptance.site import Site
 from tests.bench.measure import Usage, usage
 from tests.large_archive import grow
 from tests.servers import DevServer, Folder
+from tests.site import Site
 
 KINDS = ("directory", "postgres")
 SEVERAL_CHUNKS = 40

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from tests import in_process
-from tests.acceptance.site import Site
 from tests.servers import Folder
+from tests.site import Site
 
 _COMMON = settings(
     deadline=None,

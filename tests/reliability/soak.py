@@ -23,10 +23,10 @@ from rra_state.cycle import snakemake_session
 from rra_state.stores.artdaqdb.base import ArtdaqDB
 from rra_state.stores.artdaqdb.postgres import PostgresDB
 from scripts.ucondb_dev.postgres import Postgres
-from tests.acceptance.site import Site
 from tests.reliability import vitals
 from tests.reliability.vitals import Vitals, Watch
 from tests.servers import DevServer, Folder, running_postgres, temporary_directory
+from tests.site import Site
 from tests.waiting import scaled
 
 FUZZ = {"random_skip_percent": 3, "random_skip_retry": True, "random_error_percent": 3, "random_error_retry": True}
