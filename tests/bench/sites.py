@@ -10,8 +10,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
 from rra_state.records import blob, convert, source
 from rra_state.records.model import RunDocuments
 from tests import servers
@@ -45,10 +43,8 @@ class Hall:
         number = next(self._numbers)
         root = self.root / str(number)
         root.mkdir()
-        site = BenchSite(root, self.folder(), self.peaks, stored + 1)
-        if kind == "postgres":
-            site.database = self._database(number)
-            changes["artdaq_db"] = {"database_uri": site.database}
+        database = servers.new_database(self.postgres, f"bench_{number}") if kind == "postgres" else ""
+        site = BenchSite(root, self.folder(), database, self.peaks, stored + 1)
         site.configure(**{name: dict(values) for name, values in changes.items()})
         if stored:
             grow(site.config, site.ucondb, stored)
@@ -58,20 +54,13 @@ class Hall:
         """A new folder of UconDB."""
         return Folder.fresh(self.server, f"bench {next(self._numbers)}")
 
-    def _database(self, number: int) -> str:
-        with psycopg.connect(self.postgres, autocommit=True) as connection:
-            connection.execute(f"create database bench_{number}")
-        base, _, query = self.postgres.partition("?")
-        return f"{base.rsplit('/', 1)[0]}/bench_{number}{'?' if query else ''}{query}"
-
 
 @dataclass
 class BenchSite(Site):
-    """A site that grows, whose cycles are measured. database: URI of its PostgreSQL, if it has one."""
+    """A site that grows, whose cycles are measured."""
 
-    peaks: list[float]
-    next_run: int
-    database: str = ""
+    peaks: list[float] = field(default_factory=list)
+    next_run: int = 1
 
     def take_runs(self, number: int) -> range:
         """Have the DAQ take so many more runs."""
