@@ -26,10 +26,18 @@ def cycles(hall: Hall) -> Iterator[Measured]:
     site = hall.site()
     runs = site.take_runs(hall.size(2000))
     sample = runs[: hall.size(BATCH)]
-    version, floor = snakemake(), import_floor(hall, site, sample) + migrate_floor(hall, site, sample)
+    beside = [_floors(hall, site, sample)]
     used = site.cycle()
-    yield Measured("driver-cpu", [1000 * used.driver_cpu / len(runs) / STAGES], [1000 * version.cpu])
-    yield Measured("cycle-2000", [len(runs) / used.seconds], [len(sample) / floor])
+    beside.append(_floors(hall, site, sample))  # what else runs on the machine may have changed meanwhile
+    floors, versions = zip(*beside, strict=True)
+    yield Measured("driver-cpu", [1000 * used.driver_cpu / len(runs) / STAGES], versions)
+    yield Measured("cycle-2000", [len(runs) / used.seconds], floors)
+
+
+def _floors(hall: Hall, site: BenchSite, runs: range) -> tuple[float, float]:
+    """Runs a second without the archiver, and CPU milliseconds of `snakemake --version`."""
+    seconds = import_floor(hall, site, runs) + migrate_floor(hall, site, runs)
+    return len(runs) / seconds, 1000 * snakemake().cpu
 
 
 def one_run(hall: Hall) -> Iterator[Measured]:
