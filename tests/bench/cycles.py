@@ -14,6 +14,8 @@ from tests.bench.sites import KINDS, BenchSite, Hall
 from tests.bench.stages import BATCH, BATCHES, import_floor, migrate_floor
 
 STAGES = 2
+FEW = 150
+"""Runs of one batch where only the cost of a run is compared."""
 _ON = {
     "metrics": {"prometheus_file": "${app.work_dir}/rra.prom"},
     "reporting": {"email": {"enabled": True, "recipient_email": "shift@example.org", "smtp_port": 9}},
@@ -66,7 +68,7 @@ def large(hall: Hall) -> Iterator[Measured]:
 
 def _cost(hall: Hall, site: BenchSite) -> float:
     """Milliseconds of wall clock for the import of a run, without the start."""
-    runs = site.take_runs(hall.size(BATCH))
+    runs = site.take_runs(hall.size(FEW))
     site.cycle("--import-only")
     return 1000 / site.rate("import", runs)
 
