@@ -51,7 +51,7 @@ def cpu(action: Callable[[], object]) -> float:
 class Usage:
     """What a command took.
 
-    seconds: wall clock. cpu: CPU seconds of it and of all its children. driver_cpu: the same of the command line and of
+    seconds: wall clock. cpu: CPU seconds of it and of all below it. driver_cpu: the same of the command line and of
     Snakemake, without the workers. memory: highest MB of its largest process.
     """
 
@@ -77,13 +77,12 @@ def usage(command: Sequence[str]) -> Usage:
     assert process.stderr is not None
     messages = process.stderr.read()
     watcher.end()
-    _, status, spent = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    process.wait()
     seconds = time.perf_counter() - began
     process.stderr.close()
     if process.returncode != 0:
         raise subprocess.CalledProcessError(process.returncode, command, stderr=messages)
-    return Usage(seconds, spent.ru_utime + spent.ru_stime, sum(watcher.driver_cpu.values()), watcher.memory)
+    return Usage(seconds, watcher.cpu, watcher.driver_cpu, watcher.memory)
 
 
 def snakemake() -> Usage:
@@ -95,17 +94,28 @@ def snakemake() -> Usage:
 class _Watcher:
     """Looks at a process and its descendants every 0.05 s, on a thread.
 
-    memory: highest MB of any of them. driver_cpu: CPU seconds of the process and of its children, without theirs.
+    Not by what the kernel adds up for parents: nobody waits for the server that forks the workers, nor for theirs.
     """
 
     leader: int
     memory: float = 0.0
-    driver_cpu: dict[int, float] = field(default_factory=dict)
+    _seconds: dict[int, tuple[int, float]] = field(default_factory=dict)
+    """Generation and CPU of each process, as they were last seen."""
     _ended: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds of all."""
+        return sum(seconds for _, seconds in self._seconds.values())
+
+    @property
+    def driver_cpu(self) -> float:
+        """CPU seconds of the process and of its children, without theirs."""
+        return sum(seconds for generation, seconds in self._seconds.values() if generation <= 1)
 
     def end(self) -> None:
         """Look no more."""
@@ -114,20 +124,19 @@ class _Watcher:
 
     def _watch(self) -> None:
         while not self._ended.wait(LOOK_SECONDS):
-            for pid, depth in _descendants(self.leader):
+            for pid, generation in _descendants(self.leader):
                 with suppress(OSError):  # it ended meanwhile
                     self.memory = max(self.memory, _highest_memory(pid))
-                    if depth <= 1:
-                        self.driver_cpu[pid] = _cpu_seconds(pid)
+                    self._seconds[pid] = generation, _cpu_seconds(pid)
 
 
-def _descendants(pid: int, depth: int = 0) -> Iterator[tuple[int, int]]:
+def _descendants(pid: int, generation: int = 0) -> Iterator[tuple[int, int]]:
     """The process and all below it, each with the number of generations between them."""
-    yield pid, depth
+    yield pid, generation
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(OSError):
             for child in children.read_text().split():
-                yield from _descendants(int(child), depth + 1)
+                yield from _descendants(int(child), generation + 1)
 
 
 def _highest_memory(pid: int) -> float:

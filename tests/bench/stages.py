@@ -11,8 +11,8 @@ from tests.bench.measure import cpu, repeated, snakemake
 from tests.bench.rows import Measured
 from tests.bench.sites import BenchSite, Hall
 
-BATCH = 400
-BATCHES = 3
+BATCH = 250
+BATCHES = 2
 
 
 def parsing(hall: Hall) -> Iterator[Measured]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import table
+from tests.bench import measure, table
 from tests.bench.__main__ import MEASURES
 from tests.bench.rows import EVERY, Measured, Row, at_least, at_most
 from tests.bench.table import Part, Taken
@@ -83,6 +83,22 @@ def test_an_older_version_gets_a_column_of_what_is_judged() -> None:
     assert head.endswith("| verdict | 0123abc |")
     [line] = [line for line in lines if "| 90.0 runs/s |" in line]
     assert line.endswith("| ratio ≥ 0.85 | met | 0.7 |")
+
+
+def test_cpu_of_a_process_that_nobody_waits_for_counts() -> None:
+    spin = "import time\nwhile time.process_time() < 0.5: pass"
+    start = (
+        "import signal, subprocess, sys\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        f"subprocess.Popen([sys.executable, '-I', '-S', '-c', {spin!r}]).wait()"
+    )
+
+    used = measure.usage(
+        [sys.executable, "-I", "-S", "-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {start!r}])"]
+    )
+
+    assert used.cpu > 0.4
+    assert used.driver_cpu < 0.4
 
 
 @pytest.mark.parametrize("part", MEASURES if LONG else ["cycles"])
