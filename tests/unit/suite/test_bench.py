@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,8 +18,27 @@ from tests.bench.rows import EVERY, Measured, Row, at_least, at_most
 from tests.bench.table import Part, Taken
 from tests.paths import REPOSITORY
 
+PAGE = REPOSITORY / "docs" / "design" / "performance.md"
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 TAKEN = Taken("2026-11-25", "abc1234", "2 cores", "make bench", 3.0, 0.9)
+
+
+def test_the_page_has_every_row_of_the_bench() -> None:
+    lines = [line for line in table.block(PAGE.read_text()).splitlines() if line.startswith("| ")][2:]
+
+    rows = [row for rows in EVERY.values() for row in rows]
+    assert [line.split("|")[1].strip() for line in lines] == [row.what for row in rows]
+    assert [line.split("|")[5].strip() for line in lines] == [table._target(row.target) for row in rows]
+
+
+def test_the_page_says_when_and_on_what_its_figures_were_taken() -> None:
+    text = table.block(PAGE.read_text())
+
+    occasions = [line for line in text.splitlines() if line.startswith("- ")]
+    assert occasions
+    for line in occasions:
+        assert re.search(r": \d{4}-\d\d-\d\d, commit \w+, \d+ cores, Python \S+; `make bench(-long)?`; ", line)
+        assert re.search(r"; `snakemake --version` took \d.* s, load before each part \d", line)
 
 
 def test_every_row_is_measured_by_one_part() -> None:
