@@ -11,7 +11,7 @@ PYTEST := $(PYTHON) -m pytest -n 2 --dist worksteal
 PIP := $(PYTHON) -m pip --quiet --disable-pip-version-check
 RESOLVE := $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml
 
-.PHONY: help setup lock debian demo demo-start demo-stop test test-long test-newest test-deploy wheelhouse soak fuzz lint lint-ansible audit docs bench bench-long bench-stores clean
+.PHONY: help setup lock debian demo demo-start demo-stop test test-long test-newest test-deploy wheelhouse soak fuzz lint lint-ansible audit docs bench bench-long clean
 
 help:           ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -90,14 +90,11 @@ audit: setup    ## Look for known holes in what the environment holds (asks pypi
 docs: setup     ## Build the documentation as a site in build/docs
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict
 
-bench: setup    ## Measure; prints the table of docs/performance.md (BENCH='--page docs/performance.md' writes it there)
+bench: setup    ## Measure against the targets of docs/design/performance.md
 	$(PYTHON) -m tests.bench $(BENCH)
 
-bench-long: setup ## The same for 20,000 and 100,000 stored runs
+bench-long: setup ## The same for stores of 20,000 runs
 	$(PYTHON) -m tests.bench --long $(BENCH)
-
-bench-stores: setup ## Measure each kind of artdaqDB by itself
-	$(PYTHON) -m tests.bench.stores
 
 clean:          ## Remove what make made (stop the demo first)
 	rm -rf "$(VENV)" .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

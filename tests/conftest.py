@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from scripts.ucondb_dev.postgres import PostgresError
-from tests import servers
+from tests import in_process, servers
 from tests.reliability.counts import pytest_terminal_summary
+from tests.site import Site
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport
 from tests.waiting import scaled
 
@@ -22,6 +24,7 @@ __all__ = [
     "pytest_make_collect_report",
     "pytest_runtest_makereport",
     "pytest_terminal_summary",
+    "site",
     "ucondb",
     "ucondb_server",
 ]
@@ -79,6 +82,12 @@ def ucondb(ucondb_server: servers.DevServer, request: pytest.FixtureRequest) -> 
     if ucondb_server.process is None:
         ucondb_server.start()
     return servers.Folder.fresh(ucondb_server, request.node.nodeid)
+
+
+@pytest.fixture
+def site(tmp_path: Path, ucondb: servers.Folder, request: pytest.FixtureRequest) -> Site:
+    """Real records, real stores, the real command line; in the test's process if it is marked `in_process`."""
+    return in_process.chosen(request)(tmp_path, ucondb)
 
 
 @pytest.fixture(scope="session")

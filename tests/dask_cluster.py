@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from tests.acceptance.site import environment
 from tests.paths import REPOSITORY
+from tests.site import environment
 from tests.waiting import wait_until
 
 

@@ -26,10 +26,10 @@ from rra_state.cli import main
 from rra_state.cycle import cycle
 from rra_state.execution import verification
 from rra_state.workers.worker import WorkerContext
-from tests.acceptance.site import Site, environment
 from tests.paths import REPOSITORY
 from tests.reliability.archiver import Report, SameProcess, process, worked
 from tests.reliability.faults import Course, Fault
+from tests.site import Site, environment
 
 
 @dataclass(frozen=True)

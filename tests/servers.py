@@ -57,6 +57,14 @@ def running_postgres() -> Iterator[str]:
             server.stop("immediate")
 
 
+def new_database(uri: str, name: str) -> str:
+    """Create a database on this PostgreSQL; its URI."""
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+    base, _, query = uri.partition("?")
+    return f"{base.rsplit('/', 1)[0]}/{name}{'?' if query else ''}{query}"
+
+
 @contextmanager
 def running_mongodb() -> Iterator[str]:
     """A server to try the MongoDB store on; its URI without a database. The one of RRA_TEST_MONGODB_URI, or NX-27017,

@@ -12,9 +12,9 @@ from rra_state.config.loading import Settings, load
 from rra_state.records import blob
 from rra_state.stores.ucondb.client import UconDB
 from scripts.make_run_records import make_records
-from tests.acceptance.site import Site
 from tests.in_process import InProcessSite
 from tests.servers import Folder
+from tests.site import Site
 
 LISTED_BY_OPERATOR = 90
 """In the import failure log by an operator's hand; no place knows it."""

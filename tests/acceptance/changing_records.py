@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.acceptance.site import Site
+from tests.site import Site
 
 STOP = b"\nDAQInterface stop time: Thu Oct 17 18:50:25 UTC 2024\n"
 

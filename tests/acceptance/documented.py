@@ -14,8 +14,8 @@ from pathlib import Path
 
 from rra_state.state.outcome import STAGES
 from tests.acceptance.changing_records import edit
-from tests.acceptance.site import TIMEOUT, Site, environment
 from tests.paths import REPOSITORY
+from tests.site import TIMEOUT, Site, environment
 
 README = REPOSITORY / "README.md"
 _PAGES = ("install", "configure", "operate", "report", "recover", "troubleshoot", "stores")

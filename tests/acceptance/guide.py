@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rra_state.state.outcome import Stage
 from scripts.make_run_records import write_record
-from tests.acceptance.site import Site
+from tests.site import Site
 
 METADATA = (
     b"Config name: BootDAQ\nComponent #0: component01\n\n"

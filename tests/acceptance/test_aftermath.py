@@ -15,7 +15,7 @@ from rra_state.monitoring import changes
 from scripts.make_run_records import make_records
 from tests import mailbox
 from tests.acceptance.guide import without_root_powers
-from tests.acceptance.site import Site
+from tests.site import Site
 from tests.unit.monitoring.test_metrics import Numbers, read
 from tests.waiting import scaled, wait_until
 

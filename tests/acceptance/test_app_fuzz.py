@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.acceptance.site import Site
+from tests.site import Site
 
 pytestmark = pytest.mark.in_process
 

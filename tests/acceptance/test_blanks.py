@@ -15,9 +15,9 @@ import pytest
 
 from scripts.make_run_records import remove_record
 from tests.acceptance.changing_records import refresh_markers, stop, versions, without_stop_time
-from tests.acceptance.site import Site, environment
 from tests.paths import REPOSITORY
 from tests.servers import Folder
+from tests.site import Site, environment
 from tests.waiting import scaled
 
 _LEFT_OUT = shutil.ignore_patterns(".*", "build", "demo", "dist", "__pycache__")

@@ -15,9 +15,9 @@ from rra_state.cli import check
 from rra_state.config import loading
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import Facts, Marker
-from tests.acceptance.site import Site
 from tests.reliability.hosts import mounted
 from tests.servers import DevServer, Folder, Line, temporary_directory
+from tests.site import Site
 from tests.waiting import scaled, wait_until
 
 

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from tests.acceptance.changing_records import without_stop_time
-from tests.acceptance.site import Site
+from tests.site import Site
 
 pytestmark = pytest.mark.in_process
 

@@ -14,9 +14,9 @@ import pytest
 from rra_state.base.errors import WorkersUnusable
 from rra_state.config import loading
 from rra_state.execution import dask_pool
-from tests.acceptance.site import Site
 from tests.dask_cluster import Cluster
 from tests.servers import temporary_directory
+from tests.site import Site
 from tests.waiting import scaled, wait_until
 
 

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests import namespaces
-from tests.acceptance.site import Site, environment
 from tests.dask_cluster import Cluster
 from tests.namespaces import HOME, Network
 from tests.paths import REPOSITORY
 from tests.servers import temporary_directory
+from tests.site import Site, environment
 from tests.waiting import scaled, wait_until
 
 SOON = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "11s"}

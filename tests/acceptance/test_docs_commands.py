@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.acceptance import documented
-from tests.acceptance.site import Site
+from tests.site import Site
 
 pytestmark = pytest.mark.in_process
 

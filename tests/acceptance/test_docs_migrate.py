@@ -11,8 +11,8 @@ from requests.auth import HTTPDigestAuth
 
 from tests.acceptance import documented
 from tests.acceptance.guide import LOGS, STATE_FILES, forget, take
-from tests.acceptance.site import Site
 from tests.paths import REPOSITORY
+from tests.site import Site
 from tests.waiting import scaled
 
 pytestmark = pytest.mark.in_process

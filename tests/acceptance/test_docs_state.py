@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from tests.acceptance.guide import numbers, take
-from tests.acceptance.site import TIMEOUT, Site, environment
 from tests.paths import REPOSITORY
+from tests.site import TIMEOUT, Site, environment
 
 pytestmark = pytest.mark.in_process
 

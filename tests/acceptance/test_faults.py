@@ -13,7 +13,7 @@ import pytest
 
 from rra_state.state import planner
 from scripts.make_run_records import make_records
-from tests.acceptance.site import Site
+from tests.site import Site
 from tests.waiting import scaled, wait_until
 
 pytestmark = pytest.mark.in_process

@@ -12,8 +12,8 @@ import pytest
 from rra_state.records import blob
 from rra_state.stores.artdaqdb.document import timestamp
 from tests.acceptance.changing_records import refresh_markers, stop, without_stop_time
-from tests.acceptance.site import Site
 from tests.other_program import documents, load, stop_of
+from tests.site import Site
 
 pytestmark = pytest.mark.in_process
 

@@ -11,7 +11,7 @@ import pytest
 
 from rra_state.records import blob
 from rra_state.stores.artdaqdb.index import EMPTY
-from tests.acceptance.site import Site
+from tests.site import Site
 from tests.unit.stores.artdaqdb.artdaqdb_helpers import MD5, Artdaq, files_of
 from tests.waiting import scaled
 

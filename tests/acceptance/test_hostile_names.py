@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scripts.make_run_records import make_records
-from tests.acceptance.site import Site
+from tests.site import Site
 
 pytestmark = pytest.mark.in_process
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.changing_records import stop, without_stop_time
-from tests.acceptance.site import TIMEOUT, Site, environment
 from tests.paths import REPOSITORY
+from tests.site import TIMEOUT, Site, environment
 
 pytestmark = pytest.mark.in_process
 

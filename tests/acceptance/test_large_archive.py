@@ -11,10 +11,10 @@ import pytest
 
 from rra_state.config import loading
 from rra_state.state.outcome import STAGES
-from tests.acceptance.site import Site
 from tests.in_process import InProcessSite
 from tests.large_archive import SHAPES, grow, shapes
-from tests.servers import Folder
+from tests.servers import Folder, new_database
+from tests.site import Site
 
 KINDS = ("filesystemdb", "postgresql")
 _ITS_OWN = ("archived", "ucondb_id", "ucondb_data_key")
@@ -32,14 +32,8 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path, ucondb: Folder, postgre
 
 def _site(root: Path, folder: Folder, kind: str, postgres: str) -> Site:
     root.mkdir()
-    site = InProcessSite(root, folder)
-    if kind == "postgresql":
-        with psycopg.connect(postgres, autocommit=True) as connection:
-            connection.execute(f"create database artdaqdb_{folder.folder}")
-        base, _, query = postgres.partition("?")
-        uri = f"{base.rsplit('/', 1)[0]}/artdaqdb_{folder.folder}{'?' if query else ''}{query}"
-        site.configure(artdaq_db={"database_uri": uri})
-    return site
+    database = new_database(postgres, f"artdaqdb_{folder.folder}") if kind == "postgresql" else ""
+    return InProcessSite(root, folder, database)
 
 
 def test_a_grown_archive_is_the_one_that_cycles_make(pair: tuple[Site, Site]) -> None:

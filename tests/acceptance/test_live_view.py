@@ -10,8 +10,8 @@ import time
 from contextlib import suppress
 
 from scripts.make_run_records import write_record
-from tests.acceptance.site import Site, environment
 from tests.paths import REPOSITORY
+from tests.site import Site, environment
 from tests.waiting import scaled
 
 

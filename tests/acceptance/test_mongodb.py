@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pymongo
 
-from tests.acceptance.site import Site
+from tests.site import Site
 
 
 def test_a_whole_cycle_over_mongodb_and_what_an_operator_does_with_it(site: Site, mongodb: str) -> None:

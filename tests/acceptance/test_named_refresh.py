@@ -6,7 +6,7 @@ import pytest
 
 from rra_state.records import blob
 from tests.acceptance.changing_records import edit, versions
-from tests.acceptance.site import Site
+from tests.site import Site
 
 pytestmark = pytest.mark.in_process
 

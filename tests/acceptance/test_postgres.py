@@ -11,33 +11,13 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from rra_state.stores.artdaqdb.base import ArtdaqDB
-from rra_state.stores.artdaqdb.postgres import PostgresDB
 from scripts.ucondb_dev.postgres import Postgres, PostgresError
-from tests.in_process import InProcessSite
 from tests.rights import privileged
-from tests.servers import Folder, temporary_directory
+from tests.servers import new_database, temporary_directory
+from tests.site import Site
 from tests.waiting import scaled, wait_until
 
-
-class PostgresSite(InProcessSite):
-    """A site whose artdaqDB is a database."""
-
-    server: Postgres
-    database: str
-
-    @property
-    def uri(self) -> str:
-        return self.server.uri(self.database)
-
-    @property
-    def archive(self) -> ArtdaqDB:  # type: ignore[override]
-        return PostgresDB(self.uri)
-
-    def restart(self) -> None:
-        """As an administrator would, in a hurry: sessions are cut off."""
-        self.server.stop("fast")
-        self.server.start()
+pytestmark = pytest.mark.in_process
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +33,14 @@ def server() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def site(tmp_path: Path, ucondb: Folder, server: Postgres) -> PostgresSite:
+def site(site: Site, server: Postgres) -> Site:
     """A site with a database of its own; a test may stop the server, the next one finds it running."""
-    found = PostgresSite(tmp_path, ucondb)
-    found.server, found.database = server, f"artdaqdb_{uuid4().hex}"
-    with psycopg.connect(server.start(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {found.database}")
-    found.configure(artdaq_db={"database_uri": found.uri})
-    return found
+    site.database = new_database(server.start(), f"artdaqdb_{uuid4().hex}")
+    site.configure()
+    return site
 
 
-def test_a_whole_cycle_over_postgresql_and_everything_an_operator_does_with_it(site: PostgresSite) -> None:
+def test_a_whole_cycle_over_postgresql_and_everything_an_operator_does_with_it(site: Site) -> None:
     site.make(12)
 
     assert "artdaqDB: OK (artdaqDB in PostgreSQL" in site.archive_runs("--check").stdout
@@ -80,13 +57,14 @@ def test_a_whole_cycle_over_postgresql_and_everything_an_operator_does_with_it(s
     assert site.ucondb.stats()["puts"] == puts
 
 
-def test_a_server_that_is_restarted_twice_costs_no_run(site: PostgresSite) -> None:
+def test_a_server_that_is_restarted_twice_costs_no_run(site: Site, server: Postgres) -> None:
     site.make(300)
     cycle = site.start(site.command())
 
     for done in (40, 150):
         wait_until(lambda done=done: len(site.markers("import")) >= done)  # type: ignore[misc]
-        site.restart()
+        server.stop("fast")  # as an administrator would, in a hurry: sessions are cut off
+        server.start()
     output, _ = cycle.communicate(timeout=scaled(100))
 
     assert cycle.returncode == 0, output
@@ -94,26 +72,26 @@ def test_a_server_that_is_restarted_twice_costs_no_run(site: PostgresSite) -> No
     site.assert_archived_once(range(1, 301))
 
 
-def test_case_b14_a_postgresql_that_stays_away_costs_no_run(site: PostgresSite) -> None:
+def test_case_b14_a_postgresql_that_stays_away_costs_no_run(site: Site, server: Postgres) -> None:
     site.make(4)
     site.archive_runs()
     site.make(4, first_run=5)
-    site.server.stop("fast")
+    server.stop("fast")
 
     refused = site.real_archive_runs(status=1)
 
     assert "is the server running and reachable?" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert not list(site.work.glob("failures/*/*.json"))
-    site.server.start()
+    server.start()
     site.archive_runs("--incremental")
     site.assert_archived_once(range(1, 9))
 
 
-def test_runs_that_somebody_removed_from_the_database_are_told_and_taken_again(site: PostgresSite) -> None:
+def test_runs_that_somebody_removed_from_the_database_are_told_and_taken_again(site: Site) -> None:
     site.make(5)
     site.archive_runs()
-    with psycopg.connect(site.uri) as connection:
+    with psycopg.connect(site.database) as connection:
         connection.execute("UPDATE artdaqdb.versions SET visible = false WHERE run IN (2, 3)")
 
     done = site.archive_runs("--incremental")
@@ -122,11 +100,11 @@ def test_runs_that_somebody_removed_from_the_database_are_told_and_taken_again(s
     site.assert_archived_once(range(1, 6))
 
 
-def test_a_role_that_may_not_write_is_told_what_to_grant(site: PostgresSite) -> None:
+def test_a_role_that_may_not_write_is_told_what_to_grant(site: Site) -> None:
     site.make(1)
-    with psycopg.connect(site.uri, autocommit=True) as connection:
+    with psycopg.connect(site.database, autocommit=True) as connection:
         connection.execute("CREATE ROLE guest LOGIN")
-    site.configure(artdaq_db={"database_uri": site.uri.replace("postgres@", "guest@")})
+    site.configure(artdaq_db={"database_uri": site.database.replace("postgres@", "guest@")})
 
     check = site.archive_runs("--check", status=1)
     refused = site.archive_runs(status=1)
@@ -136,10 +114,10 @@ def test_a_role_that_may_not_write_is_told_what_to_grant(site: PostgresSite) -> 
     assert not list(site.work.glob("failures/*/*.json"))
 
 
-def test_a_password_in_the_uri_is_never_shown(site: PostgresSite) -> None:
+def test_a_password_in_the_uri_is_never_shown(site: Site) -> None:
     site.make(1)
     secret = "s3cret-in-the-uri"
-    site.configure(artdaq_db={"database_uri": site.uri.replace("postgres@", f"nobody:{secret}@")})
+    site.configure(artdaq_db={"database_uri": site.database.replace("postgres@", f"nobody:{secret}@")})
 
     refused = site.real_archive_runs("-v", status=1)
 
@@ -160,14 +138,14 @@ def small_disk() -> Iterator[Path]:
         subprocess.run(["umount", "-l", place], check=True)
 
 
-def test_a_full_disk_costs_no_run_and_is_told(site: PostgresSite, small_disk: Path) -> None:
-    owner = (site.server.directory / "PG_VERSION").stat()
+def test_a_full_disk_costs_no_run_and_is_told(site: Site, server: Postgres, small_disk: Path) -> None:
+    owner = (server.directory / "PG_VERSION").stat()
     os.chown(small_disk, owner.st_uid, owner.st_gid)
-    with psycopg.connect(site.uri, autocommit=True) as connection:
+    with psycopg.connect(site.database, autocommit=True) as connection:
         connection.execute(f"CREATE TABLESPACE small LOCATION '{small_disk}'")
         connection.execute("CREATE DATABASE small TABLESPACE small")
-    site.database = "small"
-    site.configure(artdaq_db={"database_uri": site.uri})
+    site.database = server.uri("small")
+    site.configure(artdaq_db={"database_uri": site.database})
     site.make(4)
     site.archive_runs()
     free = os.statvfs(small_disk)
@@ -182,6 +160,6 @@ def test_a_full_disk_costs_no_run_and_is_told(site: PostgresSite, small_disk: Pa
     filler.unlink()
     site.archive_runs("--incremental")
     site.assert_archived_once(range(1, 45))
-    with psycopg.connect(site.uri.replace("/small?", "/postgres?"), autocommit=True) as connection:
+    with psycopg.connect(site.database.replace("/small?", "/postgres?"), autocommit=True) as connection:
         connection.execute("DROP DATABASE small WITH (FORCE)")
         connection.execute("DROP TABLESPACE small")

@@ -12,7 +12,7 @@ import pytest
 from rra_state.records import blob
 from scripts.make_run_records import make_records
 from tests.acceptance.changing_records import stop, without_stop_time
-from tests.acceptance.site import Site
+from tests.site import Site
 from tests.waiting import scaled, wait_until
 
 pytestmark = pytest.mark.in_process

@@ -11,8 +11,8 @@ import pytest
 
 from scripts.make_run_records import make_records, remove_record
 from tests.acceptance import documented
-from tests.acceptance.site import Site, environment
 from tests.paths import REPOSITORY
+from tests.site import Site, environment
 from tests.waiting import scaled
 
 pytestmark = pytest.mark.in_process

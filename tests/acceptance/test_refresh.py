@@ -13,7 +13,7 @@ import pytest
 from rra_state.records import blob
 from rra_state.stores.ucondb.client import UconDB
 from tests.acceptance.changing_records import edit, refresh_markers, stop, versions, without_stop_time
-from tests.acceptance.site import Site
+from tests.site import Site
 from tests.waiting import scaled
 
 pytestmark = pytest.mark.in_process

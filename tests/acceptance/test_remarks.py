@@ -10,7 +10,7 @@ import pytest
 
 from rra_state.records import blob
 from scripts.make_run_records import record_files, write_record
-from tests.acceptance.site import Site
+from tests.site import Site
 
 pytestmark = pytest.mark.in_process
 

@@ -12,7 +12,7 @@ import pytest
 
 import rra_state
 from tests.acceptance.guide import forget, snapshot, take
-from tests.acceptance.site import Site
+from tests.site import Site
 
 pytestmark = pytest.mark.in_process
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.acceptance.guide import log_file, numbers, state_file, take, write_state
-from tests.acceptance.site import Site
+from tests.site import Site
 
 pytestmark = pytest.mark.in_process
 

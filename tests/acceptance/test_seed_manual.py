@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tests.acceptance.guide import log_file, numbers, state_file, take, write_state
-from tests.acceptance.site import Site
+from tests.site import Site
 from tests.waiting import scaled
 
 pytestmark = pytest.mark.in_process

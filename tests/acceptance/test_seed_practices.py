@@ -10,8 +10,8 @@ import subprocess
 import pytest
 
 from tests.acceptance.guide import STATE_FILES, log_file, numbers, state_file, take, without_root_powers, write_state
-from tests.acceptance.site import TIMEOUT, Site, environment
 from tests.paths import REPOSITORY
+from tests.site import TIMEOUT, Site, environment
 from tests.waiting import scaled
 
 pytestmark = pytest.mark.in_process

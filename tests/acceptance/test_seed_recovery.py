@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.acceptance.guide import forget, log_file, numbers, snapshot, state_file, take
-from tests.acceptance.site import Site
 from tests.servers import Line
+from tests.site import Site
 
 pytestmark = pytest.mark.in_process
 

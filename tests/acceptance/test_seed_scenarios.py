@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from tests.acceptance.guide import forget, log_file, numbers, state_file, take
-from tests.acceptance.site import Site
+from tests.site import Site
 from tests.waiting import scaled, wait_until
 
 pytestmark = pytest.mark.in_process

@@ -12,8 +12,8 @@ import pytest
 from rra_state.records import blob
 from rra_state.state.outcome import STAGES
 from scripts.make_run_records import write_record
-from tests.acceptance.site import Site
 from tests.paths import REPOSITORY
+from tests.site import Site
 from tests.waiting import scaled, wait_until
 
 SNAKEMAKE_LOGS = REPOSITORY / ".snakemake"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.site import TIMEOUT, Site, environment
 from tests.paths import REPOSITORY
 from tests.reliability.hosts import STRANGER, as_stranger
 from tests.servers import Folder, temporary_directory
+from tests.site import TIMEOUT, Site, environment
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.acceptance.site import TIMEOUT, Site, environment
 from tests.paths import REPOSITORY
+from tests.site import TIMEOUT, Site, environment
 
 pytestmark = pytest.mark.in_process
 

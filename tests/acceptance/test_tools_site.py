@@ -9,8 +9,8 @@ import pytest
 
 from rra_state.records import blob, fhicl
 from tests.acceptance.changing_records import edit, stop, without_stop_time
-from tests.acceptance.site import Site
 from tests.artdaq_tools import Tools
+from tests.site import Site
 from tests.unit.stores.artdaqdb.artdaqdb_helpers import age
 from tests.waiting import wait_until
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.site import Site
 from tests.in_process import InProcessSite
 from tests.programs import needed
 from tests.servers import Folder, Line
+from tests.site import Site
 
 pytestmark = pytest.mark.in_process
 

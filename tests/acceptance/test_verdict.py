@@ -12,8 +12,8 @@ import pytest
 
 from rra_state.stores.ucondb.client import UconDB
 from tests.acceptance.guide import forget, take
-from tests.acceptance.site import Site
 from tests.acceptance.test_verify import flip_in_ucondb
+from tests.site import Site
 
 pytestmark = pytest.mark.in_process
 

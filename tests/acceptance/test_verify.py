@@ -14,8 +14,8 @@ import pytest
 from rra_state.records import blob as blobs
 from rra_state.stores.ucondb.client import UconDB
 from scripts.make_run_records import write_record
-from tests.acceptance.site import Site, environment
 from tests.paths import REPOSITORY
+from tests.site import Site, environment
 from tests.waiting import scaled
 
 pytestmark = pytest.mark.in_process

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.site import Site
 from tests.paths import REPOSITORY
+from tests.site import Site
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """`make bench`, `make bench-long`: measure, print the table, write JSON and Markdown.
 
-    python -m tests.bench [--show] [--long] [PART...] [--output DIR] [--page docs/performance.md] [--scale 0.01]
+    python -m tests.bench [--show] [--long] [PART...] [--output DIR] [--before DIR] [--page PAGE] [--scale 0.01]
 
 Every figure comes from real stores and the command line as an operator starts it, with its floor taken beside it.
 """
@@ -16,25 +16,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.bench import cycles, many, rates, records, sites, table
+from tests.bench import cycles, sites, stages, table
+from tests.bench.measure import snakemake
 from tests.bench.rows import EVERY, LONG_PARTS, PARTS, Measured
 from tests.bench.table import Part, Taken
 from tests.paths import REPOSITORY
 
 MEASURES: dict[str, Callable[[sites.Hall], Iterator[Measured]]] = {
-    "fhicl": records.measure,
-    "imports": rates.imports,
-    "migrations": rates.migrations,
-    "workers": rates.workers,
+    "fhicl": stages.parsing,
+    "stages": stages.stages,
     "cycles": cycles.cycles,
     "one-run": cycles.one_run,
-    "many": many.measure,
-    "long-imports": rates.long_imports,
-    "long-one-run": cycles.long_one_run,
-    "long-cycles": cycles.long_cycles,
+    "many": cycles.many,
+    "large": cycles.large,
 }
-BLOCKS = {"bench": tuple(PARTS), "bench-long": tuple(LONG_PARTS)}
-"""Marked blocks of the page, and the parts in each."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,14 +37,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.page and options.scale != 1:
         raise SystemExit("a page gets the figures of full size only: leave --scale or --page out")
-    wanted = options.parts or BLOCKS["bench-long" if options.long else "bench"]
+    wanted = options.parts or (LONG_PARTS if options.long else PARTS)
     for name in () if options.show else wanted:
         print(f"\n{name}", flush=True)
         table.save(options.output, _measured(name, options))
-    parts = {name: part for name in EVERY if (part := table.load(options.output, name)) is not None}
-    for name, members in BLOCKS.items():
-        if any(member in parts for member in members):
-            _tell(name, table.markdown(members, parts), options)
+    before = table.load_all(options.before) if options.before else None
+    text = table.markdown(table.load_all(options.output), before)
+    print(f"\n{text}")
+    (options.output / "bench.md").write_text(text + "\n")
+    if options.page:
+        options.page.write_text(table.replaced(options.page.read_text(), text))
     return 0
 
 
@@ -60,18 +57,13 @@ def _measured(name: str, options: argparse.Namespace) -> Part:
         for found in MEASURES[name](hall):
             figures[found.key] = found
             print(table.line(rows[found.key], found), flush=True)
+        if hall.peaks:
+            figures[f"memory-{name}"] = Measured(f"memory-{name}", [max(hall.peaks)])
     return Part(name, taken, figures)
 
 
-def _tell(name: str, text: str, options: argparse.Namespace) -> None:
-    print(f"\n{text}")
-    (options.output / f"{name}.md").write_text(text + "\n")
-    if options.page:
-        options.page.write_text(table.replaced(options.page.read_text(), name, text))
-
-
 def _taken(name: str, options: argparse.Namespace) -> Taken:
-    """As it is before the part begins: whoever works on here must not change what it says."""
+    """Read before the part begins: a commit made meanwhile is not the one that is measured."""
     scale = "" if options.scale == 1 else f", sizes times {options.scale:g}"
     return Taken(
         time.strftime("%Y-%m-%d"),
@@ -79,6 +71,7 @@ def _taken(name: str, options: argparse.Namespace) -> Taken:
         f"{os.cpu_count()} cores, Python {platform.python_version()}{scale}",
         "make bench-long" if name in LONG_PARTS else "make bench",
         os.getloadavg()[0],
+        snakemake().seconds,
     )
 
 
@@ -94,7 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--show", action="store_true", help="measure nothing, show what was measured before")
     parser.add_argument("--long", action="store_true", help="the long parts")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "build" / "bench", help="directory of the results")
-    parser.add_argument("--page", type=Path, help="a page whose marked blocks are to be rewritten")
+    parser.add_argument("--before", type=Path, help="results of an older version, for a column of their own")
+    parser.add_argument("--page", type=Path, help="a page whose marked block is to be rewritten")
     parser.add_argument("--scale", type=float, default=1.0, help="smaller sizes, to try the bench itself")
     return parser
 

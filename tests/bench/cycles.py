@@ -1,88 +1,100 @@
-"""Whole cycles: what a run costs end to end, what the driver takes of it, and what one more run costs."""
+"""Cycles as a timer starts them: of many runs, of one run, and of none."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Iterator
 
-from tests.bench import floors
-from tests.bench.measure import Usage, of_commands, of_memory, repeated, snakemake
-from tests.bench.rates import import_floor
+import psycopg
+import requests
+
+from rra_state.stores.artdaqdb.postgres_session import queries
+from tests.bench.measure import Usage, repeated, snakemake, timed
 from tests.bench.rows import Measured
-from tests.bench.sites import BenchSite, Hall, Kind
+from tests.bench.sites import KINDS, BenchSite, Hall
+from tests.bench.stages import BATCH, BATCHES, import_floor, migrate_floor
 
 STAGES = 2
-SAMPLE = 300
-"""Runs of which the floors are taken."""
+FEW = 150
+"""Runs of one batch where only the cost of a run is compared."""
+_ON = {
+    "metrics": {"prometheus_file": "${app.work_dir}/rra.prom"},
+    "reporting": {"email": {"enabled": True, "recipient_email": "shift@example.org", "smtp_port": 9}},
+}
+"""Metrics and mail on; there is nothing to report, so no mail server is asked."""
 
 
 def cycles(hall: Hall) -> Iterator[Measured]:
-    """500 and 2,000 runs."""
-    yield from _whole(hall, hall.site(), 500)
-    site, large = yield from _whole(hall, hall.site(), 2000)
-    yield _driver(hall, site, large, 2000)
-    yield Measured("memory-2000", [large.memory], [snakemake(watch=True).memory])
-
-
-def long_cycles(hall: Hall) -> Iterator[Measured]:
-    """5,000 runs in one window, 20,000 in many; 2,000 once more, for comparison."""
-    _, window = yield from _whole(hall, hall.site(app={"window_size": 5000}), 5000)
-    yield Measured("window-5000", [window.driver_memory], [snakemake(watch=True).memory])
-    start = _start(hall)
+    """2,000 new runs through both stages."""
     site = hall.site()
-    site.take_runs(hall.size(2000))
-    few = site.cycle(watch=True)
-    site, many = yield from _whole(hall, hall.site(), 20_000)
-    yield _driver(hall, site, many, 20_000)
-    costs = [(used.driver_cpu - start) / hall.size(runs) for used, runs in ((few, 2000), (many, 20_000))]
-    yield Measured("linear", [costs[1] / costs[0]], [1.0])
+    runs = site.take_runs(hall.size(2000))
+    sample = runs[: hall.size(BATCH)]
+    beside = [_floors(hall, site, sample)]
+    used = site.cycle()
+    beside.append(_floors(hall, site, sample))  # what else runs on the machine may have changed meanwhile
+    floors, versions = zip(*beside, strict=True)
+    yield Measured("driver-cpu", [1000 * used.driver_cpu / len(runs) / STAGES], versions)
+    yield Measured("cycle-2000", [len(runs) / used.seconds], floors)
 
 
-def _whole(hall: Hall, site: BenchSite, number: int) -> Generator[Measured, None, tuple[BenchSite, Usage]]:
-    """All new runs through both stages in one cycle."""
-    runs = site.take_runs(hall.size(number))
-    sample = runs[: hall.size(SAMPLE)]
-    bare = import_floor(hall, site, sample) + floors.put_and_get(hall.folder(), site.packed(sample))
-    used = site.cycle(watch=True)
-    yield Measured(f"cycle-{number}", [len(runs) / used.seconds], [len(sample) / bare])
-    return site, used
-
-
-def _driver(hall: Hall, site: BenchSite, used: Usage, number: int) -> Measured:
-    """Its start included."""
-    bare = floors.marker_files(site.root / "plain-markers", hall.size(number))
-    return Measured(
-        f"cpu-{number}",
-        [1000 * used.driver_cpu / hall.size(number) / STAGES],
-        [1000 * bare.cpu / hall.size(number)],
-    )
-
-
-def _start(hall: Hall) -> float:
-    """CPU seconds of the driver for a cycle of one run."""
-    site = hall.site()
-    site.take_runs(1)
-    return site.cycle(watch=True).driver_cpu
+def _floors(hall: Hall, site: BenchSite, runs: range) -> tuple[float, float]:
+    """Runs a second without the archiver, and CPU milliseconds of `snakemake --version`."""
+    seconds = import_floor(hall, site, runs) + migrate_floor(hall, site, runs)
+    return len(runs) / seconds, 1000 * snakemake().cpu
 
 
 def one_run(hall: Hall) -> Iterator[Measured]:
     """Into a directory of 5,000."""
-    return _one_run(hall, "directory", 5000)
+    yield _one_run(hall.site("directory", hall.size(5000)), "one-directory-5000")
 
 
-def long_one_run(hall: Hall) -> Iterator[Measured]:
-    """Into a directory of 20,000 and a PostgreSQL of 100,000."""
-    yield from _one_run(hall, "directory", 20_000)
-    yield from _one_run(hall, "postgres", 100_000)
+def many(hall: Hall) -> Iterator[Measured]:
+    """With 100,000 runs in PostgreSQL."""
+    site = hall.site("postgres", hall.size(100_000), **_ON)
+    yield _one_run(site, "one-postgres-100000")
+    yield _beside_snakemake("idle", lambda: site.cycle("--incremental"))
+    for key, options in (("report", ()), ("page", ("--format", "html"))):
+        yield Measured(key, repeated(lambda options=options: _report(site, options)))  # type: ignore[misc]
 
 
-def _one_run(hall: Hall, kind: Kind, stored: int) -> Iterator[Measured]:
-    site = hall.site(kind, hall.size(stored))
-    key = f"one-{kind}-{stored}"
+def large(hall: Hall) -> Iterator[Measured]:
+    """Stores of 20,000 runs beside empty ones, in turn."""
+    for kind in KINDS:
+        full = hall.site(kind, hall.size(20_000))
+        costs = [(_cost(hall, full), _cost(hall, hall.site(kind))) for _ in range(BATCHES)]
+        yield Measured(f"cost-{kind}-20000", *zip(*costs, strict=True))
+        if kind == "directory":
+            yield _one_run(full, "one-directory-20000")
 
-    def pair() -> tuple[Usage, Usage]:
+
+def _cost(hall: Hall, site: BenchSite) -> float:
+    """Milliseconds of wall clock for the import of a run, without the start."""
+    runs = site.take_runs(hall.size(FEW))
+    site.cycle("--import-only")
+    return 1000 / site.rate("import", runs)
+
+
+def _one_run(site: BenchSite, key: str) -> Measured:
+    def cycle() -> Usage:
         site.take_runs(1)
-        return site.cycle("--incremental"), snakemake()
+        return site.cycle("--incremental")
 
-    yield from of_commands(key, repeated(pair))
-    site.take_runs(1)
-    yield of_memory(key, site.cycle("--incremental", watch=True), snakemake(watch=True))
+    cycle()  # the first one reads what the growing of the site has just written
+    return _beside_snakemake(key, cycle)
+
+
+def _beside_snakemake(key: str, command: Callable[[], Usage]) -> Measured:
+    pairs = repeated(lambda: (command().seconds, snakemake().seconds))
+    return Measured(key, *zip(*pairs, strict=True))
+
+
+def _report(site: BenchSite, options: tuple[str, ...]) -> float:
+    """Seconds of a report, without those that the two servers take to list their runs."""
+    listing = timed(lambda: _list_runs(site))
+    return site.cycle("--report-status", *options).seconds - listing
+
+
+def _list_runs(site: BenchSite) -> None:
+    with psycopg.connect(site.database) as connection:
+        connection.execute(queries()["runs"])
+    query = {"folder": site.ucondb.folder, "object": "configuration"}
+    requests.get(f"{site.ucondb.url}/versions", params=query, timeout=300).raise_for_status()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from http.client import HTTPConnection
 from pathlib import Path
@@ -12,11 +13,9 @@ import psycopg
 
 from rra_state.base import files
 from rra_state.records.model import RunDocuments
-from rra_state.state import tree_files
-from rra_state.state.outcome import Facts, Marker
 from rra_state.stores.artdaqdb import document, versions
 from rra_state.stores.ucondb.digest import Digest
-from tests.bench.measure import Usage, cpu, timed
+from tests.bench.measure import timed
 from tests.servers import Folder
 
 CHUNK = 25
@@ -32,15 +31,18 @@ def stored(records: Sequence[RunDocuments]) -> list[_Stored]:
     return [[(tree["_id"]["$oid"], document.encode(tree)) for tree in plan.trees()] for plan in plans]
 
 
-def plain_files(directory: Path, runs: Sequence[_Stored]) -> float:
-    """Write these documents as files, one sync per chunk."""
-    directory.mkdir(parents=True)
+def plain_files(parent: Path, runs: Sequence[_Stored]) -> float:
+    """Write these documents as files, one sync per chunk, and remove them, which is not timed."""
+    directory = parent / "plain"
+    directory.mkdir()
 
     def write() -> None:
         for chunk in _chunks(runs):
             files.write_batch((directory / oid, text) for run in chunk for oid, text in run)
 
-    return timed(write)
+    seconds = timed(write)
+    shutil.rmtree(directory)
+    return seconds
 
 
 def copied(uri: str, runs: Sequence[_Stored]) -> float:
@@ -93,32 +95,6 @@ def _ask(
     return content
 
 
-def marker_files(directory: Path, number: int) -> Usage:
-    """Write so many markers as plain files."""
-    directory.mkdir(parents=True)
-    text = tree_files.encode(Marker.of("import", number, Facts(True, version=f"{number}/floor")).mapping())
-
-    def write() -> None:
-        for run in range(number):
-            (directory / str(run)).write_bytes(text)
-        files.sync_directory(directory)
-
-    spent: list[float] = []
-    seconds = timed(lambda: spent.append(cpu(write)))
-    return Usage(seconds, spent[0])
-
-
-def spinning() -> float:
-    """How much more two processes compute than one in the same time, on this machine at this moment."""
-    alone = timed(lambda: _side_by_side([_spin]))
-    return 2 * alone / timed(lambda: _side_by_side([_spin, _spin]))
-
-
-def _spin() -> None:
-    for _ in range(12_000_000):
-        pass
-
-
 def _side_by_side(actions: Sequence[Callable[[], None]]) -> None:
     """Each in a process of its own. Raises RuntimeError if one of them failed."""
     processes = [_fork.Process(target=action) for action in actions]
@@ -132,10 +108,3 @@ def _side_by_side(actions: Sequence[Callable[[], None]]) -> None:
 
 def _chunks(runs: Sequence[_Stored]) -> Iterator[Sequence[_Stored]]:
     return (runs[first : first + CHUNK] for first in range(0, len(runs), CHUNK))
-
-
-def discard(directory: Path) -> None:
-    """Remove what a floor wrote, so that the next one does not pay for it."""
-    for file in directory.iterdir():
-        file.unlink()
-    directory.rmdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -13,22 +14,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from tests.acceptance.site import environment
-from tests.bench.rows import Measured
 from tests.paths import REPOSITORY
+from tests.site import environment
 
 AT_LEAST = 5
-LONG_ENOUGH = 25.0
+LONG_ENOUGH = 45.0
 """Seconds after which a figure that takes long is not taken again."""
 LOOK_SECONDS = 0.05
 
 T = TypeVar("T")
 
 
-def repeated(action: Callable[[], T], at_least: int = AT_LEAST) -> list[T]:
+def repeated(action: Callable[[], T]) -> list[T]:
     """Do it five times; fewer of what takes long."""
     began, found = time.monotonic(), [action()]
-    while len(found) < at_least and time.monotonic() - began < LONG_ENOUGH:
+    while len(found) < AT_LEAST and time.monotonic() - began < LONG_ENOUGH:
         found.append(action())
     return found
 
@@ -47,24 +47,22 @@ def cpu(action: Callable[[], object]) -> float:
     return time.process_time() - began
 
 
-@dataclass
+@dataclass(frozen=True)
 class Usage:
     """What a command took.
 
-    seconds: wall clock. cpu: CPU seconds of it and of its children. memory: highest MB of all its processes together,
-    shared pages counted once. driver_memory, driver_cpu: the same of the command line and of Snakemake, without the
-    workers. All but the first two are 0 if it was not watched.
+    seconds: wall clock. cpu: CPU seconds of it and of all below it. driver_cpu: the same of the command line and of
+    Snakemake, without the workers. memory: highest MB of its largest process.
     """
 
     seconds: float
     cpu: float
-    memory: float = 0.0
-    driver_cpu: float = 0.0
-    driver_memory: float = 0.0
+    driver_cpu: float
+    memory: float
 
 
-def usage(command: Sequence[str], *, watch: bool = False) -> Usage:
-    """Run a command quietly. watch: look at its memory too, which takes time from it. Raises CalledProcessError."""
+def usage(command: Sequence[str]) -> Usage:
+    """Run a command quietly. Raises CalledProcessError."""
     began = time.perf_counter()
     process = subprocess.Popen(
         command,
@@ -74,43 +72,35 @@ def usage(command: Sequence[str], *, watch: bool = False) -> Usage:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,
     )
-    watcher = _Watcher(process.pid) if watch else None
+    watcher = _Watcher(process.pid)
     assert process.stderr is not None
-    said = process.stderr.read()
-    _, status, spent = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    messages = process.stderr.read()
+    watcher.end()
+    process.wait()
     seconds = time.perf_counter() - began
     process.stderr.close()
     if process.returncode != 0:
-        raise subprocess.CalledProcessError(process.returncode, command, stderr=said)
-    found = Usage(seconds, spent.ru_utime + spent.ru_stime)
-    if watcher:
-        watcher.end()
-        found.memory, found.driver_memory, found.driver_cpu = watcher.peak, watcher.driver_peak, watcher.driver_cpu
-    return found
+        raise subprocess.CalledProcessError(process.returncode, command, stderr=messages)
+    return Usage(seconds, watcher.cpu, watcher.driver_cpu, watcher.memory)
 
 
-def of_commands(key: str, pairs: Sequence[tuple[Usage, Usage]]) -> Iterator[Measured]:
-    """Wall clock and CPU of a command, each with its floor."""
-    yield Measured(key, [used.seconds for used, _ in pairs], [bare.seconds for _, bare in pairs])
-    yield Measured(f"{key}-cpu", [used.cpu for used, _ in pairs], [bare.cpu for _, bare in pairs])
-
-
-def of_memory(key: str, used: Usage, bare: Usage) -> Measured:
-    """Memory of a command that was watched, with its floor."""
-    return Measured(f"{key}-memory", [used.memory], [bare.memory])
+def snakemake() -> Usage:
+    """What Snakemake takes to print its version."""
+    return usage([sys.executable, "-m", "snakemake", "--version"])
 
 
 @dataclass
 class _Watcher:
-    """Looks at the processes of a session again and again, on a thread. Its driver: the leader with its children."""
+    """Looks at a process and its descendants every 0.05 s, on a thread.
+
+    Not by what the kernel adds up for parents: nobody waits for the server that forks the workers, nor for theirs.
+    """
 
     leader: int
-    peak: float = 0.0
-    driver_peak: float = 0.0
-    _spent: dict[int, float] = field(default_factory=dict)
+    memory: float = 0.0
+    _seconds: dict[int, tuple[int, float]] = field(default_factory=dict)
+    """Generation and CPU of each process, as they were last seen."""
     _ended: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -118,9 +108,14 @@ class _Watcher:
         self._thread.start()
 
     @property
+    def cpu(self) -> float:
+        """CPU seconds of all."""
+        return sum(seconds for _, seconds in self._seconds.values())
+
+    @property
     def driver_cpu(self) -> float:
-        """CPU seconds, as they were last seen of each."""
-        return sum(self._spent.values())
+        """CPU seconds of the process and of its children, without theirs."""
+        return sum(seconds for generation, seconds in self._seconds.values() if generation <= 1)
 
     def end(self) -> None:
         """Look no more."""
@@ -129,59 +124,27 @@ class _Watcher:
 
     def _watch(self) -> None:
         while not self._ended.wait(LOOK_SECONDS):
-            sizes = {pid: _megabytes(pid) for pid in _session(self.leader)}
-            self.peak = max(self.peak, sum(sizes.values()))
-            driver = {pid: spent for pid in sizes for parent, spent in _status(pid) if self.leader in (pid, parent)}
-            self.driver_peak = max(self.driver_peak, sum(sizes[pid] for pid in driver))
-            self._spent |= driver
+            for pid, generation in _descendants(self.leader):
+                with suppress(OSError):  # it ended meanwhile
+                    self.memory = max(self.memory, _highest_memory(pid))
+                    self._seconds[pid] = generation, _cpu_seconds(pid)
 
 
-def _session(leader: int) -> list[int]:
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
+def _descendants(pid: int, generation: int = 0) -> Iterator[tuple[int, int]]:
+    """The process and all below it, each with the number of generations between them."""
+    yield pid, generation
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(OSError):
-            if os.getsid(int(process.name)) == leader:
-                found.append(int(process.name))
-    return found
+            for child in children.read_text().split():
+                yield from _descendants(int(child), generation + 1)
 
 
-def _megabytes(pid: int) -> float:
-    """Proportional set size: a page that several processes share counts once in their sum."""
-    with suppress(OSError):
-        return _pss(Path(f"/proc/{pid}/smaps_rollup").read_text())
-    return 0.0
+def _highest_memory(pid: int) -> float:
+    """MB; 0 of a process that has ended and was not waited for."""
+    found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) / 1024 if found else 0.0
 
 
-def _pss(rollup: str) -> float:
-    return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) / 1024
-
-
-def _status(pid: int) -> Iterator[tuple[int, float]]:
-    """Parent, and CPU seconds without those of children; nothing if it is gone."""
-    with suppress(OSError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        yield int(fields[1]), (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-# ---- floors of commands --------------------------------------------------------------------------------------------
-
-
-def snakemake(*, watch: bool = False) -> Usage:
-    """What Snakemake takes to say its version."""
-    return usage([sys.executable, "-m", "snakemake", "--version"], watch=watch)
-
-
-def listing(directories: Sequence[Path]) -> Usage:
-    """What a Python takes to list these directories."""
-    return usage([sys.executable, "-c", _LISTING.format([str(each) for each in directories])])
-
-
-def memory_of_listing(directories: Sequence[Path]) -> Usage:
-    """The memory of it, which it tells itself while it has the names: it is over before anybody looks."""
-    code = _LISTING.format([str(each) for each in directories]) + _TELLING
-    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    return Usage(0.0, 0.0, _pss(told.stdout))
-
-
-_LISTING = "import os\nfound = [set(os.listdir(each)) for each in {!r}]\n"
-_TELLING = "print(open('/proc/self/smaps_rollup').read())"
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,21 +10,16 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
 from rra_state.records import blob, convert
 from rra_state.records.model import RunDocuments
 from tests import servers
-from tests.acceptance.site import Site
 from tests.bench.measure import Usage, usage
 from tests.large_archive import grow
 from tests.records import read_record
 from tests.servers import DevServer, Folder
+from tests.site import Site
 
-Kind = str
-"""`directory` or `postgres`."""
-
-
+KINDS = ("directory", "postgres")
 SEVERAL_CHUNKS = 40
 
 
@@ -37,42 +31,36 @@ class Hall:
     postgres: str
     server: DevServer
     scale: float = 1.0
-    results: dict[str, float] = field(default_factory=dict)
-    """Figures that later parts refer to, by row."""
+    peaks: list[float] = field(default_factory=list)
+    """MB of the largest process of each cycle."""
     _numbers: Iterator[int] = field(default_factory=count)
 
     def size(self, runs: int) -> int:
         """So many runs, to scale; never so few that one chunk takes them all, and no time passes between markers."""
         return max(SEVERAL_CHUNKS, round(runs * self.scale))
 
-    def site(self, kind: Kind = "directory", stored: int = 0, **changes: Mapping[str, Any]) -> BenchSite:
+    def site(self, kind: str = "directory", stored: int = 0, **changes: Mapping[str, Any]) -> BenchSite:
         """A new site with two workers; `stored` runs are archived already."""
         number = next(self._numbers)
         root = self.root / str(number)
         root.mkdir()
-        site = BenchSite(root, self.folder())
-        artdaqdb = {"database_uri": self._database(number)} if kind == "postgres" else {}
-        site.configure(artdaq_db=artdaqdb, **{name: dict(values) for name, values in changes.items()})
+        database = servers.new_database(self.postgres, f"bench_{number}") if kind == "postgres" else ""
+        site = BenchSite(root, self.folder(), database, self.peaks, stored + 1)
+        site.configure(**{name: dict(values) for name, values in changes.items()})
         if stored:
             grow(site.config, site.ucondb, stored)
-        site.next_run = stored + 1
         return site
 
     def folder(self) -> Folder:
         """A new folder of UconDB."""
         return Folder.fresh(self.server, f"bench {next(self._numbers)}")
 
-    def _database(self, number: int) -> str:
-        with psycopg.connect(self.postgres, autocommit=True) as connection:
-            connection.execute(f"create database bench_{number}")
-        base, _, query = self.postgres.partition("?")
-        return f"{base.rsplit('/', 1)[0]}/bench_{number}{'?' if query else ''}{query}"
-
 
 @dataclass
 class BenchSite(Site):
     """A site that grows, whose cycles are measured."""
 
+    peaks: list[float] = field(default_factory=list)
     next_run: int = 1
 
     def take_runs(self, number: int) -> range:
@@ -82,9 +70,11 @@ class BenchSite(Site):
         self.next_run += number
         return runs
 
-    def cycle(self, *options: str, watch: bool = False) -> Usage:
+    def cycle(self, *options: str) -> Usage:
         """The command line, quietly."""
-        return usage([sys.executable, "-m", "rra_state", str(self.config), "-q", *options], watch=watch)
+        found = usage(self.command("-q", *options))
+        self.peaks.append(found.memory)
+        return found
 
     def rate(self, stage: str, runs: range) -> float:
         """Runs a second between the first and the last of their markers: without start and end of the processes."""

@@ -14,10 +14,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from tests import in_process
-from tests.acceptance.site import Site
-from tests.servers import Folder
-
 _COMMON = settings(
     deadline=None,
     print_blob=True,
@@ -43,9 +39,3 @@ def memory() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="rra-", dir=place))
     yield directory
     shutil.rmtree(directory)
-
-
-@pytest.fixture
-def site(tmp_path: Path, ucondb: Folder, request: pytest.FixtureRequest) -> Site:
-    """As in the acceptance tests: the real command line over real stores."""
-    return in_process.chosen(request)(tmp_path, ucondb)

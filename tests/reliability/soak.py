@@ -20,13 +20,11 @@ from pathlib import Path
 from random import Random
 
 from rra_state.cycle import snakemake_session
-from rra_state.stores.artdaqdb.base import ArtdaqDB
-from rra_state.stores.artdaqdb.postgres import PostgresDB
 from scripts.ucondb_dev.postgres import Postgres
-from tests.acceptance.site import Site
 from tests.reliability import vitals
 from tests.reliability.vitals import Vitals, Watch
 from tests.servers import DevServer, Folder, running_postgres, temporary_directory
+from tests.site import Site
 from tests.waiting import scaled
 
 FUZZ = {"random_skip_percent": 3, "random_skip_retry": True, "random_error_percent": 3, "random_error_retry": True}
@@ -39,16 +37,6 @@ LEFT = 16 * 2**10
 LOGS = ".snakemake/log"
 QUESTIONS = (["--report-status"], ["--report-status", "--format", "json"], ["--compare-state"], ["--dry-run"])
 WORK = (["--incremental"], ["--incremental"], ["--incremental"], [], ["--retry-failed-import"])
-
-
-class PostgresSite(Site):
-    """A site whose artdaqDB is a database."""
-
-    uri = ""
-
-    @property
-    def archive(self) -> ArtdaqDB:  # type: ignore[override]
-        return PostgresDB(self.uri)
 
 
 @dataclass
@@ -68,8 +56,6 @@ class Soak:
     def configure(self, **changes: dict[str, object]) -> None:
         """The site's configuration, with all that a cycle can leave behind."""
         root = self.site.root
-        if isinstance(self.site, PostgresSite):
-            changes["artdaq_db"] = {"database_uri": self.site.uri}
         changes["reporting"] = {"html_file": str(root / "page.html")}
         changes["metrics"] = {"prometheus_file": str(root / "rra.prom")}
         self.site.configure(app={"log_file": str(root / "archiver.log")}, **changes)
@@ -208,14 +194,11 @@ def _sites(directory: Path, server: DevServer, database: Postgres, chance: Rando
         database.start()
 
     soaks = []
-    for name, kind in (("directory", Site), ("PostgreSQL", PostgresSite)):
+    for name, uri in (("directory", ""), ("PostgreSQL", database.uri("postgres"))):
         root = directory / name
         root.mkdir()
-        site = kind(root, Folder.fresh(server, name))
-        restarts = {"UconDB": restart_server}
-        if isinstance(site, PostgresSite):
-            site.uri = database.uri("postgres")
-            restarts["PostgreSQL"] = restart_database
+        site = Site(root, Folder.fresh(server, name), uri)
+        restarts = {"UconDB": restart_server} | ({"PostgreSQL": restart_database} if uri else {})
         soaks.append(Soak(name, site, restarts, chance))
         soaks[-1].configure(app_fuzz=FUZZ)
     return soaks

@@ -15,11 +15,11 @@ from rra_state.base.wording import readable
 from rra_state.records import blob
 from rra_state.records.source import TEXTS
 from scripts.make_run_records import make_records
-from tests.acceptance.site import Site
 from tests.reliability.counts import count
 from tests.reliability.horrors import HORRORS, METADATA, OF_ROOT
 from tests.reliability.test_spoilt_records import LONG, _spoilt, _stored, _write
 from tests.reliability.vitals import Watch
+from tests.site import Site
 
 MEMORY = 512 * 2**20
 SPOILT = 5000 if LONG else 60

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.acceptance.site import Site, environment
 from tests.paths import REPOSITORY
 from tests.programs import needed
+from tests.site import Site, environment
 from tests.waiting import scaled
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pytest
 
 from scripts.make_run_records import make_records
-from tests.acceptance.site import Site
 from tests.reliability.counts import count
 from tests.reliability.hosts import SmallDisk, mounted
+from tests.site import Site
 
 pytestmark = pytest.mark.in_process
 

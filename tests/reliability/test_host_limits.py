@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.site import Site, environment
 from tests.paths import REPOSITORY
 from tests.reliability.hosts import STRANGER, as_stranger, failing_disk, mounted
 from tests.servers import Folder, temporary_directory
+from tests.site import Site, environment
 from tests.waiting import scaled, wait_until
 
 READ_ONLY = "read-only file system (the file system is mounted read only: see dmesg for why"

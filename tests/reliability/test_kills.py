@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from tests.acceptance.site import Site
+from tests.site import Site
 
 RUNS = 300
 KILLS = 10

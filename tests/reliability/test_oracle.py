@@ -290,7 +290,10 @@ class Archive(RuleBasedStateMachine):
         assert ended.status != 2, ended
         if options[:1] == ("--forget",):
             self.seen -= run_numbers.parse(options[1])
-        if not ended.killed and options[:1] not in (("--verify",), ("--recover-migrate-state",)):  # they look at no record
+        if not ended.killed and options[:1] not in (
+            ("--verify",),
+            ("--recover-migrate-state",),
+        ):  # they look at no record
             self.seen |= there
         self.check()
         return ended

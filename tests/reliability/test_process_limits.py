@@ -7,9 +7,9 @@ import subprocess
 
 import pytest
 
-from tests.acceptance.site import Site, environment
 from tests.paths import REPOSITORY
 from tests.reliability.counts import count
+from tests.site import Site, environment
 from tests.waiting import scaled
 
 pytestmark = pytest.mark.in_process

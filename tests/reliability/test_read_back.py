@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.acceptance.site import Site
 from tests.servers import Folder
+from tests.site import Site
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ import pytest
 
 from rra_state.base.errors import RecordChanged, RecordError
 from rra_state.records import blob
-from tests.acceptance.site import Site
 from tests.paths import REPOSITORY
 from tests.records import read_record
 from tests.reliability import restless
 from tests.reliability.counts import count
+from tests.site import Site
 
 pytestmark = pytest.mark.in_process
 

@@ -10,8 +10,8 @@ import pytest
 
 from scripts.make_run_records import make_records
 from tests import mailbox
-from tests.acceptance.site import Site
 from tests.reliability import vitals
+from tests.site import Site
 
 SLACK = "xoxb-slacksecret93ab"
 WRONG = "unguessable-4f6b"

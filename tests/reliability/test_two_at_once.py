@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.acceptance.site import Site
+from tests.site import Site
 from tests.waiting import scaled
 
 

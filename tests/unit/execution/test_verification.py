@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
 from rra_state.execution.verification import Verified
 from rra_state.state.markers import UNVERIFIED
 from rra_state.state.outcome import DIFFERS, Facts, Finding, Marker
 from rra_state.workers.verify_stage import RunVerification
 from tests.unit.archive_site import Site
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
 
 
 def finding(run: int) -> Finding:

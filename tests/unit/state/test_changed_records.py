@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
-import pytest
-
 from rra_state.base.errors import Conflict
 from rra_state.records import source
 from rra_state.state import planner
@@ -21,11 +19,6 @@ from rra_state.state.snapshot import Snapshot
 from tests.unit.archive_site import STOP, Site
 
 LATER = "\nTotal events: 7\n"
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
 
 
 def archived(site: Site, *runs: int, identity: int = 1) -> None:

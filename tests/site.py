@@ -15,7 +15,9 @@ import yaml
 
 from rra_state.records import blob
 from rra_state.state.outcome import STAGES, Stage
+from rra_state.stores.artdaqdb.base import ArtdaqDB
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
+from rra_state.stores.artdaqdb.postgres import PostgresDB
 from scripts.make_run_records import make_records, remove_record
 from tests.paths import REPOSITORY
 from tests.servers import Folder
@@ -26,10 +28,14 @@ TIMEOUT = scaled(100)
 
 @dataclass
 class Site:
-    """One archiver and its two stores. `ucondb` is a fresh folder of a real development server."""
+    """One archiver and its two stores.
+
+    ucondb: a fresh folder of a real development server. database: URI of artdaqDB's PostgreSQL; a directory without.
+    """
 
     root: Path
     ucondb: Folder
+    database: str = ""
 
     def __post_init__(self) -> None:
         self.records.mkdir(exist_ok=True)
@@ -48,15 +54,15 @@ class Site:
         return self.root / "config.yaml"
 
     @property
-    def archive(self) -> FilesystemDB:
-        return FilesystemDB(self.root / "artdaqdb")
+    def archive(self) -> ArtdaqDB:
+        return PostgresDB(self.database) if self.database else FilesystemDB(self.root / "artdaqdb")
 
     def configure(self, **changes: dict[str, Any]) -> None:
         """Write config.yaml; `changes` holds keys per section that differ from the plainest configuration."""
         sections: dict[str, dict[str, Any]] = {
             "app": {"work_dir": str(self.work), "parallel_workers": 2, "retry_delay_seconds": 0.1},
             "source_files": {"run_records_dir": str(self.records), "quiet_seconds": 0, "settle_seconds": 0},
-            "artdaq_db": {"database_uri": f"filesystemdb://{self.root}/artdaqdb"},
+            "artdaq_db": {"database_uri": self.database or f"filesystemdb://{self.root}/artdaqdb"},
             "ucon_db": self.ucondb.section(),
         }
         for section, values in changes.items():
