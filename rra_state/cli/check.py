@@ -39,6 +39,7 @@ from rra_state.state.tree_files import Writing
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.ucondb.client import UconDB
+from rra_state.workers.worker import ucondb_slots
 
 LARGE_DIRECTORY_ARCHIVE = 20_000
 CONNECT_SECONDS = 5.0
@@ -46,7 +47,7 @@ SLOW_SECONDS = 5.0
 """After so long without an answer a line says what is waited for."""
 SAMPLE = 3
 """Blobs that are read."""
-_SNAKEMAKE_WRITES = ("auxiliary", "cache", "incomplete", "locks", "log", "metadata")
+_SNAKEMAKE_WRITES = ("cache", "incomplete", "iocache", "locks")
 """Directories in `.snakemake` of the work directory without which Snakemake starts no job."""
 
 
@@ -121,6 +122,7 @@ class _Checks:
                 files.check_writable(directory)
             permissions.check_tree(app.work_dir)
             Lock(app.work_dir, app.lock_file).check()
+            ucondb_slots(self.settings).check()
             free = os.statvfs(_existing(app.work_dir))
         return f"{app.work_dir}, {free.f_bavail * free.f_frsize / 2**30:.1f} GiB free"
 

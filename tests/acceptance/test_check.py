@@ -70,6 +70,7 @@ def test_case_c_a_log_file_on_a_disk_mounted_read_only(site: Site) -> None:
     ("name", "kind"),
     [
         *(("work/.snakemake", "file"), ("work/markers/.lock", "directory"), ("work/.archiver.lock", "file")),
+        *(("work/.snakemake/iocache", "file"), ("work/state/.ucondb-1", "directory")),
         *(("page.html", "directory"), ("rra.prom", "directory")),
     ],
 )
