@@ -140,7 +140,7 @@ def _checked(mapping: dict[str, Any], tree: yaml.Node, path: Path, environ: Mapp
     except pydantic.ValidationError as error:
         raise explain(error, Settings, tree, path) from error
     settings._path = path
-    return _with_password(_for_tools(settings), environ)
+    return _checked_password(_with_password(_for_tools(settings), environ))
 
 
 def _with_default_paths(mapping: dict[str, Any]) -> dict[str, Any]:
@@ -212,6 +212,16 @@ def _with_password(settings: Settings, environ: Mapping[str, str]) -> Settings:
     changed = settings.model_copy(update={"ucon_db": filled})
     changed._path = settings.path
     return changed
+
+
+def _checked_password(settings: Settings) -> Settings:
+    """The settings. Raises ConfigError if the password cannot be sent; a variable may hold any bytes."""
+    try:
+        settings.ucon_db.writer_password.get_secret_value().encode()
+    except UnicodeEncodeError:
+        hint = f"correct {PASSWORD_VARIABLE}"
+        raise ConfigError("the UconDB password is not UTF-8 text", path=settings.path, hint=hint) from None
+    return settings
 
 
 def _kept_secret(file: Path, config: Path) -> Path:

@@ -374,6 +374,12 @@ def test_the_password_comes_from_the_variable(tmp_path: Path) -> None:
     assert settings.ucon_db.writer_password.get_secret_value() == "from variable"
 
 
+@pytest.mark.parametrize("more", ["", "    writer_password: ${UCONDB_PASSWORD}\n"])
+def test_a_password_that_is_no_text_is_refused(tmp_path: Path, more: str) -> None:
+    with pytest.raises(ConfigError, match=r"the UconDB password is not UTF-8 text \(correct UCONDB_PASSWORD"):
+        load(tmp_path, SMALL + more, {"UCONDB_PASSWORD": "\udcff"})
+
+
 def test_the_password_comes_from_the_first_line_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "pw").write_text("two words \r\nnext line\n")
     (tmp_path / "pw").chmod(0o600)
