@@ -3,7 +3,7 @@
 here=$(dirname "$(readlink -f "$0")")
 closed=
 for python in "${RRA_PYTHON:-}" "$here/.venv/bin/python" "$here/venv/bin/python"; do
-    if [ -x "$python" ]; then
+    if [ -f "$python" ] && [ -x "$python" ]; then
         exec "$python" -I -m rra_state "$@"
     fi
     if [ -L "$python" ] || [ -e "$python" ]; then

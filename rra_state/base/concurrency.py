@@ -72,6 +72,11 @@ class Slots:
         """directory: where the lock files `.<name>-<n>` lie; made when first needed. number: of slots."""
         self._files = [directory / f".{name}-{each}" for each in range(number)]
 
+    def check(self) -> None:
+        """Raise the WorkDirError with which `held` would fail for a lock file that is there. Locks nothing."""
+        for file in filter(Path.exists, self._files):
+            os.close(_open_lock_file(file))
+
     @contextmanager
     def held(self) -> Iterator[int]:
         """Hold one slot; waits until one is free. Raises WorkDirError.

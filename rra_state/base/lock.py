@@ -22,6 +22,7 @@ VARIABLE = "RRA_LOCK_FD"
 ORPHAN_SECONDS = 5.0
 """Longest wait for the children of a killed holder to end."""
 
+_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _MAX_BYTES = 4096
 _PROCESS_ID = re.compile(rb"[\s\0]*+\d{0,20}[\s\0]*+")
 """Content of a lock file; some file systems leave NUL bytes after a power cut."""
@@ -46,7 +47,7 @@ class Lock:
             for path in (self._inner, self._outer):
                 files.make_directory(path.parent)
                 self._descriptors.append(_open_and_lock(path))
-            self._refuse_another_file()
+            self._refuse_another_file(self._descriptors[-1])
             for descriptor in self._descriptors:
                 files.rewrite(descriptor, f"{os.getpid()}\n".encode())
         except OSError as error:
@@ -67,6 +68,16 @@ class Lock:
     def __exit__(self, *_: object) -> None:
         self.release()
 
+    def check(self) -> None:
+        """Raise the OSError or WorkDirError with which `acquire` would fail for a file that is there. Locks nothing."""
+        for path in filter(os.path.lexists, (self._inner, self._outer)):
+            descriptor = os.open(path, _FLAGS)
+            try:
+                if path == self._outer:
+                    self._refuse_another_file(descriptor)
+            finally:
+                os.close(descriptor)
+
     def inherit(self, environ: Mapping[str, str]) -> bool:
         """Take over the parent process's lock; False if it passed none for this work directory."""
         try:
@@ -84,9 +95,9 @@ class Lock:
         while self._descriptors:
             os.close(self._descriptors.pop())
 
-    def _refuse_another_file(self) -> None:
-        """Raise WorkDirError if the configured lock file is another kind of file."""
-        held = os.pread(self._descriptors[-1], _MAX_BYTES + 1, 0)
+    def _refuse_another_file(self, descriptor: int) -> None:
+        """Raise WorkDirError if the configured lock file, open here, is another kind of file."""
+        held = os.pread(descriptor, _MAX_BYTES + 1, 0)
         if len(held) > _MAX_BYTES or not _PROCESS_ID.fullmatch(held):
             raise WorkDirError(
                 "is not a lock file: it holds something else", path=self._outer, hint="correct app.lock_file"
@@ -97,7 +108,7 @@ def _open_and_lock(path: Path) -> int:
     """A descriptor of the file at `path`, locked. Raises LockHeld, OSError."""
     deadline = time.monotonic() + ORPHAN_SECONDS
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        descriptor = os.open(path, _FLAGS | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

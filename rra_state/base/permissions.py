@@ -14,14 +14,15 @@ from rra_state.base.errors import WorkDirError
 
 
 def check_tree(work_dir: Path) -> None:
-    """Raise WorkDirError if another account could replace or modify the marker tree.
+    """Raise WorkDirError if another account could replace or modify the marker tree, or what there is of it.
 
     That is the case if everybody may write to one of its directories, or to a directory above it without the sticky
     bit, or if another account made it in a sticky directory.
     """
     _check_above(work_dir)
-    owners = {0, os.geteuid(), work_dir.stat().st_uid}
-    for directory in (work_dir, work_dir / "markers", *(work_dir / "markers").glob("*/")):
+    tree = [each for each in (work_dir, work_dir / "markers", *(work_dir / "markers").glob("*/")) if each.exists()]
+    owners = {0, os.geteuid(), *(directory.stat().st_uid for directory in tree[:1])}
+    for directory in tree:
         status = directory.stat()
         sticky = directory == work_dir and status.st_mode & stat.S_ISVTX
         if status.st_mode & stat.S_IWOTH and not sticky:
@@ -38,12 +39,14 @@ def _check_above(work_dir: Path) -> None:
     """The same for the directories above: only a sticky bit keeps other accounts from renaming what is not theirs."""
     whole = work_dir.resolve()
     for directory, parent in pairwise((whole, *whole.parents)):
+        if not parent.exists():
+            continue
         mode = parent.stat().st_mode
         if not mode & stat.S_IWOTH:
             continue
         if not mode & stat.S_ISVTX:
             raise WorkDirError("anybody may write here, and so forge what is archived", path=parent, hint=_CLOSE)
-        owner = directory.stat().st_uid
+        owner = directory.stat().st_uid if directory.exists() else os.geteuid()
         if owner not in (0, os.geteuid()):
             raise WorkDirError(
                 f"belongs to another user ({owner}), who could forge what is archived",

@@ -5,6 +5,7 @@ What passes here a cycle can do. A few blobs are read, whatever is stored.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -25,6 +26,7 @@ from rra_state.base.errors import (
     VerificationError,
     WorkDirError,
 )
+from rra_state.base.lock import Lock
 from rra_state.base.wording import count
 from rra_state.config.loading import Settings
 from rra_state.config.warnings import cautions
@@ -37,6 +39,7 @@ from rra_state.state.tree_files import writing
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.ucondb.client import UconDB
+from rra_state.workers.worker import ucondb_slots
 
 LARGE_DIRECTORY_ARCHIVE = 20_000
 CONNECT_SECONDS = 5.0
@@ -44,6 +47,8 @@ SLOW_SECONDS = 5.0
 """After so long without an answer a line says what is waited for."""
 SAMPLE = 3
 """Blobs that are read."""
+_SNAKEMAKE_WRITES = ("cache", "incomplete", "iocache", "locks")
+"""Directories in `.snakemake` of the work directory without which Snakemake starts no job."""
 
 
 def lines(settings: Settings) -> Iterator[tuple[bool, str]]:
@@ -90,12 +95,10 @@ class _Checks:
             yield "mail server", lambda: _answers(email.smtp_host, email.smtp_port, "reporting.email")
         if carbon.enabled:
             yield "Carbon", lambda: _answers(carbon.host, carbon.port, "carbon")
-        for name, file in (
-            ("metrics file", self.settings.metrics.prometheus_file),
-            ("status page", self.settings.reporting.html_file),
-        ):
-            if file is not None:
-                yield name, lambda file=file: _replaceable(file)  # type: ignore[misc]
+        if (metrics_file := self.settings.metrics.prometheus_file) is not None:
+            yield "metrics file", lambda: _replaceable(metrics_file, made=False)
+        if (page := self.settings.reporting.html_file) is not None:
+            yield "status page", lambda: _replaceable(page)
 
     def records(self) -> str:
         found, directory = self.snapshot.records, self.settings.source_files.run_records_dir
@@ -108,13 +111,18 @@ class _Checks:
         for path in (value for _, value in app if isinstance(value, Path) and value != app.work_dir):
             if path.is_dir():
                 raise WorkDirError("is a directory where a file belongs", path=path, hint="move it away")
-        beside = (app.lock_file, app.import_state_file, app.migrate_state_file)
+        beside = (
+            *(app.lock_file, app.import_state_file, app.import_failure_log),
+            *(app.migrate_state_file, app.migrate_failure_log),
+        )
+        snakemake = [app.work_dir / ".snakemake" / name for name in _SNAKEMAKE_WRITES]
         with writing(app.work_dir):
             directories = [*self.snapshot.tree.directories, *(file.parent for file in beside)]
-            for directory in set(map(_existing, directories)):
+            for directory in set(map(_existing, [*directories, *snakemake])):
                 files.check_writable(directory)
-            if (app.work_dir / "markers").exists():
-                permissions.check_tree(app.work_dir)
+            permissions.check_tree(app.work_dir)
+            Lock(app.work_dir, app.lock_file).check()
+            ucondb_slots(self.settings).check()
             free = os.statvfs(_existing(app.work_dir))
         return f"{app.work_dir}, {free.f_bavail * free.f_frsize / 2**30:.1f} GiB free"
 
@@ -179,9 +187,12 @@ def _appendable(path: Path) -> str:
     return str(path)
 
 
-def _replaceable(path: Path) -> str:
+def _replaceable(path: Path, *, made: bool = True) -> str:
+    """Try to write where each cycle replaces a file. made: a cycle makes the directory if it is missing."""
     with writing(path):
-        files.check_writable(path.parent)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        files.check_writable(_existing(path.parent) if made else path.parent)
     return str(path)
 
 

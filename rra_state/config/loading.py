@@ -29,7 +29,7 @@ from rra_state.config.models import (
     UconDBSection,
     Validation,
 )
-from rra_state.config.problems import explain, refuse_repeated_keys, refuse_unknown_keys
+from rra_state.config.problems import explain, refuse_keys, refuse_repeated_keys
 from rra_state.config.references import expand
 from rra_state.records import convert
 
@@ -99,7 +99,10 @@ def load(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ) 
 
     Relative paths count from the file's directory. Raises ConfigError with file, line, key and the nearest known key.
     """
-    path = Path(path).absolute()
+    try:
+        path = Path(path).absolute()
+    except FileNotFoundError as error:
+        raise ConfigError("the current directory is gone", path=Path(path), hint="cd to one that is there") from error
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:
@@ -117,6 +120,8 @@ def load(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ) 
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed"
         raise ConfigError(f"not YAML: {problem}", path=path, line=mark and mark.line + 1) from error
+    except (TypeError, ValueError) as error:  # a list as a key, the 30th of February
+        raise ConfigError(f"not YAML: {error}", path=path) from error
     if tree is None or not isinstance(mapping, dict):
         raise ConfigError("holds no sections such as app:", path=path, hint="start from config/config.yaml")
     return _checked(mapping, tree, path, environ)
@@ -124,14 +129,18 @@ def load(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ) 
 
 def _checked(mapping: dict[str, Any], tree: yaml.Node, path: Path, environ: Mapping[str, str]) -> Settings:
     given = {key: value for key, value in mapping.items() if value is not None}
-    refuse_unknown_keys(given, Settings, tree, path)
-    filled = _with_default_paths(given)
+    refuse_keys("extra_forbidden", given, Settings, tree, path)
     try:
-        settings = Settings.model_validate(_anchored(expand(filled, environ, path), path.parent))
+        expanded = expand(_with_default_paths(given), environ, path)
+    except ConfigError:
+        refuse_keys("missing", given, Settings, tree, path)
+        raise
+    try:
+        settings = Settings.model_validate(_anchored(expanded, path.parent))
     except pydantic.ValidationError as error:
         raise explain(error, Settings, tree, path) from error
     settings._path = path
-    return _with_password(_for_tools(settings), environ)
+    return _checked_password(_with_password(_for_tools(settings), environ))
 
 
 def _with_default_paths(mapping: dict[str, Any]) -> dict[str, Any]:
@@ -199,6 +208,16 @@ def _with_password(settings: Settings, environ: Mapping[str, str]) -> Settings:
         return settings
     filled = section.model_copy(update={"writer_password": SecretStr(password)})
     return settings.model_copy(update={"ucon_db": filled})
+
+
+def _checked_password(settings: Settings) -> Settings:
+    """The settings. Raises ConfigError if the password cannot be sent; a variable may hold any bytes."""
+    try:
+        settings.ucon_db.writer_password.get_secret_value().encode()
+    except UnicodeEncodeError:
+        hint = f"correct {PASSWORD_VARIABLE}"
+        raise ConfigError("the UconDB password is not UTF-8 text", path=settings.path, hint=hint) from None
+    return settings
 
 
 def _kept_secret(file: Path, config: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from rra_state.base.errors import ConfigError
 
 _OWN_SECTION = 0.1
+_EXPECTED = {"string_type": "text (put it in quotes)", "model_type": "table of keys", "tuple_type": "list"}
 
 
 def explain(error: ValidationError, model: type[BaseModel], tree: yaml.Node, path: Path) -> ConfigError:
@@ -21,14 +22,32 @@ def explain(error: ValidationError, model: type[BaseModel], tree: yaml.Node, pat
     return _explain(error.errors(include_input=False, include_url=False), model, tree, path)
 
 
-def refuse_unknown_keys(mapping: Mapping[str, Any], model: type[BaseModel], tree: yaml.Node, path: Path) -> None:
-    """Raise ConfigError for keys that there are not. References need not be expanded: one may name a misspelt key."""
+def refuse_keys(
+    kind: Literal["extra_forbidden", "missing"],
+    mapping: Mapping[str, Any],
+    model: type[BaseModel],
+    tree: yaml.Node,
+    path: Path,
+) -> None:
+    """Raise ConfigError for keys that are unknown, or missing. References in the values need not be expanded.
+
+    A reference may name a key that is misspelt or left out: this is then the cause.
+    """
     try:
-        model.model_validate(mapping)
+        model.model_validate(_with_values(mapping))
     except ValidationError as error:
         findings = error.errors(include_input=False, include_url=False)
-        if unknown := [found for found in findings if found["type"] == "extra_forbidden"]:
-            raise _explain(unknown, model, tree, path) from error
+        if wrong := [found for found in findings if found["type"] == kind]:
+            raise _explain(wrong, model, tree, path) from error
+
+
+def _with_values(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """The mapping without the keys that have no value."""
+    return {
+        key: _with_values(value) if isinstance(value, dict) else value
+        for key, value in mapping.items()
+        if value is not None
+    }
 
 
 def _explain(findings: Sequence[ErrorDetails], model: type[BaseModel], tree: yaml.Node, path: Path) -> ConfigError:
@@ -69,8 +88,8 @@ def _message(location: tuple[str, ...], kind: str, message: str, model: type[Bas
         return f"{key} is missing"
     if kind == "extra_forbidden":
         return f"{key} is not known; the nearest known key is {_nearest(location, model)}"
-    if kind == "string_type":
-        return f"{key} must be a text (put it in quotes)"
+    if kind in _EXPECTED:
+        return f"{key} must be a {_EXPECTED[kind]}"
     message = message.removeprefix("Value error, ")
     if not key:
         return message

@@ -20,6 +20,8 @@ _KEY = re.compile(r"\$\{([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?=[}:])")
 _VARIABLE = re.compile(r"\$\{[A-Za-z_]\w*[^\w\s.]")
 _DEFAULT = re.compile(r"\$\{([A-Za-z_]\w*):-(.*)\}", re.DOTALL)
 _SECRETS = ("password", "token")
+_WITH_SECRETS = (*_SECRETS, "uri", "url", "urls")
+"""Ends of the keys whose values are not shown."""
 
 
 def expand(mapping: dict[str, Any], environ: Mapping[str, str], path: Path) -> dict[str, Any]:
@@ -64,7 +66,7 @@ class _Expander:
 
     def _replaced(self, value: str, where: tuple[str, ...]) -> str:
         if "${" in _REFERENCE.sub("", value) and not where[-1].endswith(_SECRETS):
-            raise self._error(where, f"{value} cannot be expanded: a brace is not closed")
+            raise self._not_expanded(where, value, "a brace is not closed")
         return _REFERENCE.sub(lambda match: self._reference(match[0], where), value)
 
     def _reference(self, reference: str, where: tuple[str, ...]) -> str:
@@ -76,7 +78,7 @@ class _Expander:
         if default:
             return self._environ.get(default[1]) or self._replaced(default[2], where)
         if not _VARIABLE.match(reference):
-            raise self._error(where, f"{reference} cannot be expanded: neither a key nor a variable")
+            raise self._not_expanded(where, reference, "neither a key nor a variable")
         try:
             return str(expandvars.expand(reference, environ=self._environ, nounset=True))
         except expandvars.UnboundVariable:
@@ -84,7 +86,7 @@ class _Expander:
                 return ""
             raise self._error(where, f"{reference} is not set", "export it, or write ${NAME:-default}") from None
         except expandvars.ExpandvarsException as error:
-            raise self._error(where, f"{reference} cannot be expanded: {error}") from error
+            raise self._not_expanded(where, reference, str(error)) from error
 
     def _lookup(self, key: str, where: tuple[str, ...]) -> tuple[Any, tuple[str, ...]] | None:
         """The value that a key of the same section, or a dotted key, names."""
@@ -95,6 +97,11 @@ class _Expander:
             if value is not None and not isinstance(value, dict) and location != where:
                 return value, location
         return None
+
+    def _not_expanded(self, where: tuple[str, ...], text: str, reason: str) -> ConfigError:
+        if where[-1].endswith(_WITH_SECRETS):
+            return self._error(where, "a reference in it cannot be expanded", "see config/README.md, Expansion")
+        return self._error(where, f"{text} cannot be expanded: {reason}")
 
     def _error(self, where: tuple[str, ...], message: str, hint: str | None = None) -> ConfigError:
         return ConfigError(f"{'.'.join(where)}: {message}", path=self._path, hint=hint)

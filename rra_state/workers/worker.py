@@ -55,9 +55,7 @@ class WorkerContext:
     @cached_property
     def ucondb(self) -> UconDB:
         """The UconDB client, opened on first use."""
-        section, app = self.settings.ucon_db, self.settings.app
-        slots = Slots(app.work_dir / "state", "ucondb", section.max_connections)
-        return UconDB(section, same=blob.same, slots=slots)
+        return UconDB(self.settings.ucon_db, same=blob.same, slots=ucondb_slots(self.settings))
 
     def export(self, location: Location) -> Export:
         """Read a run from artdaqDB, with retries."""
@@ -99,6 +97,11 @@ class WorkerContext:
         """Arguments for `with_retries`; a wait ends early when the driver stops."""
         app = self.settings.app
         return {"retries": app.run_process_retries, "delay": app.retry_delay_seconds, "sleep": self._stop.wait}
+
+
+def ucondb_slots(settings: loading.Settings) -> Slots:
+    """The slots that limit the requests to UconDB of all processes."""
+    return Slots(settings.app.work_dir / "state", "ucondb", settings.ucon_db.max_connections)
 
 
 def shown(run: int, location: Location | None) -> Location:

@@ -66,6 +66,50 @@ def test_case_c_a_log_file_on_a_disk_mounted_read_only(site: Site) -> None:
         assert "mounted read only" in failed(site)
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *(("work/.snakemake", "file"), ("work/markers/.lock", "directory"), ("work/.archiver.lock", "file")),
+        *(("work/.snakemake/iocache", "file"), ("work/state/.ucondb-1", "directory")),
+        *(("page.html", "directory"), ("rra.prom", "directory")),
+    ],
+)
+def test_case_c_what_lies_in_the_way_of_a_cycle(site: Site, name: str, kind: str) -> None:
+    place = site.root / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.mkdir() if kind == "directory" else place.write_text("another program's")
+    site.configure(
+        reporting={"html_file": str(site.root / "page.html")},
+        metrics={"prometheus_file": str(site.root / "rra.prom")},
+    )
+
+    assert str(place) in failed(site)
+
+
+def test_case_c_a_failure_log_on_a_disk_mounted_read_only(site: Site) -> None:
+    with mounted(site.root / "logs", options="ro"):
+        site.configure(app={"migrate_failure_log": str(site.root / "logs" / "failures.log")})
+
+        assert "mounted read only" in failed(site)
+
+
+def test_case_c_a_work_directory_that_others_could_replace(site: Site) -> None:
+    (site.root / "open").mkdir()
+    (site.root / "open").chmod(0o777)
+    site.configure(app={"work_dir": str(site.root / "open" / "later" / "work")})
+
+    assert "anybody may write here" in failed(site)
+
+
+def test_check_passes_where_a_cycle_makes_the_directory(site: Site) -> None:
+    site.configure(
+        app={"work_dir": str(site.root / "a" / "work"), "import_failure_log": str(site.root / "b" / "c" / "log")},
+        reporting={"html_file": str(site.root / "d" / "e" / "page.html")},
+    )
+
+    assert passes(site)
+
+
 def test_case_c_a_damaged_state_file_names_the_recovery(site: Site) -> None:
     site.work.mkdir()
     (site.work / "importer_state.json").write_text("{x")

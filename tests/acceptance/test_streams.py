@@ -18,7 +18,7 @@ CLOSED = "standard output cannot be written: bad file descriptor\n"
 def _shell(site: Site, line: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """What bash makes of it, with the archiver's call in place of R."""
     line = line.replace("R ", f"{shlex.join(site.command())} ")
-    environ = environment() | variables
+    environ = environment() | {"PYTHONUNBUFFERED": ""} | variables
     return subprocess.run(
         ["bash", "-o", "pipefail", "-c", line],
         cwd=REPOSITORY,
@@ -40,6 +40,9 @@ def _shell(site: Site, line: str, **variables: str) -> subprocess.CompletedProce
         ("R --check | head -1", 1, "configuration: OK", ""),
         ("R --dry-run | true", 1, "", ""),
         ("R --import-only --incremental <&- >&-", 0, "", "nothing to do"),
+        ("R --import-only --incremental 2>/dev/full", 0, "", ""),
+        ("R --import-only --incremental 2>&1 | true", 0, "", ""),
+        ("R --retry-failed-import --runs 1 2>/dev/full", 1, "", ""),
     ],
 )
 def test_case_b10_streams_end_as_they_do_for_cat(site: Site, line: str, status: int, printed: str, errors: str) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import ssl
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +20,9 @@ _EXPIRED, _NOT_YET_VALID, _OTHER_HOST, _OTHER_ADDRESS = 10, 9, 62, 64
 """Results of OpenSSL's verification. Source: openssl-verification-options(1)."""
 NO_HANDSHAKE = "The handshake operation timed out"
 """What Python says of a server that takes a connection and never answers the beginning of TLS."""
+_PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
+_OF_CERTIFICATE_FILES = ("X509", "PEM", "ASN1")
+"""The libraries of OpenSSL that read a file of certificates."""
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
 
 
@@ -43,8 +48,20 @@ def _context() -> ssl.SSLContext:
     return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def tls_refusal(error: BaseException, reason: str) -> str:
-    """What is wrong with a TLS connection, and the remedy. error: the innermost cause; reason: it in plain words."""
+def trusted_by(ca_bundle: Path | None) -> str:
+    """The key, or the variable of the environment, that names the file of the authorities to trust."""
+    variables = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    set_ones = [name for name in variables if os.environ.get(name)]
+    return set_ones[0] if set_ones and ca_bundle is None else "ucon_db.ca_bundle"
+
+
+def tls_refusal(error: BaseException, reason: str, trusted: str) -> str:
+    """What is wrong with a TLS connection, and the remedy.
+
+    error: the innermost cause. reason: it in plain words. trusted: see `trusted_by`.
+    """
+    if isinstance(error, ssl.SSLError) and error.library in _OF_CERTIFICATE_FILES:
+        return f"the file of certificates to trust cannot be used: {reason}. Correct {trusted}."
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its TLS certificate is not accepted: {reason}. {_certificate_remedy(error.verify_code)}"
     if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
@@ -65,8 +82,19 @@ def _certificate_remedy(code: int) -> str:
     )
 
 
-def proxy(url: str) -> str | None:
-    """The proxy through which the environment leads requests to this address, without its password; None if none.
+@dataclass(frozen=True)
+class Proxy:
+    """The proxy of an environment variable. address: HOST:PORT; None if the variable holds no address of a proxy."""
+
+    variable: str
+    address: str | None
+
+    def __str__(self) -> str:
+        return f"the proxy {self.address} of {self.variable}" if self.address else f"the proxy of {self.variable}"
+
+
+def proxy(url: str) -> Proxy | None:
+    """The proxy through which the environment leads requests to this address; None if none.
 
     >>> proxy("nonsense") is None
     True
@@ -77,6 +105,20 @@ def proxy(url: str) -> str | None:
             return None
         names = [f"{urlsplit(url).scheme}_proxy", "all_proxy"]
         variables = [name for each in names for name in (each, each.upper()) if os.environ.get(name)]
-        return f"the proxy {urlsplit(found).netloc.rpartition('@')[2] or found} of {variables[0]}"
+        return Proxy(variables[0], _host_and_port(found))
     except (ValueError, IndexError):  # not an address; sending says so
         return None
+
+
+def _host_and_port(address: str) -> str | None:
+    """HOST:PORT of a proxy's address, without user and password; None if it is none.
+
+    >>> _host_and_port("http://user:password@proxy:3128"), _host_and_port("http://user:pass/word@proxy")
+    ('proxy:3128', None)
+    """
+    try:
+        parts = urlsplit(address if "://" in address else f"http://{address}")
+        named = parts.hostname and not parts.hostname.isspace() and parts.port != 0 and "@" not in parts.path
+    except ValueError:
+        return None
+    return parts.netloc.rpartition("@")[2] if named and parts.scheme in _PROXY_SCHEMES else None

@@ -44,9 +44,9 @@ class Transport:
         """slots: limits the requests that all processes together have in progress; None: no limit."""
         self._settings, self._slots = settings, slots
         self.url = _without_user(settings.server_url).rstrip("/")
-        proxy = connection.proxy(self.url)
-        self.name = f"UconDB at {self.url}" + (f" through {proxy}" if proxy else "")
-        self._if_proxy = f" If the proxy is the cause: {_PROXY_REMEDY}" if proxy else ""
+        self._proxy = connection.proxy(self.url)
+        self.name = f"UconDB at {self.url}" + (f" through {self._proxy}" if self._proxy else "")
+        self._if_proxy = f" If the proxy is the cause: {_PROXY_REMEDY}" if self._proxy else ""
         self._base = self.url.replace(",", "%2C")
         self._auth = DigestAuth(settings.writer_user, settings.writer_password)
         self._asked_for_challenge, self._asking = False, threading.Lock()
@@ -150,6 +150,9 @@ class Transport:
     def _send(self, method: str, tail: str, body: bytes | None, auth: AuthBase) -> requests.Response:
         """Send one request. Only here exceptions of the HTTP libraries are mapped to StoreError."""
         settings = self._settings
+        if self._proxy and self._proxy.address is None:
+            raise StoreError(f"{self.name}: the variable holds no http://HOST:PORT: {_PROXY_REMEDY}")
+        trusted = connection.trusted_by(settings.ca_bundle)
         bundle = settings.verify_tls and settings.ca_bundle
         slot = self._slots.held() if self._slots else nullcontext()
         try:
@@ -168,7 +171,8 @@ class Transport:
                 files.announce("answered", method, self._address(tail))
                 return answer
         except requests.exceptions.SSLError as error:
-            raise StoreUnavailable(f"{self.name}: {connection.tls_refusal(_cause(error), _reason(error))}") from error
+            refusal = connection.tls_refusal(_cause(error), _reason(error), trusted)
+            raise StoreUnavailable(f"{self.name}: {refusal}") from error
         except requests.exceptions.ProxyError as error:
             raise StoreUnavailable(
                 f"{self.name}: the proxy cannot be used, {_reason(error)}: {_PROXY_REMEDY}"
@@ -191,7 +195,7 @@ class Transport:
             raise StoreError(f"{self.name}: {_reason(error)}. Correct ucon_db.server_url.") from error
         except OSError as error:  # requests does not wrap the error of a missing CA file
             raise host_limits.refusal(error) or StoreError(
-                f"{self.name}: {_reason(error)}. Correct ucon_db.ca_bundle."
+                f"{self.name}: {_reason(error)}. Correct {trusted}."
             ) from error
 
     def _address(self, tail: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rra_state.base.errors import ConfigError
 from rra_state.config import loading
@@ -314,10 +315,69 @@ def test_fhiclize_generate_may_be_the_table_the_existing_code_takes(tmp_path: Pa
     assert settings.fhiclize_generate == ("boot", "metadata")
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("? [a, b]\n: c\n", "config.yaml: not YAML: unhashable type: 'list'"),
+        ("carbon:\n    host: 2024-02-30\n", "config.yaml: not YAML: day is out of range for month"),
+        ("metrics: /x/y\n", "line 10: metrics must be a table of keys"),
+        ("reporting:\n    urls: json://x\n", "line 11: reporting.urls must be a list"),
+    ],
+)
+def test_case_b16_what_yaml_cannot_hold_is_no_unexpected_error(tmp_path: Path, more: str, message: str) -> None:
+    assert message in complaint(tmp_path, SMALL + more)
+
+
+@pytest.mark.parametrize("work_dir", ["", "    work_dir:\n", "    work_dir: ~\n"])
+def test_case_b16_a_key_left_out_is_no_unset_variable(tmp_path: Path, work_dir: str) -> None:
+    text = SMALL.replace("    work_dir: work\n", f"{work_dir}    log_file: ${{work_dir}}/log\n")
+
+    assert "app.work_dir is missing" in complaint(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "ucon_db.writer_password: '${A:?hidden}'",
+        "ucon_db.database_uri: 'postgresql://u:hidden${X@h/d'",
+        "ucon_db.server_url: 'http://u:hidden${X@h/d'",
+        "ucon_db.server_url: 'http://u:hid/den@h/d'",
+        "ucon_db.server_url: 'http://u:hidden\u2100@h/d'",
+        "artdaq_db.database_uri: 'postgresql://u:${hidden?}@h/d'",
+        "reporting.urls: ['json://u:hidden${X@h/d']",
+    ],
+)
+def test_no_mistake_shows_a_secret(tmp_path: Path, wrong: str) -> None:
+    key, _, value = wrong.partition(": ")
+    section, _, name = key.partition(".")
+    mapping = yaml.safe_load(SMALL)
+    mapping.setdefault(section, {})[name] = yaml.safe_load(value)
+
+    message = complaint(tmp_path, yaml.safe_dump(mapping))
+
+    assert key in message
+    assert "hid" not in message
+
+
+def test_a_deleted_current_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    with pytest.raises(ConfigError, match="the current directory is gone"):
+        loading.load("config.yaml")
+
+
 def test_the_password_comes_from_the_variable(tmp_path: Path) -> None:
     settings = load(tmp_path, environ={"UCONDB_PASSWORD": "from variable"})
 
     assert settings.ucon_db.writer_password.get_secret_value() == "from variable"
+
+
+@pytest.mark.parametrize("more", ["", "    writer_password: ${UCONDB_PASSWORD}\n"])
+def test_a_password_that_is_no_text_is_refused(tmp_path: Path, more: str) -> None:
+    with pytest.raises(ConfigError, match=r"the UconDB password is not UTF-8 text \(correct UCONDB_PASSWORD"):
+        load(tmp_path, SMALL + more, {"UCONDB_PASSWORD": "\udcff"})
 
 
 def test_the_password_comes_from_the_first_line_of_a_file(tmp_path: Path) -> None:
@@ -397,7 +457,13 @@ def test_a_section_given_twice_is_refused_with_both_lines(tmp_path: Path) -> Non
     assert complaint(tmp_path, text) == "config.yaml line 5: app is given twice; the first is in line 1"
 
 
-@pytest.mark.parametrize("url", ["http://[::1", "ftp://host/x", "host:9443/x", "https://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://[::1", "ftp://host/x", "host:9443/x", "https://", "http://h:99999/x", "http://h:port/x"),
+        *("http://h/x ", "http://h/x?y=1", "http://h/x#y"),
+    ],
+)
 def test_a_server_url_that_is_none_is_refused(tmp_path: Path, url: str) -> None:
     text = (
         "app:\n    work_dir: w\nsource_files:\n    run_records_dir: rec\nartdaq_db:\n    database_uri: filesystemdb:///db\n"

@@ -121,3 +121,35 @@ def test_case_b5_a_proxy_and_its_variable_are_named(
     assert f"UconDB at http://ucondb.invalid/x/app through the proxy {place} of {variable}: " in said
     assert words in said
     assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["http://u:hid/den@h:3128", "http://u:8080/hidden@h", "hidden://h", "http://[::1", " ", "http://h:99999"],
+)
+def test_case_b5_what_is_no_address_of_a_proxy_is_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("http_proxy", value)
+    monkeypatch.delenv("no_proxy", raising=False)
+
+    said = refusal("http://h.example/app")
+
+    assert "through the proxy of http_proxy: the variable holds no http://HOST:PORT: correct the variable" in said
+    assert "hid" not in said
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("REQUESTS_CA_BUNDLE", "missing"), ("REQUESTS_CA_BUNDLE", "text"), ("ucon_db.ca_bundle", "text")],
+)
+def test_case_b7_a_wrong_file_of_certificates_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, authority: trustme.CA, variable: str, value: str
+) -> None:
+    (tmp_path / "text").write_text("no certificate\n")
+    bundle = tmp_path / value if "." in variable else None
+    if bundle is None:
+        monkeypatch.setenv(variable, str(tmp_path / value))
+
+    with tls_server(authority) as url, pytest.raises(StoreError) as caught:
+        UconDB(settings(url, ca_bundle=bundle)).runs()
+
+    assert str(caught.value).endswith(f"Correct {variable}.")
