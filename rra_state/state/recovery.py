@@ -206,7 +206,7 @@ def _rebuild(settings: Settings, stage: Stage, sites: RecoverySites, say: Say) -
         nowhere = lost - on_disk - sites.artdaqdb.keys() - tree.archived("migrate")
         tree.write_failures(lost_runs.failures(nowhere))
         if stage == "import":
-            lost_runs.notice(sites.snapshot)
+            lost_runs.notice(sites.snapshot.again())
     is_open = sites.snapshot.known(stage).is_open
     known = Known(frozenset(sites.source(stage)), archived, tree.failed(stage), is_open)
     derived = written.write(known, Ledger(attempted=attempted))
