@@ -6,6 +6,7 @@ ignored, since it is no record.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -30,8 +31,8 @@ def _instead(path: Path, make: Callable[[Path], object]) -> None:
 
 
 def _socket(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(os.path.relpath(path))  # an address holds 100 characters only
+    with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(path.parent):
+        server.bind(path.name)  # an address holds 100 characters only
 
 
 def _device(path: Path) -> None:
