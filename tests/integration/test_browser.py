@@ -213,6 +213,26 @@ def test_nothing_sticks_out_sideways(browser: Browser, shown: Path, width: int) 
     assert browser.run("return document.documentElement.scrollWidth") == width
 
 
+def test_case_f_verdict_and_advice_are_on_the_first_screen(browser: Browser, shown: Path) -> None:
+    browser.open(shown, width=1280, height=900)
+    bottom = "return document.querySelector(arguments[0]).getBoundingClientRect().bottom"
+
+    assert browser.run(bottom, "header") < 200
+    assert browser.run(bottom, "section") < 900
+
+
+def test_case_f_run_numbers_stay_whole_on_a_phone(browser: Browser, shown: Path) -> None:
+    browser.open(shown, width=390)
+    lines = "return [...document.querySelectorAll('[aria-labelledby=gaps-title] td:first-child')].map("
+    lines += "(cell) => { const text = document.createRange(); text.selectNodeContents(cell);"
+    lines += " return new Set([...text.getClientRects()].map((each) => each.top)).size })"
+
+    found = browser.run(lines)
+
+    assert found
+    assert set(found) == {1}
+
+
 def test_what_a_screen_reader_needs_is_there(browser: Browser, shown: Path) -> None:
     browser.open(shown)
 

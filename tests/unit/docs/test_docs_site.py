@@ -80,7 +80,7 @@ def test_a_reader_without_network_misses_nothing(site: dict[Path, _Document]) ->
     assert [link for page, link in loaded if not (page.parent / urlsplit(link).path).exists()] == []
 
 
-def test_the_search_works_in_pages_opened_from_the_disk(site: dict[Path, _Document]) -> None:
+def test_case_f_the_search_works_in_pages_opened_from_the_disk(site: dict[Path, _Document]) -> None:
     page = next(path for path in site if path.name == "decisions.html")
     results = "return document.querySelectorAll('.md-search-result__link').length"
 

@@ -64,6 +64,10 @@ def test_every_key_has_a_description_and_a_default_or_is_required() -> None:
     assert [name for name, key in keys.items() if ("default" in key) == key["required"]] == []
 
 
+def test_case_f_bounds_of_keys_are_written_in_full() -> None:
+    assert "integer from 536870912" in maker.tables()
+
+
 def test_every_key_has_a_row_in_the_manual() -> None:
     schema = maker.schema()
     text = maker.tables()
