@@ -39,23 +39,23 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """A fault that somebody was told of, until cycles have gone well for an hour. Times in seconds since 1970.
+    """Faults from the first message about one until cycles have gone well for an hour. Times in seconds since 1970.
 
-    fault: the last one. kinds: all that messages named. began, told: the first and the last message about it.
+    fault: the last one. kinds: of all faults that messages named. began: the first message; named: the last one.
     well: since when cycles go well; None: they do not.
     """
 
     fault: Fault
     kinds: frozenset[str]
     began: float
-    told: float
+    named: float
     well: float | None = None
 
     def after(self, now: Condition) -> Episode | None:
         """The episode after one more cycle; None if it is over."""
         if now.fault is not None:
             known = replace(self, fault=now.fault, well=None)
-            return replace(known, kinds=self.kinds | {now.fault.kind}, told=now.at) if self.is_due(now) else known
+            return replace(known, kinds=self.kinds | {now.fault.kind}, named=now.at) if self.is_due(now) else known
         if not now.good or not set(self.fault.stages) <= set(now.judged):
             return self
         well = now.at if self.well is None else self.well
@@ -65,7 +65,7 @@ class Episode:
         """Whether a message names the fault: its kind is new, or it is time for a reminder."""
         if now.fault is None:
             return False
-        return now.fault.kind not in self.kinds or now.at - self.told >= REMINDER_SECONDS
+        return now.fault.kind not in self.kinds or now.at - self.named >= REMINDER_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

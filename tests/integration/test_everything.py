@@ -126,7 +126,7 @@ def states_on(page: str) -> dict[int, str]:
 # ---- a site with everything ----------------------------------------------------------------------------------------
 
 
-def test_case_b1_the_page_of_a_cycle_tells_everything(full: Told) -> None:
+def test_case_b1_the_page_of_a_cycle_shows_everything(full: Told) -> None:
     page = full.page
 
     assert states_on(page) == everything.ON_THE_MAP
@@ -150,14 +150,14 @@ def test_case_b1_the_page_of_a_cycle_tells_everything(full: Told) -> None:
         assert sentence in text, sentence
 
 
-def test_case_b1_the_page_asked_for_tells_everything(full: Told) -> None:
+def test_case_b1_the_page_asked_for_shows_everything(full: Told) -> None:
     page = shown(full.settings, "html")
 
     assert states_on(page) == everything.ON_THE_MAP
     assert "The disk and both stores were asked." in words(page)
 
 
-def test_the_text_report_tells_everything(full: Told) -> None:
+def test_the_text_report_shows_everything(full: Told) -> None:
     text = shown(full.settings, "text")
 
     imports = section(text, "Not archived (import)")
@@ -185,7 +185,7 @@ def test_the_text_report_tells_everything(full: Told) -> None:
         assert sentence in whole, sentence
 
 
-def test_json_tells_everything_and_is_what_its_schema_says(full: Told) -> None:
+def test_json_shows_everything_and_is_what_its_schema_says(full: Told) -> None:
     values = json.loads(shown(full.settings, "json"))
 
     jsonschema.validate(values, SCHEMA, jsonschema.Draft202012Validator)
@@ -220,7 +220,7 @@ def test_csv_has_a_row_for_everything(full: Told) -> None:
     assert {int(row["run"]): row["state"] for row in rows} == everything.STATES
 
 
-def test_the_mail_of_a_cycle_tells_everything_that_failed(full: Told) -> None:
+def test_the_mail_of_a_cycle_shows_everything_that_failed(full: Told) -> None:
     [text] = full.mail.texts[:1]
 
     failed = f"{everything.FAILED_IMPORT}, {everything.EMPTY}, {everything.DAMAGED_FAILURE}"

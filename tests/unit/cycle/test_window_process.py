@@ -82,7 +82,7 @@ def test_verbose_messages_are_not_those_of_every_window(caplog: pytest.LogCaptur
 
 
 def test_sigterm_ends_a_process_that_has_not_begun(tmp_path: Path, pipe: tuple[int, int]) -> None:
-    process = _started(tmp_path, pipe, "import time; time.sleep(600)")
+    process = _started(tmp_path, pipe, "import signal; signal.pause()")
     wait_until(lambda: Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(sys.executable.encode()))
 
     process.terminate()

@@ -7,9 +7,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Iterator
-from uuid import uuid4
 
-import psycopg
 import pytest
 
 from rra_state.base.errors import ConfigError, RecordError, StoreUnavailable
@@ -18,16 +16,14 @@ from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb import postgres_session
 from rra_state.stores.artdaqdb.base import Staged
 from rra_state.stores.artdaqdb.postgres import PostgresDB
+from tests import servers
 from tests.unit.stores.artdaqdb.artdaqdb_helpers import record, stage, store
 
 
 @pytest.fixture
 def uri(postgres: str) -> Iterator[str]:
-    name = f"u_{uuid4().hex}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield postgres.replace("/postgres?", f"/{name}?")
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with servers.database(postgres) as address:
+        yield address
 
 
 @pytest.mark.parametrize(
