@@ -32,9 +32,8 @@ def announce(step: str, *details: object) -> None:
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, exact_mode: bool = False) -> None:
     """Replace `path` by `data` so that a crash leaves the old or the new content, never a mixture.
 
-    Temporary file in the same directory, fsync, rename, fsync of the directory. Raises OSError; ENOSPC and EPERM are
-    not worth a retry.
-    exact_mode: whatever the umask is.
+    Temporary file in the same directory, fsync, rename, fsync of the directory. exact_mode: `mode` whatever the umask
+    is. Raises OSError; ENOSPC and EPERM are not worth a retry.
     """
     temporary = _temporary(path)
     try:

@@ -320,3 +320,20 @@ def test_a_changed_run_that_ucondb_lost_is_archived_again_once(watched: Site) ->
     assert "nothing to do" in done.stderr
     assert "SAFE: " in watched.archive_runs("--report-status").stdout
     assert watched.versions() == 4
+
+
+def test_a_lost_run_that_changed_again_ends_as_its_record_is(watched: Site) -> None:
+    stop(watched, 2)
+    watched.archive_runs("--incremental")
+    watched.ucondb.execute("delete from {folder}_versions where key = '2'")
+    edit(watched, 2, lambda text: text + b"\n# late\n", name="DataLogger1.fcl")
+    watched.archive_runs("--recover-migrate-state")
+
+    watched.archive_runs("--retry-failed-migrate")
+    done = watched.archive_runs("--incremental")
+    again = watched.archive_runs("--incremental")
+
+    assert "run 2: its record has changed; both stores hold it as it is now" in done.stderr
+    assert b"# late" in watched.blobs()["2"]
+    assert "nothing to do" in again.stderr
+    assert "SAFE: " in watched.archive_runs("--report-status").stdout

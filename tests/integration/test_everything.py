@@ -51,7 +51,7 @@ LABELS = {"import": "import", "migrate": "migration", "refresh": "refresh"}
 
 
 @dataclass(frozen=True)
-class Told:
+class SiteWithMail:
     """A finished site, and the mails that its last cycle sent."""
 
     built: BuiltSite
@@ -68,26 +68,26 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory, ucondb_server: DevServer) -> Iterator[Told]:
+def full(tmp_path_factory: pytest.TempPathFactory, ucondb_server: DevServer) -> Iterator[SiteWithMail]:
     root = tmp_path_factory.mktemp("full")
     folder = Folder.fresh(ucondb_server, str(root))  # pytest may make the site once more, on the same server
     with mailbox.mail_server() as box:
         built = everything.build(root, folder, box.port)
-        yield Told(built, box)
+        yield SiteWithMail(built, box)
 
 
 @pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory, ucondb_server: DevServer) -> Iterator[Told]:
+def empty(tmp_path_factory: pytest.TempPathFactory, ucondb_server: DevServer) -> Iterator[SiteWithMail]:
     root = tmp_path_factory.mktemp("empty")
     folder = Folder.fresh(ucondb_server, str(root))
     with mailbox.mail_server() as box:
         built = everything.build_empty(root, folder, box.port)
-        yield Told(built, box)
+        yield SiteWithMail(built, box)
 
 
 @pytest.fixture(params=["full", "empty"])
-def site(request: pytest.FixtureRequest) -> Told:
-    found: Told = request.getfixturevalue(request.param)
+def site(request: pytest.FixtureRequest) -> SiteWithMail:
+    found: SiteWithMail = request.getfixturevalue(request.param)
     return found
 
 
@@ -126,7 +126,7 @@ def states_on(page: str) -> dict[int, str]:
 # ---- a site with everything ----------------------------------------------------------------------------------------
 
 
-def test_case_b1_the_page_of_a_cycle_shows_everything(full: Told) -> None:
+def test_case_b1_the_page_of_a_cycle_shows_everything(full: SiteWithMail) -> None:
     page = full.page
 
     assert states_on(page) == everything.ON_THE_MAP
@@ -150,14 +150,14 @@ def test_case_b1_the_page_of_a_cycle_shows_everything(full: Told) -> None:
         assert sentence in text, sentence
 
 
-def test_case_b1_the_page_asked_for_shows_everything(full: Told) -> None:
+def test_case_b1_the_page_asked_for_shows_everything(full: SiteWithMail) -> None:
     page = shown(full.settings, "html")
 
     assert states_on(page) == everything.ON_THE_MAP
     assert "The disk and both stores were asked." in words(page)
 
 
-def test_the_text_report_shows_everything(full: Told) -> None:
+def test_the_text_report_shows_everything(full: SiteWithMail) -> None:
     text = shown(full.settings, "text")
 
     imports = section(text, "Not archived (import)")
@@ -185,7 +185,7 @@ def test_the_text_report_shows_everything(full: Told) -> None:
         assert sentence in whole, sentence
 
 
-def test_json_shows_everything_and_is_what_its_schema_says(full: Told) -> None:
+def test_json_shows_everything_and_is_what_its_schema_says(full: SiteWithMail) -> None:
     values = json.loads(shown(full.settings, "json"))
 
     jsonschema.validate(values, SCHEMA, jsonschema.Draft202012Validator)
@@ -214,13 +214,13 @@ def test_json_shows_everything_and_is_what_its_schema_says(full: Told) -> None:
     }
 
 
-def test_csv_has_a_row_for_everything(full: Told) -> None:
+def test_csv_has_a_row_for_everything(full: SiteWithMail) -> None:
     rows = list(csv.DictReader(io.StringIO(shown(full.settings, "csv"))))
 
     assert {int(row["run"]): row["state"] for row in rows} == everything.STATES
 
 
-def test_the_mail_of_a_cycle_shows_everything_that_failed(full: Told) -> None:
+def test_the_mail_of_a_cycle_shows_everything_that_failed(full: SiteWithMail) -> None:
     [text] = full.mail.texts[:1]
 
     failed = f"{everything.FAILED_IMPORT}, {everything.EMPTY}, {everything.DAMAGED_FAILURE}"
@@ -232,12 +232,12 @@ def test_the_mail_of_a_cycle_shows_everything_that_failed(full: Told) -> None:
     assert "Now: 7 archived, 3 waiting, 6 failed, 1 still being written, 1 lost." in text
 
 
-def test_each_run_of_everything_can_be_shown(full: Told) -> None:
+def test_each_run_of_everything_can_be_shown(full: SiteWithMail) -> None:
     for run in everything.STATES.keys() - {everything.LISTED_BY_OPERATOR}:
         assert next(show.lines(full.settings, run)) == f"run {run}"
 
 
-def test_renderers_say_the_same_of_each_run(full: Told) -> None:
+def test_renderers_say_the_same_of_each_run(full: SiteWithMail) -> None:
     """Text, JSON, CSV, page, metrics and frames, asked one after the other, of every run."""
     values = json.loads(shown(full.settings, "json"))
     states = {row["run"]: row["state"] for row in values["runs"]}
@@ -265,7 +265,7 @@ def test_renderers_say_the_same_of_each_run(full: Told) -> None:
         assert in_text in text or group.kind == "Listed"
 
 
-def test_verdict_and_steps_are_the_same_everywhere(full: Told) -> None:
+def test_verdict_and_steps_are_the_same_everywhere(full: SiteWithMail) -> None:
     values = json.loads(shown(full.settings, "json"))
     text, page = in_one_line(shown(full.settings, "text")), words(shown(full.settings, "html"))
 
@@ -277,7 +277,7 @@ def test_verdict_and_steps_are_the_same_everywhere(full: Told) -> None:
         assert f"{step['command']} {step['why']}" in page
 
 
-def test_nothing_of_everything_is_called_safe(full: Told) -> None:
+def test_nothing_of_everything_is_called_safe(full: SiteWithMail) -> None:
     assert "NOT SAFE: " in shown(full.settings, "text")
 
 
@@ -286,7 +286,7 @@ def test_nothing_of_everything_is_called_safe(full: Told) -> None:
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("fault", ["", "UconDB away", "records away"])
-def test_everything_and_nothing_can_be_shown_in_any_format(site: Told, form: Format, fault: str) -> None:
+def test_everything_and_nothing_can_be_shown_in_any_format(site: SiteWithMail, form: Format, fault: str) -> None:
     settings = site.settings
     if fault == "UconDB away":
         away = settings.ucon_db.model_copy(update={"server_url": "http://127.0.0.1:1/app"})
@@ -304,18 +304,18 @@ def test_everything_and_nothing_can_be_shown_in_any_format(site: Told, form: For
 
 @pytest.mark.parametrize("form", ["text", "json", "csv"])
 @pytest.mark.parametrize("part", [{"since": 0.0}, {"since": 4e9}, {"stage": "import"}, {"stage": "migrate"}])
-def test_parts_of_everything_and_nothing_can_be_shown(site: Told, form: Format, part: dict[str, Any]) -> None:
+def test_parts_of_everything_and_nothing_can_be_shown(site: SiteWithMail, form: Format, part: dict[str, Any]) -> None:
     assert shown(site.settings, form, **part)
 
 
-def test_every_frame_takes_everything_and_nothing(site: Told) -> None:
+def test_every_frame_takes_everything_and_nothing(site: SiteWithMail) -> None:
     snapshot = rra_state.snapshot(site.settings)
 
     for name in tables.COLUMNS:
         assert list(getattr(rra_state, name)(snapshot).columns) == [column.name for column in tables.COLUMNS[name]]
 
 
-def test_a_fault_after_everything_or_nothing_is_told(site: Told, tmp_path: Path) -> None:
+def test_a_fault_after_everything_or_nothing_is_mailed(site: SiteWithMail, tmp_path: Path) -> None:
     settings, page, measured = site.settings, tmp_path / "status.html", tmp_path / "rra.prom"
     changes = {
         "reporting": settings.reporting.model_copy(update={"alert_after_hours": 1e-9, "html_file": page}),
@@ -334,7 +334,7 @@ def test_a_fault_after_everything_or_nothing_is_told(site: Told, tmp_path: Path)
     assert "rra_cycle_good 0" in measured.read_text()
 
 
-def test_an_empty_site_has_nothing_to_tell_about_everything(empty: Told) -> None:
+def test_an_empty_site_has_nothing_to_show(empty: SiteWithMail) -> None:
     assert "NO RUN ON DISK" in shown(empty.settings, "text")
     assert json.loads(shown(empty.settings, "json"))["runs"] == []
     assert shown(empty.settings, "csv").count("\n") == 1
@@ -345,7 +345,7 @@ def test_an_empty_site_has_nothing_to_tell_about_everything(empty: Told) -> None
 # ---- templates -----------------------------------------------------------------------------------------------------
 
 
-def test_everything_that_a_template_names_is_given(site: Told) -> None:
+def test_everything_that_a_template_names_is_given(site: SiteWithMail) -> None:
     snapshot = Snapshot.take(site.settings)
     given = {
         "page.html": render.values(snapshot, assess(snapshot), None),
@@ -364,7 +364,7 @@ def test_a_name_that_everything_lacks_is_an_error() -> None:
         render.environment().from_string("{{ missing }}").render()
 
 
-def test_a_page_over_everything_without_a_cycle(site: Told, tmp_path: Path) -> None:
+def test_a_page_over_everything_without_a_cycle(site: SiteWithMail, tmp_path: Path) -> None:
     render.write(site.settings, tmp_path / "status.html")
 
     assert "<h1>" in (tmp_path / "status.html").read_text()

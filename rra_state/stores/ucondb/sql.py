@@ -61,18 +61,15 @@ class Tables:
 
     def newest(self) -> dict[str, Any] | None:
         """The version with the highest id of those that `listing` gives. Raises StoreError."""
-        rows = self._rows(_NEWEST)
-        return rows[0] if rows else None
+        return next(iter(self._rows(_NEWEST)), None)
 
     def one(self, key: str) -> tuple[dict[str, Any], bytes | None] | None:
         """The version with this key and its content; None if there is none. Raises StoreError.
 
         The content is None if this database does not have it: UconDB may keep contents in another one.
         """
-        rows = self._rows(_ONE, key=key)
-        if not rows:
-            return None
-        return rows[0], self._content(str(rows[0]["data_key"]))
+        found = next(iter(self._rows(_ONE, key=key)), None)
+        return None if found is None else (found, self._content(str(found["data_key"])))
 
     def _content(self, data_key: str) -> bytes | None:
         if not self._has_contents or not (data_key.isascii() and data_key.isdigit()):

@@ -32,13 +32,13 @@ from tests.unit.config.configurations import SMALL, complaint
         ("    x: [\n", "config.yaml line 5: not YAML: expected ',' or ']', but got ':'"),
     ],
 )
-def test_a_mistake_is_told_with_file_line_and_key(tmp_path: Path, more: str, message: str) -> None:
+def test_a_mistake_is_named_with_file_line_and_key(tmp_path: Path, more: str, message: str) -> None:
     text = SMALL.replace("    work_dir: work\n", f"    work_dir: work\n{more}")
 
     assert complaint(tmp_path, text) == message
 
 
-def test_an_unknown_section_is_told_with_the_nearest_known_one(tmp_path: Path) -> None:
+def test_an_unknown_section_is_named_with_the_nearest_known_one(tmp_path: Path) -> None:
     message = complaint(tmp_path, SMALL + "repoting:\n    email: {}\n")
 
     assert message == "config.yaml line 10: repoting is not known; the nearest known key is reporting"
@@ -85,13 +85,13 @@ def test_case_b16_each_misspelt_key_has_its_line(tmp_path: Path) -> None:
     assert said.endswith(": metrix is not known; the nearest known key is metrics")
 
 
-def test_a_choice_of_types_is_told_under_the_key_people_wrote(tmp_path: Path) -> None:
+def test_a_choice_of_types_is_named_under_the_key_people_wrote(tmp_path: Path) -> None:
     message = complaint(tmp_path, SMALL + "reporting:\n    email:\n        recipient_email: 5\n")
 
     assert message.startswith("config.yaml line 12: reporting.email.recipient_email must be a text (put it in quotes)")
 
 
-def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     message = complaint(tmp_path, "app:\n    batch_size: x\nsource_files: {}\n")
 
     assert "app.work_dir is missing; app.batch_size: " in message
