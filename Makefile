@@ -73,6 +73,7 @@ lint: setup lint-ansible ## Check style, types, security and generated files
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	"$(VENV)/bin/snakefmt" --check workflow rules
+	"$(VENV)/bin/codespell"
 	$(PYTHON) -m mypy
 	"$(VENV)/bin/lint-imports" --no-cache --no-logo
 	$(PYTHON) -m bandit --quiet --configfile pyproject.toml --recursive rra_state workflow scripts

@@ -1,7 +1,6 @@
 """Hooks of MkDocs: the pages that lie outside docs/, and links that lead out of it.
 
-README.md becomes the first page and config/README.md the page of keys; any other file that a page links to is copied
-into the site.
+README.md becomes the first page; any file that a page links to and that is no page is copied into the site.
 """
 
 from __future__ import annotations
@@ -15,7 +14,12 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-OUTSIDE = {"README.md": "index.md", "config/README.md": "keys.md"}
+OUTSIDE = {
+    "README.md": "index.md",
+    "config/README.md": "keys.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changes.md",
+}
 """Pages of the site that do not lie in docs/, and what they are called there."""
 
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:)([^)#\s]+)(?=[#)])")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from rra_state.records import blob
 from rra_state.state.outcome import STAGES
 from scripts.make_run_records import write_record
 from tests.paths import REPOSITORY
-from tests.site import Site
+from tests.site import Site, environment
 from tests.waiting import scaled, wait_until
 
 SNAKEMAKE_LOGS = REPOSITORY / ".snakemake"
@@ -241,3 +243,29 @@ def _everything(root: Path) -> dict[str, tuple[int, int]]:
         for path in root.rglob("*")
         if ".snakemake" not in path.parts and path.is_file()
     }
+
+
+# ---- the workflow as the catalog of workflows sees it -------------------------------------------------------------
+
+
+def test_the_linter_finds_only_what_the_rules_answer(tmp_path: Path) -> None:
+    done = snakemake_of_the_example(tmp_path, "--lint")
+
+    found = {line.strip(" *:") for line in done.stderr.splitlines() if line.startswith("    * ")}
+    assert found == {"No log directive defined", "Specify a conda environment or container for each rule."}
+
+
+def test_the_example_of_the_catalog_plans_its_run(tmp_path: Path) -> None:
+    done = snakemake_of_the_example(tmp_path, "--dry-run")
+
+    assert done.returncode == 0, done.stderr
+    assert "markers/migrate/5001.json" in done.stdout
+
+
+def snakemake_of_the_example(directory: Path, option: str) -> subprocess.CompletedProcess[str]:
+    """Call Snakemake in a copy of the checkout's workflow, on the configuration in `.test`."""
+    shutil.copytree(REPOSITORY / ".test", directory / ".test")
+    return subprocess.run(
+        [sys.executable, "-I", "-m", "snakemake", option, "--configfile", str(directory / ".test" / "config.yaml")],
+        cwd=REPOSITORY, env=environment(), capture_output=True, text=True, timeout=scaled(60), check=False,
+    )  # fmt: skip

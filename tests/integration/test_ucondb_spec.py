@@ -31,7 +31,7 @@ ROWS: dict[str, tuple[str, str]] = {
     "GET /data by key, never by data_key": (CLIENT, "test_what_was_put_is_read_back_with_its_description"),
     "a blob without Content-Length": (CLIENT, "test_a_blob_cut_in_transit_is_never_accepted"),
     # section 1, digest
-    "pre-emptive digest, one upload": (HTTP, "test_the_realm_of_the_challenge_is_used"),
+    "preemptive digest, one upload": (HTTP, "test_the_realm_of_the_challenge_is_used"),
     "realm NAMESPACE.F": (NAMESPACE, "test_case_d1_a_blob_is_stored_in_any_namespace"),
     "an unsigned POST is answered with the challenge": (NAMESPACE, "test_fifty_puts_in_a_namespace_need_one_challenge"),
     "folder names with the namespace in front": (NAMESPACE, "test_check_finds_the_folder_by_name_with_namespace_too"),

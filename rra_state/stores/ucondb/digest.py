@@ -87,7 +87,7 @@ class Digest:
 
 
 class DigestAuth(AuthBase):
-    """Pre-emptive digest authentication: saves the 401 round trip and the second upload.
+    """Preemptive digest authentication: saves the 401 round trip and the second upload.
 
     The realm is NAMESPACE.FOLDER. The namespace is a setting of the server, known from its challenge only. Until
     `digest` is set, requests are not signed, not even with a password of ~/.netrc.

@@ -21,6 +21,8 @@ PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
 ALL_PAGES = sorted((REPOSITORY / "docs").rglob("*.md"))
 README = REPOSITORY / "README.md"
 KEYS = REPOSITORY / "config" / "README.md"
+OUTSIDE = [README, KEYS, REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "CHANGELOG.md"]
+"""Pages that do not lie in docs/."""
 OTHERS_OPTIONS = {"--config", "--configfile", "--directory", "--digest", "--user"}
 """Options of Snakemake and curl, not of ours, that messages name."""
 
@@ -109,7 +111,7 @@ def test_every_key_of_the_configuration_is_in_its_manual() -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("page", [README, KEYS, *ALL_PAGES], ids=lambda page: str(page.relative_to(REPOSITORY)))
+@pytest.mark.parametrize("page", [*OUTSIDE, *ALL_PAGES], ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_every_link_leads_somewhere(page: Path) -> None:
     broken = []
     for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", page.read_text()):

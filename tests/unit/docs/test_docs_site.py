@@ -16,8 +16,8 @@ from tests import browser
 from tests.paths import REPOSITORY
 from tests.waiting import scaled, wait_until
 
-GENERATED = {"index.md", "keys.md"}
-"""Pages of the site that are README.md and config/README.md."""
+GENERATED = {"index.md", "keys.md", "contributing.md", "changes.md"}
+"""Pages of the site that are README.md, config/README.md, CONTRIBUTING.md and CHANGELOG.md."""
 
 
 class _Document(HTMLParser):
