@@ -214,10 +214,8 @@ class Tree:
 
         A watch begins anew: a record that changed once may change again.
         """
-        watch = self.root / "watch" / str(marker.run)
         with tree_files.writing(self.root):
-            if watch.exists():
-                fsio.write_atomic(watch, b"")
+            fsio.write_atomic(self.root / "watch" / str(marker.run), b"")
             fsio.write_atomic(self.marker_path("refresh", name), encode(marker.mapping()))
         self.drop_failed_refreshes([marker.run])
 

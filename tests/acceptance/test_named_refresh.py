@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from rra_state.records import blob
@@ -35,6 +37,23 @@ def test_refresh_stores_files_that_came_late_whatever_the_age(site: Site) -> Non
     assert site.versions() == 3
     site.archive_runs("--verify")
     assert "run 1: is archived as its record is now" in site.archive_runs("--refresh", "1").stderr
+
+
+def test_a_recovered_run_that_was_refreshed_is_watched_again(site: Site) -> None:
+    site.configure(app={"verify_per_cycle": 0})
+    site.make(1)
+    site.archive_runs()
+    shutil.rmtree(site.work)
+    site.archive_runs("--recover-import-state")
+    site.archive_runs("--migrate-only")
+    edit(site, 1, lambda text: text + b"\nTotal events: 7\n")
+    site.archive_runs("--refresh", "1")
+
+    edit(site, 1, lambda text: text + b"\nTotal events: 8\n")
+
+    assert "NOT SAFE: 1 record changed on disk" in site.archive_runs("--report-status", status=1).stdout
+    assert "run 1: its record has changed" in site.archive_runs("--incremental").stderr
+    assert "SAFE: " in site.archive_runs("--report-status").stdout
 
 
 def test_refresh_says_why_a_run_cannot_be_stored_anew(site: Site) -> None:
