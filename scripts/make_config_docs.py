@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,10 +14,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from rra_state.base import files
 from rra_state.config.loading import Settings
 from rra_state.config.models import ConfigSection
-from scripts.generated import renewed
+from scripts.generated import renewed, write_or_check
 
 DIRECTORY = Path(__file__).resolve().parent.parent / "config"
 BEGIN = "<!-- begin of the tables that scripts/make_config_docs.py writes -->"
@@ -56,20 +54,12 @@ def readme(text: str) -> str:
 
 def main(arguments: Sequence[str] | None = None, directory: Path = DIRECTORY) -> int:
     """Write what differs, or with `--check` name it. Returns the exit status."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; status 1 if a file is out of date")
-    check = parser.parse_args(arguments).check
     manual, schema_file = directory / "README.md", directory / "config.schema.json"
     wanted = {
         manual: readme(manual.read_text(encoding="utf-8")),
         schema_file: json.dumps(schema(), indent=2, ensure_ascii=False) + "\n",
     }
-    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
-    for path in stale:
-        print(f"{path} is out of date: run scripts/make_config_docs.py" if check else f"{path} written")
-        if not check:
-            files.write_atomic(path, wanted[path].encode())
-    return 1 if check and stale else 0
+    return write_or_check(arguments, "scripts.make_config_docs", wanted)
 
 
 def _sections(model: type[BaseModel]) -> Iterator[type[BaseModel]]:

@@ -6,7 +6,6 @@ disagree.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +14,7 @@ from typing import Any
 
 import yaml
 
-from rra_state.base import files
-from scripts.generated import renewed
+from scripts.generated import renewed, write_or_check
 
 ROOT = Path(__file__).resolve().parent.parent
 ROLES = ROOT / "ansible/roles"
@@ -82,17 +80,7 @@ def page(text: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page, or look whether it is up to date; the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="change nothing; status 1 if the page is out of date")
-    options = parser.parse_args(arguments)
-    wanted = page(PAGE.read_text())
-    if options.check:
-        if wanted != PAGE.read_text():
-            print("docs/deploy.md is out of date: .venv/bin/python -m scripts.make_deploy_docs", file=sys.stderr)
-            return 1
-        return 0
-    files.write_atomic(PAGE, wanted.encode())
-    return 0
+    return write_or_check(arguments, "scripts.make_deploy_docs", {PAGE: page(PAGE.read_text())})
 
 
 if __name__ == "__main__":

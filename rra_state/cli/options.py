@@ -6,6 +6,7 @@ import argparse
 import logging
 import re
 from datetime import UTC, datetime
+from functools import partial
 from itertools import combinations
 
 from rra_state.base import run_numbers
@@ -52,6 +53,8 @@ def parser() -> argparse.ArgumentParser:
     """All options with their help."""
     parser = argparse.ArgumentParser(
         prog="run_archiver.sh",
+        usage="%(prog)s CONFIG [OPTIONS]",
+        formatter_class=partial(argparse.HelpFormatter, max_help_position=32),
         description="Carry DAQ run records into artdaqDB and on into UconDB, each exactly once and verified.",
         epilog="Exit status: 0 success, 1 known error, some runs failed or a verdict that is not SAFE,"
         " 2 unexpected error, 130 interrupted.",

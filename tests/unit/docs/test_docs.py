@@ -111,6 +111,19 @@ def test_every_key_of_the_configuration_is_in_its_manual() -> None:
     assert missing == []
 
 
+def test_every_page_is_two_links_from_the_first() -> None:
+    reached = {README}
+    for _ in range(2):
+        reached |= {target for page in reached for target in _linked(page)}
+
+    assert [str(page) for page in ALL_PAGES if page not in reached] == []
+
+
+def _linked(page: Path) -> set[Path]:
+    targets = re.findall(r"\]\(([^)#\s:]+\.md)", page.read_text())
+    return {path for target in targets if (path := (page.parent / target).resolve()).is_file()}
+
+
 @pytest.mark.parametrize("page", [*OUTSIDE, *ALL_PAGES], ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_every_link_leads_somewhere(page: Path) -> None:
     broken = []

@@ -24,7 +24,7 @@ def test_an_outdated_page_is_told(
 
     assert make_deploy_docs.main(["--check"]) == 1
 
-    assert "scripts.make_deploy_docs" in capsys.readouterr().err
+    assert "scripts.make_deploy_docs" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("role", ["run_record_archiver", "ucondb_dev"])
