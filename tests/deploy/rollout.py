@@ -8,9 +8,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import testinfra
@@ -164,7 +165,7 @@ class Rollout:
             record.rename(there / record.name)
         return range(first, first + count)
 
-    def wheel(self, version: str, **replaced: tuple[str, str]) -> str:
+    def wheel(self, version: str, replaced: Mapping[str, tuple[str, str]] = MappingProxyType({})) -> str:
         """A wheel of this source tree under another version. replaced: by module, a text and the one in its place."""
         tree = self.directory / f"source-{version}"
         files = subprocess.run(
@@ -176,7 +177,7 @@ class Rollout:
                 (tree / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, tree / name)
         versions = (f'"{__version__}"', f'"{version}"')
-        for module, (old, new) in {"__init__": versions, **replaced}.items():
+        for module, (old, new) in {"base/version": versions, **replaced}.items():
             path = tree / f"rra_state/{module}.py"
             text = path.read_text()
             assert old in text

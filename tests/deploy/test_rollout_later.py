@@ -6,20 +6,21 @@ import time
 
 import pytest
 
+from rra_state import __version__
 from tests.deploy.rollout import OPT, PASSWORD, UNIT, WORK, Rollout
 
 pytestmark = pytest.mark.timeout(1500)
 
 
 def test_an_upgrade_in_the_middle_of_a_cycle_loses_no_run(rollout: Rollout) -> None:
-    wheel = rollout.wheel("0.2.0")
+    wheel = rollout.wheel("0.9.0")
     rollout.records(400, 6001)
     rollout.wait("the new runs have begun", lambda: len(rollout.archived("import")) > 40)
     before = rollout.property("InvocationID")
 
     rollout.play("site.yml", "--limit", "archivers", rra_wheel=wheel)
 
-    assert rollout.release() == "0.2.0"
+    assert rollout.release() == "0.9.0"
     rollout.wait("all runs archived", lambda: len(rollout.archived()) == 440)
     assert rollout.in_ucondb() == sorted([*range(5001, 5041), *range(6001, 6401)])
     ended = rollout.daq.ssh(f"journalctl --output=cat --no-pager INVOCATION_ID={before}").stdout
@@ -28,20 +29,20 @@ def test_an_upgrade_in_the_middle_of_a_cycle_loses_no_run(rollout: Rollout) -> N
 
 
 def test_a_release_that_fails_its_check_stays_inactive(rollout: Rollout) -> None:
-    broken = rollout.wheel("0.3.0", config=('"ucondb_password"', '"no_such_credential"'))
+    broken = rollout.wheel("0.9.9", {"config/loading": ('"ucondb_password"', '"no_such_credential"')})
 
     played = rollout.play("site.yml", "--limit", "archivers", check=False, rra_wheel=broken)
 
     assert played.code != 0
     assert "but no user or password to write with" in played.output
     assert PASSWORD not in played.output
-    assert rollout.release() == "0.2.0"
+    assert rollout.release() == "0.9.0"
     rollout.records(1, 6501)
     rollout.wait("the old release goes on", lambda: 6501 in rollout.archived())
 
 
 def test_settings_that_fail_their_check_stay_inactive(rollout: Rollout) -> None:
-    wheel = next((rollout.directory / "source-0.2.0/dist").glob("*.whl"))
+    wheel = next((rollout.directory / "source-0.9.0/dist").glob("*.whl"))
     wrong = rollout.instance("sbnd", "/daq/run_records", "/daq/artdaqdb")
     wrong["ucondb"]["folder_name"] = "no_such_folder"
 
@@ -56,11 +57,11 @@ def test_a_rollback_takes_the_release_before(rollout: Rollout) -> None:
     rollout.play("rollback.yml")
     again = rollout.play("rollback.yml")
 
-    assert rollout.release() == "0.1.0"
+    assert rollout.release() == __version__
     assert again.changed == {"daq": 0}
     rollout.records(1, 6502)
     rollout.wait("the release before archives", lambda: 6502 in rollout.archived())
-    assert "0.1.0" in rollout.daq.ssh(f"{OPT}/current/bin/run-record-archiver --version").stdout
+    assert __version__ in rollout.daq.ssh(f"{OPT}/current/bin/run-record-archiver --version").stdout
 
 
 @pytest.mark.parametrize("way", ["reboot", "power cut"])
