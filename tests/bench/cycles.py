@@ -44,13 +44,14 @@ def _floors(hall: Hall, site: BenchSite, runs: range) -> tuple[float, float]:
 
 def one_run(hall: Hall) -> Iterator[Measured]:
     """Into a directory of 5,000."""
-    yield _one_run(hall.site("directory", hall.size(5000)), "one-directory-5000")
+    yield _new_runs(hall.site("directory", hall.size(5000)), "one-directory-5000", 1)
 
 
 def many(hall: Hall) -> Iterator[Measured]:
     """With 100,000 runs in PostgreSQL."""
     site = hall.site("postgres", hall.size(100_000), **_ON)
-    yield _one_run(site, "one-postgres-100000")
+    yield _new_runs(site, "one-postgres-100000", 1)
+    yield _new_runs(site, "three-postgres-100000", 3)
     yield _beside_snakemake("idle", lambda: site.cycle("--incremental"))
     for key, options in (("report", ()), ("page", ("--format", "html"))):
         yield Measured(key, repeated(lambda options=options: _report(site, options)))  # type: ignore[misc]
@@ -63,7 +64,7 @@ def large(hall: Hall) -> Iterator[Measured]:
         costs = [(_cost(hall, full), _cost(hall, hall.site(kind))) for _ in range(BATCHES)]
         yield Measured(f"cost-{kind}-20000", *zip(*costs, strict=True))
         if kind == "directory":
-            yield _one_run(full, "one-directory-20000")
+            yield _new_runs(full, "one-directory-20000", 1)
 
 
 def _cost(hall: Hall, site: BenchSite) -> float:
@@ -73,9 +74,9 @@ def _cost(hall: Hall, site: BenchSite) -> float:
     return 1000 / site.rate("import", runs)
 
 
-def _one_run(site: BenchSite, key: str) -> Measured:
+def _new_runs(site: BenchSite, key: str, number: int) -> Measured:
     def cycle() -> Usage:
-        site.take_runs(1)
+        site.take_runs(number)
         return site.cycle("--incremental")
 
     cycle()  # the first one reads what the growing of the site has just written

@@ -107,7 +107,8 @@ PARTS: dict[str, tuple[Row, ...]] = {
     ),
     "many": (
         Row("one-postgres-100000", "cycle with one new run, PostgreSQL of 100,000", "s", _SNAKEMAKE, at_most(2.5)),
-        Row("idle", "idle cycle, 100,000 archived, metrics and mail on", "s", _SNAKEMAKE, at_most(1.5)),
+        Row("three-postgres-100000", "cycle with three new runs, PostgreSQL of 100,000", "s", _SNAKEMAKE, at_most(2.5)),
+        Row("idle", "idle cycle, 100,000 archived, 1,000 watched, metrics and mail on", "s", _SNAKEMAKE, at_most(1.5)),
         Row("report", "report, 100,000 archived, without the stores' listings", "s", "", at_most(8, "figure")),
         Row("page", "page, 100,000 archived, without the stores' listings", "s", "", at_most(8, "figure")),
         _memory("many"),
