@@ -231,6 +231,7 @@ EXAMPLES = {
     f"{_ARCHIVER} --compare-state": Example(_archived),
     f"{_ARCHIVER} --recover-import-state": Example(_forgotten, _imported_only),
     f"{_ARCHIVER} --recover-migrate-state": Example(_forgotten),
+    f"{_ARCHIVER} --recover-import-state --recover-migrate-state": Example(_forgotten),
     f"{_ARCHIVER} --recover-import-state --accept-loss": Example(
         _artdaqdb_emptied, lambda site: site.markers("import") == set() and site.markers("migrate") == {RUN}
     ),
