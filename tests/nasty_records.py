@@ -21,11 +21,13 @@ CONTENTS = (
     b"\xef\xbb\xbfa: 1\n",
     b"\r",
 )
+LONG_ESCAPED = "\xe9" * 60 + ".fcl"
+"""Cut in the stores: only artdaqDB keeps the whole name beside it."""
 NAMES = (
     "note.txt", "rc_info_start.txt", "boot.fcl", "boot_txt.fcl", "metadata.fcl", "RunHistory.fcl", "RunHistory2.fcl",
     "setup.fcl", "ranks_txt.fcl", "schema.fcl", "hashes.fcl", "reader 1.fcl", "d\xe9tecteur.fcl", "Z\udce4hlung.fcl",
-    'quote"\\.fcl', "line\nend.fcl", ".fcl", ".note.txt.tmp", "100%41.fcl", "a%2Fb.txt", "-rf", "no suffix", "READER.fcl",
-    "boot.TXT", "x" * 251 + ".fcl", "\u202eright to left",
+    'quote"\\.fcl', "line\nend.fcl", ".fcl", ".note.txt.tmp", "100%41.fcl", "a%2Fb.txt", "-rf", "no suffix",
+    "READER.fcl", "boot.TXT", "x" * 251 + ".fcl", "\u202eright to left", LONG_ESCAPED,
 )  # fmt: skip
 BESIDE: dict[str, Callable[[Path], object]] = {
     "link.fcl": lambda path: path.symlink_to("/etc/passwd"),

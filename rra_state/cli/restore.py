@@ -57,8 +57,8 @@ def restore(settings: Settings, named: str, directory: Path, source: str, print_
             for sentence in found.sentences:
                 print_line(f"run {found.run}: {printable(sentence)}")
     here = done.exact | done.inexact
-    already = f" ({len(done.already)} were there already)" if done.already else ""
-    print_line(f"{count(len(here), 'run')} in {directory}{already}: {len(done.exact)} byte for byte")
+    before = f" ({len(done.already)} there before)" if done.already else ""
+    print_line(f"{count(len(here), 'run')} in {directory}{before}: {len(done.exact)} byte for byte")
     for text, runs in (("not byte for byte, see above", done.inexact), ("not restored", done.missing)):
         if runs:
             print_line(f"{text}: {run_numbers.text(runs)}")
@@ -80,7 +80,7 @@ def drill(settings: Settings, wanted: Callable[[int], bool], number: int, print_
             differing = [] if found.copy is None else _differing(replace(found.copy, files=files or {}), context)
             for sentence in (*found.sentences, *differing):
                 print_line(f"run {found.run}: {printable(sentence)}")
-            if found.copy is None or found.copy.problems or (differing and not found.copy.exact):
+            if found.copy is None or found.refused or found.copy.problems or (differing and not found.copy.exact):
                 wrong.add(found.run)
     failed = f", not as archived: {run_numbers.text(wrong)}" if wrong else ", all as archived"
     print_line(f"restored {count(len(chosen), 'run')} to try it ({run_numbers.text(chosen) or '-'}){failed}")

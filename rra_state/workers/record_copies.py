@@ -92,7 +92,11 @@ class _Known:
         noted = newest if newest is not None and newest.stage == "refresh" else imported or newest
         return cls(
             next((each.fingerprint for each in facts if each.fingerprint), None),
-            tuple(str(each) for each in (noted.facts.remarks if noted else ()) if each.text.endswith(LEFT_OUT)),
+            tuple(
+                str(each).removesuffix(f"; {LEFT_OUT}")
+                for each in (noted.facts.remarks if noted else ())
+                if each.text.endswith(LEFT_OUT)
+            ),
             newest is not None and newest.facts.foreign,
             newest.facts.sha256 if newest is not None else None,
             notes=tuple(notes),

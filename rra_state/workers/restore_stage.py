@@ -31,12 +31,14 @@ class RestoredRun:
     """Outcome for one run.
 
     copy: what is in its directory now, without the contents; None if it was not restored. already: it was there before.
-    sentences: what a person should know. error: a store, or the disk, cannot be used: no further run was begun.
+    refused: a store that should have it could not give it. sentences: what a person should know. error: a store, or the
+    disk, cannot be used: no further run was begun.
     """
 
     run: int
     copy: RecordCopy | None = None
     already: bool = False
+    refused: bool = False
     sentences: tuple[str, ...] = ()
     error: ArchiverError | None = None
 
@@ -85,13 +87,15 @@ class _RestoringChunk:
     def restore(self, run: int, location: Location | None) -> RestoredRun:
         """Read one run and write it beside its place. Raises ArchiverError."""
         copy, refused = self._best(run, location)
-        chosen = () if copy.exact and copy.source == self._sources[0] else (f"taken from {NAMES[copy.source]}",)
+        first = copy.source == self._sources[0] and not (copy.by_value or copy.problems)
+        chosen = () if first or len(self._sources) == 1 else (f"taken from {NAMES[copy.source]}",)
         sentences = (*refused, *chosen, *_sentences(copy))
+        done = RestoredRun(run, replace(copy, files={}), refused=bool(refused), sentences=sentences)
         place = self._directory / str(run)
         if os.path.lexists(place):
             if read_directory(place) != copy.files:
                 raise VerificationError(f"{place} is there already and holds something else; left alone", run=run)
-            return RestoredRun(run, _without_contents(copy), already=True, sentences=sentences)
+            return replace(done, already=True)
         part = self._directory / PARTIAL / str(run)
         try:
             files.write_directory(part, copy.files)
@@ -105,7 +109,7 @@ class _RestoringChunk:
                 raise VerificationError(f"a file cannot be written: {host_limits.plain(error)}", run=run) from error
             raise _not_written(error) from error
         self.written[part] = place
-        return RestoredRun(run, _without_contents(copy), sentences=sentences)
+        return done
 
     def _best(self, run: int, location: Location | None) -> tuple[RecordCopy, tuple[str, ...]]:
         """The first exact copy, else the one that lacks least; and why other sources did not give one."""
@@ -124,7 +128,7 @@ class _RestoringChunk:
                 continue
             if copy is None:
                 refused.append(f"{NAMES[source]} does not have it")
-            elif copy.exact:
+            elif not (copy.by_value or copy.problems):  # what was left out is in no store
                 return copy, tuple(refused)
             else:
                 found.append(copy)
@@ -165,10 +169,6 @@ def read_directory(directory: Path) -> dict[str, bytes] | None:
                 return None
             found[os.fsencode(entry.name).decode("utf-8", "surrogateescape")] = Path(entry.path).read_bytes()
     return found
-
-
-def _without_contents(copy: RecordCopy) -> RecordCopy:
-    return replace(copy, files={})
 
 
 def _not_written(error: OSError) -> UsageError:
