@@ -111,9 +111,8 @@ def write_directory(directory: Path, contents: Mapping[str, bytes]) -> None:
     announce("mkdir", directory)
     directory.mkdir()
     for name, data in contents.items():
-        path = directory / os.fsdecode(name.encode("utf-8", "surrogateescape"))
-        with _naming(path):
-            _write(str(path), data, 0o644, sync=False)
+        with _naming(directory):
+            _write(f"{directory}/{os.fsdecode(name.encode('utf-8', 'surrogateescape'))}", data, 0o644, sync=False)
 
 
 def place_directories(places: Mapping[Path, Path]) -> None:

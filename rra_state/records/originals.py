@@ -17,6 +17,9 @@ from rra_state.records.model import SourceFile
 from rra_state.records.signatures import fingerprint
 from rra_state.records.source import TEXT_NAMES
 
+_MADE = re.compile(rf"({'|'.join(convert.GENERATED)})(?:_txt\d*)?\.fcl")
+"""Names in a blob that the conversion of a text may have. Source: docs/design/run_records.md, What is archived."""
+
 
 @dataclass(frozen=True, slots=True)
 class Originals:
@@ -42,21 +45,18 @@ def of_blob(run: int, stored: Mapping[str, bytes], wanted: str | None) -> Origin
 def _possible(run: int, stored: Mapping[str, bytes]) -> Iterator[Originals]:
     """What the record may have been, the likeliest first."""
     texts = {name.removesuffix(".txt"): SourceFile(name, stored[name]) for name in TEXT_NAMES & stored.keys()}
+    names: dict[str, list[str]] = {}
+    for match in filter(None, map(_MADE.fullmatch, sorted(stored))):
+        names.setdefault(match[1], []).append(match[0])
     if not texts:
-        last = [names[-1] for stem in convert.GENERATED if (names := _names(stem, stored))]
-        yield replace(_without(stored, ()), by_value=frozenset(last))
+        yield replace(_without(stored, ()), by_value=frozenset(each[-1] for each in names.values()))
         return
     stems = {*texts, *(("RunHistory", "RunHistory2") if "metadata" in texts else ())}
-    yield _without(stored, [names[-1] for stem in stems if (names := _names(stem, stored))])
+    yield _without(stored, [names[stem][-1] for stem in stems if stem in names])
     made = convert.made(run, texts, metadata.read(texts["metadata"].data if "metadata" in texts else b""))
     yield _without(
-        stored, [name for stem, (text, _) in made.items() for name in _names(stem, stored) if stored[name] == text]
+        stored, [name for stem, (text, _) in made.items() for name in names.get(stem, ()) if stored[name] == text]
     )
-
-
-def _names(stem: str, stored: Mapping[str, bytes]) -> list[str]:
-    """Names in the blob that the conversion of a text may have. Source: docs/design/run_records.md, Names of files."""
-    return sorted(name for name in stored if re.fullmatch(stem + r"(_txt\d*)?\.fcl", name))
 
 
 def _without(stored: Mapping[str, bytes], made: Collection[str]) -> Originals:

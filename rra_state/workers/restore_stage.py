@@ -53,15 +53,18 @@ def restore_runs(
 ) -> list[RestoredRun]:
     """Write `directory/<run>` for each of these runs, from the first source that has it exactly.
 
-    located: where artdaqDB holds them.
+    located: where artdaqDB holds them. While one run is written the next is read.
     """
     chunk = _RestoringChunk(context, directory, sources)
     results: list[RestoredRun] = []
+    reading = (context.sender.submit(within_memory, run, partial(chunk.read, run, located.get(run))) for run in numbers)
+    following = next(reading)
     for run in numbers:
         try:
             if context.stopping:
                 raise Interrupted
-            results.append(within_memory(run, partial(chunk.restore, run, located.get(run))))
+            found, following = following, next(reading, following)
+            results.append(within_memory(run, partial(chunk.write, run, *found.result())))
         except (VerificationError, RecordError) as error:
             results.append(RestoredRun(run, sentences=(error.message,)))
         except ArchiverError as error:
@@ -84,34 +87,7 @@ class _RestoringChunk:
         self._sources = sources
         self._unusable: dict[Source, StoreError] = {}
 
-    def restore(self, run: int, location: Location | None) -> RestoredRun:
-        """Read one run and write it beside its place. Raises ArchiverError."""
-        copy, refused = self._best(run, location)
-        first = copy.source == self._sources[0] and not (copy.by_value or copy.problems)
-        chosen = () if first or len(self._sources) == 1 else (f"taken from {NAMES[copy.source]}",)
-        sentences = (*refused, *chosen, *_sentences(copy))
-        done = RestoredRun(run, replace(copy, files={}), refused=bool(refused), sentences=sentences)
-        place = self._directory / str(run)
-        if os.path.lexists(place):
-            if read_directory(place) != copy.files:
-                raise VerificationError(f"{place} is there already and holds something else; left alone", run=run)
-            return replace(done, already=True)
-        part = self._directory / PARTIAL / str(run)
-        try:
-            files.write_directory(part, copy.files)
-            if read_directory(part) != copy.files:
-                raise VerificationError("what was written is not what is read back; nothing is left", run=run)
-        except ValueError as error:
-            raise VerificationError(f"{NAMES[copy.source]}: {error}; nothing was written", run=run) from error
-        except OSError as error:
-            if error.errno in _OF_THE_NAME:
-                shutil.rmtree(part)
-                raise VerificationError(f"a file cannot be written: {host_limits.plain(error)}", run=run) from error
-            raise _not_written(error) from error
-        self.written[part] = place
-        return done
-
-    def _best(self, run: int, location: Location | None) -> tuple[RecordCopy, tuple[str, ...]]:
+    def read(self, run: int, location: Location | None) -> tuple[RecordCopy, tuple[str, ...]]:
         """The first exact copy, else the one that lacks least; and why other sources did not give one."""
         found: list[RecordCopy] = []
         refused: list[str] = []
@@ -135,6 +111,32 @@ class _RestoringChunk:
         if not found:
             raise VerificationError("; ".join(refused), run=run)
         return min(found, key=lambda copy: (len(copy.problems), len(copy.by_value))), tuple(refused)
+
+    def write(self, run: int, copy: RecordCopy, refused: Sequence[str]) -> RestoredRun:
+        """Write one run beside its place. Raises ArchiverError."""
+        first = copy.source == self._sources[0] and not (copy.by_value or copy.problems)
+        chosen = () if first or len(self._sources) == 1 else (f"taken from {NAMES[copy.source]}",)
+        sentences = (*refused, *chosen, *_sentences(copy))
+        done = RestoredRun(run, replace(copy, files={}), refused=bool(refused), sentences=sentences)
+        place = self._directory / str(run)
+        if os.path.lexists(place):
+            if read_directory(place) != copy.files:
+                raise VerificationError(f"{place} is there already and holds something else; left alone", run=run)
+            return replace(done, already=True)
+        part = self._directory / PARTIAL / str(run)
+        try:
+            files.write_directory(part, copy.files)
+            if read_directory(part) != copy.files:
+                raise VerificationError("what was written is not what is read back; nothing is left", run=run)
+        except ValueError as error:
+            raise VerificationError(f"{NAMES[copy.source]}: {error}; nothing was written", run=run) from error
+        except OSError as error:
+            if error.errno in _OF_THE_NAME:
+                shutil.rmtree(part)
+                raise VerificationError(f"a file cannot be written: {host_limits.plain(error)}", run=run) from error
+            raise _not_written(error) from error
+        self.written[part] = place
+        return done
 
     def _copy(self, run: int, source: Source, location: Location | None) -> RecordCopy | None:
         if source == "artdaqdb" and location is None:
@@ -167,7 +169,8 @@ def read_directory(directory: Path) -> dict[str, bytes] | None:
         for entry in entries:
             if not entry.is_file(follow_symlinks=False):
                 return None
-            found[os.fsencode(entry.name).decode("utf-8", "surrogateescape")] = Path(entry.path).read_bytes()
+            with open(entry.path, "rb") as stream:
+                found[os.fsencode(entry.name).decode("utf-8", "surrogateescape")] = stream.read()
     return found
 
 
