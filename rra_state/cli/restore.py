@@ -47,8 +47,8 @@ def restore(settings: Settings, named: str, directory: Path, source: str, print_
     sources = execution.SOURCES[source]
     known = execution.archived(settings, run_numbers.parse(named), sources)
     done = Restored(missing=run_numbers.wrongly_named(named, known))
-    for run in sorted(done.missing):
-        print_line(f"run {run}: is not archived")
+    if done.missing:
+        print_line(f"not archived, so there is nothing to restore: {run_numbers.text(done.missing)}")
     chosen = sorted(known)
     with display.progress("restored", len(chosen)) as advance:
         for found in execution.results(settings, chosen, directory, sources):

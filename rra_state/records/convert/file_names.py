@@ -39,6 +39,8 @@ def unescaped(name: str) -> str:
     >>> unescaped("Z%E4hlung.fcl"), unescaped("%2Efcl"), unescaped("100%41.fcl")
     ('Z\udce4hlung.fcl', '.fcl', '100%41.fcl')
     """
+    if "%" not in name:
+        return name
 
     def byte(match: re.Match[bytes]) -> bytes:
         value = int(match[1], 16)
