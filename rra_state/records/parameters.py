@@ -19,7 +19,7 @@ MAX_CHARACTERS = 64 * 2**20
 """Of all full names of one file: references to references can make a small file endless."""
 _EMPTY = {TableValue: Scalar("table", "{}"), SequenceValue: Scalar("sequence", "[]")}
 _WILD = re.compile(r"[*?]")
-_LAST_WORD = re.compile(r"(\w+)(?:\[[0-9*?]*\])*\Z", re.ASCII)
+_WORD = re.compile(r"\w*[A-Za-z_]\w*", re.ASCII)
 
 
 def stem_of(file: str) -> str | None:
@@ -65,8 +65,8 @@ class Patterns:
         given = tuple(globs)
         joined = "|".join(re.escape(glob).replace(r"\*", ".*").replace(r"\?", ".") for glob in given)
         self._full_name = re.compile(joined or r"(?!)", re.DOTALL)
-        # What each glob requires of the file's name, and of its text: the name of the parameter is written there.
-        self._needed = [(_WILD.split(glob)[0], _last_word(glob)) for glob in given]
+        # What each glob requires: how the full name begins, and words that stand in the file's name or in its text.
+        self._needed = [(_WILD.split(glob)[0], _WORD.findall(glob)) for glob in given]
 
     def match(self, name: str) -> bool:
         """Whether one of them matches this full name."""
@@ -82,16 +82,13 @@ class Patterns:
 
     def chosen(self, stem: str, text: bytes) -> Mapping[str, Scalar]:
         """The parameters of a document that match. Parses it only if one could. Raises FhiclError."""
-        if not any(word in text and self._may_be(stem, beginning) for beginning, word in self._needed):
+        if not any(
+            self._may_be(stem, beginning) and all(word in stem or word.encode() in text for word in words)
+            for beginning, words in self._needed
+        ):
             return {}
         return {name: value for name, value in parameters(stem, text) if self.match(name)}
 
     @staticmethod
     def _may_be(stem: str, beginning: str) -> bool:
         return f"{stem}.".startswith(beginning) or beginning.startswith(f"{stem}.")
-
-
-def _last_word(glob: str) -> bytes:
-    """The end of the last name in a glob, without indexes."""
-    found = _LAST_WORD.search(glob)
-    return found[1].encode() if found else b""
