@@ -24,6 +24,7 @@ from rra_state.records.signatures import Signature
 
 TEXTS = ("boot", "known_boardreaders_list", "setup", "environment", "metadata", "settings", "ranks")
 """Stems of the seven text files of a record. Source: docs/design/run_records.md, Files of a record."""
+TEXT_NAMES = frozenset(f"{stem}.txt" for stem in TEXTS)
 
 NOT_READ_BEFORE = (
     "is neither a .fcl file nor one of the seven texts",
@@ -31,7 +32,6 @@ NOT_READ_BEFORE = (
 )
 """Why versions before 2026-12 skipped files that are archived now."""
 
-_TEXT_NAMES = frozenset(f"{stem}.txt" for stem in TEXTS)
 _MOST_JUDGED = 64 * 2**20
 """Bytes of a file that is read to see whether its record is ready."""
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -115,7 +115,7 @@ def _read(
     contents = {file.name: file.data for file in files}
     known = metadata.read(contents.get(metadata.NAME, b""))
     gaps = completeness.gaps(contents, contents)
-    texts = {name: contents[name] for name in sorted(_TEXT_NAMES & contents.keys())}
+    texts = {name: contents[name] for name in sorted(TEXT_NAMES & contents.keys())}
     dates = {name: max(signature[3:]) / 1e9 for name, signature in before.items()}
     record = Record(
         run,
@@ -321,7 +321,7 @@ _KINDS = {
 
 def _is_required(name: str) -> bool:
     """Whether a file is of a kind without which a run is not archived: `.fcl`, or one of the seven texts."""
-    return name in _TEXT_NAMES or (name.endswith(".fcl") and name != ".fcl")
+    return name in TEXT_NAMES or (name.endswith(".fcl") and name != ".fcl")
 
 
 def _utf8(name: str) -> str:

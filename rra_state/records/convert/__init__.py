@@ -8,7 +8,7 @@ document is ASCII, valid FHiCL and not empty. Names that a store cannot hold are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Literal
 
 from rra_state.base.errors import ConfigError, FhiclError, RecordError
@@ -27,6 +27,7 @@ from rra_state.records.convert import (
     setup,
 )
 from rra_state.records.model import KEPT, LEFT_OUT, Document, Record, Remark, RunDocuments, SourceFile, entity_of
+from rra_state.records.source import TEXT_NAMES
 
 OnBadFile = Literal["keep_text", "fail"]
 
@@ -39,7 +40,6 @@ _CONVERTERS: dict[str, Callable[[bytes], bytes]] = {
     "settings": settings.to_fhicl,
     "ranks": ranks.to_fhicl,
 }
-_TEXT_NAMES = frozenset(f"{stem}.txt" for stem in _CONVERTERS)
 GENERATED = (*_CONVERTERS, "RunHistory", "RunHistory2")
 """What `fhiclize_generate` may list."""
 
@@ -63,17 +63,14 @@ def convert(
     Raises RecordError, ConfigError.
     """
     wanted = frozenset(GENERATED) if fhiclize is None else selection(fhiclize)
-    texts = {file.name.removesuffix(".txt"): file for file in record.files if file.name in _TEXT_NAMES}
+    texts = {file.name.removesuffix(".txt"): file for file in record.files if file.name in TEXT_NAMES}
     fcl = [file for file in record.files if file.name.endswith(".fcl") and file.name != ".fcl"]
-    others = [file for file in record.files if file.name not in _TEXT_NAMES and file not in fcl]
+    others = [file for file in record.files if file.name not in TEXT_NAMES and file not in fcl]
     taken: set[str] = set()
     remarks = list(record.remarks)
     documents = [_passed(file, record.run, on_bad_file, taken, remarks) for file in fcl]
-    made = {stem: (_CONVERTERS[stem](file.data), file) for stem, file in texts.items() if stem in wanted}
     known = run_metadata.read(texts["metadata"].data if "metadata" in texts else b"")
-    if "metadata" in texts:
-        made.update(_histories(record.run, known, texts["metadata"], wanted))
-    for stem, (text, source) in made.items():
+    for stem, (text, source) in made(record.run, texts, known, wanted).items():
         documents.append(Document(_free_name(stem, taken), text, source))
     documents += [_document(file, taken, kept="it is no .fcl file") for file in others]
     remarks += [Remark(entry.name, None, f"{entry.reason}; {LEFT_OUT}") for entry in record.skipped]
@@ -95,11 +92,19 @@ def convert(
     )
 
 
-def _histories(
-    run: int, known: run_metadata.RunMetadata, source: SourceFile, wanted: frozenset[str]
+def made(
+    run: int, texts: Mapping[str, SourceFile], known: run_metadata.RunMetadata, wanted: Collection[str] = GENERATED
 ) -> dict[str, tuple[bytes, SourceFile]]:
-    made = {"RunHistory": history.run_history(run, known), "RunHistory2": history.run_history_2(known)}
-    return {stem: (text, source) for stem, text in made.items() if text is not None and stem in wanted}
+    """The documents made from these texts, each with its text, by stem. texts: by stem. known: metadata.txt."""
+    documents = {stem: (_CONVERTERS[stem](file.data), file) for stem, file in texts.items() if stem in wanted}
+    if "metadata" in texts:
+        for stem, text in (
+            ("RunHistory", history.run_history(run, known)),
+            ("RunHistory2", history.run_history_2(known)),
+        ):
+            if text is not None and stem in wanted:
+                documents[stem] = (text, texts["metadata"])
+    return documents
 
 
 def _passed(file: SourceFile, run: int, on_bad_file: OnBadFile, taken: set[str], remarks: list[Remark]) -> Document:

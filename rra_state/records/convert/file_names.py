@@ -5,6 +5,8 @@ Source: docs/design/run_records.md, Names of files.
 
 from __future__ import annotations
 
+import re
+
 from rra_state.records import fhicl
 
 _ALLOWED = frozenset(range(0x20, 0x7F)) - frozenset(b'"\\/')
@@ -29,6 +31,21 @@ def escaped(name: str) -> str:
         return text
     suffix = ".fcl" if text.endswith(".fcl") else ""
     return text[: _LONGEST - len(suffix)] + suffix
+
+
+def unescaped(name: str) -> str:
+    r"""The inverse of `escaped`, unless the name was cut, or had such a `%XX` itself. Never adds a slash or NUL.
+
+    >>> unescaped("Z%E4hlung.fcl"), unescaped("%2Efcl"), unescaped("100%41.fcl")
+    ('Z\udce4hlung.fcl', '.fcl', '100%41.fcl')
+    """
+
+    def byte(match: re.Match[bytes]) -> bytes:
+        value = int(match[1], 16)
+        first_dot = value == ord(".") and match.start() == 0
+        return match[0] if value in b"/\0" or (value in _ALLOWED and not first_dot) else bytes([value])
+
+    return re.sub(rb"%([0-9A-F]{2})", byte, name.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
 
 
 def as_fhicl(name: str, data: bytes) -> bytes:

@@ -76,6 +76,7 @@ class Export:
     files: name (`boot.fcl`) to bytes, schema.fcl excluded.
     sources: the untouched text files, where the store holds them.
     exact: False if another program stored a document, so that its text was made from the stored tree.
+    by_value: names of those files. converted: names of files whose original is in `sources`.
     """
 
     run: int
@@ -83,6 +84,8 @@ class Export:
     files: dict[str, bytes]
     sources: tuple[SourceFile, ...]
     exact: bool
+    by_value: frozenset[str] = frozenset()
+    converted: frozenset[str] = frozenset()
 
 
 class ArtdaqDB(Protocol):

@@ -118,6 +118,8 @@ def export(location: Location, read: Callable[[Item], Tree], where: Callable[[It
         files={each.file.name: each.file.data for each in stored},
         sources=tuple(sorted({each.source for each in stored if each.source}, key=lambda source: source.name)),
         exact=exact,
+        by_value=frozenset(each.file.name for each in stored if not each.exact),
+        converted=frozenset(each.file.name for each in stored if each.source),
     )
 
 

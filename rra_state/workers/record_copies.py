@@ -1,0 +1,128 @@
+"""One run's record as the disk, artdaqDB or UconDB gives it back, and what of it is not as the DAQ wrote it.
+
+Reads one source and the run's markers; writes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from rra_state.base.errors import VerificationError
+from rra_state.base.retries import with_retries
+from rra_state.records import blob, originals, source
+from rra_state.records.model import LEFT_OUT
+from rra_state.records.originals import Originals
+from rra_state.state.changed_records import newest_marker
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import Facts
+from rra_state.stores.artdaqdb.base import Location
+from rra_state.workers.worker import WorkerContext
+
+Source = Literal["disk", "artdaqdb", "ucondb"]
+SOURCES: tuple[Source, ...] = get_args(Source)
+NAMES: Mapping[Source, str] = {"disk": "the disk", "artdaqdb": "artdaqDB", "ucondb": "UconDB"}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordCopy:
+    """The record of a run from one source.
+
+    files: name to bytes, the names as in `SourceFile`. by_value: names of files that the DAQ did not write, FHiCL that
+    holds the values of a text or of another program's document. left_out: what the archive never had. problems:
+    sentences, why this is not the record that was archived, or why that is not known.
+    """
+
+    run: int
+    source: Source
+    files: Mapping[str, bytes]
+    by_value: frozenset[str] = frozenset()
+    left_out: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def exact(self) -> bool:
+        """Whether this is the whole record, byte for byte."""
+        return not (self.by_value or self.left_out or self.problems)
+
+
+def read_copy(run: int, source: Source, context: WorkerContext, location: Location | None = None) -> RecordCopy | None:
+    """The record from this source; None if it does not have the run. location: in artdaqDB, if the caller knows it.
+
+    Raises StoreError, VerificationError or RecordError if the source cannot give it whole.
+    """
+    if source == "disk":
+        return _of_disk(run, context)
+    known = _Known.of(run, context)
+    if source == "artdaqdb":
+        location = location or context.artdaqdb.locate([run]).get(run)
+        return None if location is None else _of_artdaqdb(location, known, context)
+    return _of_ucondb(run, known, context)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the markers say of the record. blob: the facts of its newest blob."""
+
+    fingerprint: str | None
+    left_out: tuple[str, ...]
+    blob: Facts
+
+    @classmethod
+    def of(cls, run: int, context: WorkerContext) -> _Known:
+        tree = Tree(context.settings.app.work_dir)
+        newest, imported = newest_marker(tree, run), tree.marker("import", run)
+        facts = [each.facts for each in (newest, imported) if each is not None]
+        noted = newest if newest is not None and newest.stage == "refresh" else imported or newest
+        return cls(
+            next((each.fingerprint for each in facts if each.fingerprint), None),
+            tuple(str(each) for each in (noted.facts.remarks if noted else ()) if each.text.endswith(LEFT_OUT)),
+            newest.facts if newest is not None else Facts(verified=False),
+        )
+
+
+def _of_disk(run: int, context: WorkerContext) -> RecordCopy | None:
+    settings = context.settings.source_files
+    if not (settings.run_records_dir / str(run)).exists():
+        return None
+    record = with_retries(lambda: source.read_record(settings, run, even_if_open=True), **context.retrying)[0]
+    left_out = tuple(f"{each.name}: {each.reason}" for each in record.skipped)
+    return RecordCopy(run, "disk", {file.name: file.data for file in record.files}, left_out=left_out)
+
+
+def _of_artdaqdb(location: Location, known: _Known, context: WorkerContext) -> RecordCopy:
+    export = context.export(location)
+    files = {name: data for name, data in export.files.items() if name not in export.converted}
+    files |= {each.name: each.data for each in export.sources}
+    found = Originals(files, export.by_value)
+    problems = () if known.fingerprint is None else tuple(_differences(found, known))
+    return RecordCopy(location.run, "artdaqdb", files, export.by_value, known.left_out, problems)
+
+
+def _of_ucondb(run: int, known: _Known, context: WorkerContext) -> RecordCopy | None:
+    given = with_retries(lambda: context.ucondb.read(run), **context.retrying)[0]
+    if given is None:
+        return None
+    content, _ = given
+    unpacked = blob.unpack(content)
+    if unpacked.run != run:
+        raise VerificationError(f"UconDB: the blob is one of run {unpacked.run}", run=run)
+    found = originals.of_blob(run, unpacked.files, known.fingerprint)
+    by_tools = known.blob.foreign or context.settings.artdaq_db.use_tools
+    by_value = frozenset(found.files) if by_tools else found.by_value
+    problems = list(_differences(Originals(found.files, by_value), known))
+    if known.blob.sha256 not in (None, hashlib.sha256(content).hexdigest()):
+        problems.append("the blob is not the one that its marker names")
+    return RecordCopy(run, "ucondb", found.files, by_value, known.left_out, tuple(problems))
+
+
+def _differences(found: Originals, known: _Known) -> Iterator[str]:
+    """Compare with the fingerprint. It covers the texts, so it says nothing of a copy that lacks one."""
+    if found.by_value or any("fhiclize_generate" in each for each in known.left_out):
+        return
+    if known.fingerprint is None:
+        yield "no marker has its fingerprint: nothing shows that names and bytes are right"
+    elif known.fingerprint != found.fingerprint:
+        yield "names or bytes are not those of the fingerprint in its marker"
