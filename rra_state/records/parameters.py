@@ -7,6 +7,7 @@ as the FHiCL that it is converted to, `boot`.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -14,6 +15,7 @@ from rra_state.base.errors import FhiclError
 from rra_state.records.fhicl.evaluate import evaluate
 from rra_state.records.fhicl.parse import parse
 from rra_state.records.fhicl.values import Scalar, SequenceValue, TableValue, Value
+from rra_state.records.fhicl.write import plain
 
 MAX_CHARACTERS = 64 * 2**20
 """Of all full names of one file: references to references can make a small file endless."""
@@ -52,6 +54,19 @@ def parameters(stem: str, text: bytes) -> Iterator[tuple[str, Scalar]]:
             waiting.extend((f"{name}.{key}", item) for key, item in value.items.items())
         else:
             waiting.extend((f"{name}[{index}]", item) for index, item in enumerate(value.items))
+
+
+def python(value: Scalar) -> str | int | float | bool | None:
+    """A value as frames and JSON have it: `@nil` is None, and what Python has no plain value for is its text."""
+    found = value.text if value.kind in ("table", "sequence", "complex") else plain(value)
+    assert found is None or isinstance(found, str | int | float | bool)  # noqa: S101 - the kinds that are left
+    return found
+
+
+def json_value(value: Scalar) -> str | int | float | bool | None:
+    """The same; an infinite number, which JSON does not have, is its text."""
+    found = python(value)
+    return value.text if isinstance(found, float) and math.isinf(found) else found
 
 
 class Patterns:

@@ -18,8 +18,7 @@ from rra_state.base.wording import by_text, printable, which_runs
 from rra_state.config.loading import Settings
 from rra_state.records import blob
 from rra_state.records.fhicl.values import Scalar
-from rra_state.records.fhicl.write import plain
-from rra_state.records.parameters import Patterns, stem_of
+from rra_state.records.parameters import Patterns, python, stem_of
 from rra_state.state.markers import Tree
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.base import ArtdaqDB, ReadsSeveral
@@ -41,7 +40,7 @@ def table(settings: Settings, runs: Iterable[int] | None, patterns: Iterable[str
         for name, value in values.items():
             column = columns.setdefault(name, [])
             column += [None] * (len(found) - len(column))
-            column.append(_python(value))
+            column.append(python(value))
         found.append(run)
     named = {name: _typed(columns[name], len(found)) for name in sorted(columns)}
     return pd.DataFrame({"run": pd.Series(found, dtype="int64"), **named})
@@ -61,7 +60,7 @@ def history(settings: Settings, pattern: str, runs: Iterable[int] | None) -> pd.
     return pd.DataFrame(
         {
             "parameter": pd.Series([row.parameter for row in rows], dtype="string"),
-            "value": _typed([_python(row.value) for row in rows], len(rows)),
+            "value": _typed([python(row.value) for row in rows], len(rows)),
             "first": pd.Series([row.first for row in rows], dtype="int64"),
             "last": pd.Series([row.last for row in rows], dtype="int64"),
             "runs": pd.Series([row.runs for row in rows], dtype="int64"),
@@ -108,13 +107,6 @@ def _shown(value: object) -> object:
 
 
 # ---- values --------------------------------------------------------------------------------------------------------
-
-
-def _python(value: Scalar) -> str | int | float | bool | None:
-    """A value as it stands in a frame: `@nil` is missing, and what Python has no plain value for is its text."""
-    found = value.text if value.kind in ("table", "sequence", "complex") else plain(value)
-    assert found is None or isinstance(found, str | int | float | bool)  # noqa: S101 - the kinds that are left
-    return found
 
 
 def _typed(values: list[Any], rows: int) -> pd.Series[Any]:
