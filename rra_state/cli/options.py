@@ -111,7 +111,7 @@ def parser() -> argparse.ArgumentParser:
     reports.add_argument(
         "--format",
         choices=FORMATS,
-        help="text (the default), json, csv (a row per run), html; of --parameters text, json, csv; of --diff text, json",
+        help="text (the default), json, csv (a row per run), html; --parameters has no html, --diff only text and json",
     )
     reports.add_argument("--since", metavar="TIME", help="only what happened since 2026-11-20, or in the last 7d, 24h")
     reports.add_argument("--stage", choices=STAGES, help="only this stage")

@@ -29,6 +29,7 @@ RUNS_AT_ONCE = 50
 _log = logging.getLogger("rra")
 _DTYPES = (({bool}, "boolean"), ({int}, "Int64"), ({int, float}, "Float64"), ({str}, "string"))
 """The type of a column by the types of its values; else `object`."""
+_INFINITE = {float("inf"): "+infinity", float("-inf"): "-infinity"}
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -84,22 +85,16 @@ def text(frame: pd.DataFrame, form: str) -> str:
     """A frame of `table` as the command line prints it: text, csv or json."""
     if form == "json":
         return json.dumps([_row(row) for row in frame.astype(object).to_dict("records")], indent=1) + "\n"
-    strings = frame.select_dtypes(include=["object", "string"]).columns
-    shown = frame.astype(dict.fromkeys(strings, object))
-    shown = shown.assign(**{name: shown[name].map(_shown, na_action="ignore") for name in strings})
+    shown = frame.astype(object).map(_shown, na_action="ignore")
     shown.columns = [printable(name) for name in shown.columns]
     if form == "csv":
         return str(shown.to_csv(index=False))
-    return shown.to_string(index=False, na_rep="-") + "\n"
+    return shown.map(str, na_action="ignore").to_string(index=False, na_rep="-") + "\n"
 
 
 def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Without what is missing; an infinite number, which JSON has not, as text."""
-    return {
-        name: str(value) if value in (float("inf"), float("-inf")) else value
-        for name, value in row.items()
-        if not pd.isna(value)
-    }
+    """Without what is missing; an infinite number, which JSON does not have, as text."""
+    return {name: _INFINITE.get(value, value) for name, value in row.items() if not pd.isna(value)}
 
 
 def _shown(value: object) -> object:
