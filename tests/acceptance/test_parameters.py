@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ import pytest
 import rra_state
 from scripts.make_run_records import write_record
 from tests.acceptance.guide import METADATA
+from tests.paths import REPOSITORY
 from tests.servers import new_database
 from tests.site import Site
 
@@ -71,6 +73,14 @@ def test_parameters_of_every_run_are_typed_and_missing_where_a_run_lacks_them(si
     assert frame["reader01.daq.on"].isna().tolist() == [False, False, False, True]
     assert frame["boot.debug_level"].tolist() == [1, 1, 3, 1]
     assert rra_state.parameters(site.config, "1,3-9", "*.channels[1]")["run"].tolist() == [1, 3, 4]
+
+
+def test_the_python_of_the_page_works(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    [code] = re.findall(r"^```python\n(.*?)^```", (REPOSITORY / "docs" / "parameters.md").read_text(), re.S | re.M)
+
+    exec(code.replace('"config.yaml"', repr(str(site.config))).replace("12000-12999", "1-9"))
+
+    assert capsys.readouterr().out.count("KestrelA") == 2
 
 
 @in_each_kind
