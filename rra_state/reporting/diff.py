@@ -12,7 +12,6 @@ from rra_state.base.wording import count, printable
 from rra_state.config.loading import Settings
 from rra_state.records.comparison import FileChange, ParameterChange, RecordComparison, compare, contents
 from rra_state.records.parameters import json_value
-from rra_state.reporting import text
 from rra_state.workers.record_copies import NAMES, SOURCES, RecordCopy, read_copy
 from rra_state.workers.worker import WorkerContext
 
@@ -30,6 +29,8 @@ def show(settings: Settings, runs: Sequence[int], form: str) -> bool:
     found = compare(*(contents(copy.run, copy.files, copy.by_value) for copy, _ in copies))
     written = _json(found, copies) if form == "json" else _text(found, copies)
     if form == "text" and sys.stdout.isatty():
+        from rra_state.reporting import text  # noqa: PLC0415 - colours are for terminals
+
         text.show(written, sys.stdout, _STYLES)
     else:
         sys.stdout.write(written)
@@ -66,9 +67,9 @@ def _cautions(copy: RecordCopy) -> Iterator[str]:
 
 def _text(found: RecordComparison, copies: Sequence[tuple[RecordCopy, list[str]]]) -> str:
     titles = [f"run {copy.run} ({NAMES[copy.source]})" for copy, _ in copies]
-    lines = [f"{' -> '.join(titles)}: {_summary(found)}"]
-    lines += [f"caution: run {copy.run}: {each}" for copy, notes in copies for each in notes]
-    return "".join(f"{printable(line)}\n" for line in (*lines, *_lines(found)))
+    head = [f"{' -> '.join(titles)}: {_summary(found)}"]
+    head += [f"caution: run {copy.run}: {each}" for copy, notes in copies for each in notes]
+    return "".join(f"{printable(line)}\n" for line in (*head, *lines(found)))
 
 
 def _summary(found: RecordComparison) -> str:
@@ -80,7 +81,8 @@ def _summary(found: RecordComparison) -> str:
     return "different: " + ", ".join(count(number, noun) for number, noun in differ if number)
 
 
-def _lines(found: RecordComparison) -> Iterator[str]:
+def lines(found: RecordComparison) -> Iterator[str]:
+    """What differs, a line each, under titles. Names are as they are on disk: not yet printable."""
     yield from _section("files", [f"{_SIGNS[each.how]} {each.name}{_remark(each)}" for each in found.files])
     components = [f"+ {name}" for name in found.components_came] + [f"- {name}" for name in found.components_went]
     yield from _section("components", components)

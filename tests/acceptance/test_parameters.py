@@ -7,6 +7,8 @@ import io
 import json
 import re
 import shutil
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -207,3 +209,27 @@ def test_a_name_from_disk_forges_no_terminal_sequence(site: Site) -> None:
 def test_a_run_that_is_nowhere_is_an_error(site: Site) -> None:
     assert "run 99 is nowhere" in site.archive_runs("--diff", "1", "99", status=1).stderr
     site.archive_runs("--diff", "1", status=2)
+
+
+def test_the_page_has_what_changed_in_the_newest_runs(site: Site) -> None:
+    path = site.root / "www" / "status.html"
+    site.configure(reporting={"html_file": str(path)})
+
+    site.archive_runs()
+    first = changes_on(path)
+    site.remove(3)
+    take(site, 4, {"reader02.fcl": FCL.format(letter="A", rate=8, second=2)}, component="reader02", level=5)
+    site.archive_runs("--refresh", "4")
+    second = changes_on(path)
+
+    assert first["3"]["of"][0] == 2
+    assert '  ~ reader01.daq.fragment_receiver.generator: "KestrelA" -> "KestrelB"' in first["3"]["lines"]
+    assert first["2"]["lines"] == ["files", "  ~ reader01.fcl: bytes differ, values equal"]
+    assert second == {run: first[run] for run in ("2", "3")}  # 4 changed, and 3 is no more there to compare it with
+
+
+def changes_on(page: Path) -> dict[str, Any]:
+    found = re.search(r'<script[^>]*id="data"[^>]*>(.*?)</script>', page.read_text(), re.S)
+    assert found is not None
+    values: dict[str, Any] = json.loads(found[1])["changes"]
+    return values
