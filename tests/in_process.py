@@ -24,7 +24,7 @@ import pytest
 
 from rra_state.cli import main
 from rra_state.cycle import cycle
-from rra_state.execution import verification
+from rra_state.execution import pool
 from rra_state.workers.worker import WorkerContext
 from tests.paths import REPOSITORY
 from tests.reliability.archiver import Report, SameProcess, process, worked
@@ -80,7 +80,7 @@ def command(config: Path, *options: str, fault: Fault | None = None) -> Ended:
     status = None
     with (
         mock.patch.object(cycle, "_WindowRunner", partial(SameProcess, Report(), course)),
-        mock.patch.object(verification, "ProcessPool", _Pool),
+        mock.patch.object(pool, "ProcessPool", _Pool),
         _new_process(arguments, printed, logged),
         process(cycle, course),
     ):

@@ -8,7 +8,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -97,6 +97,36 @@ def make_directory(path: Path, *, mode: int = 0o755) -> None:
         announce("mkdir", directory)
         directory.mkdir(mode=mode, exist_ok=True)
         sync_directory(directory.parent)
+
+
+def write_directory(directory: Path, contents: Mapping[str, bytes]) -> None:
+    """Make a new directory with these files, not yet durably: see `place_directories`. Raises OSError.
+
+    contents: by name; bytes that are not UTF-8 are lone surrogates. Raises ValueError before anything is written if a
+    name is not one of a file directly in the directory.
+    """
+    for name in contents:
+        if name in ("", ".", "..") or "/" in name or "\0" in name:
+            raise ValueError(f"{name!a} is no name of a file")
+    announce("mkdir", directory)
+    directory.mkdir()
+    for name, data in contents.items():
+        path = directory / os.fsdecode(name.encode("utf-8", "surrogateescape"))
+        with _naming(path):
+            _write(str(path), data, 0o644, sync=False)
+
+
+def place_directories(places: Mapping[Path, Path]) -> None:
+    """Make directories durable, then rename each to its place; all are on one file system. Raises OSError.
+
+    Replaces nothing but an empty directory.
+    """
+    for directory in list(places)[:1]:
+        _sync_file_system(directory)
+    for directory, place in places.items():
+        _replace(str(directory), str(place))
+    for parent in {place.parent for place in places.values()}:
+        sync_directory(parent)
 
 
 def check_replaceable(path: Path) -> None:

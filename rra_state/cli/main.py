@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TextIO
 
 from rra_state.base import host_limits, log, run_numbers
@@ -138,6 +139,7 @@ def _act(options: argparse.Namespace, settings: Settings) -> int:
         "show": _show,
         "diff": _diff,
         "parameters": _parameters,
+        "restore": _restore,
         "dry_run": _dry_run,
     }
     action = next((action for option, action in instead.items() if getattr(options, option)), _cycle)
@@ -256,15 +258,29 @@ def _forget(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _verify(settings: Settings, options: argparse.Namespace) -> int:
-    from rra_state.cli import verify  # noqa: PLC0415 - not needed by a cycle
+    from rra_state.cli import restore, verify  # noqa: PLC0415 - not needed by a cycle
 
     part = verify.Subset.parse(options.subset or "1/1")
     named = None if options.runs is None else frozenset(run_numbers.parse(options.runs))
     unknown = verify.not_archived(settings, options.runs)
     if unknown:
         _log.error("not archived, so there is nothing to verify: %s", run_numbers.text(unknown))
-    equal = verify.verify(settings, lambda run: part.has(run) and (named is None or run in named), _print_now)
+
+    def wanted(run: int) -> bool:
+        return part.has(run) and (named is None or run in named)
+
+    equal = verify.verify(settings, wanted, _print_now)
+    if options.restore_drill:
+        equal = restore.drill(settings, wanted, options.restore_drill, _print_now) and equal
     return 0 if equal and not unknown else 1
+
+
+def _restore(settings: Settings, options: argparse.Namespace) -> int:
+    from rra_state.cli import restore  # noqa: PLC0415 - not needed by a cycle
+
+    named, directory = options.restore
+    done = restore.restore(settings, named, Path(directory), options.source or "best", _print_now)
+    return 1 if done.missing or (done.inexact and not options.allow_inexact) else 0
 
 
 def _show(settings: Settings, options: argparse.Namespace) -> int:

@@ -23,6 +23,7 @@ _SELECTING = ("incremental", "import_only", "migrate_only", "runs", "retry_faile
 _ACTIONS = (
     "check", "report_status", "compare_state", "recover_import_state", "recover_migrate_state", "rebuild_index",
     "test_message", "follow", "verify", "show", "diff", "parameters", "refresh", "forget",
+    "restore",
 )  # fmt: skip
 _TOGETHER = {("report_status", "compare_state"), ("recover_import_state", "recover_migrate_state")}
 _EXCLUSIVE = (
@@ -93,6 +94,18 @@ def parser() -> argparse.ArgumentParser:
         "--subset", metavar="N/T", help="with --verify: part N of T, such as 1/7; week/T another part each week"
     )
     instead.add_argument(
+        "--restore-drill", metavar="N", type=run_number, help="with --verify: also restore N random runs and compare"
+    )
+    instead.add_argument(
+        "--restore", metavar=("RANGES", "DIR"), nargs=2, help="write DIR/RUN as the DAQ wrote it, from the stores"
+    )
+    instead.add_argument(
+        "--from", dest="source", choices=("best", "artdaqdb", "ucondb"), help="with --restore: which store (best)"
+    )
+    instead.add_argument(
+        "--allow-inexact", action="store_true", help="with --restore: accept runs that are not byte for byte"
+    )
+    instead.add_argument(
         "--show", metavar="RUN", type=run_number, help="show what records, stores and markers hold of one run"
     )
     instead.add_argument(
@@ -133,8 +146,9 @@ def run_number(text: str) -> int:
 
 def reject_conflicting_options(options: argparse.Namespace) -> None:
     """Raise UsageError for two options that contradict each other, and for one that names no run."""
-    for name in ("runs", "refresh", "forget"):
-        if (value := getattr(options, name)) is not None and not run_numbers.parse(value):
+    for name in ("runs", "refresh", "forget", "restore"):
+        value = getattr(options, name)
+        if value is not None and not run_numbers.parse(value[0] if name == "restore" else value):
             raise UsageError(f"--{name} names no run", hint=f"write --{name} 100-200,305")
     for first, second in _EXCLUSIVE:
         if getattr(options, first) and getattr(options, second):
@@ -142,6 +156,10 @@ def reject_conflicting_options(options: argparse.Namespace) -> None:
             raise UsageError(" and ".join(names) + " do not go together", hint="leave one out")
     if options.accept_loss and not (options.recover_import_state or options.recover_migrate_state):
         raise UsageError("--accept-loss belongs to --recover-import-state or --recover-migrate-state")
+    if (options.source or options.allow_inexact) and not options.restore:
+        raise UsageError("--from and --allow-inexact belong to --restore", hint="add that, or leave it out")
+    if options.restore_drill and not options.verify:
+        raise UsageError("--restore-drill belongs to --verify", hint="add that, or leave it out")
     formats = next((known for action, known in _FORMATS.items() if getattr(options, action)), ())
     if options.format and options.format not in formats:
         if formats:
@@ -190,7 +208,8 @@ def selected(options: argparse.Namespace) -> Selection:
 
 def changes_something(options: argparse.Namespace) -> bool:
     """True if this call is written to the log file; calls that only read are not."""
-    names = ("check", "dry_run", "report_status", "compare_state", "follow", "verify", "show", "diff", "parameters")
+    reading = ("report_status", "compare_state", "follow", "verify", "show", "restore", "diff", "parameters")
+    names = ("check", "dry_run", *reading)
     return not any(getattr(options, name) for name in names)
 
 

@@ -7,9 +7,7 @@ Source: docs/design/state.md, Verification and findings.
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
@@ -75,7 +73,7 @@ def verify(settings: Settings, wanted: Callable[[int], bool], print_line: Print)
     chosen = sorted(filter(wanted, snapshot.archived["import"] | snapshot.archived["migrate"]))
     listed = UconDB(settings.ucon_db, same=blob.same).runs() if chosen else set[int]()
     done, alone = Verified(snapshot.failures("verify")), set[int]()
-    with _progress() as advance:
+    with display.progress("verified") as advance:
         for found in verification.results(settings, chosen, listed):
             advance()
             done.add(found)
@@ -104,14 +102,3 @@ def _complete(settings: Settings, done: Verified, print_line: Print) -> None:
         print_line(f"equal, but marked so only by the next --verify, since a cycle is running: {runs}")
     else:
         print_line(f"marked as verified: {count(completed, 'marker')}")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[], None]]:
-    """What to call after each run: it moves a progress bar, if standard error is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    with display.bars(sys.stderr) as bars:
-        task = bars.add_task("verified", total=None, rate="")
-        yield lambda: bars.update(task, advance=1, rate=display.rate(bars, task))

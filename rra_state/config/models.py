@@ -135,6 +135,8 @@ class UconDBSection(ConfigSection):
     """Folder the blobs go to. One outside the server's own namespace as `NAMESPACE.FOLDER`."""
     object_name: str = "configuration"
     """Object in that folder; the key is the run number."""
+    include_originals: bool = False
+    """Put the seven texts into the blob as the DAQ wrote them, too: `--restore` then needs UconDB only. Recommended."""
     timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30
     """Longest wait for a connection, and then for the next part of an answer."""
     max_connections: Annotated[int, Field(ge=1)] = 4

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from rra_state.base.wording import done_of
@@ -120,6 +121,17 @@ def bars(stream: TextIO) -> Progress:
         TimeRemainingColumn(),
         console=Console(file=stream),
     )
+
+
+@contextmanager
+def progress(label: str, total: int | None = None) -> Iterator[Callable[[], None]]:
+    """What to call after each run: it moves a progress bar, if standard error is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    with bars(sys.stderr) as shown:
+        task = shown.add_task(label, total=total, rate="")
+        yield lambda: shown.update(task, advance=1, rate=rate(shown, task))
 
 
 def describe(stage: Stage) -> str:

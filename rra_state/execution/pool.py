@@ -6,18 +6,20 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from rra_state.base import host_limits
 from rra_state.base.errors import ArchiverError, ConfigError, WorkersUnusable
 from rra_state.config.loading import Settings
 from rra_state.workers import worker
+
+T = TypeVar("T")
 
 START_SECONDS = 60
 """Longest wait for worker processes to come up."""
@@ -123,6 +125,26 @@ class ProcessPool:
             except BaseException:
                 self._kill()  # this process would wait at its end for those that did start
                 raise
+
+
+def in_chunks(
+    settings: Settings, chosen: Sequence[int], size: int, hand_out: Callable[[Pool, Sequence[int]], Future[list[T]]]
+) -> Iterator[T]:
+    """The results for these runs as they come, from worker processes on this machine. size: runs of a chunk."""
+    pool = ProcessPool(settings, most=len(chosen))
+    waiting = [chosen[first : first + size] for first in range(0, len(chosen), size)][::-1]
+    in_hand: set[Future[list[T]]] = set()
+    try:
+        while waiting or in_hand:
+            while waiting and len(in_hand) < 2 * pool.size:
+                in_hand.add(hand_out(pool, waiting.pop()))
+            done, in_hand = wait(in_hand, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield from future.result()
+    except BrokenExecutor as error:
+        raise WorkersUnusable from error
+    finally:
+        pool.close()
 
 
 @contextmanager

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, field, replace
 
-from rra_state.base.errors import NotListed, WorkersUnusable
+from rra_state.base.errors import NotListed
 from rra_state.base.wording import count, ranges
 from rra_state.config.loading import Settings
-from rra_state.execution.pool import ProcessPool
+from rra_state.execution.pool import in_chunks
 from rra_state.state.changed_records import is_recent
 from rra_state.state.markers import UNVERIFIED, Tree
 from rra_state.state.outcome import NOT_LISTED, Facts, Failure, Finding, Stage
@@ -89,26 +88,15 @@ def results(
     """
     store, tree = artdaqdb.open_store(settings.artdaq_db), Tree(settings.app.work_dir)
     unlisted = frozenset[int]() if listed is None else tree.archived("migrate") - frozenset(listed)
-    pool = ProcessPool(settings, most=len(chosen))
-    waiting = [chosen[first : first + CHUNK] for first in range(0, len(chosen), CHUNK)][::-1]
-    in_hand: set[Future[list[RunVerification]]] = set()
-    try:
-        while waiting or in_hand:
-            while waiting and len(in_hand) < 2 * pool.size:
-                numbers = waiting.pop()
-                in_hand.add(pool.submit(verify_runs, numbers, store.locate(numbers)))
-            done, in_hand = wait(in_hand, return_when=FIRST_COMPLETED)
-            for found in (found for future in done for found in future.result()):
-                if found.error is not None:
-                    raise found.error
-                if found.run in unlisted and not any(each.startswith("UconDB") for each in found.differences):
-                    yield replace(found, kind=NOT_LISTED, differences=(str(NotListed()), *found.differences))
-                else:
-                    yield found
-    except BrokenExecutor as error:
-        raise WorkersUnusable from error
-    finally:
-        pool.close()
+    for found in in_chunks(
+        settings, chosen, CHUNK, lambda pool, numbers: pool.submit(verify_runs, numbers, store.locate(numbers))
+    ):
+        if found.error is not None:
+            raise found.error
+        if found.run in unlisted and not any(each.startswith("UconDB") for each in found.differences):
+            yield replace(found, kind=NOT_LISTED, differences=(str(NotListed()), *found.differences))
+        else:
+            yield found
 
 
 def verify_some(snapshot: Snapshot) -> tuple[int, Snapshot]:

@@ -10,6 +10,9 @@ Escape: a line of a file that is exactly `#####` or `End of Record` would be rea
 such a line, the header gets a fourth line, `Escaped: lines with "# "`, and each of these lines, also behind one or more
 `# `, gets one more `# ` in front. The result is a FHiCL comment, and `unpack` removes it exactly. Other blobs have no
 escape.
+
+Originals: the seven texts may stand behind the converted files, under their own names. Blobs that differ in nothing
+else are the same.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from rra_state.base import files
 from rra_state.base.errors import BlobError
 from rra_state.base.wording import printable
 from rra_state.records import dates
+from rra_state.records.model import SourceFile
+from rra_state.records.source import TEXT_NAMES, TEXTS
 
 METADATA_KEYS = ("components", "config_name", "sbndaq_commit_or_version")
 """Keys of metadata.fcl that the readers of SBN need."""
@@ -38,7 +43,10 @@ _LAST = (
     "RunHistory",
     "RunHistory2",
 )
-_POSITION = {f"{stem}.fcl": position for position, stem in enumerate(_LAST, 1)}
+_POSITION = {
+    name: position
+    for position, name in enumerate((*(f"{stem}.fcl" for stem in _LAST), *(f"{stem}.txt" for stem in TEXTS)), 1)
+}
 _METADATA_NAMES = ("metadata.fcl", "metadata_txt.fcl")
 
 _NO_DATE = "Jan 01 00:00"
@@ -54,6 +62,7 @@ _HEADER = re.compile(rb"Start of Record\nRun Number: (\d+)\nPacked on ([^\n]*) U
 _FOOTER = re.compile(rb"\nEnd of Record\nRun Number: (\d+)\nPacked on ([^\n]*) UTC\n")
 _FOOTER_START = b"\nEnd of Record\nRun Number: "
 _DELIMITER = re.compile(rb"\n#####\n([^\n]+):\n#####\n")
+_ORIGINAL = re.compile(rb"\n#####\n(?:%s)\.txt:\n#####\n" % "|".join(TEXTS).encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +73,21 @@ class Unpacked:
     packed_on: str
     files: dict[str, bytes]
 
+    @property
+    def documents(self) -> dict[str, bytes]:
+        """The files without the original texts: what every blob of the run has."""
+        return {name: data for name, data in self.files.items() if name not in TEXT_NAMES}
 
-def pack(run: int, files: Mapping[str, bytes]) -> bytes:
+
+def pack(run: int, files: Mapping[str, bytes], originals: Iterable[SourceFile] = ()) -> bytes:
     """The blob of these files; the same files always give the same bytes. Raises BlobError for an invalid file name.
 
-    "Packed on" is the run's stop time, or its start time, or a fixed date, so that a retry gives the same bytes.
+    originals: of these the seven texts are put in, too. "Packed on" is the run's stop time, or its start time, or a
+    fixed date, so that a retry gives the same bytes.
     """
     if not files:
         raise BlobError("there is no file to pack", run=run)
+    files = {**files, **{each.name: each.data for each in originals if each.name in TEXT_NAMES}}
     for name in files:
         _check_name(name, run)
     escaped = any(_must_escape(content) for content in files.values())
@@ -123,8 +139,24 @@ def extract(blob: bytes, directory: Path) -> Unpacked:
 
 
 def same(first: bytes, second: bytes) -> bool:
-    """Whether two blobs are equal, "Packed on" ignored. Bytes that are not a blob are compared as they are."""
-    return first == second or _undated(first) == _undated(second)
+    """Whether two blobs are equal, "Packed on" ignored, and originals if only one of them has any.
+
+    Bytes that are not a blob are compared as they are.
+    """
+    if first == second or _undated(first) == _undated(second):
+        return True
+    if has_originals(first) == has_originals(second):
+        return False
+    try:
+        one, other = unpack(first), unpack(second)
+    except BlobError:
+        return False
+    return one.run == other.run and list(one.documents.items()) == list(other.documents.items())
+
+
+def has_originals(blob: bytes) -> bool:
+    """Whether one of the seven texts is in a blob as the DAQ wrote it."""
+    return _ORIGINAL.search(blob) is not None
 
 
 def validate(files: Mapping[str, bytes] | bytes, keys: Iterable[str] = METADATA_KEYS) -> list[str]:
@@ -185,7 +217,7 @@ def _check_name(name: str, run: int) -> None:
 
 
 def _order(name: str) -> tuple[int, str, str]:
-    """Sort key of a file: the nine known files last, in their fixed order, the others by lower-cased name."""
+    """Sort key of a file: the known ones and the originals last, in fixed order, the others by lower-cased name."""
     return (_POSITION.get(name, 0), name.lower(), name)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from rra_state.records import convert, metadata
 from rra_state.records.convert import file_names
@@ -34,9 +35,8 @@ def of_blob(run: int, stored: Mapping[str, bytes], wanted: str | None) -> Origin
     """The files behind those of a blob. wanted: the record's fingerprint, if it is known."""
     possible = _possible(run, stored)
     likeliest = next(possible)
-    if wanted is None or likeliest.fingerprint == wanted:
-        return likeliest
-    return next((each for each in possible if each.fingerprint == wanted), likeliest)
+    matching = (each.files for each in chain([likeliest], possible) if each.fingerprint == wanted)
+    return likeliest if (files := next(matching, None)) is None else Originals(files)
 
 
 def _possible(run: int, stored: Mapping[str, bytes]) -> Iterator[Originals]:
@@ -44,8 +44,7 @@ def _possible(run: int, stored: Mapping[str, bytes]) -> Iterator[Originals]:
     texts = {name.removesuffix(".txt"): SourceFile(name, stored[name]) for name in TEXT_NAMES & stored.keys()}
     if not texts:
         last = [names[-1] for stem in convert.GENERATED if (names := _names(stem, stored))]
-        yield Originals(_without(stored, ()).files, frozenset(last))
-        yield _without(stored, ())
+        yield replace(_without(stored, ()), by_value=frozenset(last))
         return
     stems = {*texts, *(("RunHistory", "RunHistory2") if "metadata" in texts else ())}
     yield _without(stored, [names[-1] for stem in stems if (names := _names(stem, stored))])

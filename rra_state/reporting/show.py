@@ -96,7 +96,7 @@ def _ucondb(settings: Settings, run: int) -> _Site:
     line = (
         f"version {version.id}, {count(version.size, 'byte')}, adler32 {version.adler32}, stored {second(version.tr)}"
     )
-    return _Site(line, blob.unpack(content).files)
+    return _Site(line, blob.unpack(content).documents)
 
 
 def _markers(tree: Tree, run: int) -> Iterator[str]:

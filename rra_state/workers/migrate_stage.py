@@ -6,8 +6,6 @@ stored in UconDB and read back, the next run is read and packed.
 
 from __future__ import annotations
 
-import hashlib
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -121,14 +119,12 @@ def _pack(run: int, context: WorkerContext, location: Location | None, *, valida
     location = shown(run, location)
     with_retries(lambda: injected_faults.inject_fault(context.settings.app_fuzz, run), **context.retrying)
     export = context.export(location)
-    content = blob.pack(run, export.files)
+    content = context.pack(run, export)
     facts = replace(
         facts_to_migrate(location, export, context),
         verified=True,
         configuration=location.configuration.partition("/")[2],
         version=export.version,
-        adler32=zlib.adler32(content),
-        sha256=hashlib.sha256(content).hexdigest(),
         problems=tuple(blob.validate(export.files, context.settings.validation.metadata_keys)) if validate else (),
     )
     return _Packed(run, content, facts)
@@ -138,13 +134,6 @@ def _store(packed: _Packed, context: WorkerContext) -> Outcome:
     """Store its blob. Raises Conflict, NotListed, VerificationError, StoreError and their subclasses."""
     run = packed.run
     stored, tries = context.put(run, packed.content)
-    version = stored.version
-    facts = replace(
-        packed.facts,
-        size=version.size,
-        adler32=version.adler32 if stored.already else packed.facts.adler32,
-        ucondb_id=version.id,
-        ucondb_data_key=version.data_key,
-    )
+    facts = packed.facts.of_blob(stored.content, stored.version)
     note = f"run {run}: UconDB already holds the same content" if stored.already else None
     return Outcome(run, facts=facts, tries=tries, note=note)

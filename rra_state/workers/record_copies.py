@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from rra_state.base.errors import VerificationError
+from rra_state.base.errors import VerificationError, WorkDirError
 from rra_state.base.retries import with_retries
 from rra_state.records import blob, originals, source
 from rra_state.records.model import LEFT_OUT
 from rra_state.records.originals import Originals
 from rra_state.state.changed_records import newest_marker
 from rra_state.state.markers import Tree
-from rra_state.state.outcome import Facts
+from rra_state.state.outcome import Damaged
 from rra_state.stores.artdaqdb.base import Location
 from rra_state.workers.worker import WorkerContext
 
@@ -32,7 +32,8 @@ class RecordCopy:
 
     files: name to bytes, the names as in `SourceFile`. by_value: names of files that the DAQ did not write, FHiCL that
     holds the values of a text or of another program's document. left_out: what the archive never had. problems:
-    sentences, why this is not the record that was archived, or why that is not known.
+    sentences, why this is not the record that was archived, or why that is not known. notes: what else is known of the
+    run, such as the finding of a verification.
     """
 
     run: int
@@ -41,6 +42,7 @@ class RecordCopy:
     by_value: frozenset[str] = frozenset()
     left_out: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def exact(self) -> bool:
@@ -64,22 +66,40 @@ def read_copy(run: int, source: Source, context: WorkerContext, location: Locati
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the markers say of the record. blob: the facts of its newest blob."""
+    """What the markers say of the record. foreign, sha256: of its newest blob. damage: why a marker cannot be read."""
 
-    fingerprint: str | None
-    left_out: tuple[str, ...]
-    blob: Facts
+    fingerprint: str | None = None
+    left_out: tuple[str, ...] = ()
+    foreign: bool = False
+    sha256: str | None = None
+    damage: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, run: int, context: WorkerContext) -> _Known:
         tree = Tree(context.settings.app.work_dir)
-        newest, imported = newest_marker(tree, run), tree.marker("import", run)
+        try:
+            newest, imported = newest_marker(tree, run), tree.marker("import", run)
+        except WorkDirError as error:
+            return cls(damage=(str(error),))
         facts = [each.facts for each in (newest, imported) if each is not None]
+        notes = [
+            f"--verify found: {each.text if isinstance(each, Damaged) else each.message}"
+            for each in tree.found([run]).values()
+        ]
+        if not all(each.verified for each in facts):
+            notes.append("its marker says verified: false")
         noted = newest if newest is not None and newest.stage == "refresh" else imported or newest
         return cls(
             next((each.fingerprint for each in facts if each.fingerprint), None),
-            tuple(str(each) for each in (noted.facts.remarks if noted else ()) if each.text.endswith(LEFT_OUT)),
-            newest.facts if newest is not None else Facts(verified=False),
+            tuple(
+                str(each).removesuffix(f"; {LEFT_OUT}")
+                for each in (noted.facts.remarks if noted else ())
+                if each.text.endswith(LEFT_OUT)
+            ),
+            newest is not None and newest.facts.foreign,
+            newest.facts.sha256 if newest is not None else None,
+            notes=tuple(notes),
         )
 
 
@@ -97,8 +117,9 @@ def _of_artdaqdb(location: Location, known: _Known, context: WorkerContext) -> R
     files = {name: data for name, data in export.files.items() if name not in export.converted}
     files |= {each.name: each.data for each in export.sources}
     found = Originals(files, export.by_value)
-    problems = () if known.fingerprint is None else tuple(_differences(found, known))
-    return RecordCopy(location.run, "artdaqdb", files, export.by_value, known.left_out, problems)
+    # Without a fingerprint the digest in the documents still covers all names and bytes of the version.
+    problems = known.damage if known.fingerprint is None else tuple(_differences(found, known))
+    return RecordCopy(location.run, "artdaqdb", files, export.by_value, known.left_out, problems, known.notes)
 
 
 def _of_ucondb(run: int, known: _Known, context: WorkerContext) -> RecordCopy | None:
@@ -110,12 +131,12 @@ def _of_ucondb(run: int, known: _Known, context: WorkerContext) -> RecordCopy | 
     if unpacked.run != run:
         raise VerificationError(f"UconDB: the blob is one of run {unpacked.run}", run=run)
     found = originals.of_blob(run, unpacked.files, known.fingerprint)
-    by_tools = known.blob.foreign or context.settings.artdaq_db.use_tools
+    by_tools = known.foreign or context.settings.artdaq_db.use_tools
     by_value = frozenset(found.files) if by_tools else found.by_value
-    problems = list(_differences(Originals(found.files, by_value), known))
-    if known.blob.sha256 not in (None, hashlib.sha256(content).hexdigest()):
+    problems = [*known.damage, *_differences(Originals(found.files, by_value), known)]
+    if known.sha256 not in (None, hashlib.sha256(content).hexdigest()):
         problems.append("the blob is not the one that its marker names")
-    return RecordCopy(run, "ucondb", found.files, by_value, known.left_out, tuple(problems))
+    return RecordCopy(run, "ucondb", found.files, by_value, known.left_out, tuple(problems), known.notes)
 
 
 def _differences(found: Originals, known: _Known) -> Iterator[str]:

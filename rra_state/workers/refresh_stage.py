@@ -21,7 +21,7 @@ from rra_state.base.errors import (
     WorkDirError,
 )
 from rra_state.base.host_limits import within_memory
-from rra_state.records import blob, fhicl
+from rra_state.records import fhicl
 from rra_state.records.model import RunDocuments
 from rra_state.state.changed_records import Refresh, newest_marker
 from rra_state.state.markers import Tree
@@ -168,7 +168,7 @@ def _stored(
     run: int, context: WorkerContext, location: Location | None, facts: Facts, replaced: BlobVersion
 ) -> Outcome:
     export = context.export(shown(run, location))
-    content = blob.pack(run, export.files)
+    content = context.pack(run, export)
     stored, tries = context.put(run, content, override_of=replaced)
     facts = replace(facts.of_blob(stored.content, stored.version), version=export.version)
     return Outcome(run, facts=facts, tries=tries)

@@ -204,7 +204,8 @@ def _marker_and_archive(held: _Held) -> Iterator[str]:
 
 
 def _blob_and_archive(run: int, content: bytes, export: Export) -> Iterator[str]:
-    if blob.same(content, blob.pack(run, export.files)):
+    expected = blob.pack(run, export.files, export.sources if blob.has_originals(content) else ())
+    if blob.same(content, expected):
         return
     try:
         unpacked = blob.unpack(content)
@@ -215,7 +216,8 @@ def _blob_and_archive(run: int, content: bytes, export: Export) -> Iterator[str]
         yield f"UconDB: the blob is one of run {unpacked.run}"
     # artdaq's tools write other text than is made here from their trees; so an old blob is compared by meaning.
     shown = bytes if export.exact else meaning
-    stored, exported = ({name: shown(text) for name, text in each.items()} for each in (unpacked.files, export.files))
+    held = (unpacked.files if blob.has_originals(expected) else unpacked.documents, blob.unpack(expected).files)
+    stored, exported = ({name: shown(text) for name, text in each.items()} for each in held)
     differing = differing_files("UconDB", stored, "artdaqDB", exported)
     yield from differing or (["UconDB: header or footer differ"] if export.exact else ())
 

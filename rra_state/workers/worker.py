@@ -61,6 +61,10 @@ class WorkerContext:
         """Read a run from artdaqDB, with retries."""
         return with_retries(lambda: self.artdaqdb.export(location), **self.retrying)[0]
 
+    def pack(self, run: int, export: Export) -> bytes:
+        """The blob of a run, with the original texts if the configuration asks for them. Raises BlobError."""
+        return blob.pack(run, export.files, export.sources if self.settings.ucon_db.include_originals else ())
+
     @cached_property
     def sender(self) -> ThreadPoolExecutor:
         """A thread with its own connection to UconDB, kept from chunk to chunk."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rra_state.base.errors import BlobError
 from rra_state.records import blob
+from rra_state.records.model import SourceFile
 
 METADATA = b'config_name: "demo"\ncomponents: ["a"]\nsbndaq_commit_or_version: "v1"\n'
 DATED = METADATA + b'daqinterface_stop_time: "Thu Oct 17 10:08:25 UTC 2024"\n'
@@ -172,6 +173,31 @@ def test_two_blobs_are_the_same_but_for_their_dates() -> None:
     assert not blob.same(one, later.replace(b"demo", b"dem0"))
     assert not blob.same(one, one.replace(b"Run Number: 7", b"Run Number: 8"))
     assert not blob.same(b"x", b"y")
+
+
+def test_the_original_texts_stand_behind_the_known_files() -> None:
+    texts = [
+        SourceFile("metadata.txt", b"Config name: demo\n"),
+        SourceFile("d\xe9.fcl", b""),
+        SourceFile("boot.txt", b"#"),
+    ]
+
+    packed = blob.unpack(blob.pack(7, {"metadata.fcl": METADATA, "z.txt": b"z"}, texts))
+
+    assert list(packed.files) == ["z.txt", "metadata.fcl", "boot.txt", "metadata.txt"]
+    assert list(packed.documents) == ["z.txt", "metadata.fcl"]
+
+
+def test_originals_count_only_where_both_blobs_have_them() -> None:
+    files = {"a.fcl": b"# #####\n", "metadata.fcl": METADATA}
+    without = blob.pack(7, files)
+    one, other = (blob.pack(7, files, [SourceFile("setup.txt", text)]) for text in (b"#####\n", b"x\n"))
+
+    assert blob.same(without, one)
+    assert blob.same(other, without)
+    assert not blob.same(one, other)
+    assert not blob.same(blob.pack(8, files), one)
+    assert not blob.same(blob.pack(7, files | {"a.fcl": b"b"}), one)
 
 
 def test_metadata_is_checked_for_one_value_of_each_key() -> None:

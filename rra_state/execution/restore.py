@@ -1,0 +1,126 @@
+"""Restore records from the stores into a directory, in worker processes.
+
+For `--restore` and for the drill of `--verify`. Source: docs/design/state.md, Getting records back.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rra_state.base import files, host_limits
+from rra_state.base.errors import StoreError, UsageError
+from rra_state.config.loading import Settings
+from rra_state.execution.pool import in_chunks
+from rra_state.records import blob
+from rra_state.state.markers import Tree
+from rra_state.stores import artdaqdb
+from rra_state.stores.artdaqdb.base import ArtdaqDB, Location
+from rra_state.stores.ucondb.client import UconDB
+from rra_state.workers.record_copies import Source
+from rra_state.workers.restore_stage import PARTIAL, RestoredRun, restore_runs
+
+CHUNK = 20
+"""Runs handed to a worker at once."""
+SOURCES: Mapping[str, tuple[Source, ...]] = {
+    "best": ("artdaqdb", "ucondb"),
+    "artdaqdb": ("artdaqdb",),
+    "ucondb": ("ucondb",),
+}
+"""The stores that each choice of `--from` asks, in this order."""
+
+log = logging.getLogger("rra")
+
+
+def archived(settings: Settings, named: Collection[int], sources: Sequence[Source]) -> set[int]:
+    """Which of these runs have a marker, or are in a store. Asks the stores only for runs without a marker.
+
+    Raises StoreError if no store can be asked.
+    """
+    tree = Tree(settings.app.work_dir)
+    known = set(named) & (tree.archived("import") | tree.archived("migrate"))
+    rest = set(named) - known
+    refused = []
+    for source in sources if rest else ():
+        try:
+            store = (
+                UconDB(settings.ucon_db, same=blob.same)
+                if source == "ucondb"
+                else artdaqdb.open_store(settings.artdaq_db)
+            )
+            known |= rest & store.runs()
+        except StoreError as error:
+            refused.append(error)
+    if len(refused) == len(sources):
+        raise refused[0]
+    return known
+
+
+def results(
+    settings: Settings, chosen: Sequence[int], directory: Path, sources: Sequence[Source]
+) -> Iterator[RestoredRun]:
+    """Restore these runs into `directory`; the results as they come.
+
+    Raises ArchiverError as soon as no store can be asked any more, or the directory cannot be written.
+    """
+    located = _Locations(settings, several=len(sources) > 1) if "artdaqdb" in sources else None
+    with _prepared(directory):
+        for found in in_chunks(
+            settings,
+            chosen,
+            CHUNK,
+            lambda pool, numbers: pool.submit(
+                restore_runs, numbers, located.of(numbers) if located else {}, directory=directory, sources=sources
+            ),
+        ):
+            if found.error is not None:
+                raise found.error
+            yield found
+
+
+class _Locations:
+    """Where artdaqDB holds runs. several: nowhere if it cannot be asked, since there is another store; said once."""
+
+    def __init__(self, settings: Settings, *, several: bool) -> None:
+        self._settings = settings
+        self._several = several
+        self._store: ArtdaqDB | None = None
+        self._refused = False
+
+    def of(self, numbers: Sequence[int]) -> dict[int, Location]:
+        """Of these runs. Raises StoreError."""
+        if self._refused:
+            return {}
+        try:
+            self._store = self._store or artdaqdb.open_store(self._settings.artdaq_db)
+            return self._store.locate(numbers)
+        except StoreError as error:
+            if not self._several:
+                raise
+            self._refused = True
+            log.warning("%s; restoring from UconDB only", error)
+            return {}
+
+
+@contextmanager
+def _prepared(directory: Path) -> Iterator[None]:
+    """Make the directory, hold its lock, and remove what a restore that was killed left. Raises UsageError."""
+    part = directory / PARTIAL
+    try:
+        files.make_directory(part)
+        os.close(os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW))
+        with (part / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for left in filter(Path.is_dir, part.iterdir()):
+                shutil.rmtree(left)
+            yield
+        shutil.rmtree(part)
+    except BlockingIOError as error:
+        raise UsageError("another --restore writes there", path=directory, hint="wait for it") from error
+    except OSError as error:
+        raise UsageError(f"cannot be used: {host_limits.reason(error)}", path=error.filename or directory) from error
