@@ -128,6 +128,10 @@ def _made_up_records(demo: Demo) -> int:
     _archiver(config, "--retry-failed-import", expect=0)
     _archiver(config, "--incremental", expect=0)
     _archiver(config, "--report-status", expect=0)
+    _title(f"Run {FIRST_RUN} comes back from UconDB, byte for byte")
+    restored = demo.root / "restored"
+    _archiver(config, "--restore", str(FIRST_RUN), str(restored), "--from", "ucondb", expect=0)
+    _show_equal(records / str(FIRST_RUN), restored / str(FIRST_RUN))
     _look_around(config)
     return 0
 
@@ -165,6 +169,7 @@ def _configure(demo: Demo, root: Path, records: Path, url: str, folder: str) -> 
         "ucon_db": {
             "server_url": url,
             "folder_name": folder,
+            "include_originals": True,
             "writer_user": USER,
             "writer_password_file": str(demo.password_file),
         },
@@ -184,6 +189,15 @@ def _archiver(config: Path, *options: str, expect: int | None = None) -> int:
     if expect is not None and done.returncode != expect:
         sys.exit(f"the demo expected exit status {expect}, and got {done.returncode}")
     return done.returncode
+
+
+def _show_equal(record: Path, restored: Path) -> None:
+    """Compare the DAQ's directory with a restored one. A difference ends the demo."""
+    console.print(f"\n[bold]$ diff -r {record} {restored}[/bold]", soft_wrap=True)
+    sys.stdout.flush()
+    if subprocess.run(["diff", "-r", str(record), str(restored)], check=False).returncode != 0:
+        sys.exit("the restored record is not what the DAQ wrote")
+    print("no difference")
 
 
 def _clear(demo: Demo) -> None:

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from rra_state.state.outcome import STAGES
 from tests.acceptance.changing_records import edit
+from tests.nasty_records import found
 from tests.paths import REPOSITORY
 from tests.site import TIMEOUT, Site, environment
 
 README = REPOSITORY / "README.md"
-_PAGES = ("install", "configure", "operate", "report", "parameters", "recover", "troubleshoot", "stores")
+_PAGES = ("restore", "install", "configure", "operate", "report", "parameters", "recover", "troubleshoot", "stores")
 OTHERS = ("state.md", "migrate-from-existing.md")
 DOCS = [REPOSITORY / "docs" / f"{name}.md" for name in _PAGES]
 RUN = 12345
@@ -134,6 +135,17 @@ def _archived_range(site: Site) -> None:
     site.archive_runs()
 
 
+def _with_originals(site: Site) -> None:
+    site.configure(ucon_db={"include_originals": True})
+    _archived(site)
+
+
+def _two_archived(site: Site) -> None:
+    site.make(1, 150)
+    site.make(1, 305)
+    site.archive_runs()
+
+
 def _blob(site: Site) -> None:
     _archived(site)
     (site.root / "blob.txt").write_bytes(site.blobs()[str(RUN)])
@@ -200,6 +212,9 @@ _LOOKS = Example(done=_nothing_done)
 _REPORTS = Example(_archived)
 _IMPORTS = Example(done=_imported_only)
 _REBUILDS = Example(_without_index, lambda site: site.archive.runs() == {RUN})
+_RESTORES = Example(
+    _with_originals, lambda site: found(site.root / "files" / str(RUN)) == found(site.records / str(RUN))
+)
 _ARCHIVER = "./run_archiver.sh CONFIG"
 _PARAMETERS = f"{_ARCHIVER} --parameters '*.generator'"
 _SNAKEMAKE = ".venv/bin/python -I -m snakemake"
@@ -242,6 +257,12 @@ EXAMPLES = {
     f"{_ARCHIVER} --verify --runs 100-200": Example(
         _archived_range, lambda site: site.markers("migrate") == {150, 151, 152}
     ),
+    f"{_ARCHIVER} --restore {RUN} DIRECTORY": _RESTORES,
+    f"{_ARCHIVER} --restore {RUN} DIRECTORY --from ucondb": _RESTORES,
+    f"{_ARCHIVER} --restore 100-200,305 DIRECTORY": Example(
+        _two_archived, lambda site: {path.name for path in (site.root / "files").iterdir()} == {"150", "305"}
+    ),
+    f"{_ARCHIVER} --verify --restore-drill 3": Example(_with_originals),
     f"{_ARCHIVER} --show 12345": Example(_archived),
     _PARAMETERS: Example(_archived),
     f"{_PARAMETERS} --format csv": Example(_archived),

@@ -69,6 +69,8 @@ def test_the_demo_is_what_the_readme_promises(demo: Demo, tmp_path: Path) -> Non
     first = demo.make("demo")
     _assert_complete(first)
     assert "UconDB: OK" in demo.archiver("--check"), "the servers stay up to look around"
+    assert "1 byte for byte" in first
+    assert "no difference" in first
     assert "<h1>SAFE</h1>" in (demo.root / "status.html").read_text()
 
     second = demo.make("demo")

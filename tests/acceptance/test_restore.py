@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,11 +18,14 @@ from rra_state.records import blob
 from rra_state.stores.ucondb.client import UconDB
 from tests import nasty_records
 from tests.nasty_records import LONG_ESCAPED, found
+from tests.paths import REPOSITORY
 from tests.samples import RECORDS, with_real_records
 from tests.site import Site
 from tests.waiting import scaled
 
 pytestmark = pytest.mark.in_process
+
+PAGE = REPOSITORY / "docs" / "restore.md"
 
 Files = dict[int, dict[str, bytes]]
 
@@ -64,7 +69,7 @@ def test_200_nasty_records_come_back_from_each_store(site: Site) -> None:
     site.archive_runs()
     shutil.rmtree(site.records)
 
-    for store in ("artdaqdb", "ucondb", "best"):
+    for store in ("artdaqdb", "ucondb"):
         out = site.root / "out" / store
         done = site.archive_runs("--restore", "1-200", str(out), "--from", store, status=1)
 
@@ -105,6 +110,17 @@ def test_a_blob_without_originals_gives_values_and_says_so(site: Site) -> None:
         name: data for name, data in files.items() if name.endswith(".fcl")
     }
     site.archive_runs("--restore", "1", str(site.root / "out"), "--from", "ucondb", "--allow-inexact")
+
+
+def test_the_page_shows_how_to_fetch_a_blob_without_the_archiver(site: Site) -> None:
+    site.make(1, 12345)
+    site.archive_runs()
+    [line] = [line for line in PAGE.read_text().splitlines() if line.startswith("    curl")]
+
+    command = line.replace("SERVER_URL", site.ucondb.url).replace("FOLDER", site.ucondb.folder)
+    subprocess.run(shlex.split(command), check=True, cwd=site.root, capture_output=True)
+
+    assert (site.root / "BLOB").read_bytes() == site.blobs()["12345"]
 
 
 def test_what_is_there_is_never_overwritten(site: Site, archived: Files) -> None:

@@ -26,6 +26,7 @@ MEASURES: dict[str, Callable[[sites.Hall], Iterator[Measured]]] = {
     "fhicl": stages.parsing,
     "stages": stages.stages,
     "cycles": cycles.cycles,
+    "restore": cycles.restore,
     "one-run": cycles.one_run,
     "many": cycles.many,
     "large": cycles.large,

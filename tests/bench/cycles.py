@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 
 import psycopg
 import requests
 
 from rra_state.stores.artdaqdb.postgres_session import queries
+from tests.bench import floors
 from tests.bench.measure import Usage, repeated, snakemake, timed
 from tests.bench.rows import Measured
 from tests.bench.sites import KINDS, BenchSite, Hall
@@ -31,15 +33,29 @@ def cycles(hall: Hall) -> Iterator[Measured]:
     beside = [_floors(hall, site, sample)]
     used = site.cycle()
     beside.append(_floors(hall, site, sample))  # what else runs on the machine may have changed meanwhile
-    floors, versions = zip(*beside, strict=True)
+    bottom, versions = zip(*beside, strict=True)
     yield Measured("driver-cpu", [1000 * used.driver_cpu / len(runs) / STAGES], versions)
-    yield Measured("cycle-2000", [len(runs) / used.seconds], floors)
+    yield Measured("cycle-2000", [len(runs) / used.seconds], bottom)
 
 
 def _floors(hall: Hall, site: BenchSite, runs: range) -> tuple[float, float]:
     """Runs a second without the archiver, and CPU milliseconds of `snakemake --version`."""
     seconds = import_floor(hall, site, runs) + migrate_floor(hall, site, runs)
     return len(runs) / seconds, 1000 * snakemake().cpu
+
+
+def restore(hall: Hall) -> Iterator[Measured]:
+    """2,000 runs out of UconDB, start of the processes included, beside reading the same blobs before and after."""
+    site = hall.site()
+    site.configure(ucon_db={"include_originals": True})
+    runs = site.take_runs(hall.size(2000))
+    site.cycle()
+    beside = [len(runs) / floors.gets(site.ucondb, runs)]
+    out = site.root / "restored"
+    used = site.cycle("--restore", f"{runs[0]}-{runs[-1]}", str(out), "--from", "ucondb")
+    beside.append(len(runs) / floors.gets(site.ucondb, runs))
+    shutil.rmtree(out)
+    yield Measured("restore-2000", [len(runs) / used.seconds], beside)
 
 
 def one_run(hall: Hall) -> Iterator[Measured]:

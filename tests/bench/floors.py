@@ -67,6 +67,19 @@ def put_and_get(folder: Folder, blobs: dict[int, bytes], connections: int = 2) -
     return timed(lambda: _side_by_side([lambda part=part: _put_and_get(folder, part) for part in parts]))  # type: ignore[misc]
 
 
+def gets(folder: Folder, runs: Sequence[int], connections: int = 2) -> float:
+    """Get the blob of each of these runs, from so many processes at once."""
+    server = urlsplit(folder.url)
+    place = f"{server.path}/data/{folder.folder}/configuration"
+
+    def get(part: Sequence[int]) -> None:
+        for run in part:
+            _ask(server.netloc, "GET", f"{place}?key={run}")
+
+    parts = [runs[number::connections] for number in range(connections)]
+    return timed(lambda: _side_by_side([lambda part=part: get(part) for part in parts]))  # type: ignore[misc]
+
+
 def _put_and_get(folder: Folder, blobs: dict[int, bytes]) -> None:
     server = urlsplit(folder.url)
     place = f"{server.path}/data/{folder.folder}/configuration"

@@ -77,6 +77,7 @@ _SNAKEMAKE = "`snakemake --version`"
 _PLAIN = "the same documents as plain files, one sync per chunk"
 _COPY = "COPY of the same documents, one transaction per chunk"
 _PUTS = "one put and one get of each blob, two connections"
+_GETS = "one get of each blob, two connections"
 _IMPORT_CPU = at_most(0.022)
 _MIGRATE_CPU = at_most(0.009)
 
@@ -100,6 +101,10 @@ PARTS: dict[str, tuple[Row, ...]] = {
         Row("driver-cpu", "driver: CPU per run and stage, cycle of 2,000 runs", "ms", _SNAKEMAKE, at_most(0.003)),
         Row("cycle-2000", "whole cycle of 2,000 runs", "runs/s", "the floors of import and migrate", at_least(0.5)),
         _memory("cycles"),
+    ),
+    "restore": (
+        Row("restore-2000", "`--restore` of 2,000 runs from UconDB", "runs/s", _GETS, at_least(0.7)),
+        _memory("restore"),
     ),
     "one-run": (
         Row("one-directory-5000", "cycle with one new run, directory of 5,000", "s", _SNAKEMAKE, at_most(2.5)),
