@@ -195,7 +195,8 @@ def _show_equal(record: Path, restored: Path) -> None:
     """Compare the DAQ's directory with a restored one. A difference ends the demo."""
     console.print(f"\n[bold]$ diff -r {record} {restored}[/bold]", soft_wrap=True)
     sys.stdout.flush()
-    if subprocess.run(["diff", "-r", str(record), str(restored)], check=False).returncode != 0:
+    diff = shutil.which("diff") or "/usr/bin/diff"
+    if subprocess.run([diff, "-r", str(record), str(restored)], check=False).returncode != 0:
         sys.exit("the restored record is not what the DAQ wrote")
     print("no difference")
 
