@@ -137,6 +137,8 @@ def _act(options: argparse.Namespace, settings: Settings) -> int:
         "follow": _follow,
         "verify": _verify,
         "show": _show,
+        "diff": _diff,
+        "parameters": _parameters,
         "restore": _restore,
         "dry_run": _dry_run,
     }
@@ -285,6 +287,25 @@ def _show(settings: Settings, options: argparse.Namespace) -> int:
     from rra_state.reporting import show  # noqa: PLC0415 - not needed by a cycle
 
     return _print_lines((True, line) for line in show.lines(settings, options.show))
+
+
+def _diff(settings: Settings, options: argparse.Namespace) -> int:
+    from rra_state.reporting import diff  # noqa: PLC0415 - not needed by a cycle
+
+    return 0 if diff.show(settings, options.diff, options.format or "text") else 1
+
+
+def _parameters(settings: Settings, options: argparse.Namespace) -> int:
+    from rra_state.reporting import parameters  # noqa: PLC0415 - pandas takes half a second to load
+
+    frame = parameters.table(settings, options.runs and run_numbers.parse(options.runs), options.parameters)
+    if wrong := options.runs and run_numbers.wrongly_named(options.runs, set(frame["run"])):
+        _log.error("not archived: %s", run_numbers.text(wrong))
+    if frame.shape[1] == 1:
+        hint = "write *.NAME, or COMPONENT.TABLE.NAME; * stands for any text"
+        raise UsageError(f"no parameter of these runs matches {' or '.join(options.parameters)}", hint=hint)
+    sys.stdout.write(parameters.text(frame, options.format or "text"))
+    return 1 if wrong else 0
 
 
 def _rebuild_index(settings: Settings, _options: argparse.Namespace) -> int:

@@ -16,12 +16,14 @@ from rra_state.state.outcome import STAGES, Stage
 from rra_state.state.planner import Mode, Selection
 
 FORMATS = ("text", "json", "csv", "html")
+_FORMATS = {"report_status": FORMATS, "parameters": ("text", "json", "csv"), "diff": ("text", "json")}
+"""What --format may be, by the action that it belongs to."""
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _AGO = re.compile(r"([0-9]{1,6})([mhdw])")
 _SELECTING = ("incremental", "import_only", "migrate_only", "runs", "retry_failed_import", "retry_failed_migrate")
 _ACTIONS = (
     "check", "report_status", "compare_state", "recover_import_state", "recover_migrate_state", "rebuild_index",
-    "test_message", "follow", "verify", "show", "refresh", "forget",
+    "test_message", "follow", "verify", "show", "diff", "parameters", "refresh", "forget",
     "restore",
 )  # fmt: skip
 _TOGETHER = {("report_status", "compare_state"), ("recover_import_state", "recover_migrate_state")}
@@ -42,9 +44,14 @@ _EXCLUSIVE = (
         (action, other)
         for action in _ACTIONS
         for other in (*_SELECTING, "validate", "dry_run")
-        if action != "verify" and (action, other) != ("refresh", "dry_run")
+        if action not in ("verify", "parameters") and (action, other) != ("refresh", "dry_run")
     ),
-    *(("verify", other) for other in (*_SELECTING, "validate", "dry_run") if other != "runs"),
+    *(
+        (action, other)
+        for action in ("verify", "parameters")
+        for other in (*_SELECTING, "validate", "dry_run")
+        if other != "runs"
+    ),
     ("subset", "runs"),
     *(pair for pair in combinations(_ACTIONS, 2) if pair not in _TOGETHER),
 )
@@ -104,11 +111,24 @@ def parser() -> argparse.ArgumentParser:
     instead.add_argument(
         "--show", metavar="RUN", type=run_number, help="show what records, stores and markers hold of one run"
     )
+    instead.add_argument(
+        "--diff", metavar="RUN", nargs=2, type=run_number, help="show what differs between the records of two runs"
+    )
+    instead.add_argument(
+        "--parameters",
+        metavar="PATTERN",
+        action="append",
+        help="show FHiCL parameters of archived runs, such as '*.generator'; may be repeated",
+    )
     instead.add_argument("--dry-run", action="store_true", help="show what would be done")
     instead.add_argument("--check", action="store_true", help="check everything the archiver depends on")
     instead.add_argument("--test-message", action="store_true", help="send a test message to every recipient")
     reports = parser.add_argument_group("with --report-status")
-    reports.add_argument("--format", choices=FORMATS, help="text (the default), json, csv (a row per run), html")
+    reports.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="text (the default), json, csv (a row per run), html; --parameters has no html, --diff only text and json",
+    )
     reports.add_argument("--since", metavar="TIME", help="only what happened since 2026-11-20, or in the last 7d, 24h")
     reports.add_argument("--stage", choices=STAGES, help="only this stage")
     how = parser.add_argument_group("how")
@@ -143,10 +163,15 @@ def reject_conflicting_options(options: argparse.Namespace) -> None:
         raise UsageError("--from and --allow-inexact belong to --restore", hint="add that, or leave it out")
     if options.restore_drill and not options.verify:
         raise UsageError("--restore-drill belongs to --verify", hint="add that, or leave it out")
-    for name in ("format", "since", "stage"):
+    formats = next((known for action, known in _FORMATS.items() if getattr(options, action)), ())
+    if options.format and options.format not in formats:
+        if formats:
+            raise UsageError(f"--format {options.format}: here it is one of {', '.join(formats)}")
+        raise UsageError("--format belongs to --report-status, --parameters or --diff", hint="add one, or leave it out")
+    for name in ("since", "stage"):
         if getattr(options, name) and not options.report_status:
             raise UsageError(f"--{name} belongs to --report-status", hint="add that, or leave it out")
-        if getattr(options, name) and name != "format" and options.format == "html":
+        if getattr(options, name) and options.format == "html":
             raise UsageError(f"--{name} has no effect on the page, which shows everything", hint="leave it out")
 
 
@@ -186,7 +211,8 @@ def selected(options: argparse.Namespace) -> Selection:
 
 def changes_something(options: argparse.Namespace) -> bool:
     """True if this call is written to the log file; calls that only read are not."""
-    names = ("check", "dry_run", "report_status", "compare_state", "follow", "verify", "show", "restore")
+    reading = ("report_status", "compare_state", "follow", "verify", "show", "restore", "diff", "parameters")
+    names = ("check", "dry_run", *reading)
     return not any(getattr(options, name) for name in names)
 
 

@@ -85,8 +85,13 @@ def _log_uncounted(error: ArchiverError, ended: Ended) -> None:
 
 
 def _page(settings: Settings, path: Path, ended: Ended, snapshot: Snapshot | None) -> None:
-    from rra_state.reporting.page import render  # noqa: PLC0415 - the template engine is for those who want a page
+    from rra_state.reporting.page import changes, render  # noqa: PLC0415 - the template engine is for those who want it
 
+    if snapshot is not None:
+        try:
+            changes.renew(snapshot)
+        except ArchiverError as error:
+            log.warning("status page: what changed between runs is not known: %s", error)
     fault = ended.fault if isinstance(ended.fault, SiteShrank) and ended.fault.stage is None else None
     try:
         render.write(settings, path, snapshot, render.Cycle(ended.text, ended.fault is None, artdaqdb_error=fault))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TextIO
 
@@ -60,12 +60,12 @@ def comparison(assessment: Assessment) -> str:
     return "\n".join((*map(printable, lines), RULE)) + "\n"
 
 
-def show(text: str, out: TextIO) -> None:
-    """Write a report to a terminal, with the colours it has."""
+def show(text: str, out: TextIO, styles: Mapping[str, str] | None = None) -> None:
+    """Write a report to a terminal, with the colours it has. styles: by beginnings of lines; those of the status."""
     console = Console(file=out, highlight=False, soft_wrap=True)
     lines = text.splitlines()
     for line, below in zip(lines, [*lines[1:], ""], strict=True):
-        style = next((style for begin, style in _STYLES.items() if line.startswith(begin)), "")
+        style = next((style for begin, style in (styles or _STYLES).items() if line.startswith(begin)), "")
         heading = below and set(below) == {"-"}
         console.print(Text(line, style="bold" if heading else style))
 

@@ -19,7 +19,7 @@ from tests.paths import REPOSITORY
 from tests.site import TIMEOUT, Site, environment
 
 README = REPOSITORY / "README.md"
-_PAGES = ("restore", "install", "configure", "operate", "report", "recover", "troubleshoot", "stores")
+_PAGES = ("restore", "install", "configure", "operate", "report", "parameters", "recover", "troubleshoot", "stores")
 OTHERS = ("state.md", "migrate-from-existing.md")
 DOCS = [REPOSITORY / "docs" / f"{name}.md" for name in _PAGES]
 RUN = 12345
@@ -46,6 +46,8 @@ ELSEWHERE = {
     ".venv/bin/python -m scripts.make_command_docs": "test_make_command_docs.py",
     ".venv/bin/python -m scripts.make_config_docs": "test_make_config_docs.py",
     "./run_archiver.sh CONFIG --test-message": "test_aftermath.py",
+    "./run_archiver.sh CONFIG --diff 12344 12345": "test_parameters.py: two runs differ, which is no success",
+    "./run_archiver.sh CONFIG --diff 12344 12345 --format json": "the same",
 }
 """Commands of the pages that another place runs, and which."""
 
@@ -215,6 +217,7 @@ _RESTORES = Example(
     _with_originals, lambda site: found(site.root / "files" / str(RUN)) == found(site.records / str(RUN))
 )
 _ARCHIVER = "./run_archiver.sh CONFIG"
+_PARAMETERS = f"{_ARCHIVER} --parameters '*.generator'"
 _SNAKEMAKE = ".venv/bin/python -I -m snakemake"
 
 EXAMPLES = {
@@ -263,6 +266,10 @@ EXAMPLES = {
     ),
     f"{_ARCHIVER} --verify --restore-drill 3": Example(_with_originals),
     f"{_ARCHIVER} --show 12345": Example(_archived),
+    _PARAMETERS: Example(_archived),
+    f"{_PARAMETERS} --format csv": Example(_archived),
+    f"{_PARAMETERS} --format json": Example(_archived),
+    f"{_PARAMETERS} --parameters 'boot.debug_level' --runs 12000-12999,12345": Example(_archived),
     "./run_archiver.sh show 12345 --config CONFIG": Example(_archived),
     "./run_archiver.sh unpack BLOB DIRECTORY": Example(_blob, lambda site: (site.root / "files/boot.fcl").exists()),
     "./run_archiver.sh --version": _LOOKS,

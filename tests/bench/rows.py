@@ -127,6 +127,20 @@ LONG_PARTS: dict[str, tuple[Row, ...]] = {
         Row("one-directory-20000", "cycle with one new run, directory of 20,000", "s", _SNAKEMAKE, at_most(4)),
         _memory("large"),
     ),
+    "parameters": (
+        *(
+            Row(
+                f"parameters-{name}-{kind}",
+                f"parameters of 5,000 runs, {what}, {where}",
+                "s",
+                "",
+                at_most(most, "figure"),
+            )
+            for kind, where in (("directory", "directory"), ("postgres", "PostgreSQL"))
+            for name, what, most in (("one", "one component", 30), ("any", "any component", 120))
+        ),
+        _memory("parameters"),
+    ),
 }
 """What `make bench-long` measures."""
 EVERY = PARTS | LONG_PARTS

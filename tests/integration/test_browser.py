@@ -49,6 +49,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Failure(310, "migrate", "Conflict", f"run 310: {HOSTILE}", 1, TIME, TIME),
         ]
     )
+    lines = ["files", f"  ~ {HOSTILE}: 1 parameter"]
+    site.tree.write_note("changes", {"397": {"of": [396, "", ""], "lines": lines, "more": 2}})
     return written(site, root / "status.html")
 
 
@@ -71,6 +73,7 @@ def test_it_loads_without_a_complaint_and_without_the_network(browser: Browser, 
     [
         ("101", "Run 101 is archived."),
         (" 1 01 ", "27113 bytes"),
+        ("397", f"Changed against run 396\nfiles\n  ~ {HOSTILE}: 1 parameter\nand 2 more lines; --diff shows all"),
         ("300", "Run 300 is not archived."),
         ("300", "RecordError in the import: metadata.txt is missing"),
         ("398", "Run 398 waits for its import into artdaqDB."),
@@ -351,6 +354,7 @@ def many(shown: Path) -> Path:
             "unverified": [],
         },
         "reasons": [],
+        "changes": {},
     }
     found = shown.with_name("many.html")
     element = r'(<script type="application/json" id="data">).*?(</script>)'

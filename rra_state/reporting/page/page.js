@@ -1,10 +1,12 @@
 // What joins the parts: closer looks, search, legend, filter, days, age. Texts go into the page as text only.
 const answer = find("answer"), closer = find("closer");
 function showRun(run) {
-  const [first, more] = describe(run);
-  const strong = document.createElement("b"), rest = document.createElement("span");
-  [strong.textContent, rest.textContent, rest.className] = [first, more, "more"];
-  answer.replaceChildren(strong, rest);
+  const texts = [...describe(run), changesOf(run)].filter(Boolean);
+  answer.replaceChildren(...texts.map((text, index) => {
+    const part = document.createElement(index ? "span" : "b");
+    [part.textContent, part.className] = [text, ["", "more", "more changes"][index]];
+    return part;
+  }));
 }
 
 /** Show these runs one by one; of a few, their neighbours too. */

@@ -100,3 +100,12 @@ function describe(run) {
   }
   return [`Run ${run} waits for its ${inArtdaqDB ? "migration into UconDB" : "import into artdaqDB"}.`, more];
 }
+
+/** What changed in a run against the one before; empty if that is not known. */
+function changesOf(run) {
+  const found = data.changes[run];
+  if (!found) return "";
+  const title = found.lines.length ? "Changed against" : "No difference to";
+  const more = found.more ? `and ${plural(found.more, "more line")}; --diff shows all` : "";
+  return [`${title} run ${found.of[0]}`, ...found.lines, more].filter(Boolean).join("\n");
+}

@@ -7,9 +7,9 @@ all.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
 
 from rra_state.base.errors import ArchiverError
 from rra_state.records.model import RunDocuments, SourceFile
@@ -30,6 +30,7 @@ class Location:
 
     assigned: when documents were stored in its configuration, as artdaqDB writes times; empty if the store keeps none.
     passed_over: what else artdaqDB has of the run, and why it is not read, in a sentence each.
+    part: `items` are some of its documents only, so that `export` does not miss the others.
     """
 
     run: int
@@ -38,6 +39,11 @@ class Location:
     items: tuple[Item, ...]
     assigned: tuple[str, ...] = field(default=(), compare=False)
     passed_over: tuple[str, ...] = field(default=(), compare=False)
+    part: bool = field(default=False, compare=False)
+
+    def only(self, wanted: Callable[[str], bool]) -> Location:
+        """The same version, to read only the documents whose entity is wanted."""
+        return replace(self, items=tuple(item for item in self.items if wanted(item.entity)), part=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +121,11 @@ class ArtdaqDB(Protocol):
 
     def export(self, location: Location) -> Export:
         """Read a version back. Raises VerificationError if a document is missing or damaged, or StoreError."""
+
+
+@runtime_checkable
+class ReadsSeveral(Protocol):
+    """A store that can read many versions by one query."""
+
+    def exports(self, locations: Sequence[Location]) -> Iterator[Export]:
+        """What `export` gives of each of these, in order. Raises as it does."""

@@ -19,6 +19,7 @@ from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import lookup, versions
 from rra_state.stores.artdaqdb.base import Export, Item, Location, Outline, Staged
+from rra_state.stores.artdaqdb.document import RUN_HISTORY
 from rra_state.stores.artdaqdb.postgres_session import OF_CONTENT, Connection, PostgresSession, migrate, queries
 
 Row: TypeAlias = tuple[Any, ...]
@@ -138,16 +139,20 @@ class PostgresDB:
 
     def export(self, location: Location) -> Export:
         """Read a version by its object ids; every document is checked."""
-        arguments = {"configuration": location.configuration, "oids": [item.oid for item in location.items]}
-        found = {(collection, oid): tree for collection, oid, tree in self._rows("documents", arguments)}
+        return next(self.exports([location]))
+
+    def exports(self, locations: Sequence[Location]) -> Iterator[Export]:
+        """Read these versions by one query."""
+        oids = [item.oid for location in locations for item in location.items if item.collection == RUN_HISTORY]
+        found: dict[str, documents.Tree] = dict(self._rows("documents", {"oids": oids}))
 
         def read(item: Item) -> documents.Tree:
-            if (item.collection, item.oid) not in found:
+            if item.oid not in found:
                 raise VerificationError(f"document {item.entity} is missing")
-            tree: documents.Tree = found[item.collection, item.oid]
-            return tree
+            return found[item.oid]
 
-        return versions.export(location, read, lambda item: f"{item.collection}/{item.oid}")
+        for location in locations:
+            yield versions.export(location, read, lambda item: f"{item.collection}/{item.oid}")
 
 
 def _try_writing(connection: Connection) -> None:

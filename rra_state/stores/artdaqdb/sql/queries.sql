@@ -100,5 +100,8 @@ SELECT visible FROM artdaqdb.versions
 WHERE configuration = %(configuration)s AND version = %(version)s AND assigned = %(assigned)s
 
 -- name: documents
-SELECT collection, oid, document FROM artdaqdb.documents
-WHERE configuration = %(configuration)s AND oid = ANY(%(oids)s)
+-- Without the tree of a document that holds its file's bytes: they are what is read of it, and a tenth of its size.
+SELECT oid, CASE WHEN document #>> '{origin,rawdata,0}' = 'rra:base64'
+                 THEN document - '{document,comments,bookkeeping}'::text[] ELSE document END
+FROM artdaqdb.documents
+WHERE collection = 'RunHistory' AND oid = ANY(%(oids)s)

@@ -1,0 +1,175 @@
+"""FHiCL parameters of many runs: `rra_state.parameters`, `rra_state.history` and `--parameters`. Loads pandas.
+
+Reads artdaqDB, and UconDB for runs that artdaqDB has no more. Only the documents in which a parameter could match are
+read, those of RUNS_AT_ONCE runs at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from rra_state.base.errors import FhiclError
+from rra_state.base.wording import by_text, printable, which_runs
+from rra_state.config.loading import Settings
+from rra_state.records import blob
+from rra_state.records.fhicl.values import Scalar
+from rra_state.records.parameters import Patterns, python, stem_of
+from rra_state.state.markers import Tree
+from rra_state.stores import artdaqdb
+from rra_state.stores.artdaqdb.base import ArtdaqDB, ReadsSeveral
+from rra_state.stores.ucondb.client import UconDB
+
+RUNS_AT_ONCE = 50
+
+_log = logging.getLogger("rra")
+_DTYPES = (({bool}, "boolean"), ({int}, "Int64"), ({int, float}, "Float64"), ({str}, "string"))
+"""The type of a column by the types of its values; else `object`."""
+_INFINITE = {float("inf"): "+infinity", float("-inf"): "-infinity"}
+_INT64 = range(-(2**63), 2**63)
+
+
+def table(settings: Settings, runs: Iterable[int] | None, patterns: Iterable[str]) -> pd.DataFrame:
+    """The frame of `rra_state.parameters`."""
+    found: list[int] = []
+    columns: dict[str, list[Any]] = {}
+    for run, values in _read(settings, runs, Patterns(patterns)):
+        for name, value in values.items():
+            column = columns.setdefault(name, [])
+            column += [None] * (len(found) - len(column))
+            column.append(python(value))
+        found.append(run)
+    named = {name: _typed(columns[name], len(found)) for name in sorted(columns)}
+    return pd.DataFrame({"run": pd.Series(found, dtype="int64"), **named})
+
+
+def history(settings: Settings, pattern: str, runs: Iterable[int] | None) -> pd.DataFrame:
+    """The frame of `rra_state.history`."""
+    rows: list[_Period] = []
+    last: dict[str, _Period] = {}
+    for run, values in _read(settings, runs, Patterns([pattern])):
+        for name, value in values.items():
+            if name not in last or last[name].value != value:
+                last[name] = _Period(name, value, run)
+                rows.append(last[name])
+            last[name].add(run)
+    rows.sort(key=lambda row: (row.parameter, row.first))
+    return pd.DataFrame(
+        {
+            "parameter": pd.Series([row.parameter for row in rows], dtype="string"),
+            "value": _typed([python(row.value) for row in rows], len(rows)),
+            "first": pd.Series([row.first for row in rows], dtype="int64"),
+            "last": pd.Series([row.last for row in rows], dtype="int64"),
+            "runs": pd.Series([row.runs for row in rows], dtype="int64"),
+        }
+    )
+
+
+class _Period:
+    """Runs in which a parameter had the same value; runs without it may lie between them."""
+
+    __slots__ = ("first", "last", "parameter", "runs", "value")
+
+    def __init__(self, parameter: str, value: Scalar, first: int) -> None:
+        self.parameter, self.value, self.first, self.last, self.runs = parameter, value, first, first, 0
+
+    def add(self, run: int) -> None:
+        self.last, self.runs = run, self.runs + 1
+
+
+def text(frame: pd.DataFrame, form: str) -> str:
+    """A frame of `table` as the command line prints it: text, csv or json."""
+    if form == "json":
+        return json.dumps([_row(row) for row in frame.astype(object).to_dict("records")], indent=1) + "\n"
+    shown = frame.astype(object).map(_shown, na_action="ignore")
+    shown.columns = [printable(name) for name in shown.columns]
+    if form == "csv":
+        return str(shown.to_csv(index=False))
+    return shown.map(str, na_action="ignore").to_string(index=False, na_rep="-") + "\n"
+
+
+def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Without what is missing; an infinite number, which JSON does not have, as text."""
+    return {name: _INFINITE.get(value, value) for name, value in row.items() if not pd.isna(value)}
+
+
+def _shown(value: object) -> object:
+    return printable(value) if isinstance(value, str) else value
+
+
+# ---- values --------------------------------------------------------------------------------------------------------
+
+
+def _typed(values: list[Any], rows: int) -> pd.Series[Any]:
+    """A column of so many rows; those behind the last value lack it."""
+    types = {type(value) for value in values if value is not None}
+    dtype = next((name for kinds, name in _DTYPES if types and types <= kinds), "object")
+    if dtype == "Int64" and not all(value is None or value in _INT64 for value in values):
+        dtype = "object"
+    return pd.Series(values + [None] * (rows - len(values)), dtype=dtype)
+
+
+# ---- reading -------------------------------------------------------------------------------------------------------
+
+
+def _read(
+    settings: Settings, runs: Iterable[int] | None, patterns: Patterns
+) -> Iterator[tuple[int, Mapping[str, Scalar]]]:
+    """Each archived run, ascending, with its parameters that match. Raises StoreError, VerificationError."""
+    store, ucondb = artdaqdb.open_store(settings.artdaq_db), UconDB(settings.ucon_db, same=blob.same)
+    held = store.runs()
+    archived = held | Tree(settings.app.work_dir).archived("migrate")
+    ordered = sorted(archived if runs is None else archived.intersection(runs))
+    chooser = _Chooser(patterns)
+    for first in range(0, len(ordered), RUNS_AT_ONCE):
+        some = ordered[first : first + RUNS_AT_ONCE]
+        exported = dict(_exported(store, held.intersection(some), patterns))
+        for run in some:
+            if run in exported:
+                yield run, chooser.chosen(run, exported[run])
+            elif (found := ucondb.get(run)) is not None:
+                yield run, chooser.chosen(run, blob.unpack(found[0]).files)
+    chooser.log_unread()
+
+
+def _exported(store: ArtdaqDB, runs: Collection[int], patterns: Patterns) -> Iterator[tuple[int, Mapping[str, bytes]]]:
+    """The files of these runs in which a parameter could match."""
+    located = store.locate(runs).values()
+    parts = [each.only(patterns.may_match_in) for each in located]
+    exports = store.exports(parts) if isinstance(store, ReadsSeveral) else map(store.export, parts)
+    yield from ((each.run, each.files) for each in exports)
+
+
+class _Chooser:
+    """Chooses the parameters of run after run. A file that is the same as in the run before is not parsed again."""
+
+    def __init__(self, patterns: Patterns) -> None:
+        self._patterns = patterns
+        self._before: dict[str, tuple[bytes, Mapping[str, Scalar]]] = {}
+        self._unread: dict[int, list[str]] = {}
+
+    def chosen(self, run: int, files: Mapping[str, bytes]) -> Mapping[str, Scalar]:
+        """The parameters in these files that match."""
+        found: dict[str, Scalar] = {}
+        for name, content in files.items():
+            stem = stem_of(name)
+            if stem is None:
+                continue
+            if name not in self._before or self._before[name][0] != content:
+                try:
+                    self._before[name] = content, self._patterns.chosen(stem, content)
+                except FhiclError as error:
+                    self._before.pop(name, None)
+                    self._unread.setdefault(run, []).append(f"{name}: {error}")
+                    continue
+            found |= self._before[name][1]
+        return found
+
+    def log_unread(self) -> None:
+        """Name the files that are archived and are no FHiCL: whether they have the parameter is not known."""
+        for text, runs in by_text(self._unread):
+            _log.warning("%s: %s; its parameters are missing", which_runs(runs), text)
