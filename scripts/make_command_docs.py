@@ -21,7 +21,7 @@ _PAGE = """\
 <!-- python -m scripts.make_command_docs writes this page. -->
 
 What `run_archiver.sh -h` prints. `run-record-archiver` is the same program on hosts where it is installed. What to type
-for which task: [Operate](operate.md).
+for which task: [Operate](operate.md), [Restore](restore.md), [Parameters](parameters.md).
 
 ```text
 {options}```
