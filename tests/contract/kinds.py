@@ -172,19 +172,38 @@ def _open_mongodb(place: str, schema: bytes | None) -> ArtdaqDB:
 
 @contextmanager
 def _mongodb(request: pytest.FixtureRequest, _path: Path) -> Iterator[str]:
-    server, name = request.getfixturevalue("mongodb"), f"c_{uuid4().hex}"
+    with _database_of(request.getfixturevalue("mongodb")) as place:
+        yield place
+
+
+@contextmanager
+def _mongodb_alone(request: pytest.FixtureRequest, _path: Path) -> Iterator[str]:
+    with _database_of(request.getfixturevalue("mongodb_alone")) as place:
+        yield place
+
+
+@contextmanager
+def _database_of(server: str) -> Iterator[str]:
+    name = f"c_{uuid4().hex}"
     yield f"{server}/{name}"
     with pymongo.MongoClient(server) as client:
         client.drop_database(name)
 
 
 def _fill_mongodb(place: str, count: int) -> None:
-    versions = [
-        {"_id": f"{run}/standard", "run": run, "configuration": f"{run}/standard", "visible": True, "items": []}
-        for run in range(1, count + 1)
-    ]
     with pymongo.MongoClient(place) as client:
-        client.get_default_database()["rra_versions"].insert_many(versions)
+        history = client.get_default_database()["RunHistory"]
+        history.insert_many({"version": f"{run}/standard"} for run in range(1, count + 1))
+
+
+_LISTING = "test_one_hundred_thousand_runs_are_listed"
+_MONGODB_STEPS = (
+    *(
+        ("pymongo.collection.Collection", name)
+        for name in ("insert_many", "insert_one", "bulk_write", "delete_many", "create_index", "count_documents")
+    ),
+    ("pymongo.client_session.ClientSession", "commit_transaction"),
+)
 
 
 KINDS: Mapping[str, Kind] = {
@@ -221,10 +240,17 @@ KINDS: Mapping[str, Kind] = {
             _open_mongodb,
             _mongodb,
             _fill_mongodb,
-            tuple(
-                ("pymongo.collection.Collection", name)
-                for name in ("bulk_write", "update_one", "find", "find_one", "create_index")
-            ),
+            _MONGODB_STEPS,
+            lacks={_LISTING: "minutes to fill"},
+        ),
+        Kind(
+            "mongodb alone",
+            ALL,
+            _open_mongodb,
+            _mongodb_alone,
+            _fill_mongodb,
+            _MONGODB_STEPS,
+            lacks={_LISTING: "minutes to fill"},
         ),
     )
 }

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from rra_state.base.errors import ArchiverError
-from rra_state.records.model import RunDocuments, SourceFile
+from rra_state.records.model import Remark, RunDocuments, SourceFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,8 @@ class Staged:
     changed: bool
     assigned: str
     """Time of storing in artdaqDB's format, `2026-11-23T20:20:41.006+0000`."""
+    remarks: tuple[Remark, ...] = ()
+    """What a person should know about how the store holds the run's files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,9 @@ class ArtdaqDB(Protocol):
 
     def check(self) -> None:
         """Raise StoreError, with a hint, unless the store can be read and written. Changes nothing."""
+
+    def remarks(self) -> list[str]:
+        """What a person should know who sets the archiver up, a sentence each; `--check` prints it."""
 
     def stamp(self) -> str:
         """A text that changes with every change of the visible runs. Cheap: reads no index."""
