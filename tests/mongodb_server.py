@@ -8,6 +8,8 @@ docs/design/artdaqdb.md, MongoDB.
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from secantus import SecantusDBServer, commands, expressions, server, storage
 
 PARALLEL = "cannot index parallel arrays"
 OF_GEOMETRY, OF_PARALLEL_ARRAYS = 16572, 171
+TRANSACTION_SECONDS = 1.0
 NO_REPLICA_SET = "Transaction numbers are only allowed on a replica set member or mongos"
 
 
@@ -85,6 +88,13 @@ def with_answers(dispatch: Any) -> Any:
     return answer
 
 
+def end_old_transactions(of_set: SecantusDBServer) -> None:
+    """End transactions whose client died, as MongoDB does (after a minute there); SecantusDB waits for another one."""
+    while True:
+        time.sleep(TRANSACTION_SECONDS / 2)
+        of_set.transactions.prune_expired()
+
+
 def main(directory: Path) -> None:
     """Run the two servers until standard input ends."""
     expressions.get_path = value
@@ -92,9 +102,10 @@ def main(directory: Path) -> None:
     storage.Storage._validate_geo_indexes = with_validation(storage.Storage._validate_geo_indexes)
     server.dispatch = with_answers(commands.dispatch)
     with (
-        SecantusDBServer(storage_path=str(directory / "set")) as of_set,
+        SecantusDBServer(storage_path=str(directory / "set"), transaction_lifetime_seconds=TRANSACTION_SECONDS) as of_set,
         SecantusDBServer(storage_path=str(directory / "alone"), replica_set_name=None) as alone,
     ):
+        threading.Thread(target=end_old_transactions, args=(of_set,), daemon=True).start()
         print(of_set.uri, alone.uri, flush=True)
         sys.stdin.read()
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from rra_state.records.model import RunDocuments
-from tests.contract.kinds import KINDS, SCHEMA, Archive, resolved
+from tests.contract.kinds import EVERY_KIND, SCHEMA, Archive, resolved
 from tests.unit.stores.artdaqdb.artdaqdb_helpers import record, store
 
-_processes = multiprocessing.get_context("spawn")
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload([__name__])
 CRASHED = 137
 
 
@@ -54,6 +55,7 @@ def test_a_reader_beside_the_writer_sees_whole_runs_only(archive: Archive) -> No
     assert _joined(writer) == 0
 
 
+@pytest.mark.parametrize("archive", list(EVERY_KIND), indirect=True)
 def test_a_crash_between_steps_leaves_whole_runs(archive: Archive) -> None:
     if not archive.kind.capabilities.atomic:
         pytest.skip("not here: this kind of store shows a run piece by piece")
@@ -98,7 +100,7 @@ def _joined(process: Any) -> int:
 
 
 def _store_each(kind: str, place: str, runs: list[int]) -> None:
-    db = KINDS[kind].open(place, SCHEMA)
+    db = EVERY_KIND[kind].open(place, SCHEMA)
     for run in runs:
         store(db, record(run))
 
@@ -117,7 +119,7 @@ def _crash_at(kind: str, place: str, step: int) -> None:
 
         return call
 
-    for owner, name in KINDS[kind].steps:
+    for owner, name in EVERY_KIND[kind].steps:
         setattr(resolved(owner), name, counting(getattr(resolved(owner), name)))
-    db = KINDS[kind].open(place, SCHEMA)
+    db = EVERY_KIND[kind].open(place, SCHEMA)
     store(db, record(2), record(3))
