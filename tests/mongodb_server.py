@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from secantus import SecantusDBServer, commands, expressions, server, storage
+from secantus import SecantusDBServer, commands, expressions, paths, server, storage
 
 PARALLEL = "cannot index parallel arrays"
 OF_GEOMETRY, OF_PARALLEL_ARRAYS = 16572, 171
@@ -98,6 +98,7 @@ def end_old_transactions(of_set: SecantusDBServer) -> None:
 def main(directory: Path) -> None:
     """Run the two servers until standard input ends."""
     expressions.get_path = value
+    paths.get_path = value  # for the command distinct, which looks it up when it is called
     storage._index_key_variants = with_parallel_arrays(storage._index_key_variants)
     storage.Storage._validate_geo_indexes = with_validation(storage.Storage._validate_geo_indexes)
     server.dispatch = with_answers(commands.dispatch)
