@@ -64,10 +64,11 @@ def with_parallel_arrays(keys: Any) -> Any:
 def with_validation(validate: Any) -> Any:
     """The check that SecantusDB makes before a document is written, and parallel arrays."""
 
-    def check(self: Any, database: str, collection: str, document: Any, indexes: Any, partials: Any = None) -> None:
+    def check(self: Any, *names_and_document: Any) -> None:
+        _, _, document, indexes, *_ = names_and_document
         for _, fields, *_ in indexes:
             refuse_parallel_arrays(document, fields)
-        validate(self, database, collection, document, indexes, partials)
+        validate(self, *names_and_document)
 
     return check
 
@@ -103,7 +104,9 @@ def main(directory: Path) -> None:
     storage.Storage._validate_geo_indexes = with_validation(storage.Storage._validate_geo_indexes)
     server.dispatch = with_answers(commands.dispatch)
     with (
-        SecantusDBServer(storage_path=str(directory / "set"), transaction_lifetime_seconds=TRANSACTION_SECONDS) as of_set,
+        SecantusDBServer(
+            storage_path=str(directory / "set"), transaction_lifetime_seconds=TRANSACTION_SECONDS
+        ) as of_set,
         SecantusDBServer(storage_path=str(directory / "alone"), replica_set_name=None) as alone,
     ):
         threading.Thread(target=end_old_transactions, args=(of_set,), daemon=True).start()

@@ -197,7 +197,7 @@ def _fill_mongodb(place: str, count: int) -> None:
 
 
 _SLOW = {
-    "test_one_hundred_thousand_runs_are_listed": "minutes to fill the test server; 5,000 in test_mongo.py",
+    "test_one_hundred_thousand_runs_are_listed": "minutes to fill the test server; 1,000 in test_mongo.py",
     "test_a_large_file_comes_back_whole": "20 s on the test server; a smaller one in test_mongo.py",
 }
 _MONGODB_STEPS = (

@@ -77,7 +77,9 @@ class MongoProxy:
     @property
     def uri(self) -> str:
         """The URI of the proxy; direct, since the server names its own address."""
-        return f"mongodb://127.0.0.1:{self._listener.getsockname()[1]}/{self._database}?directConnection=true{_MONITORING}"
+        return (
+            f"mongodb://127.0.0.1:{self._listener.getsockname()[1]}/{self._database}?directConnection=true{_MONITORING}"
+        )
 
     def answer(self, *answers: Answer) -> None:
         """Answer so from now on."""

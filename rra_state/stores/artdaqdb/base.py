@@ -30,6 +30,7 @@ class Location:
 
     assigned: when documents were stored in its configuration, as artdaqDB writes times; empty if the store keeps none.
     passed_over: what else artdaqDB has of the run, and why it is not read, in a sentence each.
+    beside: what another program stored under this very version, a sentence each; a verification finds it wrong.
     """
 
     run: int
@@ -38,6 +39,7 @@ class Location:
     items: tuple[Item, ...]
     assigned: tuple[str, ...] = field(default=(), compare=False)
     passed_over: tuple[str, ...] = field(default=(), compare=False)
+    beside: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

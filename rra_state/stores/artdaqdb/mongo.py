@@ -1,7 +1,7 @@
 """artdaqDB in MongoDB: the documents of artdaq's own MongoDB provider, one collection per artdaqDB collection.
 
-A run's documents are staged so that nothing finds them, and shown in one transaction. A server by itself has none: there
-they are shown one after the other, and the documents tell whether a version is whole. Nothing else is stored.
+A run's documents are staged so that nothing finds them, and shown in one transaction. A server by itself has none:
+there they are shown one after the other, and the documents tell whether a version is whole. Nothing else is stored.
 Source: docs/design/artdaqdb.md, MongoDB.
 """
 
@@ -277,7 +277,9 @@ def _within_depth(
 ) -> tuple[versions.PlannedVersion, list[documents.Tree], tuple[Remark, ...]]:
     """The plan, its documents, and a remark for each file that is kept as text since MongoDB takes no such depth."""
     trees = list(plan.trees())
-    deep = {tree["entities"][0]["name"] for tree in trees if tree["collection"] == RUN_HISTORY and layout.too_deep(tree)}
+    deep = {
+        tree["entities"][0]["name"] for tree in trees if tree["collection"] == RUN_HISTORY and layout.too_deep(tree)
+    }
     if not deep:
         return plan, trees, ()
     kept = tuple(

@@ -1,4 +1,4 @@
-"""How a run lies in MongoDB: the form of its documents before they are shown, and which stored documents make a version.
+"""How a run lies in MongoDB: the form of its documents before they are shown, and which documents make a version.
 
 Reads and writes no database. Rules: docs/design/artdaqdb.md, MongoDB.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -182,15 +183,14 @@ def locate(heads: Mapping[str, Sequence[Tree]], runs: Iterable[int]) -> dict[int
 
 
 def _with_remarks(location: Location, beside: Counter[str], broken: set[str]) -> Location:
-    remarks = list(location.passed_over)
-    if number := beside[location.version]:
-        remarks.append(f"{count(number, 'document')} of another program under version {location.version} as well")
-    remarks += [
+    unfinished = tuple(
         f"version {version} was never wholly stored"
         for version in sorted(broken)
         if lookup.version_number(location.configuration, version) is not None
-    ]
-    return replace(location, passed_over=tuple(remarks)) if remarks else location
+    )
+    number = beside[location.version]
+    others = (f"{count(number, 'document')} of another program under version {location.version} as well",)
+    return replace(location, passed_over=location.passed_over + unfinished, beside=others if number else ())
 
 
 def documents_of(location: Location, history: Sequence[Tree]) -> dict[Item, Tree]:
@@ -204,9 +204,9 @@ def documents_of(location: Location, history: Sequence[Tree]) -> dict[Item, Tree
     found = {}
     for item in location.items:
         ours = documents.is_ours(item, location.version)
-        tree = (by_name if ours else by_id).get(item.entity if ours else item.oid) or by_name.get(item.entity)
-        if item.collection == RUN_HISTORY and tree is not None:
-            found[item] = tree | {"_id": {"$oid": item.oid}}
+        chosen = (None if ours else by_id.get(item.oid)) or by_name.get(item.entity)
+        if item.collection == RUN_HISTORY and chosen is not None:
+            found[item] = chosen | {"_id": {"$oid": item.oid}}
     return found
 
 
@@ -217,10 +217,8 @@ def run_of(version: str) -> int | None:
 
 
 def _note(additions: Additions, oid: str, tree: Tree) -> None:
-    try:
+    with suppress(LookupError, TypeError, ValueError, AttributeError):  # not an artdaqDB document
         note(additions, entry(oid, tree))
-    except (LookupError, TypeError, ValueError, AttributeError):
-        pass  # not laid out as an artdaqDB document: artdaq does not find it either
 
 
 def _entities(tree: Tree) -> Iterator[str]:

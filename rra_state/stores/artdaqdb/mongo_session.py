@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, TypeAlias
 
-import pymongo.errors as faults
 from bson.errors import InvalidDocument
 from pymongo import ReadPreference
+from pymongo import errors as driver
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
@@ -101,7 +101,7 @@ class MongoSession:
         try:
             for field in INDEXES[collection]:
                 self.database[collection].create_index(field)
-        except faults.OperationFailure as error:
+        except driver.OperationFailure as error:
             if error.code not in _DENIED:
                 raise
         self._indexed.add(collection)
@@ -114,7 +114,7 @@ class MongoSession:
             return
         try:
             history.drop_index(name)
-        except faults.OperationFailure as error:
+        except driver.OperationFailure as error:
             if error.code != _NO_SUCH_INDEX:  # not dropped by another archiver just now
                 raise
 
@@ -201,16 +201,16 @@ class MongoSession:
         """
         try:
             yield
-        except (InvalidDocument, faults.DocumentTooLarge) as error:
+        except (InvalidDocument, driver.DocumentTooLarge) as error:
             raise RecordError(f"MongoDB does not take its documents: {error}", run=run) from error
-        except faults.ConnectionFailure as error:
+        except driver.ConnectionFailure as error:
             raise self._unavailable(error) from error
-        except faults.OperationFailure as error:
+        except driver.OperationFailure as error:
             raise self._refused(error, run) from error
-        except faults.PyMongoError as error:
+        except driver.PyMongoError as error:
             raise StoreError(f"{self.name}: {error}") from error
 
-    def _refused(self, error: faults.OperationFailure, run: int | None) -> StoreError | RecordError:
+    def _refused(self, error: driver.OperationFailure, run: int | None) -> StoreError | RecordError:
         code, reason = _reason(error)
         said = f"{self.name}: {reason}"
         if code in _OF_CONTENT and run is not None:
@@ -222,15 +222,15 @@ class MongoSession:
         hint = "--check names the index and how to drop it" if code == _PARALLEL_ARRAYS else None
         return StoreError(said, hint=hint)
 
-    def _unavailable(self, error: faults.ConnectionFailure) -> StoreError:
+    def _unavailable(self, error: driver.ConnectionFailure) -> StoreError:
         wanted = mongo_uri.set_name(self._uri)
-        if isinstance(error, faults.ServerSelectionTimeoutError) and wanted is not None:
+        if isinstance(error, driver.ServerSelectionTimeoutError) and wanted is not None:
             for host, name in self._set_names():
                 if name != wanted:
                     is_in = f"is in replica set {name}" if name else "is in no replica set"
                     message = f"{self.name}: {host} {is_in}, not in {wanted}"
                     return StoreError(message, hint="correct replicaSet in artdaq_db.database_uri")
-        if isinstance(error, faults.NotPrimaryError):
+        if isinstance(error, driver.NotPrimaryError):
             said = f"{self.name}: {_reason_of_text(error)}"
             return StoreUnavailable(said, hint="the replica set had no primary; the next cycle goes on")
         return StoreUnavailable(f"{self.name}: it does not answer", hint="is the server running and reachable?")
@@ -241,22 +241,24 @@ class MongoSession:
             with client:
                 try:
                     hello = client.admin.command("hello")
-                except faults.PyMongoError:
+                except driver.PyMongoError:
                     continue  # this one is away
                 yield "{}:{}".format(*(client.address or ("", ""))), hello.get("setName")
 
 
-def _reason(error: faults.OperationFailure) -> tuple[int | None, str]:
+def _reason(error: driver.OperationFailure) -> tuple[int | None, str]:
     """The code and the words of the server; of a bulk write those of its first error."""
     details: Mapping[str, Any] = error.details or {}
     concern = details.get("writeConcernError")
     first = next(
-        iter([*details.get("writeErrors", ()), *details.get("writeConcernErrors", ()), *([concern] if concern else ())]),
+        iter(
+            [*details.get("writeErrors", ()), *details.get("writeConcernErrors", ()), *([concern] if concern else ())]
+        ),
         details,
     )
     code = first.get("code", error.code)
     return code, f"{first.get('errmsg') or _reason_of_text(error)} (code {code})"
 
 
-def _reason_of_text(error: faults.PyMongoError) -> str:
+def _reason_of_text(error: driver.PyMongoError) -> str:
     return str(error).partition(", full error")[0]

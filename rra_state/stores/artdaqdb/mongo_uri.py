@@ -1,4 +1,4 @@
-"""A MongoDB URI becomes a client. Takes libmongoc's old option names, which artdaq's tools take. Connects to nothing."""
+"""A MongoDB URI becomes a client. Takes libmongoc's old option names, as artdaq's tools do. Connects to nothing."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def _with_todays_names(uri: str) -> str:
         return uri
     options = [pair for pair in query.replace(";", "&").split("&") if pair]
     taken = []
-    for name, equals, value in (pair.partition("=") for pair in options):
-        if name.lower() in _OF_LIBMONGOC:
+    for given, equals, value in (pair.partition("=") for pair in options):
+        if given.lower() in _OF_LIBMONGOC:
             continue
-        name = _OLD_NAMES.get(name.lower(), name)
+        name = _OLD_NAMES.get(given.lower(), given)
         _check(name, f"{name}{equals}{value}", value)
         taken.append(f"{name}{equals}{value}")
     return f"{base}?{'&'.join(taken)}" if taken else base

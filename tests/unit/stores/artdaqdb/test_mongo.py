@@ -97,11 +97,7 @@ def test_case_g2_artdaqs_tools_do_all_that_they_do_without_us(uri: str, artdaq: 
     stage(MongoDB(uri), record(8))
 
     assert artdaq.database["RunHistory"].count_documents({}) == 7
-    assert artdaq.find_entities() == ["boot", "component01", "odd", "schema"] or artdaq.find_entities() == [
-        "boot",
-        "component01",
-        "odd",
-    ]
+    assert artdaq.find_entities() == ["boot", "component01", "odd"]
     assert artdaq.find_configurations() == ["5/standard", "7/standard"]
     assert artdaq.composition("7/standard") == ["boot", "component01", "odd"]
     assert artdaq.export_database().keys() == {"RunHistory"}
@@ -147,9 +143,7 @@ def test_case_g4_another_programs_documents_beside_ours_are_a_finding(uri: str, 
     artdaq.load(7, ["boot", "component01", "extra"])
 
     assert read(uri, 7) == texts(7)
-    assert MongoDB(uri).locate([7])[7].passed_over == (
-        "3 documents of another program under version 7/standard as well",
-    )
+    assert MongoDB(uri).locate([7])[7].beside == ("3 documents of another program under version 7/standard as well",)
 
 
 def test_case_a17_a_file_of_another_run_under_our_version_is_a_finding(uri: str, artdaq: ArtdaqMongo) -> None:
@@ -158,7 +152,7 @@ def test_case_a17_a_file_of_another_run_under_our_version_is_a_finding(uri: str,
     artdaq.load(7, ["component09"], of=8)
 
     assert read(uri, 7) == texts(7)
-    assert "1 document of another program" in MongoDB(uri).locate([7])[7].passed_over[0]
+    assert "1 document of another program" in MongoDB(uri).locate([7])[7].beside[0]
 
 
 def test_case_g8_artdaqs_backup_brings_our_runs_back(uri: str, artdaq: ArtdaqMongo) -> None:
@@ -185,11 +179,11 @@ def test_case_g9_one_run_is_found_by_an_index(uri: str, artdaq: ArtdaqMongo) -> 
     assert "rra:base64" not in str(list(history.find({}, layout.HEAD)))
 
 
-def test_case_g9_thousands_of_runs_of_another_program_are_listed(uri: str, artdaq: ArtdaqMongo) -> None:
+def test_case_g9_a_thousand_runs_of_another_program_are_listed(uri: str, artdaq: ArtdaqMongo) -> None:
     store(MongoDB(uri), record(1))
-    artdaq.database["RunHistory"].insert_many({"version": f"{run}/standard"} for run in range(2, 5001))
+    artdaq.database["RunHistory"].insert_many({"version": f"{run}/standard"} for run in range(2, 1001))
 
-    assert MongoDB(uri).runs() == set(range(1, 5001))
+    assert MongoDB(uri).runs() == set(range(1, 1001))
 
 
 def test_a_version_that_is_not_named_after_its_run_is_found(uri: str, artdaq: ArtdaqMongo) -> None:
@@ -258,8 +252,8 @@ def test_case_g13_a_refused_document_is_the_runs_own_failure(uri: str, artdaq: A
     assert MongoDB(uri).runs() == {1, 3}
 
 
-def test_a_file_of_200_kb_comes_back_whole(uri: str) -> None:
-    text = b"".join(b"key_%d: %d\n" % (number, number) for number in range(10_000))
+def test_a_file_of_two_thousand_keys_comes_back_whole(uri: str) -> None:
+    text = b"".join(b"key_%d: %d\n" % (number, number) for number in range(2_000))
 
     store(MongoDB(uri), record(1, {"large.fcl": text}))
 

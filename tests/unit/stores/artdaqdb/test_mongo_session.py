@@ -59,7 +59,6 @@ def two_arrays(fields: list[str]) -> bool:
 
 
 def test_no_index_of_ours_covers_two_arrays(uri: str) -> None:
-    """NX-27017 takes such an index, so what is asked for is looked at."""
     store(MongoDB(uri), record(7))
 
     found = indexes(uri)
@@ -69,7 +68,6 @@ def test_no_index_of_ours_covers_two_arrays(uri: str) -> None:
 
 
 def test_our_old_index_over_two_arrays_is_dropped(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NX-27017 gives an index another name than it was made under, so the name to look for is the one it shows."""
     name, keys = mongo_session.OVER_TWO_ARRAYS
     with pymongo.MongoClient(uri) as client:
         made = client.get_default_database()["RunHistory"].create_index(keys)
@@ -107,7 +105,10 @@ def test_case_g1_the_server_refuses_an_index_over_two_arrays(uri: str) -> None:
     """Otherwise the tests could not show that none is made."""
     store(MongoDB(uri), record(7))
 
-    with pymongo.MongoClient(uri) as client, pytest.raises(OperationFailure, match="cannot index parallel arrays") as no:
+    with (
+        pymongo.MongoClient(uri) as client,
+        pytest.raises(OperationFailure, match="cannot index parallel arrays") as no,
+    ):
         client.get_default_database()["RunHistory"].create_index(mongo_session.OVER_TWO_ARRAYS[1])
 
     assert no.value.code == 171
