@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.bench import cycles, sites, stages, table
+from tests.bench import cycles, mongodb, sites, stages, table
 from tests.bench.measure import snakemake
 from tests.bench.rows import EVERY, LONG_PARTS, PARTS, Measured
 from tests.bench.table import Part, Taken
@@ -28,6 +28,7 @@ MEASURES: dict[str, Callable[[sites.Hall], Iterator[Measured]]] = {
     "cycles": cycles.cycles,
     "one-run": cycles.one_run,
     "many": cycles.many,
+    "mongodb": mongodb.mongodb,
     "large": cycles.large,
 }
 

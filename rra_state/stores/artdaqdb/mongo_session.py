@@ -35,6 +35,8 @@ _METADATA = "SystemMetadata"
 _WRITES = ("find", "insert", "update", "remove")
 _DENIED = {13, 18}
 """Codes: unauthorized, authentication failed."""
+_TRANSACTIONS, _MAKES_COLLECTIONS = 7, 9
+"""Versions of the wire protocol: MongoDB 4.0 has transactions, 4.4 makes collections in them."""
 _NO_SUCH_INDEX = 27
 _PARALLEL_ARRAYS = 171
 _ELECTION = {64, 91, 100, 189, 10107, 11600, 11602, 13435, 13436}
@@ -64,10 +66,15 @@ class MongoSession:
     # ---- transactions ------------------------------------------------------------------------------------------------
 
     @cached_property
+    def _hello(self) -> Tree:
+        """What the server says of itself. `isMaster` is known to every version, `hello` since 4.4."""
+        return self.database.command("isMaster")
+
+    @property
     def has_transactions(self) -> bool:
-        """Whether the server is in a replica set; one by itself has none."""
-        hello = self.database.command("hello")
-        return "setName" in hello or hello.get("msg") == "isdbgrid"
+        """Whether the server is in a replica set of MongoDB 4.0 or newer; one by itself has none."""
+        in_set = "setName" in self._hello or self._hello.get("msg") == "isdbgrid"
+        return in_set and self._hello.get("maxWireVersion", 0) >= _TRANSACTIONS
 
     def at_once(self, change: Callable[[ClientSession | None], None]) -> None:
         """Make a change in one transaction where the server has them, else step by step."""
@@ -130,19 +137,20 @@ class MongoSession:
             message = f"{self.name}: index {names[0]} covers two arrays, so MongoDB refuses every document"
             raise StoreError(message, hint=f"drop it: {self._drop_index(names[0])}")
         history = self.database[RUN_HISTORY]
-        if self.has_transactions:
+        exists = RUN_HISTORY in self.database.list_collection_names()
+        if self.has_transactions and (exists or self._hello["maxWireVersion"] >= _MAKES_COLLECTIONS):
             with self._client.start_session() as session, session.start_transaction():
                 made = history.insert_one({"version": EARLIER}, session=session).inserted_id
                 history.delete_one({"_id": made}, session=session)
                 session.abort_transaction()
-        elif RUN_HISTORY in self.database.list_collection_names():
+        elif exists:
             history.update_one({"_id": EARLIER}, {"$set": {"version": EARLIER}})
             history.delete_one({"_id": EARLIER})
 
     def remarks(self) -> Iterator[str]:
         """What a person should know who sets the archiver up, a sentence each."""
-        hello = self.database.command("hello")
-        of_set = f"replica set {hello['setName']}" if "setName" in hello else "a server by itself, without transactions"
+        name = self._hello.get("setName")
+        of_set = f"replica set {name}" if name else "a server by itself, without transactions"
         yield f"MongoDB {self._client.server_info().get('version', 'of unknown version')}, {of_set}"
         collections = self.database.list_collection_names()
         if EARLIER in collections:
@@ -240,7 +248,7 @@ class MongoSession:
         for client in mongo_uri.servers_of(self._uri):
             with client:
                 try:
-                    hello = client.admin.command("hello")
+                    hello = client.admin.command("isMaster")
                 except driver.PyMongoError:
                     continue  # this one is away
                 yield "{}:{}".format(*(client.address or ("", ""))), hello.get("setName")
