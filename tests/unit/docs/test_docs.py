@@ -21,8 +21,8 @@ PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
 ALL_PAGES = sorted((REPOSITORY / "docs").rglob("*.md"))
 README = REPOSITORY / "README.md"
 KEYS = REPOSITORY / "config" / "README.md"
-OTHERS_OPTIONS = {"--config", "--configfile", "--directory", "--digest", "--user"}
-"""Options of Snakemake and curl, not of ours, that messages name."""
+OTHERS_OPTIONS = {"--config", "--configfile", "--directory", "--digest", "--eval", "--user"}
+"""Options of Snakemake, curl and mongosh, not of ours, that messages name."""
 
 Pieces = tuple[str, ...]
 """The constant parts of a message."""

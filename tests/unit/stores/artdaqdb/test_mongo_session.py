@@ -214,6 +214,14 @@ def test_case_g11_check_names_the_server(uri: str, mongodb_alone: str) -> None:
     assert MongoDB(f"{mongodb_alone}/db").remarks()[0].endswith("a server by itself, without transactions")
 
 
+def test_case_g11_a_server_that_is_too_old_is_named(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the driver asks for more than the test server is."""
+    monkeypatch.setattr("pymongo.common.MIN_SUPPORTED_WIRE_VERSION", 99)
+
+    with pytest.raises(StoreError, match=r"reports wire version \d+, but this version of PyMongo requires at least 99"):
+        MongoDB(uri).check()
+
+
 def test_case_g5_the_servers_reason_is_reported(uri: str) -> None:
     with MongoProxy(uri) as proxy:
         proxy.answer(Answer("insert", error(14031, "OutOfDiskSpace", "No space left on device"), 9))
