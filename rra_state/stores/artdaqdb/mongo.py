@@ -20,7 +20,7 @@ from pymongo import UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection as MongoCollection
 
-from rra_state.base import run_numbers
+from rra_state.base import files, run_numbers
 from rra_state.base.errors import ArchiverError, RecordError, StoreUnavailable, VerificationError
 from rra_state.records.model import KEPT, Remark, RunDocuments
 from rra_state.stores.artdaqdb import document as documents
@@ -215,6 +215,7 @@ class MongoDB:
         return replace(plan.staged, remarks=remarks)
 
     def _insert(self, collection: str, trees: Sequence[Tree], run: int) -> None:
+        files.announce("insert", collection)
         try:
             self._collection(collection).insert_many(trees, ordered=False)
         except faults.BulkWriteError as error:
@@ -227,6 +228,7 @@ class MongoDB:
         """Make staged runs visible, each in one transaction. Raises StoreUnavailable if another archiver took one."""
         for each in staged:
             if each.changed:
+                files.announce("publish", each.location.version)
                 with self._session.faults():
                     self._session.at_once(partial(self._show, each))
 
@@ -240,6 +242,7 @@ class MongoDB:
             raise self._another(staged.location.run)
         for name, some in items.items():
             if some:
+                files.announce("show", name)
                 updates = [UpdateOne(*layout.shown(staged, item)) for item in some]
                 self._collection(name).bulk_write(updates, ordered=False, session=session)
 
