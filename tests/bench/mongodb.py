@@ -1,6 +1,7 @@
 """The MongoDB store by itself, on the test server: 500 runs stored and read back, 20,000 listed.
 
-The server (tests/mongodb_server.py) is written in Python, so the figures say what the archiver adds, not what a MongoDB does.
+The server (tests/mongodb_server.py) is written in Python: the figures say what the archiver adds, not what a MongoDB
+does.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ PARTS: dict[str, tuple[Row, ...]] = {
         _memory("many"),
     ),
     "mongodb": (
-        Row("mongodb-store", "500 runs stored, MongoDB's test server", "runs/s", _DRIVER, at_least(0.15)),
+        Row("mongodb-store", "500 runs stored, MongoDB's test server", "runs/s", _DRIVER, at_least(0.35)),
         Row("mongodb-read", "500 runs read back, MongoDB's test server", "runs/s", _DRIVER, at_least(0.35)),
         Row("mongodb-list", "20,000 runs listed, MongoDB's test server", "s", "", at_most(5, "figure")),
         Row("mongodb-find", "one of 20,000 runs found, MongoDB's test server", "s", "", at_most(0.5, "figure")),
