@@ -57,6 +57,8 @@ class Kind:
     steps: tuple[tuple[str, str], ...]
     keeps_text: bool = True
     """Whether it takes a file that is no FHiCL."""
+    runs: int = 59
+    """How many runs are stored beside other programs: fewer where the server is slow."""
     lacks: Mapping[str, str] = field(default_factory=dict)
     """Cases that it does not pass, by name, and why not. Whatever is not here it passes."""
 
@@ -236,7 +238,7 @@ KINDS: Mapping[str, Kind] = {
                 ("psycopg.Cursor", "executemany"),
             ),
         ),
-        Kind("use_tools", NONE, _open_tools, _tools, _fill_tools, (), False, _LACKS),
+        Kind("use_tools", NONE, _open_tools, _tools, _fill_tools, (), False, lacks=_LACKS),
         Kind(
             "mongodb",
             ALL,
@@ -244,6 +246,7 @@ KINDS: Mapping[str, Kind] = {
             _mongodb,
             _fill_mongodb,
             _MONGODB_STEPS,
+            runs=19,
             lacks=_SLOW,
         ),
     )

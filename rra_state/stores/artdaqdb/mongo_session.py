@@ -32,6 +32,8 @@ ARRAYS = ("configurations", "entities", "runs", "aliases", "comments", "attachme
 EARLIER = "rra_versions"
 """Collection of an earlier version of the archiver. artdaq's tools fail at it; nothing here needs it."""
 _METADATA = "SystemMetadata"
+_TRIED = "rra:check"
+"""Version of the document by which `check` tries to write."""
 _WRITES = ("find", "insert", "update", "remove")
 _DENIED = {13, 18}
 """Codes: unauthorized, authentication failed."""
@@ -43,6 +45,8 @@ _ELECTION = {64, 91, 100, 189, 10107, 11600, 11602, 13435, 13436}
 """Codes: write concern not reached, shutdown, no such member, stepped down, not primary, interrupted, not primary."""
 _OF_CONTENT = {2, 9, 14, 15, 22, 52, 54, 55, 56, 57, 121, 10334, 17280, 17419, 17420}
 """Codes by which MongoDB refuses a document for what is in it. Source: MongoDB, Error Codes."""
+_OF_MESSAGE = {15, 22, 10334}
+"""Those of them by which it refuses the message that has the document: nested too deeply, damaged, too large."""
 
 
 class MongoSession:
@@ -140,12 +144,12 @@ class MongoSession:
         exists = RUN_HISTORY in self.database.list_collection_names()
         if self.has_transactions and (exists or self._hello["maxWireVersion"] >= _MAKES_COLLECTIONS):
             with self._client.start_session() as session, session.start_transaction():
-                made = history.insert_one({"version": EARLIER}, session=session).inserted_id
+                made = history.insert_one({"version": _TRIED}, session=session).inserted_id
                 history.delete_one({"_id": made}, session=session)
                 session.abort_transaction()
         elif exists:
-            history.update_one({"_id": EARLIER}, {"$set": {"version": EARLIER}})
-            history.delete_one({"_id": EARLIER})
+            history.update_one({"_id": _TRIED}, {"$set": {"version": _TRIED}})
+            history.delete_one({"_id": _TRIED})
 
     def remarks(self) -> Iterator[str]:
         """What a person should know who sets the archiver up, a sentence each."""
@@ -221,7 +225,8 @@ class MongoSession:
     def _refused(self, error: driver.OperationFailure, run: int | None) -> StoreError | RecordError:
         code, reason = _reason(error)
         said = f"{self.name}: {reason}"
-        if code in _OF_CONTENT and run is not None:
+        of_document = isinstance(error, driver.BulkWriteError) and bool((error.details or {}).get("writeErrors"))
+        if code in (_OF_CONTENT if of_document else _OF_MESSAGE) and run is not None:
             return RecordError(f"MongoDB does not take its documents: {reason}", run=run)
         if code in _DENIED:
             return AccessDenied(said, hint="check user, password and roles")
