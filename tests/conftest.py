@@ -18,6 +18,8 @@ from tests.waiting import scaled
 
 __all__ = [
     "mongodb",
+    "mongodb_alone",
+    "mongodb_servers",
     "namespaced",
     "namespaced_server",
     "postgres",
@@ -60,10 +62,22 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def mongodb() -> Iterator[str]:
-    """One server for the session that speaks MongoDB's protocol; its URI without a database."""
-    with servers.running_mongodb() as uri:
-        yield uri
+def mongodb_servers() -> Iterator[tuple[str, str]]:
+    """Two servers for the session that speak MongoDB's protocol; their URIs without a database."""
+    with servers.running_mongodb() as uris:
+        yield uris
+
+
+@pytest.fixture(scope="session")
+def mongodb(mongodb_servers: tuple[str, str]) -> str:
+    """The one that is a replica set, and has transactions."""
+    return mongodb_servers[0]
+
+
+@pytest.fixture(scope="session")
+def mongodb_alone(mongodb_servers: tuple[str, str]) -> str:
+    """The one by itself, without transactions."""
+    return mongodb_servers[1]
 
 
 @pytest.fixture(scope="session")

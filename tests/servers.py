@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -66,36 +65,29 @@ def new_database(uri: str, name: str) -> str:
 
 
 @contextmanager
-def running_mongodb() -> Iterator[str]:
-    """A server to try the MongoDB store on; its URI without a database. The one of RRA_TEST_MONGODB_URI, or NX-27017,
-    which speaks MongoDB's protocol over SQLite. A MongoDB itself cannot be had from the package registries.
+def running_mongodb() -> Iterator[tuple[str, str]]:
+    """Servers to try the MongoDB store on: URIs without a database, of a replica set and of a server by itself.
+
+    Both are the one of RRA_TEST_MONGODB_URI, or SecantusDB (mongodb_server.py): a MongoDB itself cannot be had from the
+    package registries.
     """
     given = os.environ.get("RRA_TEST_MONGODB_URI")
     if given:
-        yield given.rstrip("/")
+        yield given.rstrip("/"), given.rstrip("/")
         return
-    with temporary_directory() as directory, socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-        free.close()
-        command = [f"{sys.prefix}/bin/nx-27017", "--data-dir", str(directory / "data"), "--port", str(port)]
-        command += ["--log-file", str(directory / "log"), "--pid-file", str(directory / "pid")]
-        with open(directory / "out", "wb") as output:
-            server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=directory)
+    with temporary_directory() as directory, open(directory / "out", "wb") as output:
+        command = [sys.executable, "-I", str(Path(__file__).with_name("mongodb_server.py")), str(directory)]
+        server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, text=True)
+        assert server.stdin is not None
+        assert server.stdout is not None
         try:
-            _wait_for(port, server)
-            yield f"mongodb://127.0.0.1:{port}"
+            of_set, alone = server.stdout.readline().split()
+            yield of_set.rstrip("/"), alone.rstrip("/")
         finally:
             server.kill()
             server.wait(scaled(10))
-
-
-def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + scaled(30)
-    while time.monotonic() < deadline and server.poll() is None:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        time.sleep(0.05)
-    raise RuntimeError("NX-27017 does not listen")
+            server.stdin.close()
+            server.stdout.close()
 
 
 @dataclass

@@ -138,8 +138,8 @@ class _Checks:
         index_losses.missing(self.snapshot, store)
         number = len(store.runs())
         outgrown = number > LARGE_DIRECTORY_ARCHIVE and isinstance(store, FilesystemDB)
-        advice = "; for so many runs use PostgreSQL, see docs/stores.md" if outgrown else ""
-        return f"{store.describe()}, {count(number, 'run')}{advice}"
+        advice = ["for so many runs use PostgreSQL, see docs/stores.md"] if outgrown else store.remarks()
+        return "; ".join((f"{store.describe()}, {count(number, 'run')}", *advice))
 
     def ucondb(self) -> str:
         store, section = UconDB(self.settings.ucon_db, same=blob.same), self.settings.ucon_db

@@ -84,7 +84,7 @@ def _artdaqdb(settings: Settings, run: int) -> _Site:
     export = store.export(location)
     written = "" if export.exact else ", written by another program"
     line = f"version {location.version}, {count(len(location.items), 'document')}{written}"
-    line = "; ".join((line, *location.passed_over))
+    line = "; ".join((line, *location.passed_over, *location.beside))
     return _Site(line, export.files, exact=export.exact)
 
 

@@ -180,7 +180,8 @@ def _stage_together(records: Mapping[int, Read], context: WorkerContext) -> dict
 
 def facts_of(documents: RunDocuments, staged: Staged) -> Facts:
     """The facts of an imported run, for its marker."""
-    return replace(source_facts(documents), verified=True, version=staged.location.version)
+    facts = source_facts(documents)
+    return replace(facts, verified=True, version=staged.location.version, remarks=facts.remarks + staged.remarks)
 
 
 def source_facts(documents: RunDocuments) -> Facts:

@@ -121,6 +121,8 @@ def _held(run: int, context: WorkerContext, location: Location | None) -> _Held:
         passed_over=location.passed_over if location is not None else (),
     )
     faults += _differences(held, tree)
+    if location is not None:
+        faults += [f"artdaqDB: {each}" for each in location.beside]
     if held.record is not None and held.export is not None:
         from_disk += _record_and_archive(held, tree)
     return replace(held, differences=(*faults, *from_disk), sound=not faults)

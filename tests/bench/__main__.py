@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.bench import cycles, parameters, sites, stages, table
+from tests.bench import cycles, mongodb, parameters, sites, stages, table
 from tests.bench.measure import snakemake
 from tests.bench.rows import EVERY, LONG_PARTS, PARTS, Measured
 from tests.bench.table import Part, Taken
@@ -29,6 +29,7 @@ MEASURES: dict[str, Callable[[sites.Hall], Iterator[Measured]]] = {
     "restore": cycles.restore,
     "one-run": cycles.one_run,
     "many": cycles.many,
+    "mongodb": mongodb.mongodb,
     "large": cycles.large,
     "parameters": parameters.parameters,
 }

@@ -78,6 +78,7 @@ _PLAIN = "the same documents as plain files, one sync per chunk"
 _COPY = "COPY of the same documents, one transaction per chunk"
 _PUTS = "one put and one get of each blob, two connections"
 _GETS = "one get of each blob, two connections"
+_DRIVER = "the same documents by the driver alone"
 _IMPORT_CPU = at_most(0.022)
 _MIGRATE_CPU = at_most(0.009)
 
@@ -117,6 +118,12 @@ PARTS: dict[str, tuple[Row, ...]] = {
         Row("report", "report, 100,000 archived, without the stores' listings", "s", "", at_most(8, "figure")),
         Row("page", "page, 100,000 archived, without the stores' listings", "s", "", at_most(8, "figure")),
         _memory("many"),
+    ),
+    "mongodb": (
+        Row("mongodb-store", "500 runs stored, MongoDB's test server", "runs/s", _DRIVER, at_least(0.35)),
+        Row("mongodb-read", "500 runs read back, MongoDB's test server", "runs/s", _DRIVER, at_least(0.35)),
+        Row("mongodb-list", "20,000 runs listed, MongoDB's test server", "s", "", at_most(5, "figure")),
+        Row("mongodb-find", "one of 20,000 runs found, MongoDB's test server", "s", "", at_most(0.5, "figure")),
     ),
 }
 """What `make bench` measures, in this order."""

@@ -57,6 +57,8 @@ class Kind:
     steps: tuple[tuple[str, str], ...]
     keeps_text: bool = True
     """Whether it takes a file that is no FHiCL."""
+    runs: int = 59
+    """How many runs are stored beside other programs: fewer where the server is slow."""
     lacks: Mapping[str, str] = field(default_factory=dict)
     """Cases that it does not pass, by name, and why not. Whatever is not here it passes."""
 
@@ -172,19 +174,41 @@ def _open_mongodb(place: str, schema: bytes | None) -> ArtdaqDB:
 
 @contextmanager
 def _mongodb(request: pytest.FixtureRequest, _path: Path) -> Iterator[str]:
-    server, name = request.getfixturevalue("mongodb"), f"c_{uuid4().hex}"
+    with _database_of(request.getfixturevalue("mongodb")) as place:
+        yield place
+
+
+@contextmanager
+def _mongodb_alone(request: pytest.FixtureRequest, _path: Path) -> Iterator[str]:
+    with _database_of(request.getfixturevalue("mongodb_alone")) as place:
+        yield place
+
+
+@contextmanager
+def _database_of(server: str) -> Iterator[str]:
+    name = f"c_{uuid4().hex}"
     yield f"{server}/{name}"
     with pymongo.MongoClient(server) as client:
         client.drop_database(name)
 
 
 def _fill_mongodb(place: str, count: int) -> None:
-    versions = [
-        {"_id": f"{run}/standard", "run": run, "configuration": f"{run}/standard", "visible": True, "items": []}
-        for run in range(1, count + 1)
-    ]
     with pymongo.MongoClient(place) as client:
-        client.get_default_database()["rra_versions"].insert_many(versions)
+        history = client.get_default_database()["RunHistory"]
+        history.insert_many({"version": f"{run}/standard"} for run in range(1, count + 1))
+
+
+_SLOW = {
+    "test_one_hundred_thousand_runs_are_listed": "minutes to fill the test server; 1,000 in test_mongo.py",
+    "test_a_large_file_comes_back_whole": "20 s on the test server; a smaller one in test_mongo.py",
+}
+_MONGODB_STEPS = (
+    *(
+        ("pymongo.collection.Collection", name)
+        for name in ("insert_many", "insert_one", "bulk_write", "delete_many", "create_index", "count_documents")
+    ),
+    ("pymongo.client_session.ClientSession", "commit_transaction"),
+)
 
 
 KINDS: Mapping[str, Kind] = {
@@ -214,20 +238,23 @@ KINDS: Mapping[str, Kind] = {
                 ("psycopg.Cursor", "executemany"),
             ),
         ),
-        Kind("use_tools", NONE, _open_tools, _tools, _fill_tools, (), False, _LACKS),
+        Kind("use_tools", NONE, _open_tools, _tools, _fill_tools, (), False, lacks=_LACKS),
         Kind(
             "mongodb",
             ALL,
             _open_mongodb,
             _mongodb,
             _fill_mongodb,
-            tuple(
-                ("pymongo.collection.Collection", name)
-                for name in ("bulk_write", "update_one", "find", "find_one", "create_index")
-            ),
+            _MONGODB_STEPS,
+            runs=19,
+            lacks=_SLOW,
         ),
     )
 }
+
+ALONE = Kind("mongodb alone", ALL, _open_mongodb, _mongodb_alone, _fill_mongodb, _MONGODB_STEPS)
+"""A MongoDB that is in no replica set: it has no transactions, so it is cut off in its own places."""
+EVERY_KIND: Mapping[str, Kind] = {**KINDS, ALONE.name: ALONE}
 
 
 def resolved(name: str) -> Any:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from rra_state.records.model import RunDocuments
-from tests.contract.kinds import KINDS, SCHEMA, Archive, resolved
+from tests.contract.kinds import EVERY_KIND, SCHEMA, Archive, resolved
 from tests.unit.stores.artdaqdb.artdaqdb_helpers import record, store
 
-_processes = multiprocessing.get_context("spawn")
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload([__name__])
 CRASHED = 137
 
 
@@ -33,19 +34,21 @@ def test_the_stamp_changes_with_every_writer(archive: Archive) -> None:
 
 
 def test_two_archivers_that_store_different_runs_at_once_lose_nothing(archive: Archive) -> None:
-    workers = [_start(_store_each, archive, list(range(first, 60, 2))) for first in (1, 2)]
+    runs = range(1, archive.kind.runs + 1)
+    workers = [_start(_store_each, archive, list(runs[first::2])) for first in (0, 1)]
 
     assert [_joined(worker) for worker in workers] == [0, 0]
-    assert archive.open().runs() == set(range(1, 60))
+    assert archive.open().runs() == set(runs)
 
 
 def test_a_reader_beside_the_writer_sees_whole_runs_only(archive: Archive) -> None:
     if not archive.kind.capabilities.concurrent_readers:
         pytest.skip("not here: this kind of store promises nothing to readers beside the writer")
-    writer = _start(_store_each, archive, list(range(1, 60)))
+    runs = range(1, archive.kind.runs + 1)
+    writer = _start(_store_each, archive, list(runs))
     db, seen = archive.open(), 0
 
-    while seen < 59:
+    while seen < len(runs):
         located = db.locate(db.runs())
         assert len(located) >= seen, "a run vanished"
         assert all(db.export(each).files == files(record(each.run)) for each in located.values())
@@ -54,6 +57,7 @@ def test_a_reader_beside_the_writer_sees_whole_runs_only(archive: Archive) -> No
     assert _joined(writer) == 0
 
 
+@pytest.mark.parametrize("archive", list(EVERY_KIND), indirect=True)
 def test_a_crash_between_steps_leaves_whole_runs(archive: Archive) -> None:
     if not archive.kind.capabilities.atomic:
         pytest.skip("not here: this kind of store shows a run piece by piece")
@@ -98,7 +102,7 @@ def _joined(process: Any) -> int:
 
 
 def _store_each(kind: str, place: str, runs: list[int]) -> None:
-    db = KINDS[kind].open(place, SCHEMA)
+    db = EVERY_KIND[kind].open(place, SCHEMA)
     for run in runs:
         store(db, record(run))
 
@@ -117,7 +121,7 @@ def _crash_at(kind: str, place: str, step: int) -> None:
 
         return call
 
-    for owner, name in KINDS[kind].steps:
+    for owner, name in EVERY_KIND[kind].steps:
         setattr(resolved(owner), name, counting(getattr(resolved(owner), name)))
-    db = KINDS[kind].open(place, SCHEMA)
+    db = EVERY_KIND[kind].open(place, SCHEMA)
     store(db, record(2), record(3))

@@ -29,11 +29,15 @@ LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(params=["filesystemdb", "postgresql"])
+@pytest.fixture(params=["filesystemdb", "postgresql", *(["mongodb", "mongodb_alone"] if LONG else [])])
 def database(request: pytest.FixtureRequest) -> Iterator[Callable[[], str | None]]:
     """Gives the address of a fresh artdaqDB, as often as it is asked; None for a directory."""
     if request.param == "filesystemdb":
         yield lambda: None
+        return
+    if request.param.startswith("mongodb"):
+        at = request.getfixturevalue(request.param)
+        yield lambda: f"{at}/crash_{uuid4().hex}"
         return
     name = f"crash_{uuid4().hex}"
     server = request.getfixturevalue("postgres")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 from collections import Counter
@@ -97,6 +98,31 @@ def test_a_fault_on_the_way_to_postgresql_costs_no_run(  # noqa: PLR0917 - fixtu
 
     _count(request, messages)
     assert all(not text or f"PostgreSQL at 127.0.0.1:{proxy.address[1]}" in text for text in messages), messages
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("deed", DEEDS if LONG else DEEDS[:1], ids=lambda deed: deed.name)
+@pytest.mark.parametrize("kind", KINDS if LONG else ("reset", "lost answer"))
+def test_a_fault_on_the_way_to_mongodb_costs_no_run(  # noqa: PLR0917 - fixtures
+    kind: Kind, deed: Deed, ucondb: Folder, mongodb: str, memory: Path, request: pytest.FixtureRequest
+) -> None:
+    """The driver has connections of its own to watch the server, so a fault may strike one of these."""
+    host, port = mongodb.removeprefix("mongodb://").split(":")
+    waits = f"directConnection=true&socketTimeoutMS={int(1000 * PATIENCE)}&serverSelectionTimeoutMS=2000"
+    with (
+        Proxy((host, int(port))) as proxy,
+        psycopg.connect(ucondb.server.pg(), autocommit=True) as connection,
+    ):
+
+        def make() -> World:
+            uri = f"mongodb://127.0.0.1:{proxy.address[1]}/net_{uuid4().hex}?{waits}"
+            return _world(memory, ucondb, connection, uri)
+
+        messages = _strike(kind, deed, proxy, make, range(KINDS.index(kind), 80, 1 if LONG else 13))
+        gc.collect()  # closes the stores, whose drivers would go on asking the proxy
+
+    _count(request, messages)
+    assert all(not text or f"MongoDB at 127.0.0.1:{proxy.address[1]}" in text for text in messages), messages
 
 
 def _world(root: Path, ucondb: Folder, connection: psycopg.Connection[Any], uri: str | None = None) -> World:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from rra_state.base.errors import ArchiverError
-from rra_state.records.model import RunDocuments, SourceFile
+from rra_state.records.model import Remark, RunDocuments, SourceFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Location:
     assigned: when documents were stored in its configuration, as artdaqDB writes times; empty if the store keeps none.
     passed_over: what else artdaqDB has of the run, and why it is not read, in a sentence each.
     part: `items` are some of its documents only, so that `export` does not miss the others.
+    beside: what another program stored under this very version, a sentence each; a verification finds it wrong.
     """
 
     run: int
@@ -40,6 +41,7 @@ class Location:
     assigned: tuple[str, ...] = field(default=(), compare=False)
     passed_over: tuple[str, ...] = field(default=(), compare=False)
     part: bool = field(default=False, compare=False)
+    beside: tuple[str, ...] = field(default=(), compare=False)
 
     def only(self, wanted: Callable[[str], bool]) -> Location:
         """The same version, to read only the documents whose entity is wanted."""
@@ -67,6 +69,8 @@ class Staged:
     changed: bool
     assigned: str
     """Time of storing in artdaqDB's format, `2026-11-23T20:20:41.006+0000`."""
+    remarks: tuple[Remark, ...] = ()
+    """What a person should know about how the store holds the run's files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,9 @@ class ArtdaqDB(Protocol):
 
     def check(self) -> None:
         """Raise StoreError, with a hint, unless the store can be read and written. Changes nothing."""
+
+    def remarks(self) -> list[str]:
+        """What a person should know who sets the archiver up, a sentence each; `--check` prints it."""
 
     def stamp(self) -> str:
         """A text that changes with every change of the visible runs. Cheap: reads no index."""

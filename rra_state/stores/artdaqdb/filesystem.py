@@ -60,6 +60,10 @@ class FilesystemDB:
         if self._schema is not None:
             self._schema.parsed()
 
+    def remarks(self) -> list[str]:
+        """See ArtdaqDB."""
+        return []
+
     def stamp(self) -> str:
         """Inode, size and modification time of the index; empty if there is none."""
         path = self._index_path(RUN_HISTORY)
@@ -287,18 +291,5 @@ def _additions(staged: Sequence[Staged], collection: str) -> indexes.Additions:
 
 def _metadata_record(path: Path, oid: str) -> bytes:
     """The document of SystemMetadata. Source: docs/design/artdaqdb.md, Layout."""
-    system = os.uname()
-    names = ("sysname", "nodename", "release", "version", "machine")
-    record = {
-        "document": {
-            "name": "artdaq",
-            "uri": f"filesystemdb://{path}",
-            "locale": "en_US.UTF-8",
-            "create_time": documents.timestamp(),
-            "create_user": "",
-            "uname": {name: getattr(system, name) for name in names},
-            "database_format": 3,
-        },
-        "_id": {"$oid": oid},
-    }
+    record = versions.system_metadata(f"filesystemdb://{path}") | {"_id": {"$oid": oid}}
     return json.dumps(record, separators=(",", ":")).encode("ascii")

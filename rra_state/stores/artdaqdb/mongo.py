@@ -1,67 +1,44 @@
-"""artdaqDB in MongoDB: the documents of artdaq's own MongoDB provider. Experimental until run on a real server.
+"""artdaqDB in MongoDB: the documents of artdaq's own MongoDB provider, one collection per artdaqDB collection.
 
-One MongoDB collection per artdaqDB collection. A standalone server has no transactions, so a version becomes visible
-by one document in the collection `rra_versions`, whose field `visible` is set last. Documents of other programs have no
-version there and are always visible. Source: docs/design/artdaqdb.md, MongoDB.
+A run's documents are staged so that nothing finds them, and shown in one transaction. A server by itself has none:
+there they are shown one after the other, and the documents tell whether a version is whole. Nothing else is stored.
+Source: docs/design/artdaqdb.md, MongoDB.
 """
 
 from __future__ import annotations
 
-import weakref
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeAlias
 
-import bson
-import pymongo
 import pymongo.errors as faults
 from bson import ObjectId
-from bson.errors import InvalidDocument
-from pymongo import ReadPreference, ReplaceOne
-from pymongo.database import Database
-from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
+from pymongo import UpdateOne
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection as MongoCollection
 
-from rra_state.base import run_numbers
-from rra_state.base.errors import (
-    AccessDenied,
-    ArchiverError,
-    ConfigError,
-    RecordError,
-    StoreError,
-    StoreUnavailable,
-    VerificationError,
-)
-from rra_state.records.model import RunDocuments
+from rra_state.base import files, run_numbers
+from rra_state.base.errors import ArchiverError, RecordError, StoreUnavailable, VerificationError
+from rra_state.records.model import KEPT, Remark, RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import lookup, versions
+from rra_state.stores.artdaqdb import mongo_layout as layout
 from rra_state.stores.artdaqdb.base import Export, Item, Location, Outline, Staged
-from rra_state.stores.artdaqdb.document import RUN_HISTORY, SYSTEM_LAYOUT
-from rra_state.stores.artdaqdb.index import ENTITY, RUN, Additions, Index
-from rra_state.stores.artdaqdb.rebuild import entry, note
+from rra_state.stores.artdaqdb.document import RUN_HISTORY
+from rra_state.stores.artdaqdb.mongo_layout import COLLECTIONS, Tree
+from rra_state.stores.artdaqdb.mongo_session import EARLIER, MongoSession
 
-Tree: TypeAlias = dict[str, Any]
+Heads: TypeAlias = dict[str, list[Tree]]
 
-_COLLECTIONS = (SYSTEM_LAYOUT, RUN_HISTORY)
-_VERSIONS = "rra_versions"
-_OURS = "rra"
-"""Top-level key of this archiver's documents; artdaq ignores unknown keys (docs/design/artdaqdb.md, Document)."""
-_NAMES = {"entities": 1, "configurations": 1, "version": 1, "runs": 1, "aliases": 1}
-INDEXES: Mapping[str, Sequence[tuple[str, int]]] = {
-    SYSTEM_LAYOUT: [(_OURS, 1), ("runs.name", 1)],
-    RUN_HISTORY: [(_OURS, 1), ("runs.name", 1)],
-    _VERSIONS: [("visible", 1), ("run", 1)],
-}
-"""Indexes for our queries. MongoDB refuses a document in which two fields of an index are arrays (code 171)."""
-OVER_TWO_ARRAYS = "configurations.name_1_entities.name_1", [("configurations.name", 1), ("entities.name", 1)]
-"""Name and fields of an index that earlier versions made in RunHistory: with it no document can be added."""
-_LIMITS = {"serverSelectionTimeoutMS": 10_000, "connectTimeoutMS": 10_000, "socketTimeoutMS": 60_000}
-_REFUSED = {13, 18}
-"""Codes: unauthorized, authentication failed."""
-_NO_SUCH_INDEX = 27
-_RUNS_A_QUERY = 500
-LARGEST = 16 * 2**20
-"""Bytes of a document that MongoDB holds. Source: MongoDB Limits and Thresholds, BSON Document Size."""
+_FEW = 50
+"""Runs whose versions are looked up one by one; for more of them the names of all versions are read."""
+_VERSIONS_A_QUERY = 500
+_NEWEST = 20
+_DAY = 86_400
+_DUPLICATE_KEY = 11000
 
 
 class MongoDB:
@@ -69,225 +46,253 @@ class MongoDB:
 
     def __init__(self, uri: str, *, schema: bytes | None = None) -> None:
         """uri: `mongodb://user@host/database`. schema: schema.fcl, stored with each run. Raises ConfigError."""
-        client, name = _client(uri)
-        weakref.finalize(self, client.close)
-        self._database: Database[Tree] = client.get_database(
-            name,
-            read_preference=ReadPreference.PRIMARY,
-            read_concern=ReadConcern("majority"),
-            write_concern=WriteConcern("majority", j=True),
-        )
-        hosts = uri.partition("://")[2].partition("/")[0].rpartition("@")[2]
-        self._name = f"MongoDB at {hosts}, database {name}"
+        self._session = MongoSession(uri)
         self._schema = None if schema is None else versions.Schema(schema)
         self._prepared = False
 
     def describe(self) -> str:
         """The store in one phrase."""
-        return f"artdaqDB in {self._name}"
+        return f"artdaqDB in {self._session.name}"
 
     # ---- looking -----------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Raise StoreError unless the server answers and takes a version without documents, which is removed again."""
-        with self._faults():
-            self._database.command("ping")
-            own = self._database[_VERSIONS]
-            own.delete_one({"_id": own.insert_one({"visible": False}).inserted_id})
+        """Raise StoreError unless the server answers, takes this archiver's writes and would take a run."""
+        with self._session.faults():
+            self._session.check()
         if self._schema is not None:
             self._schema.parsed()
 
+    def remarks(self) -> list[str]:
+        """What `--check` says beside OK."""
+        with self._session.faults():
+            return list(self._session.remarks())
+
     def stamp(self) -> str:
-        """The number of visible versions, and of all documents, since other programs may add or remove some."""
-        with self._faults():
-            shown = self._database[_VERSIONS].count_documents({"visible": True})
-            counts = [self._database[name].estimated_document_count() for name in _COLLECTIONS]
-        return "-".join(map(str, (shown, *counts))) if shown or any(counts) else ""
+        """The number of documents, of those not shown yet, and the newest object ids.
+
+        artdaq's tools rewrite a document by adding a copy under an id of the time, and deleting the old one: the number
+        stays the same. Ids of other kinds (random, or derived) are few among the newest.
+        """
+        until = ObjectId.from_datetime(datetime.fromtimestamp(time.time() + _DAY, UTC))
+        with self._session.faults():
+            counts = [self._collection(name).estimated_document_count() for name in COLLECTIONS]
+            if not any(counts):
+                return ""
+            counts += [self._collection(name).count_documents(layout.staged_filter()) for name in COLLECTIONS]
+            newest = self._collection(RUN_HISTORY).find({"_id": {"$lte": until}}, {"_id": 1}).sort("_id", -1)
+            return "-".join(map(str, (*counts, *(each["_id"] for each in newest.limit(_NEWEST)))))
 
     def runs(self) -> set[int]:
-        """Every run with a visible version of this archiver or a document of another program."""
-        others: Sequence[Tree] = [{"$match": {_OURS: None}}, {"$unwind": "$runs"}, {"$group": {"_id": "$runs.name"}}]
-        with self._faults():
-            ours = set(self._database[_VERSIONS].distinct("run", {"visible": True}))
-            foreign = [each["_id"] for each in self._database[RUN_HISTORY].aggregate(others)]
-        return ours | {run for name in foreign if (run := run_numbers.number(str(name))) is not None}
+        """Every run with a visible version. Only of runs that are being stored are documents read."""
+        history = self._collection(RUN_HISTORY)
+        with self._session.faults():
+            found = self._all_versions()
+            named = {run for version in found if (run := layout.run_of(version)) is not None}
+            if others := [version for version in found if layout.run_of(version) is None]:
+                named |= _numbers(history.distinct("runs.name", {"version": {"$in": others}}))
+            unsure = self._unsure()
+        return (named - unsure) | self.locate(unsure).keys()
+
+    def _unsure(self) -> set[int]:
+        """Runs that are being stored, by this archiver or an earlier version of it, or of which a try broke off."""
+        staged = self._collection(RUN_HISTORY).distinct("version", layout.staged_filter())
+        found = {layout.run_of(layout.version_of(version)) for version in staged}
+        found |= set(self._collection(EARLIER).distinct("run", {"visible": False}))
+        return {run for run in found if run is not None}
 
     def locate(self, runs: Iterable[int]) -> dict[int, Location]:
         """The newest visible version of each of these runs, chosen by the same rules as in a directory (`lookup`)."""
-        wanted = sorted(set(runs))
-        listed = {name: Additions() for name in _COLLECTIONS}
-        with self._faults():
-            for first in range(0, len(wanted), _RUNS_A_QUERY):
-                some = wanted[first : first + _RUNS_A_QUERY]
-                self._list_ours(some, listed)
-                self._list_foreign(some, listed)
-        indexes = {name: Index.empty() for name in _COLLECTIONS}
-        for name, additions in listed.items():
-            indexes[name].add(additions)
-        return lookup.locate(indexes, wanted)
+        wanted = set(runs)
+        if not wanted:
+            return {}
+        with self._session.faults():
+            heads = self._heads(wanted)
+        return layout.locate(heads, sorted(wanted))
 
     def outlines(self, runs: Iterable[int], needed: Collection[str]) -> Iterator[Outline]:
         """The same versions, each with whether it has the needed entities."""
         return lookup.outlines(self.locate, runs, needed)
 
-    def _list_ours(self, runs: Sequence[int], listed: Mapping[str, Additions]) -> None:
-        for version in self._database[_VERSIONS].find({"run": {"$in": list(runs)}, "visible": True}):
-            configuration = version["configuration"]
-            for collection, entity, oid in version["items"]:
-                listed[collection].document(oid, version["_id"], [(configuration, version["assigned"])])
-                listed[collection].name(ENTITY, entity, oid)
-                listed[collection].name(RUN, str(version["run"]), oid)
+    def _heads(self, runs: set[int]) -> Heads:
+        """What is needed of every document of these runs that is shown."""
+        few = len(runs) <= _FEW
+        found = [name for run in runs for name in self._versions_of(run)] if few else self._all_versions()
+        named = [version for version in found if layout.run_of(version) in runs]
+        others = [version for version in found if layout.run_of(version) is None]
+        heads: Heads = {}
+        for collection in COLLECTIONS:
+            heads[collection] = [
+                tree
+                for first in range(0, len(named), _VERSIONS_A_QUERY)
+                for tree in self._collection(collection).find(
+                    {"version": {"$in": named[first : first + _VERSIONS_A_QUERY]}}, layout.HEAD
+                )
+            ]
+            if few or others:
+                # versions that are not named after the run, as people may name them by hand
+                otherwise: Tree = {"$in": others} if others else {"$nin": named}
+                of_runs = {"runs.name": {"$in": [str(run) for run in runs]}, "version": otherwise}
+                heads[collection] += self._collection(collection).find(of_runs, layout.HEAD)
+        return heads
 
-    def _list_foreign(self, runs: Sequence[int], listed: Mapping[str, Additions]) -> None:
-        wanted = {_OURS: None, "$or": [{"runs.name": str(run)} for run in runs]}
-        for name, additions in listed.items():
-            if self._database[name].find_one({_OURS: None}, {"_id": 1}) is None:
-                continue  # the common case: no other program writes here
-            for tree in self._database[name].find(wanted, _NAMES):
-                note(additions, entry(str(tree["_id"]), tree))
+    def _versions_of(self, run: int) -> list[str]:
+        """The versions named after a run: from `7/` to below `70`, since `0` follows `/`."""
+        named = {"version": {"$gte": f"{run}/", "$lt": f"{run}0"}}
+        return self._collection(RUN_HISTORY).distinct("version", named)
+
+    def _all_versions(self) -> list[str]:
+        """The names of all versions that are shown."""
+        found = self._collection(RUN_HISTORY).distinct("version")
+        return [each for each in found if isinstance(each, str) and not each.startswith(layout.STAGED)]
+
+    def _collection(self, name: str) -> MongoCollection[Tree]:
+        return self._session.database[name]
 
     # ---- storing -----------------------------------------------------------------------------------------------------
 
     def stage(self, records: Sequence[RunDocuments], known: Mapping[int, Location]) -> list[Staged | ArchiverError]:
-        """Store the documents of each run; its version is not visible yet."""
+        """Store the documents of each run, which nothing finds yet. What is left of broken tries is removed before."""
+        if not records:
+            return []
         self._prepare()
         now = documents.timestamp()
         known = self.locate(record.run for record in records)
-        return versions.each_by_itself(records, lambda record: self._stage(record, known.get(record.run), now))
+        plans: dict[int, versions.PlannedVersion] = {}
 
-    def _stage(self, record: RunDocuments, known: Location | None, now: str) -> Staged:
-        if known is not None and versions.holds(self.export(known), record):
-            return Staged(known, changed=False, assigned=now)
-        plan = versions.plan(record, known, now, self._schema)
-        try:
-            trees = [_stored(tree) for tree in plan.trees()]
-        except InvalidDocument as error:
-            raise RecordError(f"MongoDB does not take its documents: {error}", run=record.run) from error
-        self._claim(plan.staged)
-        with self._faults():
-            for collection in _COLLECTIONS:
-                own = [tree for tree in trees if tree["collection"] == collection]
-                if own:
-                    replaced = [ReplaceOne({"_id": tree["_id"]}, tree, upsert=True) for tree in own]
-                    self._database[collection].bulk_write(replaced, ordered=False)
-        return plan.staged
+        def planned(record: RunDocuments) -> Staged:
+            location = known.get(record.run)
+            if location is not None and versions.holds(self.export(location), record):
+                return Staged(location, changed=False, assigned=now)
+            plans[record.run] = versions.plan(record, location, now, self._schema)
+            return plans[record.run].staged
 
-    def _claim(self, staged: Staged) -> None:
-        """Register the version before its documents are written. Raises StoreUnavailable if it is visible already."""
-        location = staged.location
-        value = {
-            "run": location.run,
-            "configuration": location.configuration,
-            "assigned": staged.assigned,
-            "claim": _claim(staged),
-            "visible": False,
-            "items": [[item.collection, item.entity, item.oid] for item in location.items],
-        }
-        unseen = {"_id": location.version, "visible": False}
-        try:
-            with self._faults():
-                self._database[_VERSIONS].update_one(unseen, {"$set": value}, upsert=True)
-        except faults.DuplicateKeyError as error:
-            raise self._another(location.run) from error
+        outcomes = versions.each_by_itself(records, planned)
+        self._remove_broken_tries([plan.staged.location for plan in plans.values()])
+        to_store = [plan.record for plan in plans.values()]
+        stored = versions.each_by_itself(to_store, lambda record: self._store(plans[record.run]))
+        by_run = dict(zip(plans, stored, strict=True))
+        return [by_run.get(record.run, outcome) for record, outcome in zip(records, outcomes, strict=True)]
 
     def _prepare(self) -> None:
-        if self._prepared:
-            return
-        with self._faults():
-            self._drop_index_over_two_arrays()
-            for collection, keys in INDEXES.items():
-                self._database[collection].create_index(keys)
-        self._prepared = True
+        if not self._prepared:
+            with self._session.faults():
+                self._session.prepare()
+            self._prepared = True
 
-    def _drop_index_over_two_arrays(self) -> None:
-        """Drop the index if it exists with this name and these fields: with it artdaq cannot store either."""
-        name, keys = OVER_TWO_ARRAYS
-        history = self._database[RUN_HISTORY]
-        if history.index_information().get(name, {}).get("key") != keys:
-            return
+    def _remove_broken_tries(self, locations: Sequence[Location]) -> None:
+        """Remove the documents that earlier tries to store these versions left, shown or not.
+
+        Raises StoreUnavailable if another archiver has shown one of them since it was looked for.
+        """
+        wanted = {location.version: location.run for location in locations}
+        ids = [ObjectId(item.oid) for location in locations for item in location.items]
+        ours = {"version": {"$in": list(wanted)}, "$or": [layout.OURS, {"_id": {"$in": ids}}]}
+        with self._session.faults():
+            for collection in reversed(COLLECTIONS) if wanted else ():
+                left = list(self._collection(collection).find(ours, layout.HEAD))
+                if collection == RUN_HISTORY and (shown := layout.whole(left)):
+                    raise self._another(wanted[min(shown)])
+                staged = self._collection(collection).distinct("version", layout.staged_filter())
+                broken = [version for version in staged if layout.version_of(version) in wanted]
+                if left or broken:
+                    either = [{"_id": {"$in": [tree["_id"] for tree in left]}}, {"version": {"$in": broken}}]
+                    self._collection(collection).delete_many({"$or": either})
+
+    def _store(self, plan: versions.PlannedVersion) -> Staged:
+        """Raises RecordError if a document is refused for what is in it; then none of the run is left."""
+        plan, trees, remarks = _within_depth(plan)
+        hidden = [layout.hidden(tree) for tree in trees]
+        run = plan.record.run
         try:
-            history.drop_index(name)
-        except faults.OperationFailure as error:
-            if error.code != _NO_SUCH_INDEX:  # not dropped by another archiver just now
-                raise
+            with self._session.faults(run):
+                for collection in COLLECTIONS:
+                    if own := [tree for tree in hidden if tree["collection"] == collection]:
+                        self._insert(collection, own, run)
+        except RecordError:
+            self._remove_broken_tries([plan.staged.location])
+            raise
+        return replace(plan.staged, remarks=remarks)
+
+    def _insert(self, collection: str, trees: Sequence[Tree], run: int) -> None:
+        files.announce("insert", collection)
+        try:
+            self._collection(collection).insert_many(trees, ordered=False)
+        except faults.BulkWriteError as error:
+            if any(each["code"] == _DUPLICATE_KEY for each in error.details.get("writeErrors", ())):
+                raise self._another(run) from error
+            raise
+        self._session.make_indexes(collection)
 
     def publish(self, staged: Sequence[Staged]) -> None:
-        """Make staged runs visible, each by one update. Raises StoreUnavailable if another archiver replaced one."""
+        """Make staged runs visible, each in one transaction. Raises StoreUnavailable if another archiver took one."""
         for each in staged:
             if each.changed:
-                claimed = {"_id": each.location.version, "claim": _claim(each)}
-                with self._faults():
-                    shown = self._database[_VERSIONS].update_one(claimed, {"$set": {"visible": True}})
-                if not shown.matched_count:
-                    raise self._another(each.location.run)
+                files.announce("publish", each.location.version)
+                with self._session.faults():
+                    self._session.at_once(partial(self._show, each))
+
+    def _show(self, staged: Staged, session: ClientSession | None) -> None:
+        version = layout.staged_version(staged.location.version, staged.assigned)
+        items = {name: [item for item in staged.location.items if item.collection == name] for name in COLLECTIONS}
+        held = {name: self._collection(name).count_documents({"version": version}, session=session) for name in items}
+        if not any(held.values()) and self._is_shown(staged):
+            return
+        if any(held[name] != len(items[name]) for name in items):
+            raise self._another(staged.location.run)
+        for name, some in items.items():
+            if some:
+                files.announce("show", name)
+                updates = [UpdateOne(*layout.shown(staged, item)) for item in some]
+                self._collection(name).bulk_write(updates, ordered=False, session=session)
+
+    def _is_shown(self, staged: Staged) -> bool:
+        shown = {"version": staged.location.version, "configurations.assigned": staged.assigned}
+        return self._collection(RUN_HISTORY).find_one(shown, {"_id": 1}) is not None
 
     def _another(self, run: int) -> StoreUnavailable:
-        return StoreUnavailable(f"{self._name}: another archiver stores run {run}", hint="let it finish")
+        return StoreUnavailable(f"{self._session.name}: another archiver stores run {run}", hint="let it finish")
 
     # ---- reading back ------------------------------------------------------------------------------------------------
 
     def export(self, location: Location) -> Export:
-        """Read a version by its object ids; every document is checked."""
-        oids = [ObjectId(item.oid) for item in location.items if item.collection == RUN_HISTORY]
-        with self._faults():
-            found = {str(tree["_id"]): tree for tree in self._database[RUN_HISTORY].find({"_id": {"$in": oids}})}
+        """Read a version by collection, version and entity, whatever the ids; every document is checked."""
+        ids = [ObjectId(item.oid) for item in location.items if item.collection == RUN_HISTORY]
+        with self._session.faults():
+            # two queries, each by its index
+            history = list(self._collection(RUN_HISTORY).find({"version": location.version}))
+            if not lookup.is_all_ours(location):
+                history += self._collection(RUN_HISTORY).find(
+                    {"_id": {"$in": ids}, "version": {"$ne": location.version}}
+                )
+        found = layout.documents_of(location, history)
 
         def read(item: Item) -> documents.Tree:
-            if item.oid not in found:
+            if item not in found:
                 raise VerificationError(f"document {item.entity} is missing")
-            return found[item.oid] | {"_id": {"$oid": item.oid}}
+            return found[item]
 
         return versions.export(location, read, lambda item: f"{item.collection}/{item.oid}")
 
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        """Map errors of the driver to StoreError, with server and remedy. The only place that does."""
-        try:
-            yield
-        except faults.DuplicateKeyError:
-            raise
-        except faults.ConnectionFailure as error:
-            raise StoreUnavailable(
-                f"{self._name}: it does not answer", hint="is the server running and reachable?"
-            ) from error
-        except faults.OperationFailure as error:
-            if error.code in _REFUSED:
-                raise AccessDenied(f"{self._name}: {_said(error)}", hint="check user, password and roles") from error
-            raise StoreError(f"{self._name}: {_said(error)}") from error
-        except faults.PyMongoError as error:
-            raise StoreError(f"{self._name}: {_said(error)}") from error
+
+def _within_depth(
+    plan: versions.PlannedVersion,
+) -> tuple[versions.PlannedVersion, list[documents.Tree], tuple[Remark, ...]]:
+    """The plan, its documents, and a remark for each file that is kept as text since MongoDB takes no such depth."""
+    trees = list(plan.trees())
+    deep = {
+        tree["entities"][0]["name"] for tree in trees if tree["collection"] == RUN_HISTORY and layout.too_deep(tree)
+    }
+    if not deep:
+        return plan, trees, ()
+    kept = tuple(
+        replace(each, kept=layout.TOO_DEEP, snippet=None) if each.entity in deep else each
+        for each in plan.record.documents
+    )
+    plan = replace(plan, record=replace(plan.record, documents=kept))
+    names = sorted(each.name for each in kept if each.entity in deep)
+    return plan, list(plan.trees()), tuple(Remark(name, None, f"{layout.TOO_DEEP}; {KEPT}") for name in names)
 
 
-def _client(uri: str) -> tuple[pymongo.MongoClient[Tree], str]:
-    """A client that is not connected yet, and the name of the database. Raises ConfigError."""
-    limits: dict[str, Any] = {name: value for name, value in _LIMITS.items() if name.lower() not in uri.lower()}
-    try:
-        name = pymongo.uri_parser.parse_uri(uri)["database"]
-        if not name:
-            raise ValueError("no database")
-        return pymongo.MongoClient(uri, appname="run-record-archiver", **limits), name
-    except (faults.PyMongoError, ValueError):
-        raise ConfigError(  # without the driver's message, which may contain the password
-            "artdaq_db.database_uri: not a MongoDB URI with a database",
-            hint="mongodb://user@host:27017/database; @ : / and % in a user or password are written %40 %3A %2F %25",
-        ) from None
-
-
-def _stored(tree: documents.Tree) -> Tree:
-    """A document as MongoDB holds it. Raises RecordError if artdaq could not read it or it is too large."""
-    documents.encode(tree)
-    stored = {**tree, "_id": ObjectId(tree["_id"]["$oid"]), _OURS: 1}
-    size = len(bson.encode(stored))
-    if size > LARGEST:
-        entity = tree["entities"][0]["name"]
-        raise RecordError(f"MongoDB does not take its documents: {entity} would be {size} bytes, {LARGEST} are allowed")
-    return stored
-
-
-def _claim(staged: Staged) -> str:
-    """A text that differs between two tries to store the same version."""
-    return f"{staged.location.version} at {staged.assigned}"
-
-
-def _said(error: faults.PyMongoError) -> str:
-    return str(error).partition(", full error")[0]
+def _numbers(names: Iterable[Any]) -> set[int]:
+    return {run for name in names if (run := run_numbers.number(str(name))) is not None}

@@ -54,6 +54,10 @@ class PostgresDB:
         if self._schema is not None:
             self._schema.parsed()
 
+    def remarks(self) -> list[str]:
+        """See ArtdaqDB."""
+        return []
+
     def stamp(self) -> str:
         """A text that changes with every change of the visible versions; empty if there are no tables yet."""
         return str(self._rows("stamp")[0][0]) if self._exists() else ""

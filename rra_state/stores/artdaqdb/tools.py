@@ -80,6 +80,10 @@ class ToolsDB:
             self._schema.parsed()
         self._programs.check()
 
+    def remarks(self) -> list[str]:
+        """See ArtdaqDB."""
+        return []
+
     def stamp(self) -> str:
         """See ArtdaqDB."""
         return self._reader.stamp()

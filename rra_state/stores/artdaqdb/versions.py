@@ -5,6 +5,7 @@ Reads and writes no store. Rules: docs/design/artdaqdb.md, How our writer keeps 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,23 @@ class Schema:
                 hint = "correct schema.fcl in artdaq_db.fcl_conf_dir"
                 raise StoreError(error.message, path="schema.fcl", line=error.line, hint=hint) from error
         return self._parsed
+
+
+def system_metadata(uri: str) -> Tree:
+    """The document of SystemMetadata, without its id. Source: docs/design/artdaqdb.md, Layout."""
+    system = os.uname()
+    names = ("sysname", "nodename", "release", "version", "machine")
+    return {
+        "document": {
+            "name": "artdaq",
+            "uri": uri,
+            "locale": "en_US.UTF-8",
+            "create_time": documents.timestamp(),
+            "create_user": "",
+            "uname": {name: getattr(system, name) for name in names},
+            "database_format": 3,
+        }
+    }
 
 
 @dataclass(frozen=True, slots=True)

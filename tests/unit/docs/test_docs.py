@@ -23,8 +23,8 @@ README = REPOSITORY / "README.md"
 KEYS = REPOSITORY / "config" / "README.md"
 OUTSIDE = [README, KEYS, REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "CHANGELOG.md"]
 """Pages that do not lie in docs/."""
-OTHERS_OPTIONS = {"--config", "--configfile", "--directory", "--digest", "--user"}
-"""Options of Snakemake and curl, not of ours, that messages name."""
+OTHERS_OPTIONS = {"--config", "--configfile", "--directory", "--digest", "--eval", "--user"}
+"""Options of Snakemake, curl and mongosh, not of ours, that messages name."""
 
 Pieces = tuple[str, ...]
 """The constant parts of a message."""

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
+import pymongo
 import pytest
 
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
@@ -21,3 +24,12 @@ def db(path: Path) -> FilesystemDB:
 @pytest.fixture
 def artdaq(path: Path) -> Artdaq:
     return Artdaq(path)
+
+
+@pytest.fixture
+def uri(mongodb: str) -> Iterator[str]:
+    """A database of its own on the MongoDB that is a replica set."""
+    name = f"u_{uuid4().hex}"
+    yield f"{mongodb}/{name}"
+    with pymongo.MongoClient(mongodb) as client:
+        client.drop_database(name)
