@@ -30,15 +30,18 @@ daq: {{ fragment_receiver: @local::receiver channels: [1, {second}] on: true }}
 """
 
 
-in_each_kind = pytest.mark.parametrize("site", ["directory", "postgres"], indirect=True)
+in_each_kind = pytest.mark.parametrize("site", ["directory", "postgres", "mongodb"], indirect=True)
 
 
 @pytest.fixture
 def site(site: Site, request: pytest.FixtureRequest) -> Site:
     """Four archived runs: 1 and 2 are the same but for a comment, 3 has other values, 4 another component."""
-    if getattr(request, "param", "directory") == "postgres":
-        site.database = new_database(request.getfixturevalue("postgres"), f"parameters_{uuid4().hex}")
-        site.configure()
+    kind, name = getattr(request, "param", "directory"), f"parameters_{uuid4().hex}"
+    if kind == "postgres":
+        site.database = new_database(request.getfixturevalue("postgres"), name)
+    elif kind == "mongodb":
+        site.database = f"{request.getfixturevalue('mongodb')}/{name}"
+    site.configure()
     first = FCL.format(letter="A", rate=2, second=2)
     take(site, 1, {"reader01.fcl": first})
     take(site, 2, {"reader01.fcl": f"# a comment\n{first}"})
