@@ -244,6 +244,30 @@ def test_originals_do_not_make_blobs_differ(site: Site) -> None:
     site.archive_runs("--verify")
 
 
+def test_originals_stay_right_once_they_are_switched_off(site: Site) -> None:
+    site.configure(ucon_db={"include_originals": True})
+    site.make(1)
+    site.archive_runs()
+    site.configure(ucon_db={"include_originals": False})
+    boot = site.records / "1" / "boot.txt"
+    boot.write_bytes(b"# a comment\n" + boot.read_bytes())
+
+    site.archive_runs()
+
+    assert blob.unpack(site.blobs()["1"]).files["boot.txt"] == boot.read_bytes()
+    site.archive_runs("--verify")
+    site.archive_runs("--restore", "1", str(site.root / "out"), "--from", "ucondb")
+    assert restored(site.root / "out")[1] == found(site.records / "1")
+
+
+def test_originals_that_differ_are_a_conflict_once_they_are_switched_off(site: Site, archived: Files) -> None:
+    put(site, 1, site.blobs()["1"].replace(archived[1]["ranks.txt"], archived[1]["ranks.txt"] + b"#\n"))
+    site.configure(ucon_db={"include_originals": False})
+    (site.work / "markers" / "migrate" / "1.json").unlink()
+
+    assert "holds other content under this key" in site.archive_runs(status=1).stderr
+
+
 def test_an_original_that_differs_is_a_finding(site: Site, archived: Files) -> None:
     put(site, 1, site.blobs()["1"].replace(archived[1]["ranks.txt"], archived[1]["ranks.txt"] + b"#\n"))
 
