@@ -56,7 +56,7 @@ def _read(run: int, context: WorkerContext) -> tuple[RecordCopy, list[str]]:
 
 
 def _cautions(copy: RecordCopy) -> Iterator[str]:
-    yield from copy.problems
+    yield from (*copy.problems, *copy.unknown)
     yield from (f"{each}; not compared" for each in copy.left_out)
     if copy.by_value:
         yield f"{count(len(copy.by_value), 'file')} known by value only; bytes not compared"

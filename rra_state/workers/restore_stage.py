@@ -156,8 +156,7 @@ def _sentences(copy: RecordCopy) -> Iterator[str]:
         yield f"{NAMES[copy.source]} has only the values, as FHiCL: {', '.join(sorted(copy.by_value))}"
     if copy.left_out:
         yield f"never archived: {', '.join(copy.left_out)}"
-    yield from copy.problems
-    yield from copy.notes
+    yield from (*copy.problems, *copy.unknown, *copy.notes)
 
 
 def read_directory(directory: Path) -> dict[str, bytes] | None:

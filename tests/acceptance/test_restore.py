@@ -293,3 +293,21 @@ def test_options_of_a_restore_belong_to_it(site: Site) -> None:
     for options in (["--from", "best"], ["--allow-inexact"], ["--restore-drill", "3"], ["--restore", ",", "x"]):
         assert "belong" in (said := site.archive_runs(*options, status=1).stderr) or "names no run" in said
     assert "nothing to restore: 9" in site.archive_runs("--restore", "9", str(site.root / "out"), status=1).stdout
+
+
+def test_without_a_fingerprint_nothing_is_called_exact(site: Site) -> None:
+    site.configure(ucon_db={"include_originals": True})
+    site.make(1)
+    (site.records / "1" / "link").symlink_to("boot.txt")
+    site.archive_runs()
+
+    shutil.rmtree(site.work / "markers" / "import")
+    site.archive_runs("--recover-import-state")
+    known = site.archive_runs("--restore", "1", str(site.root / "known"), status=1)
+    shutil.rmtree(site.work)
+    unknown = site.archive_runs("--restore", "1", str(site.root / "unknown"), status=1)
+
+    assert "run 1: never archived: link: is a link" in known.stdout
+    assert "run 1: no marker has its fingerprint: nothing shows whether the record had links" in unknown.stdout
+    assert "0 byte for byte" in unknown.stdout
+    assert restored(site.root / "unknown")[1] == found(site.records / "1")
