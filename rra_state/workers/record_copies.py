@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal, get_args
 
-from rra_state.base.errors import VerificationError, WorkDirError
+from rra_state.base.errors import WorkDirError
 from rra_state.base.retries import with_retries
 from rra_state.records import blob, originals, source
 from rra_state.records.model import LEFT_OUT
@@ -119,10 +119,9 @@ def _of_artdaqdb(location: Location, known: _Known, context: WorkerContext) -> R
     files = {name: data for name, data in export.files.items() if name not in export.converted}
     files |= {each.name: each.data for each in export.sources}
     found = Originals(files, export.by_value)
-    if known.fingerprint is not None:
-        problems, unknown = tuple(_differences(found, known)), ()
-    else:  # the digest in the documents still covers all names and bytes of the version
-        problems, unknown = known.damage, (_UNKNOWN,)
+    # Without a fingerprint the digest in the documents still covers all names and bytes of the version.
+    problems = known.damage if known.fingerprint is None else tuple(_differences(found, known))
+    unknown = () if known.fingerprint or known.damage else (_UNKNOWN,)
     return RecordCopy(location.run, "artdaqdb", files, export.by_value, known.left_out, problems, known.notes, unknown)
 
 
@@ -131,10 +130,7 @@ def _of_ucondb(run: int, known: _Known, context: WorkerContext) -> RecordCopy | 
     if given is None:
         return None
     content, _ = given
-    unpacked = blob.unpack(content)
-    if unpacked.run != run:
-        raise VerificationError(f"UconDB: the blob is one of run {unpacked.run}", run=run)
-    found = originals.of_blob(run, unpacked.files, known.fingerprint)
+    found = originals.of_blob(run, blob.of_run(run, content).files, known.fingerprint)
     by_tools = known.foreign or context.settings.artdaq_db.use_tools
     by_value = frozenset(found.files) if by_tools else found.by_value
     problems = [*known.damage, *_differences(Originals(found.files, by_value), known)]

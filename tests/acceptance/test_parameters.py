@@ -14,6 +14,7 @@ from uuid import uuid4
 import pytest
 
 import rra_state
+from rra_state.stores.ucondb.client import UconDB
 from scripts.make_run_records import write_record
 from tests.acceptance.guide import METADATA
 from tests.paths import REPOSITORY
@@ -233,3 +234,29 @@ def changes_on(page: Path) -> dict[str, Any]:
     assert found is not None
     values: dict[str, Any] = json.loads(found[1])["changes"]
     return values
+
+
+def test_a_run_that_no_store_can_give_is_named(site: Site) -> None:
+    blobs = site.blobs()
+    shutil.rmtree(site.root / "artdaqdb")
+    ucondb = UconDB(site.ucondb.settings())
+    options = ("--parameters", "boot.debug_level", "--runs", "1-3")
+
+    for content, text in ((b"damaged", 'does not begin with "Start of Record"'), (blobs["1"], "is one of run 1")):
+        ucondb.put(3, content, override_of=ucondb.versions()[3])
+        done = site.archive_runs(*options, status=1)
+        assert "run 3: UconDB: " in done.stderr
+        assert text in done.stderr
+        assert done.stdout == ""
+
+    site.ucondb.execute(f"delete from {site.ucondb.folder}_versions where key = '3' returning key")
+    assert "run 3: neither artdaqDB nor UconDB has it" in site.archive_runs(*options, status=1).stderr
+
+
+def test_a_full_name_that_two_files_have_is_named(site: Site) -> None:
+    take(site, 5, {"reader01.fcl": "daq: {rate: 1}\n", "reader01.daq.fcl": "rate: 2\n"})
+    site.archive_runs()
+
+    done = site.archive_runs("--parameters", "reader01.daq.rate", "--runs", "5", status=1)
+
+    assert "run 5: reader01.daq.rate is in reader01.daq.fcl and in reader01.fcl" in done.stderr
