@@ -120,7 +120,12 @@ class _RestoringChunk:
         done = RestoredRun(run, replace(copy, files={}), refused=bool(refused), sentences=sentences)
         place = self._directory / str(run)
         if os.path.lexists(place):
-            if read_directory(place) != copy.files:
+            try:
+                there = read_directory(place)
+            except OSError as error:
+                text = f"{place} is there already and cannot be read: {host_limits.plain(error)}; left alone"
+                raise VerificationError(text, run=run) from error
+            if there != copy.files:
                 raise VerificationError(f"{place} is there already and holds something else; left alone", run=run)
             return replace(done, already=True)
         part = self._directory / PARTIAL / str(run)
