@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal, get_args
 
-from rra_state.base.errors import WorkDirError
+from rra_state.base import host_limits
+from rra_state.base.errors import RecordError, WorkDirError
 from rra_state.base.retries import with_retries
 from rra_state.records import blob, originals, source
 from rra_state.records.model import LEFT_OUT
@@ -107,8 +108,12 @@ class _Known:
 
 def _of_disk(run: int, context: WorkerContext) -> RecordCopy | None:
     settings = context.settings.source_files
-    if not (settings.run_records_dir / str(run)).exists():
-        return None
+    path = settings.run_records_dir / str(run)
+    try:
+        if not path.exists():
+            return None
+    except OSError as error:
+        raise RecordError(host_limits.plain(error), run=run, path=path) from error
     record = with_retries(lambda: source.read_record(settings, run, even_if_open=True), **context.retrying)[0]
     left_out = tuple(f"{each.name}: {each.reason}" for each in record.skipped)
     return RecordCopy(run, "disk", {file.name: file.data for file in record.files}, left_out=left_out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import re
@@ -205,6 +206,39 @@ def test_a_name_from_disk_forges_no_terminal_sequence(site: Site) -> None:
     assert "\x1b" not in done.stdout
     assert "\u202e" not in done.stdout
     assert r"+ evil\x1B[2J\u202E.fcl: 1 parameter" in done.stdout
+
+
+def test_what_could_not_be_compared_is_not_called_equal(site: Site) -> None:
+    path = site.records / "1" / "boot.txt"
+    take(site, 5, {each.name: each.read_text() for each in path.parent.glob("*.fcl")})
+    (site.records / "5" / "boot.txt").write_bytes(b"# a comment\n" + path.read_bytes())
+    site.archive_runs()
+    for run in (1, 5):
+        site.remove(run)
+    shutil.rmtree(site.root / "artdaqdb")
+
+    text = site.archive_runs("--diff", "1", "5").stdout
+    values = json.loads(site.archive_runs("--diff", "1", "5", "--format", "json").stdout)
+
+    assert text.startswith(
+        "run 1 (UconDB) -> run 5 (UconDB): no difference in what could be compared\ncaution: run 1: "
+    )
+    assert (values["equal"], values["whole"]) == (True, False)
+
+
+def test_a_disk_that_cannot_be_looked_at_leads_to_the_stores(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    exists = Path.exists
+
+    def refused(path: Path) -> bool:
+        if path.parent == site.records:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", refused)
+    text = site.archive_runs("--diff", "1", "3", status=1).stdout
+
+    assert text.startswith("run 1 (artdaqDB) -> run 3 (artdaqDB): different: 2 files, 3 parameters")
+    assert f"caution: run 1: not read from the disk: run 1: {site.records}/1: permission denied" in text
 
 
 def test_a_run_that_is_nowhere_is_an_error(site: Site) -> None:
