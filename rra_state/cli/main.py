@@ -279,6 +279,8 @@ def _restore(settings: Settings, options: argparse.Namespace) -> int:
     from rra_state.cli import restore  # noqa: PLC0415 - not needed by a cycle
 
     named, directory = options.restore
+    if not directory:
+        raise UsageError("--restore names no directory", hint="write --restore 100-200,305 DIRECTORY")
     done = restore.restore(settings, named, Path(directory), options.source or "best", _print_now)
     return 1 if done.missing or (done.inexact and not options.allow_inexact) else 0
 

@@ -10,19 +10,20 @@ import logging
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
 from rra_state.base import files, host_limits
 from rra_state.base.errors import StoreError, UsageError
 from rra_state.config.loading import Settings
-from rra_state.execution.pool import in_chunks
+from rra_state.execution.pool import Pool, in_chunks
 from rra_state.records import blob
 from rra_state.state.markers import Tree
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.base import ArtdaqDB, Location
 from rra_state.stores.ucondb.client import UconDB
-from rra_state.workers.record_copies import Source
+from rra_state.workers.record_copies import NAMES, Source
 from rra_state.workers.restore_stage import PARTIAL, RestoredRun, restore_runs
 
 CHUNK = 20
@@ -55,8 +56,9 @@ def archived(settings: Settings, named: Collection[int], sources: Sequence[Sourc
             )
             known |= rest & store.runs()
         except StoreError as error:
+            log.warning("%s; runs that only %s has cannot be restored", error, NAMES[source])
             refused.append(error)
-    if len(refused) == len(sources):
+    if rest and len(refused) == len(sources):
         raise refused[0]
     return known
 
@@ -68,23 +70,23 @@ def results(
 
     Raises ArchiverError as soon as no store can be asked any more, or the directory cannot be written.
     """
+    _refuse_site(settings, directory)
     located = _Locations(settings, several=len(sources) > 1) if "artdaqdb" in sources else None
+
+    def submit(pool: Pool, numbers: Sequence[int]) -> Future[list[RestoredRun]]:
+        locations = located.of(numbers) if located else {}
+        usable = sources if locations is not None else [each for each in sources if each != "artdaqdb"]
+        return pool.submit(restore_runs, numbers, locations or {}, directory=directory, sources=usable)
+
     with _prepared(directory):
-        for found in in_chunks(
-            settings,
-            chosen,
-            CHUNK,
-            lambda pool, numbers: pool.submit(
-                restore_runs, numbers, located.of(numbers) if located else {}, directory=directory, sources=sources
-            ),
-        ):
+        for found in in_chunks(settings, chosen, CHUNK, submit):
             if found.error is not None:
                 raise found.error
             yield found
 
 
 class _Locations:
-    """Where artdaqDB holds runs. several: nowhere if it cannot be asked, since there is another store; said once."""
+    """Where artdaqDB holds runs. several: another store is left if artdaqDB cannot be asked; that is logged once."""
 
     def __init__(self, settings: Settings, *, several: bool) -> None:
         self._settings = settings
@@ -92,10 +94,10 @@ class _Locations:
         self._store: ArtdaqDB | None = None
         self._refused = False
 
-    def of(self, numbers: Sequence[int]) -> dict[int, Location]:
-        """Of these runs. Raises StoreError."""
+    def of(self, numbers: Sequence[int]) -> dict[int, Location] | None:
+        """Of these runs; None if artdaqDB cannot be asked. Raises StoreError if it is the only store."""
         if self._refused:
-            return {}
+            return None
         try:
             self._store = self._store or artdaqdb.open_store(self._settings.artdaq_db)
             return self._store.locate(numbers)
@@ -104,7 +106,15 @@ class _Locations:
                 raise
             self._refused = True
             log.warning("%s; restoring from UconDB only", error)
-            return {}
+            return None
+
+
+def _refuse_site(settings: Settings, directory: Path) -> None:
+    """Raise UsageError for a directory in which a cycle would take restored files for records, markers or documents."""
+    archive = artdaqdb.directory_of(settings.artdaq_db)
+    for path in filter(None, (settings.source_files.run_records_dir, settings.app.work_dir, archive)):
+        if directory.resolve().is_relative_to(path.resolve()):
+            raise UsageError(f"is in {path}, which a cycle reads", path=directory, hint="choose another directory")
 
 
 @contextmanager
@@ -116,10 +126,12 @@ def _prepared(directory: Path) -> Iterator[None]:
         os.close(os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW))
         with (part / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(lock.fileno()), (part / "lock").stat()):
+                raise BlockingIOError  # another restore ended, and a third one began
             for left in filter(Path.is_dir, part.iterdir()):
                 shutil.rmtree(left)
             yield
-        shutil.rmtree(part)
+            shutil.rmtree(part)  # before the lock is given up: another restore may begin then
     except BlockingIOError as error:
         raise UsageError("another --restore writes there", path=directory, hint="wait for it") from error
     except OSError as error:

@@ -128,6 +128,14 @@ def unpack(blob: bytes) -> Unpacked:
     return Unpacked(int(header[1]), _decode(header[2]), _files(blob, header.end(), end, unescape=bool(header[3])))
 
 
+def of_run(run: int, blob: bytes) -> Unpacked:
+    """The same. Raises BlobError also for the blob of another run."""
+    unpacked = unpack(blob)
+    if unpacked.run != run:
+        raise BlobError(f"the blob is one of run {unpacked.run}", run=run)
+    return unpacked
+
+
 def extract(blob: bytes, directory: Path) -> Unpacked:
     """Write the files of a blob into `directory`, never elsewhere. Raises BlobError before anything is written."""
     unpacked = unpack(blob)

@@ -56,7 +56,7 @@ def _read(run: int, context: WorkerContext) -> tuple[RecordCopy, list[str]]:
 
 
 def _cautions(copy: RecordCopy) -> Iterator[str]:
-    yield from copy.problems
+    yield from (*copy.problems, *copy.unknown)
     yield from (f"{each}; not compared" for each in copy.left_out)
     if copy.by_value:
         yield f"{count(len(copy.by_value), 'file')} known by value only; bytes not compared"
@@ -67,14 +67,15 @@ def _cautions(copy: RecordCopy) -> Iterator[str]:
 
 def _text(found: RecordComparison, copies: Sequence[tuple[RecordCopy, list[str]]]) -> str:
     titles = [f"run {copy.run} ({NAMES[copy.source]})" for copy, _ in copies]
-    head = [f"{' -> '.join(titles)}: {_summary(found)}"]
+    summary = _summary(found, whole=all(copy.exact for copy, _ in copies))
+    head = [f"{' -> '.join(titles)}: {summary}"]
     head += [f"caution: run {copy.run}: {each}" for copy, notes in copies for each in notes]
     return "".join(f"{printable(line)}\n" for line in (*head, *lines(found)))
 
 
-def _summary(found: RecordComparison) -> str:
+def _summary(found: RecordComparison, *, whole: bool) -> str:
     if found.equal:
-        return "no difference"
+        return "no difference" if whole else "no difference in what could be compared"
     components = len(found.components_came) + len(found.components_went)
     parameters = sum(len(each.parameters) for each in found.files if each.how == "changed")
     differ = ((len(found.files), "file"), (components, "component"), (parameters, "parameter"))
@@ -120,6 +121,7 @@ def _json(found: RecordComparison, copies: Sequence[tuple[RecordCopy, list[str]]
         "before": before,
         "after": after,
         "equal": found.equal,
+        "whole": all(copy.exact for copy, _ in copies),
         "files": [_file(each) for each in found.files],
         "components": {"came": found.components_came, "went": found.components_went},
     }

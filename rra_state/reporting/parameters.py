@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from rra_state.base.errors import FhiclError
+from rra_state.base.errors import BlobError, FhiclError, VerificationError
 from rra_state.base.wording import by_text, printable, which_runs
 from rra_state.config.loading import Settings
 from rra_state.records import blob
@@ -29,6 +29,8 @@ RUNS_AT_ONCE = 50
 _log = logging.getLogger("rra")
 _DTYPES = (({bool}, "boolean"), ({int}, "Int64"), ({int, float}, "Float64"), ({str}, "string"))
 """The type of a column by the types of its values; else `object`."""
+_FLOAT64_INT = range(-(2**53), 2**53 + 1)
+"""Whole numbers that a Float64 holds with every digit."""
 _INFINITE = {float("inf"): "+infinity", float("-inf"): "-infinity"}
 _INT64 = range(-(2**63), 2**63)
 
@@ -89,7 +91,7 @@ def text(frame: pd.DataFrame, form: str) -> str:
     shown.columns = [printable(name) for name in shown.columns]
     if form == "csv":
         return str(shown.to_csv(index=False))
-    return shown.map(str, na_action="ignore").to_string(index=False, na_rep="-") + "\n"
+    return shown.map(lambda value: str(value) or '""', na_action="ignore").to_string(index=False, na_rep="-") + "\n"
 
 
 def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -108,7 +110,8 @@ def _typed(values: list[Any], rows: int) -> pd.Series[Any]:
     """A column of so many rows; those behind the last value lack it."""
     types = {type(value) for value in values if value is not None}
     dtype = next((name for kinds, name in _DTYPES if types and types <= kinds), "object")
-    if dtype == "Int64" and not all(value is None or value in _INT64 for value in values):
+    whole = {"Int64": _INT64, "Float64": _FLOAT64_INT}.get(dtype)
+    if whole is not None and not all(value in whole for value in values if type(value) is int):
         dtype = "object"
     return pd.Series(values + [None] * (rows - len(values)), dtype=dtype)
 
@@ -129,11 +132,19 @@ def _read(
         some = ordered[first : first + RUNS_AT_ONCE]
         exported = dict(_exported(store, held.intersection(some), patterns))
         for run in some:
-            if run in exported:
-                yield run, chooser.chosen(run, exported[run])
-            elif (found := ucondb.get(run)) is not None:
-                yield run, chooser.chosen(run, blob.unpack(found[0]).files)
+            yield run, chooser.chosen(run, exported[run] if run in exported else _of_ucondb(ucondb, run))
     chooser.log_unread()
+
+
+def _of_ucondb(ucondb: UconDB, run: int) -> Mapping[str, bytes]:
+    """The files of a run that artdaqDB does not have."""
+    found = ucondb.get(run)
+    if found is None:
+        raise VerificationError("neither artdaqDB nor UconDB has it", run=run, hint=f"--show {run}, or leave it out")
+    try:
+        return blob.of_run(run, found[0]).files
+    except BlobError as error:
+        raise VerificationError(f"UconDB: {error.message}", run=run) from error
 
 
 def _exported(store: ArtdaqDB, runs: Collection[int], patterns: Patterns) -> Iterator[tuple[int, Mapping[str, bytes]]]:
@@ -153,8 +164,10 @@ class _Chooser:
         self._unread: dict[int, list[str]] = {}
 
     def chosen(self, run: int, files: Mapping[str, bytes]) -> Mapping[str, Scalar]:
-        """The parameters in these files that match."""
+        """The parameters in these files that match, without full names that two of the files have."""
         found: dict[str, Scalar] = {}
+        file_of: dict[str, str] = {}
+        twice: set[str] = set()
         for name, content in files.items():
             stem = stem_of(name)
             if stem is None:
@@ -164,12 +177,18 @@ class _Chooser:
                     self._before[name] = content, self._patterns.chosen(stem, content)
                 except FhiclError as error:
                     self._before.pop(name, None)
-                    self._unread.setdefault(run, []).append(f"{name}: {error}")
+                    self._unread.setdefault(run, []).append(f"{name}: {error}; its parameters are missing")
                     continue
-            found |= self._before[name][1]
-        return found
+            chosen = self._before[name][1]
+            for full_name in sorted(found.keys() & chosen.keys()):
+                both = " and in ".join(sorted((file_of[full_name], name)))
+                self._unread.setdefault(run, []).append(f"{full_name} is in {both}; left out")
+                twice.add(full_name)
+            found |= chosen
+            file_of |= dict.fromkeys(chosen, name)
+        return {full_name: value for full_name, value in found.items() if full_name not in twice}
 
     def log_unread(self) -> None:
-        """Name the files that are archived and are no FHiCL: whether they have the parameter is not known."""
+        """Name the files that are archived and are no FHiCL, and the full names that are left out."""
         for text, runs in by_text(self._unread):
-            _log.warning("%s: %s; its parameters are missing", which_runs(runs), text)
+            _log.warning("%s: %s", which_runs(runs), text)

@@ -266,12 +266,18 @@ class Tree:
 
 
 def newest(*markers: Marker | None) -> Marker | None:
-    """The marker of the newest blob among these; of two for one blob, the one that knows its record.
+    """The marker of the newest blob among these; of several for one blob, the last that knows its record.
 
-    A recovery makes a migration marker for the blob of a refresh, and knows no fingerprint.
+    A recovery makes a migration marker for the blob of a refresh, and knows no fingerprint. A refresh whose record
+    differs only in bytes that no blob has, such as a comment in boot.txt, leaves the blob as it is.
     """
-    known = (marker for marker in markers if marker is not None)
-    return max(known, key=lambda found: (found.facts.ucondb_id or 0, bool(found.facts.fingerprint)), default=None)
+
+    def rank(marker: Marker) -> tuple[int, bool, str, int, str]:
+        version = marker.facts.version or ""  # within a second; v10 is after v9
+        known = marker.facts.fingerprint is not None
+        return marker.facts.ucondb_id or 0, known, marker.archived, len(version), version
+
+    return max((marker for marker in markers if marker is not None), key=rank, default=None)
 
 
 def _refreshes(names: Iterable[str]) -> list[str]:

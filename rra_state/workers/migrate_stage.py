@@ -15,6 +15,7 @@ from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge
 from rra_state.base.host_limits import within_memory
 from rra_state.base.retries import with_retries
 from rra_state.records import blob
+from rra_state.records.model import SourceFile
 from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Location
 from rra_state.workers import injected_faults
@@ -29,10 +30,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _Packed:
-    """A run that is ready for UconDB. facts: what is known before it is there."""
+    """A run that is ready for UconDB. sources: its original texts. facts: what is known before it is there."""
 
     run: int
     content: bytes
+    sources: tuple[SourceFile, ...]
     facts: Facts
 
 
@@ -127,13 +129,13 @@ def _pack(run: int, context: WorkerContext, location: Location | None, *, valida
         version=export.version,
         problems=tuple(blob.validate(export.files, context.settings.validation.metadata_keys)) if validate else (),
     )
-    return _Packed(run, content, facts)
+    return _Packed(run, content, export.sources, facts)
 
 
 def _store(packed: _Packed, context: WorkerContext) -> Outcome:
     """Store its blob. Raises Conflict, NotListed, VerificationError, StoreError and their subclasses."""
     run = packed.run
-    stored, tries = context.put(run, packed.content)
+    stored, tries = context.put(run, packed.content, packed.sources)
     facts = packed.facts.of_blob(stored.content, stored.version)
     note = f"run {run}: UconDB already holds the same content" if stored.already else None
     return Outcome(run, facts=facts, tries=tries, note=note)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, get_args
 
-from rra_state.base.errors import VerificationError, WorkDirError
+from rra_state.base import host_limits
+from rra_state.base.errors import RecordError, WorkDirError
 from rra_state.base.retries import with_retries
 from rra_state.records import blob, originals, source
 from rra_state.records.model import LEFT_OUT
@@ -23,6 +25,9 @@ from rra_state.workers.worker import WorkerContext
 
 Source = Literal["disk", "artdaqdb", "ucondb"]
 SOURCES: tuple[Source, ...] = get_args(Source)
+_UNKNOWN = (
+    "no marker has its fingerprint: nothing shows whether the record had links, directories or large files besides"
+)
 NAMES: Mapping[Source, str] = {"disk": "the disk", "artdaqdb": "artdaqDB", "ucondb": "UconDB"}
 
 
@@ -31,9 +36,9 @@ class RecordCopy:
     """The record of a run from one source.
 
     files: name to bytes, the names as in `SourceFile`. by_value: names of files that the DAQ did not write, FHiCL that
-    holds the values of a text or of another program's document. left_out: what the archive never had. problems:
-    sentences, why this is not the record that was archived, or why that is not known. notes: what else is known of the
-    run, such as the finding of a verification.
+    holds the values of a text or of another program's document. left_out: what the archive never had. unknown: a
+    sentence, if nothing shows what that is. problems: sentences, why this is not the record that was archived, or why
+    that is not known. notes: what else is known of the run, such as the finding of a verification.
     """
 
     run: int
@@ -43,11 +48,12 @@ class RecordCopy:
     left_out: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     @property
     def exact(self) -> bool:
         """Whether this is the whole record, byte for byte."""
-        return not (self.by_value or self.left_out or self.problems)
+        return not (self.by_value or self.left_out or self.problems or self.unknown)
 
 
 def read_copy(run: int, source: Source, context: WorkerContext, location: Location | None = None) -> RecordCopy | None:
@@ -89,14 +95,11 @@ class _Known:
         ]
         if not all(each.verified for each in facts):
             notes.append("its marker says verified: false")
-        noted = newest if newest is not None and newest.stage == "refresh" else imported or newest
+        fingerprint = next((each.fingerprint for each in facts if each.fingerprint), None)
+        remarks = dict.fromkeys(chain(*(each.remarks for each in facts if each.fingerprint == fingerprint)))
         return cls(
-            next((each.fingerprint for each in facts if each.fingerprint), None),
-            tuple(
-                str(each).removesuffix(f"; {LEFT_OUT}")
-                for each in (noted.facts.remarks if noted else ())
-                if each.text.endswith(LEFT_OUT)
-            ),
+            fingerprint,
+            tuple(str(each).removesuffix(f"; {LEFT_OUT}") for each in remarks if each.text.endswith(LEFT_OUT)),
             newest is not None and newest.facts.foreign,
             newest.facts.sha256 if newest is not None else None,
             notes=tuple(notes),
@@ -105,8 +108,12 @@ class _Known:
 
 def _of_disk(run: int, context: WorkerContext) -> RecordCopy | None:
     settings = context.settings.source_files
-    if not (settings.run_records_dir / str(run)).exists():
-        return None
+    path = settings.run_records_dir / str(run)
+    try:
+        if not path.exists():
+            return None
+    except OSError as error:
+        raise RecordError(host_limits.plain(error), run=run, path=path) from error
     record = with_retries(lambda: source.read_record(settings, run, even_if_open=True), **context.retrying)[0]
     left_out = tuple(f"{each.name}: {each.reason}" for each in record.skipped)
     return RecordCopy(run, "disk", {file.name: file.data for file in record.files}, left_out=left_out)
@@ -119,7 +126,8 @@ def _of_artdaqdb(location: Location, known: _Known, context: WorkerContext) -> R
     found = Originals(files, export.by_value)
     # Without a fingerprint the digest in the documents still covers all names and bytes of the version.
     problems = known.damage if known.fingerprint is None else tuple(_differences(found, known))
-    return RecordCopy(location.run, "artdaqdb", files, export.by_value, known.left_out, problems, known.notes)
+    unknown = () if known.fingerprint or known.damage else (_UNKNOWN,)
+    return RecordCopy(location.run, "artdaqdb", files, export.by_value, known.left_out, problems, known.notes, unknown)
 
 
 def _of_ucondb(run: int, known: _Known, context: WorkerContext) -> RecordCopy | None:
@@ -127,10 +135,7 @@ def _of_ucondb(run: int, known: _Known, context: WorkerContext) -> RecordCopy | 
     if given is None:
         return None
     content, _ = given
-    unpacked = blob.unpack(content)
-    if unpacked.run != run:
-        raise VerificationError(f"UconDB: the blob is one of run {unpacked.run}", run=run)
-    found = originals.of_blob(run, unpacked.files, known.fingerprint)
+    found = originals.of_blob(run, blob.of_run(run, content).files, known.fingerprint)
     by_tools = known.foreign or context.settings.artdaq_db.use_tools
     by_value = frozenset(found.files) if by_tools else found.by_value
     problems = [*known.damage, *_differences(Originals(found.files, by_value), known)]

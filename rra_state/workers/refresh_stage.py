@@ -169,6 +169,6 @@ def _stored(
 ) -> Outcome:
     export = context.export(shown(run, location))
     content = context.pack(run, export)
-    stored, tries = context.put(run, content, override_of=replaced)
+    stored, tries = context.put(run, content, export.sources, override_of=replaced)
     facts = replace(facts.of_blob(stored.content, stored.version), version=export.version)
     return Outcome(run, facts=facts, tries=tries)

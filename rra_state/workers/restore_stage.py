@@ -120,7 +120,12 @@ class _RestoringChunk:
         done = RestoredRun(run, replace(copy, files={}), refused=bool(refused), sentences=sentences)
         place = self._directory / str(run)
         if os.path.lexists(place):
-            if read_directory(place) != copy.files:
+            try:
+                there = read_directory(place)
+            except OSError as error:
+                text = f"{place} is there already and cannot be read: {host_limits.plain(error)}; left alone"
+                raise VerificationError(text, run=run) from error
+            if there != copy.files:
                 raise VerificationError(f"{place} is there already and holds something else; left alone", run=run)
             return replace(done, already=True)
         part = self._directory / PARTIAL / str(run)
@@ -156,8 +161,7 @@ def _sentences(copy: RecordCopy) -> Iterator[str]:
         yield f"{NAMES[copy.source]} has only the values, as FHiCL: {', '.join(sorted(copy.by_value))}"
     if copy.left_out:
         yield f"never archived: {', '.join(copy.left_out)}"
-    yield from copy.problems
-    yield from copy.notes
+    yield from (*copy.problems, *copy.unknown, *copy.notes)
 
 
 def read_directory(directory: Path) -> dict[str, bytes] | None:

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from multiprocessing.connection import wait
@@ -23,6 +23,7 @@ from rra_state.base.errors import StoreError, VerificationError
 from rra_state.base.retries import with_retries
 from rra_state.config import loading
 from rra_state.records import blob
+from rra_state.records.model import SourceFile
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.base import ArtdaqDB, Export, Location
 from rra_state.stores.ucondb.client import UconDB, not_listed
@@ -70,15 +71,21 @@ class WorkerContext:
         """A thread with its own connection to UconDB, kept from chunk to chunk."""
         return ThreadPoolExecutor(1, "rra-sender")
 
-    def put(self, run: int, content: bytes, override_of: BlobVersion | None = None) -> tuple[StoredBlob, int]:
+    def put(
+        self, run: int, content: bytes, sources: Sequence[SourceFile], override_of: BlobVersion | None = None
+    ) -> tuple[StoredBlob, int]:
         """Store a blob in UconDB, with retries; return what `UconDB.put` does, and the number of tries.
 
+        sources: the original texts. If the stored blob has originals and this one has none, those have to be equal too.
         Raises NotListed if UconDB has the blob already and does not list it. An error of UconDB ends migrations and
         refreshes only: imports go on without it.
         """
 
         def put() -> StoredBlob:
             stored = self.ucondb.put(run, content, override_of=override_of)
+            if stored.already and blob.has_originals(stored.content) and not blob.has_originals(content):
+                with_originals = blob.pack(run, blob.unpack(content).files, sources)
+                stored = self.ucondb.put(run, with_originals, override_of=override_of)
             if stored.already and run not in self._listed:
                 self._listed = self.ucondb.runs()
                 if run not in self._listed:

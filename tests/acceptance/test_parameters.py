@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import re
@@ -14,6 +15,7 @@ from uuid import uuid4
 import pytest
 
 import rra_state
+from rra_state.stores.ucondb.client import UconDB
 from scripts.make_run_records import write_record
 from tests.acceptance.guide import METADATA
 from tests.paths import REPOSITORY
@@ -209,6 +211,39 @@ def test_a_name_from_disk_forges_no_terminal_sequence(site: Site) -> None:
     assert r"+ evil\x1B[2J\u202E.fcl: 1 parameter" in done.stdout
 
 
+def test_what_could_not_be_compared_is_not_called_equal(site: Site) -> None:
+    path = site.records / "1" / "boot.txt"
+    take(site, 5, {each.name: each.read_text() for each in path.parent.glob("*.fcl")})
+    (site.records / "5" / "boot.txt").write_bytes(b"# a comment\n" + path.read_bytes())
+    site.archive_runs()
+    for run in (1, 5):
+        site.remove(run)
+    shutil.rmtree(site.root / "artdaqdb")
+
+    text = site.archive_runs("--diff", "1", "5").stdout
+    values = json.loads(site.archive_runs("--diff", "1", "5", "--format", "json").stdout)
+
+    assert text.startswith(
+        "run 1 (UconDB) -> run 5 (UconDB): no difference in what could be compared\ncaution: run 1: "
+    )
+    assert (values["equal"], values["whole"]) == (True, False)
+
+
+def test_a_disk_that_cannot_be_looked_at_leads_to_the_stores(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    exists = Path.exists
+
+    def refused(path: Path) -> bool:
+        if path.parent == site.records:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", refused)
+    text = site.archive_runs("--diff", "1", "3", status=1).stdout
+
+    assert text.startswith("run 1 (artdaqDB) -> run 3 (artdaqDB): different: 2 files, 3 parameters")
+    assert f"caution: run 1: not read from the disk: run 1: {site.records}/1: permission denied" in text
+
+
 def test_a_run_that_is_nowhere_is_an_error(site: Site) -> None:
     assert "run 99 is nowhere" in site.archive_runs("--diff", "1", "99", status=1).stderr
     site.archive_runs("--diff", "1", status=2)
@@ -236,3 +271,29 @@ def changes_on(page: Path) -> dict[str, Any]:
     assert found is not None
     values: dict[str, Any] = json.loads(found[1])["changes"]
     return values
+
+
+def test_a_run_that_no_store_can_give_is_named(site: Site) -> None:
+    blobs = site.blobs()
+    shutil.rmtree(site.root / "artdaqdb")
+    ucondb = UconDB(site.ucondb.settings())
+    options = ("--parameters", "boot.debug_level", "--runs", "1-3")
+
+    for content, text in ((b"damaged", 'does not begin with "Start of Record"'), (blobs["1"], "is one of run 1")):
+        ucondb.put(3, content, override_of=ucondb.versions()[3])
+        done = site.archive_runs(*options, status=1)
+        assert "run 3: UconDB: " in done.stderr
+        assert text in done.stderr
+        assert done.stdout == ""
+
+    site.ucondb.execute(f"delete from {site.ucondb.folder}_versions where key = '3' returning key")
+    assert "run 3: neither artdaqDB nor UconDB has it" in site.archive_runs(*options, status=1).stderr
+
+
+def test_a_full_name_that_two_files_have_is_named(site: Site) -> None:
+    take(site, 5, {"reader01.fcl": "daq: {rate: 1}\n", "reader01.daq.fcl": "rate: 2\n"})
+    site.archive_runs()
+
+    done = site.archive_runs("--parameters", "reader01.daq.rate", "--runs", "5", status=1)
+
+    assert "run 5: reader01.daq.rate is in reader01.daq.fcl and in reader01.fcl" in done.stderr

@@ -143,6 +143,23 @@ def test_a_record_that_goes_back_and_forth_is_archived_each_time(watched: Site) 
     assert "verified 3 runs: 3 equal" in watched.archive_runs("--verify").stdout
 
 
+def test_a_change_that_leaves_the_blob_as_it_is_is_archived_once(site: Site) -> None:
+    site.make(1)
+    site.archive_runs()
+    boot = site.records / "1" / "boot.txt"
+    original = boot.read_bytes()
+
+    for number, comment in enumerate((b"# a comment\n", b"# a longer comment\n", b""), 1):
+        boot.write_bytes(comment + original)
+        site.archive_runs("--refresh", "1")
+        assert len(refresh_markers(site)) == number
+        assert "nothing to do" in site.archive_runs().stderr
+        assert "SAFE: every" in site.archive_runs("--report-status").stdout
+        site.archive_runs("--verify")
+
+    assert site.versions() == 1
+
+
 def test_case_f_a_blob_that_somebody_replaced_is_left_alone_and_told(watched: Site) -> None:
     ucondb = UconDB(watched.ucondb.settings())
     ucondb.put(2, b"what somebody else thinks run 2 was", override_of=ucondb.versions()[2])

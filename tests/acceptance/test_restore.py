@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -89,9 +90,9 @@ def test_real_records_come_back_from_each_store(site: Site) -> None:
     shutil.move(site.records, site.root / "before")
 
     for store in ("artdaqdb", "ucondb"):
-        site.archive_runs("--restore", runs, str(site.root / store / "out"), "--from", store)
+        site.archive_runs("--restore", runs, str(site.root / f"from_{store}"), "--from", store)
 
-        assert restored(site.root / store / "out") == {
+        assert restored(site.root / f"from_{store}") == {
             int(path.name): found(path) for path in (site.root / "before").iterdir() if path.name.isdecimal()
         }
 
@@ -244,6 +245,30 @@ def test_originals_do_not_make_blobs_differ(site: Site) -> None:
     site.archive_runs("--verify")
 
 
+def test_originals_stay_right_once_they_are_switched_off(site: Site) -> None:
+    site.configure(ucon_db={"include_originals": True})
+    site.make(1)
+    site.archive_runs()
+    site.configure(ucon_db={"include_originals": False})
+    boot = site.records / "1" / "boot.txt"
+    boot.write_bytes(b"# a comment\n" + boot.read_bytes())
+
+    site.archive_runs()
+
+    assert blob.unpack(site.blobs()["1"]).files["boot.txt"] == boot.read_bytes()
+    site.archive_runs("--verify")
+    site.archive_runs("--restore", "1", str(site.root / "out"), "--from", "ucondb")
+    assert restored(site.root / "out")[1] == found(site.records / "1")
+
+
+def test_originals_that_differ_are_a_conflict_once_they_are_switched_off(site: Site, archived: Files) -> None:
+    put(site, 1, site.blobs()["1"].replace(archived[1]["ranks.txt"], archived[1]["ranks.txt"] + b"#\n"))
+    site.configure(ucon_db={"include_originals": False})
+    (site.work / "markers" / "migrate" / "1.json").unlink()
+
+    assert "holds other content under this key" in site.archive_runs(status=1).stderr
+
+
 def test_an_original_that_differs_is_a_finding(site: Site, archived: Files) -> None:
     put(site, 1, site.blobs()["1"].replace(archived[1]["ranks.txt"], archived[1]["ranks.txt"] + b"#\n"))
 
@@ -269,3 +294,83 @@ def test_options_of_a_restore_belong_to_it(site: Site) -> None:
     for options in (["--from", "best"], ["--allow-inexact"], ["--restore-drill", "3"], ["--restore", ",", "x"]):
         assert "belong" in (said := site.archive_runs(*options, status=1).stderr) or "names no run" in said
     assert "nothing to restore: 9" in site.archive_runs("--restore", "9", str(site.root / "out"), status=1).stdout
+
+
+def test_without_a_fingerprint_nothing_is_called_exact(site: Site) -> None:
+    site.configure(ucon_db={"include_originals": True})
+    site.make(1)
+    (site.records / "1" / "link").symlink_to("boot.txt")
+    site.archive_runs()
+
+    shutil.rmtree(site.work / "markers" / "import")
+    site.archive_runs("--recover-import-state")
+    known = site.archive_runs("--restore", "1", str(site.root / "known"), status=1)
+    shutil.rmtree(site.work)
+    unknown = site.archive_runs("--restore", "1", str(site.root / "unknown"), status=1)
+
+    assert "run 1: never archived: link: is a link" in known.stdout
+    assert "run 1: no marker has its fingerprint: nothing shows whether the record had links" in unknown.stdout
+    assert "0 byte for byte" in unknown.stdout
+    assert restored(site.root / "unknown")[1] == found(site.records / "1")
+
+
+def test_no_record_is_restored_into_the_archive_or_among_the_records(site: Site, archived: Files) -> None:
+    link = site.root / "link"
+    link.symlink_to(site.records)
+    before = sorted(site.records.iterdir())
+
+    for directory in (site.records, site.work / "markers", site.root / "artdaqdb", link / "4" / "sub"):
+        done = site.archive_runs("--restore", "1", str(directory), status=1)
+        assert "choose another directory" in done.stderr
+
+    assert "names no directory" in site.archive_runs("--restore", "1", "", status=1).stderr
+    assert sorted(site.records.iterdir()) == before
+    assert not list(site.root.rglob(".partial"))
+
+
+def test_a_store_that_cannot_be_asked_is_named(site: Site, archived: Files) -> None:
+    for path in (site.root / "artdaqdb").rglob("index.json"):
+        path.write_text("{")
+    directory = site.root / "out"
+
+    done = site.archive_runs("--restore", "1-3", str(directory))
+    assert "the index is damaged" in done.stderr
+    assert "does not have it" not in done.stdout
+
+    shutil.rmtree(site.work)
+    unknown = site.archive_runs("--restore", "1-3,9", str(directory), status=1)
+    assert "runs that only artdaqDB has cannot be restored" in unknown.stderr
+    assert "nothing to restore: 9" in unknown.stdout
+    site.configure(ucon_db={"server_url": "http://127.0.0.1:9/x/app"}, app={"run_process_retries": 1})
+    nothing = site.archive_runs("--restore", "1-3", str(directory), status=1)
+    assert "restore" not in nothing.stdout
+
+
+def test_what_is_there_and_cannot_be_read_costs_only_its_run(
+    site: Site, archived: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = site.root / "out" / "1"
+    place.mkdir(parents=True)
+    scandir = os.scandir
+
+    def refusing(path: str | Path = ".") -> object:
+        if path == place:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    done = site.archive_runs("--restore", "1-3", str(site.root / "out"), status=1)
+
+    assert f"run 1: {place} is there already and cannot be read: permission denied" in done.stdout
+    assert "2 runs in" in done.stdout
+
+
+def test_a_second_restore_into_a_directory_waits_for_no_lock(site: Site, archived: Files) -> None:
+    from rra_state.execution import restore as execution
+
+    directory = site.root / "out"
+    with execution._prepared(directory):
+        done = site.archive_runs("--restore", "1", str(directory), status=1)
+        assert "another --restore writes there" in done.stderr
+        assert (directory / ".partial" / "lock").exists()
+    assert not (directory / ".partial").exists()

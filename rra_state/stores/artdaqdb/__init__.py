@@ -35,6 +35,13 @@ def open_store(section: ArtdaqDBSection) -> ArtdaqDB:
     return _KINDS[scheme](section.database_uri, _schema(section.fcl_conf_dir))
 
 
+def directory_of(section: ArtdaqDBSection) -> Path | None:
+    """The directory of the archive on this host; None if it is of another kind, or on another host."""
+    if section.remote_host or not section.database_uri.startswith(f"{_FILESYSTEM}://"):
+        return None
+    return Path(_path(section.database_uri))
+
+
 def _directory(uri: str, schema: bytes | None) -> ArtdaqDB:
     return FilesystemDB(Path(_path(uri)), schema=schema)
 

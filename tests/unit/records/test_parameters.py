@@ -102,6 +102,10 @@ def test_a_document_without_the_name_is_not_parsed() -> None:
         Patterns(["*.this"]).chosen("reader01", b"this is { no FHiCL")
 
 
+def test_a_pattern_with_many_stars_takes_no_time() -> None:
+    assert not Patterns(["*a" * 12 + "*b"]).match("x." + "a" * 200)
+
+
 NAMES = st.sampled_from(["a", "b", "ab", "a_b", "gen1"])
 GLOBS = st.lists(st.sampled_from(["a", "b", "ab", "_", "gen1", ".", "*", "?", "[0]", "[*]", "]"]), max_size=7)
 

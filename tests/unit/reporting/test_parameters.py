@@ -21,6 +21,8 @@ from rra_state.reporting import parameters
         ([1, "a"], "object"),
         ([True, 1], "object"),
         ([10**30, 1], "object"),
+        ([2**53, 2.5], "Float64"),
+        ([2**53 + 1, 2.5], "object"),
         ([], "object"),
     ],
 )
@@ -32,6 +34,12 @@ def test_a_column_has_the_type_of_its_values(values: list[Any], dtype: str) -> N
 
 def test_a_large_whole_number_keeps_every_digit() -> None:
     assert parameters._typed([2**60 + 1, None], 2)[0] == 2**60 + 1
+
+
+def test_an_empty_text_is_not_printed_like_a_missing_one() -> None:
+    frame = pd.DataFrame({"run": [1, 2], "a.b": parameters._typed(["", None], 2)})
+
+    assert [line.split() for line in parameters.text(frame, "text").splitlines()[1:]] == [["1", '""'], ["2", "-"]]
 
 
 def test_every_kind_of_value_is_printed_and_no_name_moves_the_cursor() -> None:
