@@ -92,9 +92,13 @@ def test_a_phase_alone_is_checked_true_to_life(rollout: Rollout, phase: str) -> 
 def test_a_changed_setting_is_shown_by_check_mode_but_no_secret(rollout: Rollout) -> None:
     instance = rollout.instance("sbnd", "/daq/run_records", "/daq/artdaqdb")
     instance["settings"]["source_files"]["settle_seconds"] = 7
-    open_ = rollout.play("site.yml", "--check", "--diff", "--tags", "run_record_archiver_configure", rra_instances=[instance])
+    open_ = rollout.play(
+        "site.yml", "--check", "--diff", "--tags", "run_record_archiver_configure", rra_instances=[instance]
+    )
     instance["settings"]["reporting"] = {"urls": ["json://daq:a-secret-of-the-notifier@localhost"]}
-    closed = rollout.play("site.yml", "--check", "--diff", "--tags", "run_record_archiver_configure", rra_instances=[instance])
+    closed = rollout.play(
+        "site.yml", "--check", "--diff", "--tags", "run_record_archiver_configure", rra_instances=[instance]
+    )
     directory = "/etc/run_record_archiver/sbnd"
     rollout.daq.ssh(f"echo '# json://daq:another-secret@localhost' >> {directory}/candidate.yaml")
     removed = rollout.play("site.yml", "--check", "--diff", "--tags", "run_record_archiver_configure")
