@@ -200,7 +200,7 @@ class Rollout:
         tree.mkdir()
         packed = subprocess.run(["git", "archive", FIRST_RELEASE], cwd=ROOT, capture_output=True, check=True).stdout
         subprocess.run(["tar", "--extract", "--directory", str(tree)], input=packed, check=True)
-        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(tree / "wheels"), str(tree)]
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(tree / "wheels"), f"{tree}[postgres]"]
         subprocess.run(command, check=True, capture_output=True)
         return tree
 
