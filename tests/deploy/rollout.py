@@ -24,6 +24,8 @@ from tests.waiting import wait_until
 ROOT = Path(__file__).resolve().parents[2]
 ANSIBLE = ROOT / "ansible"
 WHEELHOUSE = Path(os.environ.get("RRA_WHEELHOUSE", ROOT / "build/wheelhouse"))
+FIRST_RELEASE = "2911493"
+"""The commit of 0.1.0."""
 PASSWORD = "s3cret-of-the-test-stand"
 OPT = "/opt/run-record-archiver"
 WORK = "/var/lib/run_record_archiver"
@@ -111,8 +113,13 @@ class Rollout:
         shutil.rmtree(self.daq.tree, ignore_errors=True)
         shutil.rmtree(self.stand.tree, ignore_errors=True)
 
-    def play(self, playbook: str, *arguments: str, check: bool = True, **extra: object) -> Played:
-        """Run a playbook from the controller. Raises AssertionError with its output if it fails and `check`."""
+    def play(
+        self, playbook: str, *arguments: str, check: bool = True, directory: Path = ANSIBLE, **extra: object
+    ) -> Played:
+        """Run a playbook from the controller. Raises AssertionError with its output if it fails and `check`.
+
+        directory: where the playbook and its roles are.
+        """
         inventory = self.directory / "inventory.yml"
         inventory.write_text(yaml.safe_dump(self._inventory()))
         done = subprocess.run(
@@ -120,7 +127,7 @@ class Rollout:
                 str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), playbook, *arguments,
                 *(("-e", json.dumps(extra)) if extra else ()),
             ],
-            cwd=ANSIBLE, capture_output=True, text=True, check=False, timeout=1200,
+            cwd=directory, capture_output=True, text=True, check=False, timeout=1200,
             env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_LOCAL_TEMP": str(self.directory / "ansible")},
         )  # fmt: skip
         played = Played(done.returncode, done.stdout + done.stderr)
@@ -186,6 +193,16 @@ class Rollout:
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(dist), str(tree)]
         subprocess.run(command, check=True, capture_output=True)
         return str(next(dist.glob("*.whl")))
+
+    def first_release(self) -> Path:
+        """The source tree of 0.1.0, with a wheelhouse in `wheels`."""
+        tree = self.directory / "source-0.1.0"
+        tree.mkdir()
+        packed = subprocess.run(["git", "archive", FIRST_RELEASE], cwd=ROOT, capture_output=True, check=True).stdout
+        subprocess.run(["tar", "--extract", "--directory", str(tree)], input=packed, check=True)
+        pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(tree / "wheels")]
+        subprocess.run([*pip, f"{tree}[postgres]"], check=True, capture_output=True)
+        return tree
 
     def archived(self, stage: str = "migrate", work: str = WORK) -> set[int]:
         """Runs with a marker of the stage."""

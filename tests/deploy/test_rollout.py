@@ -84,7 +84,7 @@ def test_the_second_converge_changes_nothing(rollout: Rollout) -> None:
 
 @pytest.mark.parametrize("phase", ["install", "configure", "service", "verify"])
 def test_a_phase_alone_is_checked_true_to_life(rollout: Rollout, phase: str) -> None:
-    played = rollout.play("site.yml", "--check", "--limit", "archivers", "--tags", phase)
+    played = rollout.play("site.yml", "--check", "--limit", "archivers", "--tags", f"run_record_archiver_{phase}")
 
     assert played.changed == {"daq": 0}
 
@@ -92,12 +92,16 @@ def test_a_phase_alone_is_checked_true_to_life(rollout: Rollout, phase: str) -> 
 def test_a_changed_setting_is_shown_by_check_mode_but_no_secret(rollout: Rollout) -> None:
     instance = rollout.instance("sbnd", "/daq/run_records", "/daq/artdaqdb")
     instance["settings"]["source_files"]["settle_seconds"] = 7
-    open_ = rollout.play("site.yml", "--check", "--diff", "--tags", "configure", rra_instances=[instance])
+    open_ = rollout.play(
+        "site.yml", "--check", "--diff", "--tags", "run_record_archiver_configure", rra_instances=[instance]
+    )
     instance["settings"]["reporting"] = {"urls": ["json://daq:a-secret-of-the-notifier@localhost"]}
-    closed = rollout.play("site.yml", "--check", "--diff", "--tags", "configure", rra_instances=[instance])
+    closed = rollout.play(
+        "site.yml", "--check", "--diff", "--tags", "run_record_archiver_configure", rra_instances=[instance]
+    )
     directory = "/etc/run_record_archiver/sbnd"
     rollout.daq.ssh(f"echo '# json://daq:another-secret@localhost' >> {directory}/candidate.yaml")
-    removed = rollout.play("site.yml", "--check", "--diff", "--tags", "configure")
+    removed = rollout.play("site.yml", "--check", "--diff", "--tags", "run_record_archiver_configure")
     rollout.daq.ssh(f"cp -p {directory}/config.yaml {directory}/candidate.yaml")
 
     assert "settle_seconds: 7" in open_.output
@@ -113,7 +117,7 @@ def test_another_default_instance_is_refused(rollout: Rollout) -> None:
 
     tried = [rollout.play("site.yml", "--limit", "archivers", check=False, **swapped)]
     tried.append(
-        rollout.play("site.yml", "--limit", "archivers", check=False, rra_state="absent", rra_purge=True, **swapped)
+        rollout.play("site.yml", "--limit", "archivers", check=False, rra_ensure="absent", rra_purge=True, **swapped)
     )
     rollout.daq.ssh("mv /var/lib/run_record_archiver.default /root")
     tried.append(rollout.play("site.yml", "--limit", "archivers", check=False, **swapped))

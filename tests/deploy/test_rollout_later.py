@@ -176,7 +176,7 @@ def test_purging_is_refused_where_it_would_take_an_archive_along(rollout: Rollou
     inside = [{**sbnd, "work_dir": "/daq"}, icarus]
 
     played = rollout.play(
-        "site.yml", "--limit", "archivers", check=False, rra_state="absent", rra_purge=True, rra_instances=inside
+        "site.yml", "--limit", "archivers", check=False, rra_ensure="absent", rra_purge=True, rra_instances=inside
     )
 
     assert played.code != 0
@@ -197,16 +197,45 @@ def test_the_only_instance_can_be_taken_away(rollout: Rollout) -> None:
 def test_removal_keeps_the_data_unless_told(rollout: Rollout) -> None:
     archived = rollout.archived()
 
-    rollout.play("site.yml", "--limit", "archivers", "-e", "rra_purge=false", rra_state="absent")
+    rollout.play("site.yml", "--limit", "archivers", "-e", "rra_purge=false", rra_ensure="absent")
 
     assert rollout.archived() == archived
     gone = f"{OPT} /etc/run_record_archiver /etc/systemd/system/run-record-archiver* /usr/local/bin/rra-status"
     assert rollout.daq.ssh(f"ls -d {gone}", check=False).stdout == ""
     assert rollout.daq.ssh("systemctl list-units --all --no-legend 'run-record-archiver*.timer'").stdout == ""
-    again = rollout.play("site.yml", "--limit", "archivers", rra_state="absent")
+    again = rollout.play("site.yml", "--limit", "archivers", rra_ensure="absent")
     assert again.changed == {"daq": 0}
 
-    rollout.play("site.yml", "--limit", "archivers", rra_state="absent", rra_purge=True)
+    rollout.play("site.yml", "--limit", "archivers", rra_ensure="absent", rra_purge=True)
 
     assert rollout.daq.ssh(f"ls -d {WORK}", check=False).returncode != 0
     assert rollout.daq.ssh("ls /daq/artdaqdb").stdout != ""
+
+
+def test_the_first_release_is_upgraded_with_its_archive(rollout: Rollout) -> None:
+    first = rollout.first_release()
+    instance = rollout.instance("sbnd", "/daq/run_records", "/daq/artdaqdb")
+    del instance["settings"]["source_files"]["quiet_seconds"]  # 0.1.0 does not know it
+    rollout.play(
+        "site.yml", "--limit", "archivers", directory=first / "ansible", rra_wheelhouse=str(first / "wheels"),
+        rra_adopt_existing=True, rra_instances=[instance],
+    )  # fmt: skip
+    (by_first,) = rollout.records(1, 9101)
+    rollout.wait("0.1.0 archives", lambda: by_first in rollout.archived())
+    rollout.variables["rra_instances"] = rollout.variables["rra_instances"][:1]
+
+    rollout.play("site.yml", "--limit", "archivers")
+    (by_this,) = rollout.records(1, 9102)
+
+    rollout.wait("this release archives", lambda: by_this in rollout.archived())
+    assert rollout.release() == __version__
+    assert rollout.in_ucondb().count(by_first) == rollout.in_ucondb().count(by_this) == 1
+    assert " differ" not in rollout.daq.ssh("rra-run sbnd --verify").stdout
+    assert "\nSAFE: " in rollout.daq.ssh("rra-status").stdout
+
+
+def test_the_old_name_of_a_variable_is_accepted_with_a_warning(rollout: Rollout) -> None:
+    played = rollout.play("site.yml", "--limit", "archivers", rra_state="absent")
+
+    assert "rra_state is deprecated: it is called rra_ensure now" in played.output
+    assert rollout.daq.ssh("systemctl list-units --all --no-legend 'run-record-archiver*.timer'").stdout == ""
