@@ -79,7 +79,10 @@ class MongoArchive(Archive):
     def a_document_is_deleted_by_hand(self, place: int, name: str) -> None:
         for tree in self.documents_of(place, name):
             self.artdaq.database["RunHistory"].delete_one({"_id": tree["_id"]})
+            if tree["version"] != tree["configurations"][0]["name"]:
+                return self.seen_only_by_verification()  # an older version of the run is listed
         self.run("--incremental")  # which looks for it
+        return None
 
     @precondition(lambda self: self.ours())
     @rule(place=numbers, name=st.sampled_from(["boot", "extra"]))
