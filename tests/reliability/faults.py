@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
 
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+
 from rra_state.base import files
 from rra_state.base.errors import StoreUnavailable
 
@@ -21,8 +24,10 @@ _STEPS = (
     *((files, name) for name in ("_write", "_sync_file_system", "sync_directory", "rewrite")),
     (os, "replace"),
     *((Path, name) for name in ("unlink", "mkdir")),
+    *((Collection, name) for name in ("insert_one", "insert_many", "bulk_write", "delete_many")),
+    (ClientSession, "commit_transaction"),
 )
-"""Everything `fsio` does to the disk, one system call or so each."""
+"""Everything that is done to the disk, one system call or so each, and to a MongoDB, one command each."""
 
 
 class Killed(BaseException):

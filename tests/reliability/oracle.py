@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,9 @@ def in_artdaqdb(archive: Path) -> dict[int, Files]:
         match = _NUMBERED.fullmatch(rest)
         assert match is not None
         newest[int(run)] = max(newest.get(int(run), (-1, "")), (int(match[2] or 0), name))
-    return {run: _documents(archive, index["version"][name]) for run, (_, name) in newest.items()}
+    return {
+        run: stored_files(_read(archive, oid) for oid in index["version"][name]) for run, (_, name) in newest.items()
+    }
 
 
 def of_other_programs(archive: Path) -> dict[int, set[str]]:
@@ -63,11 +65,11 @@ def _read(archive: Path, oid: str) -> dict[str, Any]:
     return document
 
 
-def _documents(archive: Path, oids: list[str]) -> Files:
+def stored_files(documents: Iterable[Mapping[str, Any]]) -> Files:
     """The files that this archiver stored; another program's documents do not have their text."""
     files = {}
-    for oid in oids:
-        values = _read(archive, oid)["origin"]["rawdata"]
+    for document in documents:
+        values = document["origin"]["rawdata"]
         if not values:
             continue
         pairs = dict(zip(values[::2], values[1::2], strict=True))

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -91,9 +92,12 @@ class Archive(RuleBasedStateMachine):
         return {
             "app": {"work_dir": str(self.work), "run_process_retries": 1, "retry_delay_seconds": 0},
             "source_files": {"run_records_dir": str(self.records), "quiet_seconds": 0, "settle_seconds": 3600},
-            "artdaq_db": {"database_uri": f"filesystemdb://{self.archive}"},
+            "artdaq_db": {"database_uri": self.artdaqdb()},
             "ucon_db": self.ucondb.section(object_name=self.object),
         }
+
+    def artdaqdb(self) -> str:
+        return f"filesystemdb://{self.archive}"
 
     def teardown(self) -> None:
         try:
@@ -178,11 +182,11 @@ class Archive(RuleBasedStateMachine):
     @rule(place=numbers, number=st.integers(1, 9))
     def another_program_stores_files(self, place: int, number: int) -> None:
         complete = {run for run, files in oracle.on_disk(self.records).items() if self.is_complete(files)}
-        new = complete - oracle.in_artdaqdb(self.archive).keys() - self.loading.keys()
+        new = complete - self.in_artdaqdb().keys() - self.loading.keys()
         for run in self.one_of(sorted(new | {run for run, left in self.loading.items() if left}), place):
             if run not in self.loading:
                 self.loading[run] = list(documents(self.config, run))
-            load(self.archive, run, self.loading[run][:number])
+            load(self.artdaqdb(), run, self.loading[run][:number])
             del self.loading[run][:number]
         self.check()
 
@@ -190,7 +194,7 @@ class Archive(RuleBasedStateMachine):
     @rule(place=numbers, version=st.integers(1, 9))
     def another_program_adds_a_version(self, place: int, version: int) -> None:
         for run in self.one_of(sorted(self.foreign()), place):
-            load(self.archive, run, [stop_of(run)], version=f"v{version}")
+            load(self.artdaqdb(), run, [stop_of(run)], version=f"v{version}")
         self.run("--incremental")  # which looks for it
 
     def foreign(self) -> set[int]:
@@ -199,6 +203,9 @@ class Archive(RuleBasedStateMachine):
             run for run, names in self.of_others().items() if not self.loading.get(run) and "RunHistory2" not in names
         }
 
+    def in_artdaqdb(self) -> dict[int, oracle.Files]:
+        return oracle.in_artdaqdb(self.archive)
+
     def of_others(self) -> dict[int, set[str]]:
         return oracle.of_other_programs(self.archive)
 
@@ -206,18 +213,23 @@ class Archive(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(["run_records", "artdaqdb"]))
     def a_disk_is_unmounted_for_a_cycle(self, name: str) -> None:
-        mounted, hidden = self.root / name, self.root / f"{name}.hidden"
         if not list(self.work.glob("markers/import/*.json")):
             return  # nothing tells a bare mount point from a new archive
+        with self.unmounted(name):
+            assert self.command("--incremental").status == 1
+            assert self.status_report()["verdict"]["level"] == "unknown"
+        self.check()
+
+    @contextmanager
+    def unmounted(self, name: str) -> Iterator[None]:
+        mounted, hidden = self.root / name, self.root / f"{name}.hidden"
         mounted.rename(hidden)
         mounted.mkdir()
         try:
-            assert self.command("--incremental").status == 1
-            assert self.status_report()["verdict"]["level"] == "unknown"
+            yield
         finally:
             shutil.rmtree(mounted)
             hidden.rename(mounted)
-        self.check()
 
     @precondition(lambda self: self.in_ucondb())
     @rule(place=numbers, change=st.sampled_from(["lost", "hidden", "other bytes"]))
@@ -329,7 +341,7 @@ class Archive(RuleBasedStateMachine):
             assert not found, (report.output, found)
 
     def disagreements(self) -> Iterator[str]:
-        disk, artdaqdb, ucondb = oracle.on_disk(self.records), oracle.in_artdaqdb(self.archive), self.in_ucondb()
+        disk, artdaqdb, ucondb = oracle.on_disk(self.records), self.in_artdaqdb(), self.in_ucondb()
         complete = {run: files for run, files in disk.items() if run in artdaqdb or self.is_complete(files)}
         yield from oracle.disagreements(complete, artdaqdb, ucondb, self.of_others())
         lost = self.seen - disk.keys() - ucondb.keys()

@@ -29,13 +29,15 @@ from rra_state.stores.artdaqdb import mongo_layout as layout
 from rra_state.stores.artdaqdb.base import Export, Item, Location, Outline, Staged
 from rra_state.stores.artdaqdb.document import RUN_HISTORY
 from rra_state.stores.artdaqdb.mongo_layout import COLLECTIONS, Tree
-from rra_state.stores.artdaqdb.mongo_session import EARLIER, MongoSession
+from rra_state.stores.artdaqdb.mongo_session import MongoSession
 
 Heads: TypeAlias = dict[str, list[Tree]]
 
 _FEW = 50
 """Runs whose versions are looked up one by one; for more of them the names of all versions are read."""
 _VERSIONS_A_QUERY = 500
+_NAMED = {"$match": {"version": {"$gte": ""}}}
+"""Stage of an aggregation that takes the documents whose version is a text."""
 _NEWEST = 20
 _DAY = 86_400
 _DUPLICATE_KEY = 11000
@@ -84,22 +86,27 @@ class MongoDB:
             return "-".join(map(str, (*counts, *(each["_id"] for each in newest.limit(_NEWEST)))))
 
     def runs(self) -> set[int]:
-        """Every run with a visible version. Only of runs that are being stored are documents read."""
+        """Every run with a visible version. The documents are read only of runs that lack some, or have too many."""
         history = self._collection(RUN_HISTORY)
         with self._session.faults():
             found = self._all_versions()
             named = {run for version in found if (run := layout.run_of(version)) is not None}
             if others := [version for version in found if layout.run_of(version) is None]:
                 named |= _numbers(history.distinct("runs.name", {"version": {"$in": others}}))
-            unsure = self._unsure()
+            unsure = {run for version in self._miscounted(found) if (run := layout.run_of(version)) is not None}
         return (named - unsure) | self.locate(unsure).keys()
 
-    def _unsure(self) -> set[int]:
-        """Runs that are being stored, by this archiver or an earlier version of it, or of which a try broke off."""
-        staged = self._collection(RUN_HISTORY).distinct("version", layout.staged_filter())
-        found = {layout.run_of(layout.version_of(version)) for version in staged}
-        found |= set(self._collection(EARLIER).distinct("run", {"visible": False}))
-        return {run for run in found if run is not None}
+    def _miscounted(self, numbers: Mapping[str, int]) -> Iterator[str]:
+        """The versions of this archiver that have not as many documents as the first of them says.
+
+        numbers: of documents, by version. MongoDB reads one document of each version, by the index on `version`.
+        """
+        first = {"_id": "$version", "origin": {"$first": layout.ORIGIN}}
+        stages = [_NAMED, {"$sort": {"version": 1}}, {"$group": first}]
+        for each in self._collection(RUN_HISTORY).aggregate(stages, allowDiskUse=True):
+            manifest = layout.manifest_of({"version": each["_id"], "origin": each["origin"]})
+            if manifest is not None and manifest.number != numbers.get(manifest.version):
+                yield manifest.version
 
     def locate(self, runs: Iterable[int]) -> dict[int, Location]:
         """The newest visible version of each of these runs, chosen by the same rules as in a directory (`lookup`)."""
@@ -141,10 +148,12 @@ class MongoDB:
         named = {"version": {"$gte": f"{run}/", "$lt": f"{run}0"}}
         return self._collection(RUN_HISTORY).distinct("version", named)
 
-    def _all_versions(self) -> list[str]:
-        """The names of all versions that are shown."""
-        found = self._collection(RUN_HISTORY).distinct("version")
-        return [each for each in found if isinstance(each, str) and not each.startswith(layout.STAGED)]
+    def _all_versions(self) -> dict[str, int]:
+        """The names of all versions that are shown, and how many documents each has; read from the index alone."""
+        found = self._collection(RUN_HISTORY).aggregate(
+            [_NAMED, {"$group": {"_id": "$version", "number": {"$sum": 1}}}]
+        )
+        return {each["_id"]: each["number"] for each in found if not each["_id"].startswith(layout.STAGED)}
 
     def _collection(self, name: str) -> MongoCollection[Tree]:
         return self._session.database[name]

@@ -12,6 +12,7 @@ import pymongo
 from bson import ObjectId, Regex
 from pymongo.database import Database
 
+from rra_state.records.model import Document
 from rra_state.stores.artdaqdb import document as documents
 from tests.unit.stores.artdaqdb.artdaqdb_helpers import TIME, record
 
@@ -54,6 +55,15 @@ class ArtdaqMongo:
             trees.append({**tree, "_id": ObjectId()})
         self.database["RunHistory"].insert_many(trees)
 
+    def write(self, run: int, entity: str, *, version: str, assigned: str, tree: Tree) -> None:
+        """One document of the loader. tree: what it holds."""
+        self.make_metadata()
+        document = Document(f"{entity}.fcl", b"")
+        named = documents.RunVersion(run, f"{run}/standard", version, assigned, 1, "")
+        stored = documents.tree(document, named) | {"document": tree, "_id": ObjectId()}
+        stored["origin"]["rawdata"] = []
+        self.database["RunHistory"].insert_one(stored)
+
     def rewrite(self, found: Mapping[str, Any], **changes: Any) -> None:
         """What writeDocument does with a document that exists: a copy under a new id, then the old one deleted."""
         [tree] = self.database["RunHistory"].find(found)
@@ -66,9 +76,10 @@ class ArtdaqMongo:
         [tree] = self.database["RunHistory"].find(found)
         self.rewrite(found, configurations=[*tree["configurations"], {"name": configuration, "assigned": TIME}])
 
-    def make_metadata(self) -> bool:
-        """What every connection does first: a read-only account fails here. True if there was none."""
-        return self.database["SystemMetadata"].count_documents({}) == 0
+    def make_metadata(self) -> None:
+        """What every connection does first: a read-only account fails here."""
+        if self.database["SystemMetadata"].count_documents({}) == 0:
+            self.database["SystemMetadata"].insert_one({"document": {"name": "artdaq"}})
 
     # ---- reading -----------------------------------------------------------------------------------------------------
 

@@ -186,6 +186,17 @@ def test_case_g9_a_thousand_runs_of_another_program_are_listed(uri: str, artdaq:
     assert MongoDB(uri).runs() == set(range(1, 1001))
 
 
+def test_a_run_that_lost_a_document_is_not_listed(uri: str, artdaq: ArtdaqMongo) -> None:
+    store(MongoDB(uri), record(7), record(8))
+
+    artdaq.database["RunHistory"].delete_one({"version": "7/standard", "entities.name": "boot"})
+
+    assert MongoDB(uri).runs() == MongoDB(uri).locate([7, 8]).keys() == {8}
+    store(MongoDB(uri), record(7))
+    assert MongoDB(uri).runs() == {7, 8}
+    assert read(uri, 7) == texts(7)
+
+
 def test_a_version_that_is_not_named_after_its_run_is_found(uri: str, artdaq: ArtdaqMongo) -> None:
     artdaq.load(7, configuration="by_hand")
     store(MongoDB(uri), record(8))
