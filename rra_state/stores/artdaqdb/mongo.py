@@ -102,7 +102,7 @@ class MongoDB:
         numbers: of documents, by version. MongoDB reads one document of each version, by the index on `version`.
         """
         first = {"_id": "$version", "origin": {"$first": layout.ORIGIN}}
-        stages = [_NAMED, {"$sort": {"version": 1}}, {"$group": first}]
+        stages: list[dict[str, Any]] = [_NAMED, {"$sort": {"version": 1}}, {"$group": first}]
         for each in self._collection(RUN_HISTORY).aggregate(stages, allowDiskUse=True):
             manifest = layout.manifest_of({"version": each["_id"], "origin": each["origin"]})
             if manifest is not None and manifest.number != numbers.get(manifest.version):
