@@ -58,7 +58,7 @@ class ArtdaqMongo:
     def write(self, run: int, entity: str, *, version: str, assigned: str, tree: Tree) -> None:
         """One document of the loader. tree: what it holds."""
         self.make_metadata()
-        document = Document(f"{entity}.fcl", b"")
+        document = Document(f"{entity}.fcl", b"replaced: 1\n")
         named = documents.RunVersion(run, f"{run}/standard", version, assigned, 1, "")
         stored = documents.tree(document, named) | {"document": tree, "_id": ObjectId()}
         stored["origin"]["rawdata"] = []

@@ -146,7 +146,7 @@ def test_case_g4_another_programs_documents_beside_ours_are_a_finding(uri: str, 
     assert MongoDB(uri).locate([7])[7].beside == ("3 documents of another program under version 7/standard as well",)
 
 
-def test_case_a17_a_file_of_another_run_under_our_version_is_a_finding(uri: str, artdaq: ArtdaqMongo) -> None:
+def test_case_a17_another_runs_file_under_our_version_is_a_finding(uri: str, artdaq: ArtdaqMongo) -> None:
     store(MongoDB(uri), record(7))
 
     artdaq.load(7, ["component09"], of=8)
@@ -197,7 +197,7 @@ def test_a_run_that_lost_a_document_is_not_listed(uri: str, artdaq: ArtdaqMongo)
     assert read(uri, 7) == texts(7)
 
 
-def test_a_version_that_is_not_named_after_its_run_is_found(uri: str, artdaq: ArtdaqMongo) -> None:
+def test_a_version_not_named_after_its_run_is_found(uri: str, artdaq: ArtdaqMongo) -> None:
     artdaq.load(7, configuration="by_hand")
     store(MongoDB(uri), record(8))
     db = MongoDB(uri)
