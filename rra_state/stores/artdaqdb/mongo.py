@@ -160,23 +160,16 @@ class MongoDB:
 
     # ---- storing -----------------------------------------------------------------------------------------------------
 
-    def stage(self, records: Sequence[RunDocuments], known: Mapping[int, Location]) -> list[Staged | ArchiverError]:
+    def stage(
+        self,
+        records: Sequence[RunDocuments],
+        known: Mapping[int, Location],  # noqa: ARG002 - a query tells what is there now
+    ) -> list[Staged | ArchiverError]:
         """Store the documents of each run, which nothing finds yet. What is left of broken tries is removed before."""
         if not records:
             return []
         self._prepare()
-        now = documents.timestamp()
-        known = self.locate(record.run for record in records)
-        plans: dict[int, versions.PlannedVersion] = {}
-
-        def planned(record: RunDocuments) -> Staged:
-            location = known.get(record.run)
-            if location is not None and versions.holds(self.export(location), record):
-                return Staged(location, changed=False, assigned=now)
-            plans[record.run] = versions.plan(record, location, now, self._schema)
-            return plans[record.run].staged
-
-        outcomes = versions.each_by_itself(records, planned)
+        outcomes, plans = versions.plan_each(self, records, self._schema)
         self._remove_broken_tries([plan.staged.location for plan in plans.values()])
         to_store = [plan.record for plan in plans.values()]
         stored = versions.each_by_itself(to_store, lambda record: self._store(plans[record.run]))

@@ -91,21 +91,14 @@ class PostgresDB:
 
     # ---- storing -----------------------------------------------------------------------------------------------------
 
-    def stage(self, records: Sequence[RunDocuments], known: Mapping[int, Location]) -> list[Staged | ArchiverError]:
+    def stage(
+        self,
+        records: Sequence[RunDocuments],
+        known: Mapping[int, Location],  # noqa: ARG002 - a query tells what is there now
+    ) -> list[Staged | ArchiverError]:
         """Store documents, not yet visible: one transaction per run, all runs of a call in one pipeline."""
         self._prepare()
-        now = documents.timestamp()
-        known = self.locate(record.run for record in records)
-        plans: dict[int, versions.PlannedVersion] = {}
-
-        def planned(record: RunDocuments) -> Staged:
-            location = known.get(record.run)
-            if location is not None and versions.holds(self.export(location), record):
-                return Staged(location, changed=False, assigned=now)
-            plans[record.run] = versions.plan(record, location, now, self._schema)
-            return plans[record.run].staged
-
-        outcomes = versions.each_by_itself(records, planned)
+        outcomes, plans = versions.plan_each(self, records, self._schema)
         faults = self._store(list(plans.values()))
         return [faults.get(record.run, outcome) for record, outcome in zip(records, outcomes, strict=True)]
 

@@ -14,7 +14,7 @@ from rra_state.records import fhicl
 from rra_state.records.model import Document, RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import lookup
-from rra_state.stores.artdaqdb.base import Export, Item, Location, Staged
+from rra_state.stores.artdaqdb.base import ArtdaqDB, Export, Item, Location, Staged
 from rra_state.stores.artdaqdb.document import RUN_HISTORY, SCHEMA, SYSTEM_LAYOUT, RunVersion, StoredFile, Tree
 
 
@@ -155,6 +155,27 @@ def each_by_itself(
             error.run = record.run if error.run is None else error.run
             outcomes.append(error)
     return outcomes
+
+
+def plan_each(
+    store: ArtdaqDB, records: Sequence[RunDocuments], schema: Schema | None
+) -> tuple[list[Staged | ArchiverError], dict[int, PlannedVersion]]:
+    """The outcome of each record, in order, and by run the version to store; none if a visible one holds the record.
+
+    Raises only errors that stop the cycle.
+    """
+    now = documents.timestamp()
+    known = store.locate(record.run for record in records)
+    plans: dict[int, PlannedVersion] = {}
+
+    def planned(record: RunDocuments) -> Staged:
+        location = known.get(record.run)
+        if location is not None and holds(store.export(location), record):
+            return Staged(location, changed=False, assigned=now)
+        plans[record.run] = plan(record, location, now, schema)
+        return plans[record.run].staged
+
+    return each_by_itself(records, planned), plans
 
 
 def _unpacked(item: Item, location: Location, read: Callable[[Item], Tree], where: Callable[[Item], str]) -> StoredFile:
