@@ -163,7 +163,7 @@ class MongoDB:
     def stage(
         self,
         records: Sequence[RunDocuments],
-        known: Mapping[int, Location],  # noqa: ARG002 - a query tells what is there now
+        known: Mapping[int, Location],  # noqa: ARG002 - asked anew, by one query
     ) -> list[Staged | ArchiverError]:
         """Store the documents of each run, which nothing finds yet. What is left of broken tries is removed before."""
         if not records:

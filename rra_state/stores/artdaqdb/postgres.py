@@ -94,7 +94,7 @@ class PostgresDB:
     def stage(
         self,
         records: Sequence[RunDocuments],
-        known: Mapping[int, Location],  # noqa: ARG002 - a query tells what is there now
+        known: Mapping[int, Location],  # noqa: ARG002 - asked anew, by one query
     ) -> list[Staged | ArchiverError]:
         """Store documents, not yet visible: one transaction per run, all runs of a call in one pipeline."""
         self._prepare()
