@@ -116,5 +116,5 @@ def test_isolated_programs_are_started_by_the_ansible_role() -> None:
         if "/bin/run-record-archiver" in line or "/bin/python" in line
     ]
 
-    assert len(started) == 5
+    assert len(started) == 3
     assert all("/bin/python -I -m rra_state " in line.replace('"', "") for line in started), os.linesep.join(started)
