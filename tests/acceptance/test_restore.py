@@ -331,6 +331,7 @@ def test_no_record_is_restored_into_the_archive_or_among_the_records(site: Site,
 def test_a_store_that_cannot_be_asked_is_named(site: Site, archived: Files) -> None:
     for path in (site.root / "artdaqdb").rglob("index.json"):
         path.write_text("{")
+        os.utime(path, (0, 0))  # one that was written just now is waited for
     directory = site.root / "out"
 
     done = site.archive_runs("--restore", "1-3", str(directory))

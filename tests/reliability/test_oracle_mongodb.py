@@ -19,7 +19,7 @@ from tests.reliability.test_oracle import LONG, Archive, numbers, record
 from tests.servers import Folder
 from tests.unit.stores.artdaqdb.artdaq_mongo import ArtdaqMongo
 
-HISTORIES = 500 if LONG else 12
+HISTORIES = 500 if LONG else 8
 """On each of the two servers."""
 
 
