@@ -74,7 +74,7 @@ class ProcessPool:
 
     def submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future[Any]:
         """See Pool."""
-        future = self._executor.submit(worker.call, function, *arguments, **options)
+        future = self._submit(worker.call, function, *arguments, **options)
         self._handed_out = [other for other in self._handed_out if not other.done()] + [future]
         return future
 
@@ -120,11 +120,19 @@ class ProcessPool:
                 self.size, mp_context=context, initializer=worker.start, initargs=(self._config_path, self._stop)
             )
             try:
-                for future in [self._executor.submit(os.getpid) for _ in range(self.size)]:
+                for future in [self._submit(os.getpid) for _ in range(self.size)]:
                     future.result(timeout=START_SECONDS)
             except BaseException:
                 self._kill()  # this process would wait at its end for those that did start
                 raise
+
+    def _submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future[Any]:
+        """Submit, and start a worker if none is idle. An interruption waits until that one is known to `_workers`.
+
+        One that is not known would outlive the pool, and print a traceback that its locks are gone.
+        """
+        with _signals_blocked():
+            return self._executor.submit(function, *arguments, **options)
 
 
 def in_chunks(

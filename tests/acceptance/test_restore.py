@@ -9,7 +9,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from tests.nasty_records import LONG_ESCAPED, found
 from tests.paths import REPOSITORY
 from tests.samples import RECORDS, with_real_records
 from tests.site import Site
-from tests.waiting import scaled
+from tests.waiting import scaled, wait_until
 
 pytestmark = pytest.mark.in_process
 
@@ -210,9 +209,7 @@ def test_a_restore_that_was_killed_is_taken_up(site: Site) -> None:
     files, out = gone(site, range(1, 41)), site.root / "out"
 
     process = site.start(site.command("--restore", "1-40", str(out)))
-    end = time.monotonic() + scaled(60)
-    while not list(out.glob("[1-9]*")) and time.monotonic() < end:
-        time.sleep(0.001)
+    wait_until(lambda: list(out.glob("[1-9]*")), what="no run is restored", every=0.001)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     before = len(list(out.glob("[1-9]*")))
@@ -222,6 +219,34 @@ def test_a_restore_that_was_killed_is_taken_up(site: Site) -> None:
 
     assert restored(out) == files
     assert f"({before} there before)" in done.stdout
+
+
+def test_an_interrupted_restore_leaves_no_run_half(site: Site, archived: Files) -> None:
+    command, out = ["--restore", "1-3", str(site.root / "out"), "--from", "ucondb"], site.root / "out"
+    server = site.ucondb.server.process
+    assert server is not None
+
+    server.send_signal(signal.SIGSTOP)  # so that no run can be there before the interruption
+    process = site.start(site.command(*command))
+    wait_until((out / ".partial" / "lock").exists, what="the restore does not begin")
+    process.send_signal(signal.SIGINT)
+    server.send_signal(signal.SIGCONT)
+    printed, _ = process.communicate(timeout=scaled(60))
+
+    assert process.returncode == 130, printed
+    assert "Traceback" not in printed
+    assert list(out.glob("[1-9]*")) == []
+    site.archive_runs(*command)
+    assert restored(out) == archived
+
+
+def test_a_blob_of_another_run_is_not_restored(site: Site, archived: Files) -> None:
+    put(site, 1, site.blobs()["2"])
+
+    done = site.archive_runs("--restore", "1-3", str(site.root / "out"), "--from", "ucondb", status=1)
+
+    assert "run 1: UconDB cannot give it: the blob is one of run 2" in done.stdout
+    assert restored(site.root / "out") == {run: archived[run] for run in (2, 3)}
 
 
 def test_originals_do_not_make_blobs_differ(site: Site) -> None:
