@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -89,10 +88,12 @@ def with_answers(dispatch: Any) -> Any:
     return answer
 
 
-def end_old_transactions(of_set: SecantusDBServer) -> None:
-    """End transactions whose client died, as MongoDB does (after a minute there); SecantusDB waits for another one."""
-    while True:
-        time.sleep(TRANSACTION_SECONDS / 2)
+def end_old_transactions(of_set: SecantusDBServer, over: threading.Event) -> None:
+    """End transactions whose client died, as MongoDB does by itself after a minute. Returns once `over` is set.
+
+    SecantusDB ends them only when another transaction begins.
+    """
+    while not over.wait(TRANSACTION_SECONDS / 2):
         of_set.transactions.prune_expired()
 
 
@@ -109,9 +110,13 @@ def main(directory: Path) -> None:
         ) as of_set,
         SecantusDBServer(storage_path=str(directory / "alone"), replica_set_name=None) as alone,
     ):
-        threading.Thread(target=end_old_transactions, args=(of_set,), daemon=True).start()
+        over = threading.Event()
+        ending = threading.Thread(target=end_old_transactions, args=(of_set, over))
+        ending.start()
         print(of_set.uri, alone.uri, flush=True)
         sys.stdin.read()
+        over.set()
+        ending.join()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ import bson
 _HEADER = struct.Struct("<iiii")
 _OP_MSG = 2013
 _MONITORING = "&serverMonitoringMode=poll&heartbeatFrequencyMS=500"
-"""The driver asks again soon whether the server is primary; it is not told, since nothing changes behind the proxy."""
+"""Options of the driver: ask every 0.5 s whether the server is primary. The server behind the proxy reports no change,
+so a driver that waits for such a report would not go on."""
 _RETRYABLE = ["RetryableWriteError"]
 
 

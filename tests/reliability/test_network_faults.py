@@ -106,7 +106,7 @@ def test_a_fault_on_the_way_to_postgresql_costs_no_run(  # noqa: PLR0917 - fixtu
 def test_a_fault_on_the_way_to_mongodb_costs_no_run(  # noqa: PLR0917 - fixtures
     kind: Kind, deed: Deed, ucondb: Folder, mongodb: str, memory: Path, request: pytest.FixtureRequest
 ) -> None:
-    """The driver has connections of its own to watch the server, so a fault may strike one of these."""
+    """Some of the faults strike no request of a deed, but a connection by which the driver monitors the server."""
     host, port = mongodb.removeprefix("mongodb://").split(":")
     waits = f"directConnection=true&socketTimeoutMS={int(1000 * PATIENCE)}&serverSelectionTimeoutMS=2000"
     with (
