@@ -257,10 +257,10 @@ def a_body_shorter_than_announced_is_not_stored(target: Target) -> None:
     head = f"POST {parts.path}/{tail} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: 10\r\n"
     head += f"Authorization: {target.signed(tail)['Authorization']}\r\n\r\nshort"
 
-    with socket.create_connection((parts.hostname, parts.port or (443 if tls else 80))) as connection:
-        client = (
-            ssl.create_default_context().wrap_socket(connection, server_hostname=parts.hostname) if tls else connection
-        )
+    client = socket.create_connection((parts.hostname, parts.port or (443 if tls else 80)))
+    if tls:
+        client = ssl.create_default_context().wrap_socket(client, server_hostname=parts.hostname)
+    with client:
         client.sendall(head.encode("latin-1"))
         client.shutdown(socket.SHUT_WR)
         answer = client.makefile("rb").read()  # until the server is done; with TLS it cannot be deciphered any more
