@@ -23,12 +23,11 @@ from pymongo.collection import Collection as MongoCollection
 from rra_state.base import files, run_numbers
 from rra_state.base.errors import ArchiverError, RecordError, StoreUnavailable, VerificationError
 from rra_state.records.model import KEPT, Remark, RunDocuments
-from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import lookup, versions
 from rra_state.stores.artdaqdb import mongo_layout as layout
 from rra_state.stores.artdaqdb.base import Export, Item, Location, Outline, Staged
-from rra_state.stores.artdaqdb.document import RUN_HISTORY
-from rra_state.stores.artdaqdb.mongo_layout import COLLECTIONS, Tree
+from rra_state.stores.artdaqdb.document import RUN_HISTORY, Tree
+from rra_state.stores.artdaqdb.mongo_layout import COLLECTIONS
 from rra_state.stores.artdaqdb.mongo_session import MongoSession
 
 Heads: TypeAlias = dict[str, list[Tree]]
@@ -269,7 +268,7 @@ class MongoDB:
                 )
         found = layout.documents_of(location, history)
 
-        def read(item: Item) -> documents.Tree:
+        def read(item: Item) -> Tree:
             if item not in found:
                 raise VerificationError(f"document {item.entity} is missing")
             return found[item]
@@ -279,7 +278,7 @@ class MongoDB:
 
 def _within_depth(
     plan: versions.PlannedVersion,
-) -> tuple[versions.PlannedVersion, list[documents.Tree], tuple[Remark, ...]]:
+) -> tuple[versions.PlannedVersion, list[Tree], tuple[Remark, ...]]:
     """The plan, its documents, and a remark for each file that is kept as text since MongoDB takes no such depth."""
     trees = list(plan.trees())
     deep = {

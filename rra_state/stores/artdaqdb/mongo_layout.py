@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import bson
 from bson import ObjectId
@@ -21,11 +21,9 @@ from rra_state.base.wording import count
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import lookup
 from rra_state.stores.artdaqdb.base import Item, Location, Staged
-from rra_state.stores.artdaqdb.document import RUN_HISTORY, SYSTEM_LAYOUT
+from rra_state.stores.artdaqdb.document import RUN_HISTORY, SYSTEM_LAYOUT, Tree
 from rra_state.stores.artdaqdb.index import Additions, Index
 from rra_state.stores.artdaqdb.rebuild import entry, note
-
-Tree: TypeAlias = dict[str, Any]
 
 COLLECTIONS = (SYSTEM_LAYOUT, RUN_HISTORY)
 """In the order in which a run's documents are shown."""
@@ -70,7 +68,7 @@ def version_of(staged: str) -> str:
     return staged.split("\n")[1]
 
 
-def hidden(tree: documents.Tree) -> Tree:
+def hidden(tree: Tree) -> Tree:
     """A document as it is stored first: nothing finds it by configuration, entity, run or version.
 
     Raises RecordError if artdaq or MongoDB cannot hold it.
@@ -105,7 +103,7 @@ def shown(staged: Staged, item: Item) -> tuple[Tree, Tree]:
     return {"_id": ObjectId(item.oid), "version": staged_version(location.version, assigned)}, {"$set": names}
 
 
-def too_deep(tree: documents.Tree) -> bool:
+def too_deep(tree: Tree) -> bool:
     """Whether a document has more levels than MongoDB takes."""
     level: list[Any] = [tree]
     for _ in range(DEEPEST):

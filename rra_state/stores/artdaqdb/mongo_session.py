@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 from bson.errors import InvalidDocument
 from pymongo import ReadPreference
@@ -18,10 +18,8 @@ from pymongo.write_concern import WriteConcern
 
 from rra_state.base.errors import AccessDenied, RecordError, StoreError, StoreUnavailable
 from rra_state.stores.artdaqdb import mongo_uri, versions
-from rra_state.stores.artdaqdb.document import RUN_HISTORY, SYSTEM_LAYOUT
+from rra_state.stores.artdaqdb.document import RUN_HISTORY, SYSTEM_LAYOUT, Tree
 from rra_state.stores.artdaqdb.mongo_layout import COLLECTIONS
-
-Tree: TypeAlias = dict[str, Any]
 
 INDEXES: Mapping[str, Collection[str]] = {RUN_HISTORY: ("version", "runs.name"), SYSTEM_LAYOUT: ("version",)}
 """Fields with an index of their own. MongoDB refuses a document in which two fields of an index are arrays (171)."""

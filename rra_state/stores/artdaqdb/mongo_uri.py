@@ -9,8 +9,8 @@ import pymongo.errors as faults
 from pymongo.uri_parser import parse_uri, split_options
 
 from rra_state.base.errors import ConfigError
+from rra_state.stores.artdaqdb.document import Tree
 
-Tree: TypeAlias = dict[str, Any]
 Client: TypeAlias = "pymongo.MongoClient[Tree]"
 
 _LIMITS = {"serverSelectionTimeoutMS": 10_000, "connectTimeoutMS": 10_000, "socketTimeoutMS": 60_000}
