@@ -17,7 +17,7 @@ import pytest
 
 from tests.reliability.counts import count
 from tests.reliability.mortal import KILLED, DiesAt, life, steps_of
-from tests.reliability.scenarios import SCENARIOS, Scenario, all_is_well_at_last, markers_tell_the_truth
+from tests.reliability.scenarios import SCENARIOS, Scenario, all_is_well_at_last, both, markers_tell_the_truth
 from tests.reliability.world import World
 from tests.servers import Folder
 
@@ -29,7 +29,14 @@ LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(params=["filesystemdb", "postgresql", *(["mongodb", "mongodb_alone"] if LONG else [])])
+def _pairs() -> Iterator[object]:
+    """Each database with each scenario; in `make test` the slow test server of MongoDB with a whole cycle only."""
+    for database in ("filesystemdb", "postgresql", "mongodb", "mongodb_alone"):
+        for scenario in SCENARIOS if LONG or not database.startswith("mongodb") else (both,):
+            yield pytest.param(database, scenario, id=f"{database}-{scenario.__name__}")
+
+
+@pytest.fixture
 def database(request: pytest.FixtureRequest) -> Iterator[Callable[[], str | None]]:
     """Gives the address of a fresh artdaqDB, as often as it is asked; None for a directory."""
     if request.param == "filesystemdb":
@@ -70,7 +77,7 @@ def make_world(ucondb: Folder, database: Callable[[], str | None], memory: Path)
 
 
 @pytest.mark.timeout(4 * 3600)
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+@pytest.mark.parametrize(("database", "scenario"), [*_pairs()], indirect=["database"])
 def test_a_process_that_ends_at_any_step_costs_nothing_but_time(
     scenario: Scenario, make_world: Callable[[], World], request: pytest.FixtureRequest
 ) -> None:
@@ -90,7 +97,8 @@ def test_a_process_that_ends_at_any_step_costs_nothing_but_time(
         all_is_well_at_last(world)
 
     count(request, "crash points", points)
-    assert points >= (POINTS if not LONG else 20)
+    # a slow life publishes in more pieces, so the one that was counted may have more steps than the last
+    assert points >= (POINTS - 1 if not LONG else 20)
 
 
 def _steps(scenario: Scenario, make_world: Callable[[], World]) -> Iterator[int]:
