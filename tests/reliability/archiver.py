@@ -6,6 +6,7 @@ own bookkeeping (a run is migrated once its import marker is there) are stood in
 
 from __future__ import annotations
 
+import faulthandler
 import pickle
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -217,7 +218,8 @@ class _Workflow:
             self._driver._thread.start()
             assert self._over.wait(PATIENCE), "the window does not end"
             self._driver.close()
-            self._driver._thread.join(PATIENCE)
+            if self._driver._thread.is_alive():  # seen once, for 300 s, in a process forked beside a proxy's threads
+                faulthandler.dump_traceback()
         if self._fault is not None and not isinstance(self._fault, ArchiverError):
             raise self._fault
         if self._fault is None:
