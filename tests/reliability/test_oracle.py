@@ -9,7 +9,6 @@ oracle.py, which reads disk and stores without the archiver's code.
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import re
 import shlex
@@ -31,7 +30,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from rra_state.base import run_numbers
+from rra_state.config import loading
 from rra_state.records.model import Document
+from rra_state.reporting.assessment import Assessment, assess
+from rra_state.reporting.request import ask
+from rra_state.state.snapshot import Snapshot
 from tests import in_process
 from tests.other_program import documents, load, stop_of
 from tests.reliability import oracle
@@ -81,6 +84,7 @@ class Archive(RuleBasedStateMachine):
         self.config = self.root / "config.yaml"
         self.config.write_text(yaml.safe_dump(self.sections()))
         self.config.chmod(0o600)
+        self.settings = loading.load(self.config, in_process.environment())
         self.records.mkdir()
         self.to_come: dict[int, list[str]] = {}
         self.away: dict[int, Path] = {}
@@ -217,7 +221,7 @@ class Archive(RuleBasedStateMachine):
             return  # nothing tells a bare mount point from a new archive
         with self.unmounted(name):
             assert self.command("--incremental").status == 1
-            assert self.status_report()["verdict"]["level"] == "unknown"
+            assert self.assessment().verdict.level == "unknown"
         self.check()
 
     @contextmanager
@@ -317,19 +321,24 @@ class Archive(RuleBasedStateMachine):
         self.run("--incremental")
 
     def command(self, *options: str, fault: Fault | None = None) -> in_process.Ended:
+        with self.clock(), mock.patch.object(loading, "load", return_value=self.settings):
+            return in_process.command(self.config, *options, fault=fault)
+
+    @contextmanager
+    def clock(self) -> Iterator[None]:
         def now() -> float:
             return self.seconds() + self.days * 86400
 
         with mock.patch.object(time, "time", now):
-            return in_process.command(self.config, *options, fault=fault)
+            yield
 
     # ---- what is said ----
 
-    def status_report(self) -> dict[str, Any]:
-        ended = self.command("--report-status", "--format", "json")
-        report: dict[str, Any] = json.loads(ended.output)
-        assert ended.status == 1 or report["verdict"]["level"] in ("safe", "empty")
-        return report
+    def assessment(self) -> Assessment:
+        """What every report says."""
+        with self.clock():
+            snapshot = Snapshot.take(self.settings)
+            return assess(snapshot, ask(snapshot))
 
     def check(self) -> None:
         report = self.command("--report-status")
@@ -356,14 +365,14 @@ class Archive(RuleBasedStateMachine):
 
     def the_advice_leads_home(self) -> None:
         for _ in range(STEPS_HOME):
-            report = self.status_report()
-            if report["verdict"]["level"] in ("safe", "empty"):
+            assessment = self.assessment()
+            if assessment.verdict.level in ("safe", "empty"):
                 return
-            for step in report["steps"]:
-                self.run(*shlex.split(step["command"])[2:])
-        report = self.status_report()
-        if report["verdict"]["level"] not in ("safe", "empty"):
-            assert any(step["person"] for step in report["steps"]), (report["verdict"], report["steps"])
+            for step in assessment.steps:
+                self.run(*shlex.split(step.options))
+        assessment = self.assessment()
+        if assessment.verdict.level not in ("safe", "empty"):
+            assert any(step.person for step in assessment.steps), assessment
 
 
 @pytest.fixture
