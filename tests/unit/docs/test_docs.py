@@ -23,7 +23,8 @@ PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
 ALL_PAGES = sorted((REPOSITORY / "docs").rglob("*.md"))
 README = REPOSITORY / "README.md"
 KEYS = REPOSITORY / "config" / "README.md"
-OUTSIDE = [README, KEYS, REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "CHANGELOG.md"]
+ROLES = sorted((REPOSITORY / "ansible").rglob("README.md"))
+OUTSIDE = [README, KEYS, REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "CHANGELOG.md", *ROLES]
 """Pages that do not lie in docs/."""
 TROUBLESHOOT = REPOSITORY / "docs" / "troubleshoot.md"
 NO_FAILURES = {"ArchiverError", "ConfigError", "UsageError", "NotSent"}
