@@ -78,7 +78,7 @@ lint: setup lint-ansible ## Check style, types, security and generated files
 	"$(VENV)/bin/lint-imports" --no-cache --no-logo
 	$(PYTHON) -m bandit --quiet --configfile pyproject.toml --recursive rra_state workflow scripts
 	$(PYTHON) -m scripts.make_config_docs --check
-	$(PYTHON) -m scripts.make_deploy_docs --check
+	$(PYTHON) -m scripts.make_role_docs --check
 	$(PYTHON) -m scripts.make_command_docs --check
 
 lint-ansible: setup

@@ -19,6 +19,8 @@ OUTSIDE = {
     "config/README.md": "keys.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changes.md",
+    "ansible/roles/run_record_archiver/README.md": "role_run_record_archiver.md",
+    "ansible/roles/ucondb_dev/README.md": "role_ucondb_dev.md",
 }
 """Pages of the site that do not lie in docs/, and what they are called there."""
 

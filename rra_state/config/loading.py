@@ -238,4 +238,5 @@ def _first_line(file: Path, config: Path) -> str:
         return file.read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
     except (OSError, UnicodeError) as error:
         reason = (error.strerror or "").lower() if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"the password file {file} cannot be read: {reason}", path=config) from error
+        hint = "correct its path, owner or mode"
+        raise ConfigError(f"the password file {file} cannot be read: {reason}", path=config, hint=hint) from error

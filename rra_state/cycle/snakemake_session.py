@@ -206,7 +206,9 @@ def _refuse_other_directory(settings: Settings, arguments: Sequence[str]) -> Non
     given += [match[1] for argument in arguments if (match := re.fullmatch("(?:--directory=|-d)(.+)", argument))]
     for value in given:
         if Path(value).resolve() != settings.app.work_dir.resolve():
-            raise ConfigError(f"--directory {value}: the work directory is app.work_dir", path=settings.path)
+            raise ConfigError(
+                f"--directory {value}: the work directory is app.work_dir", path=settings.path, hint="leave it out"
+            )
 
 
 def _named_runs(arguments: Sequence[str]) -> set[int]:

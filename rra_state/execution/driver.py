@@ -45,6 +45,7 @@ MAX_POOL_RESTARTS = 5
 
 
 _STAGES: tuple[Stage, ...] = (*STAGES, "refresh")
+_LACKS_MEMORY = "mostly for lack of memory: see dmesg, then retry"
 
 
 class Listener(Protocol):
@@ -331,7 +332,7 @@ class Driver:
                 self._halt(error)
                 return
         if chunk.alone:
-            lost = [Outcome(run, error=WorkerLost(run=run), tries=2) for run in chunk.numbers]
+            lost = [Outcome(run, error=WorkerLost(run=run, hint=_LACKS_MEMORY), tries=2) for run in chunk.numbers]
             self._commit(chunk.stage, lost)
         else:
             self._suspects.extend((chunk.stage, run) for run in chunk.numbers)

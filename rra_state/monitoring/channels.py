@@ -109,7 +109,7 @@ def send(way: Channel, words: Message) -> None:
 
     asset = apprise.AppriseAsset(app_id="run-record-archiver", app_desc="Run Record Archiver", async_mode=False)
     if not all(secret.isascii() for secret in way.secrets):
-        raise NotSent("its password holds a character that it cannot carry: ASCII only")
+        raise NotSent("its password holds a character that it cannot carry: choose one of ASCII only")
     with _Listening(way) as listening:
         plugin = apprise.Apprise.instantiate(way.address, asset=asset)
         if not plugin:

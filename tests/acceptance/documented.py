@@ -42,7 +42,7 @@ ELSEWHERE = {
     "make wheelhouse": "`make test-deploy`, as a prerequisite",
     "make test-long": "nobody but a person: it takes too long",
     "make bench": "the same; its parts by test_bench.py",
-    ".venv/bin/python -m scripts.make_deploy_docs": "test_make_deploy_docs.py",
+    ".venv/bin/python -m scripts.make_role_docs": "test_make_role_docs.py",
     ".venv/bin/python -m scripts.make_command_docs": "test_make_command_docs.py",
     ".venv/bin/python -m scripts.make_config_docs": "test_make_config_docs.py",
     "./run_archiver.sh CONFIG --test-message": "test_aftermath.py",

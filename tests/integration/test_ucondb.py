@@ -87,7 +87,7 @@ def test_other_content_is_a_conflict_and_changes_nothing(ucondb: Folder, store: 
 
     assert f"{len(BLOB)} bytes, adler32 {zlib.adler32(BLOB)}," in str(caught.value)
     assert f"5 bytes, adler32 {zlib.adler32(b'other')})" in str(caught.value)
-    assert "--recover-migrate-state" in str(caught.value)
+    assert "--show" in str(caught.value)
     assert not caught.value.stops_cycle
     assert store.get(7)[0] == BLOB
     assert ucondb.execute("select count(*) from {folder}_versions") == [(1,)]

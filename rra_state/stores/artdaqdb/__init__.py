@@ -63,7 +63,10 @@ def _tools(section: ArtdaqDBSection) -> ArtdaqDB:
         )
     path = _path(uri)
     if any(character in path for character in _EXPANDED):
-        raise ConfigError("artdaq_db.database_uri: artdaq's tools would expand the path or end at a blank in it")
+        raise ConfigError(
+            "artdaq_db.database_uri: artdaq's tools would expand the path or end at a blank in it",
+            hint="choose a path of letters, digits, _, -, . and /",
+        )
     schema, state = _schema(section.fcl_conf_dir), section.tools_state_dir
     if state is None:
         raise ConfigError("artdaq_db.tools_state_dir: must be set")
@@ -126,5 +129,7 @@ def _schema(directory: Path | None) -> bytes | None:
         return (directory / "schema.fcl").read_bytes()
     except OSError as error:
         raise ConfigError(
-            f"artdaq_db.fcl_conf_dir: schema.fcl cannot be read: {error.strerror}", path=directory
+            f"artdaq_db.fcl_conf_dir: schema.fcl cannot be read: {error.strerror}",
+            path=directory,
+            hint="correct the directory, or remove the key",
         ) from error

@@ -277,7 +277,9 @@ def _unpacked(data: bytes, host: str) -> dict[str, bytes]:
             files = [each for each in archive if each.isreg()]
             return {each.name.removeprefix("./"): _content(archive, each) for each in files}
     except (tarfile.TarError, EOFError) as error:
-        raise StoreUnavailable(f"artdaq_db.remote_host {host}: its answer came back cut off") from error
+        raise StoreUnavailable(
+            f"artdaq_db.remote_host {host}: its answer came back cut off", hint="the next cycle tries again"
+        ) from error
 
 
 def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:

@@ -286,7 +286,7 @@ class UconDB:
         if current is None and override_of is None:
             return None
         if current is None:
-            raise Conflict(f"{self.name}: the version to replace is gone", run=run, hint=_TO_ACCEPT)
+            raise Conflict(f"{self.name}: the version to replace is gone", run=run, hint=_DECIDE)
         content, version = current
         if self._same(content, blob):
             return StoredBlob(version, already=True, content=content)
@@ -297,20 +297,21 @@ class UconDB:
             f"version {version.id}; this record gives {len(blob)} bytes, adler32 {zlib.adler32(blob)}); "
             "nothing was changed",
             run=run,
-            hint=_TO_ACCEPT,
+            hint=_DECIDE,
         )
 
     def _read_back(self, run: int, blob: bytes, identity: int) -> StoredBlob:
         """Read the stored blob and compare it byte for byte. Raises VerificationError."""
         current = self.get(run)
         if current is None:
-            raise VerificationError(f"{self.name}: took the blob but does not show it", run=run)
+            raise VerificationError(f"{self.name}: took the blob but does not show it", run=run, hint=_NOT_MARKED)
         content, version = current
         if content != blob or version.id != identity:
             raise VerificationError(
                 f"{self.name}: took {len(blob)} bytes as version {identity} "
                 f"but gives back {len(content)} other bytes as version {version.id}",
                 run=run,
+                hint=_NOT_MARKED,
             )
         return StoredBlob(version, already=False, content=content)
 
@@ -382,5 +383,6 @@ _EXISTS = "already exists"
 """In every answer to a put whose key is taken. Source: docs/design/ucondb.md, Answers to a put."""
 _WITHOUT_CONTENT = (HTTPStatus.OK, HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR)
 """Statuses with which UconDB itself, not a proxy, answers for a key whose content is lost."""
+_NOT_MARKED = "not counted as archived: keep the record, then retry; if it stays, see UconDB's administrator"
 _DAMAGED = "if this stays, the copy in the server's database is damaged"
-_TO_ACCEPT = "compare the two; --recover-migrate-state accepts what the server holds"
+_DECIDE = "compare the two with --show; have UconDB's administrator remove what is wrong there, then retry"

@@ -46,7 +46,10 @@ class Tables:
         parts = postgres_uri.parts(uri, _KEY)
         namespace, _, name = folder.rpartition(".") if "." in folder else ("public", ".", folder)
         if not _NAME.fullmatch(name) or not _NAME.fullmatch(namespace):
-            raise ConfigError(f"ucon_db.folder_name: {folder} cannot be a folder with tables of its own")
+            raise ConfigError(
+                f"ucon_db.folder_name: {folder} cannot be a folder with tables of its own",
+                hint="write FOLDER or NAMESPACE.FOLDER: letters, digits and _",
+            )
         self.folder = f"{namespace}.{name}"
         self._tables = {table: sql.Identifier(namespace, f"{name}_{table}") for table in ("versions", "data")}
         self._uri, self._object, self._timeout = uri, object_, timeout_seconds

@@ -12,12 +12,13 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 
+from scripts import docs_site
 from tests import browser
 from tests.paths import REPOSITORY
 from tests.waiting import scaled, wait_until
 
-GENERATED = {"index.md", "keys.md", "contributing.md", "changes.md"}
-"""Pages of the site that are README.md, config/README.md, CONTRIBUTING.md and CHANGELOG.md."""
+GENERATED = set(docs_site.OUTSIDE.values())
+"""Pages of the site that do not lie in docs/."""
 
 
 class _Document(HTMLParser):

@@ -1,6 +1,6 @@
-"""Write the tables of variables in docs/deploy.md from the roles' argument_specs.yml and defaults/main.yml.
+"""Write the tables of variables in the roles' README.md from their argument_specs.yml and defaults/main.yml.
 
-`--check` changes nothing and ends with status 1 if the page is out of date. Raises ValueError if a role's two files
+`--check` changes nothing and ends with status 1 if a page is out of date. Raises ValueError if a role's two files
 disagree.
 """
 
@@ -18,8 +18,8 @@ from scripts.generated import renewed, write_or_check
 
 ROOT = Path(__file__).resolve().parent.parent
 ROLES = ROOT / "ansible/roles"
-PAGE = ROOT / "docs/deploy.md"
-BEGIN = "<!-- begin of the tables that scripts/make_deploy_docs.py writes -->"
+NAMES = ("run_record_archiver", "ucondb_dev")
+BEGIN = "<!-- begin of the tables that scripts/make_role_docs.py writes -->"
 END = "<!-- end of the tables -->"
 
 
@@ -44,22 +44,22 @@ def defaults(role: Path) -> dict[str, Any]:
     return found
 
 
-def tables() -> str:
-    """One table per role, and one for the entries of rra_instances."""
-    return "\n".join(line for role in ("run_record_archiver", "ucondb_dev") for line in _role(ROLES / role))
+def tables(role: Path) -> str:
+    """One table for the variables, and one for the entries of each variable that holds such."""
+    return "\n".join(_lines(role))
 
 
-def _role(role: Path) -> Iterator[str]:
+def _lines(role: Path) -> Iterator[str]:
     known = specs(role)
     defaults(role)
-    yield from _table(f"Role `{role.name}`", known)
+    yield from _table("Variables", known)
     for name, spec in known.items():
         if "options" in spec:
             yield from _table(f"Each entry of `{name}`", spec["options"])
 
 
 def _table(title: str, options: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    yield from (f"### {title}", "", "| Variable | Type | Default | Meaning |", "| --- | --- | --- | --- |")
+    yield from (f"## {title}", "", "| Variable | Type | Default | Meaning |", "| --- | --- | --- | --- |")
     for name, spec in options.items():
         kind = " or ".join(f"`{choice}`" for choice in spec["choices"]) if "choices" in spec else spec["type"]
         default = (
@@ -73,14 +73,16 @@ def _table(title: str, options: Mapping[str, Mapping[str, Any]]) -> Iterator[str
     yield ""
 
 
-def page(text: str) -> str:
-    """The page with its tables renewed. Raises ValueError if a marker comment is missing."""
-    return renewed(text, BEGIN, END, tables(), "docs/deploy.md")
+def page(role: Path) -> str:
+    """The README of a role with its tables renewed. Raises ValueError if a marker comment is missing."""
+    path = role / "README.md"
+    return renewed(path.read_text(), BEGIN, END, tables(role), str(path))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the page, or look whether it is up to date; the exit status."""
-    return write_or_check(arguments, "scripts.make_deploy_docs", {PAGE: page(PAGE.read_text())})
+    """Write the pages, or look whether they are up to date; the exit status."""
+    pages = {ROLES / name / "README.md": page(ROLES / name) for name in NAMES}
+    return write_or_check(arguments, "scripts.make_role_docs", pages)
 
 
 if __name__ == "__main__":
