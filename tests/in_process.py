@@ -54,8 +54,8 @@ def chosen(request: pytest.FixtureRequest) -> type[Site]:
     return InProcessSite if request.node.get_closest_marker("in_process") else Site
 
 
-def command(config: Path, *options: str, fault: Fault | None = None) -> Ended:
-    """Run the command line with these options. fault: what happens to it meanwhile."""
+def command(config: Path | str, *options: str, fault: Fault | None = None) -> Ended:
+    """Run the command line with these options. config: or the name of a subcommand. fault: what happens meanwhile."""
     course = Course(fault)
     printed, logged = io.BytesIO(), io.BytesIO()
     arguments = [str(config), *options]
