@@ -13,11 +13,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import pytest
@@ -25,9 +23,8 @@ import pytest
 from rra_state.cli import main
 from rra_state.cycle import cycle
 from rra_state.execution import pool
-from rra_state.workers.worker import WorkerContext
 from tests.paths import REPOSITORY
-from tests.reliability.archiver import Report, SameProcess, process, worked
+from tests.reliability.archiver import InProcessPool, Report, SameProcess, process
 from tests.reliability.faults import Course, Fault
 from tests.site import Site, environment
 
@@ -57,30 +54,15 @@ def chosen(request: pytest.FixtureRequest) -> type[Site]:
     return InProcessSite if request.node.get_closest_marker("in_process") else Site
 
 
-class _Pool:
-    """A worker pool that does at once what it is handed."""
-
-    size = 1
-
-    def __init__(self, settings: Any, *, most: int | None = None) -> None:
-        self._context = WorkerContext(settings)
-
-    def submit(self, function: Any, *arguments: Any, **options: Any) -> Future[Any]:
-        return worked(function, self._context, arguments, options)
-
-    def close(self) -> None:
-        pass
-
-
-def command(config: Path, *options: str, fault: Fault | None = None) -> Ended:
-    """Run the command line with these options. fault: what happens to it meanwhile."""
+def command(config: Path | str, *options: str, fault: Fault | None = None) -> Ended:
+    """Run the command line with these options. config: or the name of a subcommand. fault: what happens meanwhile."""
     course = Course(fault)
     printed, logged = io.BytesIO(), io.BytesIO()
     arguments = [str(config), *options]
     status = None
     with (
         mock.patch.object(cycle, "_WindowRunner", partial(SameProcess, Report(), course)),
-        mock.patch.object(pool, "ProcessPool", _Pool),
+        mock.patch.object(pool, "ProcessPool", InProcessPool),
         _new_process(arguments, printed, logged),
         process(cycle, course),
     ):

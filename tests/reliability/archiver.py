@@ -24,7 +24,7 @@ from rra_state.base.lock import Lock
 from rra_state.config.loading import Settings
 from rra_state.cycle import cycle, snakemake_session
 from rra_state.cycle.display import Display
-from rra_state.execution import driver
+from rra_state.execution import driver, pool
 from rra_state.execution.commit import Committer
 from rra_state.execution.driver import Driver
 from rra_state.execution.events import EventSender
@@ -74,6 +74,7 @@ def run(settings: Settings, selection: Selection, course: Course, updated: Calla
         mock.patch.object(cycle, "_WindowRunner", partial(SameProcess, report, course)),
         mock.patch.object(snakemake_session, "update_state", update_state),
         mock.patch.object(driver, "CHUNK", CHUNK),
+        mock.patch.object(pool, "ProcessPool", InProcessPool),
         process(cycle, course),
     ):
         report.stopped = cycle.run(settings, selection, cycle.Options(quiet=True)).stopped
@@ -154,6 +155,21 @@ def worked(
     except Exception as error:
         future.set_exception(error)
     return future
+
+
+class InProcessPool:
+    """Stands in for the worker processes of a verification: does at once what it is handed."""
+
+    size = 1
+
+    def __init__(self, settings: Any, *, most: int | None = None) -> None:
+        self._context = WorkerContext(settings)
+
+    def submit(self, function: Any, *arguments: Any, **options: Any) -> Future[Any]:
+        return worked(function, self._context, arguments, options)
+
+    def close(self) -> None:
+        pass
 
 
 class _Pool:

@@ -21,10 +21,10 @@ from tests.reliability.scenarios import SCENARIOS, Scenario, all_is_well_at_last
 from tests.reliability.world import World
 from tests.servers import Folder
 
-RUNS = range(1, 21)
+LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
+RUNS = range(1, 21 if LONG else 9)
 POINTS = 10
 """Crash points per scenario in `make test`."""
-LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 
 _numbers = itertools.count(1)
 
@@ -63,7 +63,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[Callable[[], str | None
 
 @pytest.fixture
 def make_world(ucondb: Folder, database: Callable[[], str | None], memory: Path) -> Iterator[Callable[[], World]]:
-    """Makes worlds with twenty good records."""
+    """Makes worlds with good records."""
     with psycopg.connect(ucondb.server.pg(), autocommit=True) as connection:
 
         def make() -> World:

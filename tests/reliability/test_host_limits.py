@@ -34,6 +34,7 @@ def test_a_disk_that_fills_up_costs_no_run(site: Site, full: str) -> None:
 
 
 @pytest.mark.parametrize("broken", ["work directory", "artdaqDB"])
+@pytest.mark.in_process
 def test_a_disk_that_turns_read_only_costs_no_run(site: Site, tmp_path: Path, broken: str) -> None:
     """As it does when the kernel finds an error on it, in the middle of a cycle."""
     site.make(150)
@@ -163,29 +164,31 @@ def _archive(site: Site, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.in_process
 def test_work_directory_archive_and_temporary_folder_may_be_four_file_systems(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is ever renamed or linked from one to another."""
-    site.make(20)
+    site.make(4)
     with mounted(site.work), mounted(site.root / "artdaqdb"), mounted(site.root / "t"), mounted(site.root / "states"):
         monkeypatch.setenv("TMPDIR", str(site.root / "t"))
         site.configure(app={"import_state_file": str(site.root / "states" / "importer_state.json")})
 
-        site.archive_runs("--runs", "1-10")
+        site.real_archive_runs("--runs", "1-2")
         site.archive_runs("--incremental")
 
-        site.assert_archived_once(range(1, 21))
+        site.assert_archived_once(range(1, 5))
         assert not list((site.root / "t").iterdir())
 
 
 @pytest.mark.parametrize("mask", [0o077, 0o022, 0o002])
+@pytest.mark.in_process
 def test_any_umask_will_do(site: Site, mask: int) -> None:
     site.make(5)
 
     before = os.umask(mask)
     try:
-        site.archive_runs()
+        (site.real_archive_runs if mask == 0o002 else site.archive_runs)()
     finally:
         os.umask(before)
 
