@@ -18,7 +18,6 @@ class ArchiverError(Exception):
     """With `stops_cycle`: the only stage that ends (and refreshes, which need both); None: the whole cycle."""
     transient = False
     """True: the same call may succeed later, so it is retried."""
-
     postpones = False
     """True: the run is not judged. No failure record is written, and the next cycle takes it again."""
 
@@ -47,17 +46,6 @@ class ArchiverError(Exception):
         parts = [f"run {self.run}" if self.run is not None else "", where, self.message]
         text = ": ".join(part for part in parts if part)
         return f"{text} ({self.hint})" if self.hint else text
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickle with all attributes: workers send errors to the driver."""
-        return (_rebuild, (type(self), self.__dict__.copy()))
-
-
-def _rebuild(kind: type[ArchiverError], state: dict[str, object]) -> ArchiverError:
-    error = kind.__new__(kind)
-    Exception.__init__(error, state.get("message"))
-    error.__dict__.update(state)
-    return error
 
 
 class ConfigError(ArchiverError):
