@@ -95,7 +95,10 @@ def convert(
 def made(
     run: int, texts: Mapping[str, SourceFile], known: run_metadata.RunMetadata, wanted: Collection[str] = GENERATED
 ) -> dict[str, tuple[bytes, SourceFile]]:
-    """The documents made from these texts, each with its text, by stem. texts: by stem. known: metadata.txt."""
+    """The documents made from these texts, by stem: bytes, and the text that they are made from.
+
+    texts: by stem. known: the content of metadata.txt.
+    """
     documents = {stem: (_CONVERTERS[stem](file.data), file) for stem, file in texts.items() if stem in wanted}
     if "metadata" in texts:
         for stem, text in (
@@ -108,23 +111,19 @@ def made(
 
 
 def _passed(file: SourceFile, run: int, on_bad_file: OnBadFile, taken: set[str], remarks: list[Remark]) -> Document:
-    """A `.fcl` file as it is; if it cannot be a FHiCL document, with the reason, and a remark."""
-    examined = _examine(file.data)
-    if examined.snippet is not None:
-        return _document(file, taken, snippet=examined.snippet.packed(len(file.data)))
-    fault = examined.fault
-    assert fault is not None  # noqa: S101 - one of the two is there
-    if on_bad_file == "fail":
-        raise RecordError(
-            fault.message,
-            run=run,
-            path=readable(file.name),
-            line=fault.line,
-            hint="correct the file, or set on_bad_file: keep_text",
-        ) from fault
-    remarks.append(Remark(readable(file.name), fault.line, f"{readable(fault.message)}; {KEPT}"))
-    where = "" if fault.line is None else f"line {fault.line}: "
-    return _document(file, taken, kept=f"{where}{fault.message}")
+    """A `.fcl` file as it is; if it is not FHiCL, or empty, with the reason why it is kept as text, and a remark."""
+    try:
+        if not file.data.strip():
+            raise FhiclError("the file is empty")  # artdaqDB refuses an empty document
+        return _document(file, taken, snippet=fhicl.checked_snippet(file.data).packed(len(file.data)))
+    except FhiclError as error:
+        line, message, name = error.line, error.message, readable(file.name)
+        if on_bad_file == "fail":
+            hint = "correct the file, or set on_bad_file: keep_text"
+            raise RecordError(message, run=run, path=name, line=line, hint=hint) from error
+    remarks.append(Remark(name, line, f"{readable(message)}; {KEPT}"))
+    where = "" if line is None else f"line {line}: "
+    return _document(file, taken, kept=f"{where}{message}")
 
 
 def _document(file: SourceFile, taken: set[str], *, kept: str | None = None, snippet: bytes | None = None) -> Document:
@@ -136,11 +135,6 @@ def _document(file: SourceFile, taken: set[str], *, kept: str | None = None, sni
         name, number = f"{stem}_{number}{suffix}", number + 1
     taken.add(entity_of(name))
     return Document(name, file.data, None if name == file.name else file, kept, snippet)
-
-
-def _examine(text: bytes) -> fhicl.Examined:
-    """Whether these bytes are a FHiCL document that artdaqDB can hold; it takes no empty one either."""
-    return fhicl.examine(text) if text.strip() else fhicl.Examined(None, FhiclError("the file is empty"))
 
 
 def _free_name(stem: str, taken: set[str]) -> str:

@@ -80,27 +80,6 @@ class Snippet:
         return cls(*json.loads(text))
 
 
-@dataclass(frozen=True, slots=True)
-class Examined:
-    """One document, read once: its snippet, or the reason why it is kept as text. Exactly one of the two is None."""
-
-    snippet: Snippet | None
-    fault: FhiclError | None
-
-
-def examine(text: bytes) -> Examined:
-    """Judge a document and make its snippet in one pass. Never raises for what is in `text`.
-
-    fault: set if the real parser refuses the document (`check`) or artdaqDB cannot hold it (`snippet`).
-    """
-    try:
-        document = parse(text)
-        evaluate(document)
-        return Examined(_Builder(document).build(), None)
-    except FhiclError as error:
-        return Examined(None, error)
-
-
 def snippet(text: bytes) -> Snippet:
     """The document as artdaqDB stores it, references unresolved and unchecked.
 
@@ -108,6 +87,13 @@ def snippet(text: bytes) -> Snippet:
     index, references into tables, and names given twice where that would change the meaning.
     """
     return _Builder(parse(text)).build()
+
+
+def checked_snippet(text: bytes) -> Snippet:
+    """The same. Raises FhiclError also if the real parser refuses the document, as for an undefined reference."""
+    document = parse(text)
+    evaluate(document)
+    return _Builder(document).build()
 
 
 class _Builder:

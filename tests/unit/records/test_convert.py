@@ -100,7 +100,6 @@ def by_name(documents: RunDocuments) -> dict[str, Document]:
 def test_any_bytes_become_valid_ascii_fhicl_that_is_not_empty(stem: str, data: bytes) -> None:
     for document in convert.convert(record(**{stem: data})).documents:
         document.text.decode("ascii")
-        fhicl.check(document.text)
         assert fhicl.values(document.text)
 
 
@@ -128,7 +127,7 @@ def test_sample_records_convert_and_come_back_from_a_blob(run: str) -> None:
         else:
             assert document.source.data == originals[document.source.name]
             document.text.decode("ascii")
-            fhicl.check(document.text)
+            fhicl.values(document.text)
     texts = {document.source.name for document in converted.documents if document.source}
     assert texts == {name for name in originals if name.endswith(".txt")}
     files = {document.name: document.text for document in converted.documents}
@@ -188,7 +187,7 @@ def test_a_bad_file_is_kept_as_text_with_the_reason() -> None:
 
 @pytest.mark.parametrize(("data", "where"), NOT_FOR_ARTDAQDB)
 def test_fhicl_that_artdaqdb_cannot_hold_is_kept_as_text(tmp_path: Path, data: bytes, where: str) -> None:
-    fhicl.check(data)
+    fhicl.values(data)
 
     documents = convert.convert(record(reader_fcl=data))
     db = FilesystemDB(tmp_path, schema=b"main: {}\n")
