@@ -162,7 +162,12 @@ class UconDBSection(ConfigSection):
     @pydantic.field_validator("server_url")
     @classmethod
     def _is_url(cls, value: str) -> str:
-        if not _is_web_address(value):
+        try:
+            parts = urlsplit(value)
+            whole = parts.hostname and parts.port != 0 and not parts.query and not parts.fragment
+        except ValueError:  # its text may show a password
+            whole = False
+        if not whole or parts.scheme not in ("http", "https") or any(map(str.isspace, value)):
             raise ValueError("must be a URL such as https://host:9443/sbnd_on_ucon_prod/app")
         return value
 
@@ -283,15 +288,6 @@ class Metrics(ConfigSection):
 
     prometheus_file: Path | None = None
     """File for node_exporter, such as `/var/lib/prometheus/node-exporter/rra.prom`. Absent: none."""
-
-
-def _is_web_address(value: str) -> bool:
-    try:
-        parts = urlsplit(value)
-        whole = parts.hostname and parts.port != 0 and not parts.query and not parts.fragment
-    except ValueError:  # its text may show a password
-        return False
-    return parts.scheme in ("http", "https") and bool(whole) and not any(map(str.isspace, value))
 
 
 def _listed(value: str | list[str]) -> list[str]:

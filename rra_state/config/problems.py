@@ -67,10 +67,9 @@ def refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
 
 def _key(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[str, ...]:
     """The key in the file: pydantic's location may go on with a member of a union, or an item of a list."""
-    depth = min(1, len(location))
-    while depth < len(location) and _known(model, tuple(map(str, location[:depth]))):
-        depth += 1
-    return tuple(map(str, location[:depth]))
+    names, sections = tuple(map(str, location)), {known[:-1] for known in _every_key(model)}
+    depth = next((depth for depth in range(1, len(names)) if names[:depth] not in sections), len(names))
+    return names[:depth]
 
 
 def _message(location: tuple[str, ...], kind: str, message: str, model: type[BaseModel]) -> str:
@@ -103,15 +102,6 @@ def _every_key(model: type[BaseModel], section: tuple[str, ...] = ()) -> Iterato
         yield (*section, name)
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _every_key(field.annotation, (*section, name))
-
-
-def _known(model: type[BaseModel], section: tuple[str, ...]) -> list[str]:
-    for name in section:
-        annotation = model.model_fields[name].annotation if name in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)
 
 
 def _line(node: yaml.Node | None, location: tuple[int | str, ...]) -> int | None:

@@ -26,13 +26,13 @@ def cautions(settings: Settings) -> Iterator[str]:
         yield "reporting.email.verify_tls is off: the mail server's certificate is not checked"
     if fuzz.random_skip_percent or fuzz.random_error_percent:
         yield "app_fuzz is on: runs are skipped and failed on purpose"
-    if (key := _exposed(settings)) is not None:
+    if (key := _exposed_key(settings)) is not None:
         path = settings.path
         advice = f"chmod 600 {path}, or keep the secret elsewhere"
         yield f"{path} holds a secret ({key}) and can be read by other accounts ({advice})"
 
 
-def _exposed(settings: Settings) -> str | None:
+def _exposed_key(settings: Settings) -> str | None:
     """The key of a secret that other accounts of this host can read in the configuration."""
     try:
         if not permissions.exposed(settings.path):

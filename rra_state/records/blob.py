@@ -11,8 +11,8 @@ such a line, the header gets a fourth line, `Escaped: lines with "# "`, and each
 `# `, gets one more `# ` in front. The result is a FHiCL comment, and `unpack` removes it exactly. Other blobs have no
 escape.
 
-Originals: the seven texts may stand behind the converted files, under their own names. Blobs that differ in nothing
-else are the same.
+Originals: the seven texts may follow the converted files, under their own names. Two blobs of which only one has them
+count as equal if all else is equal.
 """
 
 from __future__ import annotations
