@@ -31,7 +31,7 @@ from rra_state.config.models import (
 )
 from rra_state.config.problems import explain, refuse_keys, refuse_repeated_keys
 from rra_state.config.references import expand
-from rra_state.records import convert
+from rra_state.records.convert import GENERATED
 
 PASSWORD_VARIABLE = "UCONDB_PASSWORD"  # noqa: S105 - the variable's name
 PASSWORD_CREDENTIAL = "ucondb_password"  # noqa: S105 - the credential's name
@@ -63,6 +63,7 @@ class Settings(ConfigSection):
     def _known_files(cls, value: Any) -> Any:
         """A list, or the table with `files` that the existing archiver's code also takes.
 
+        `boot`, `boot.txt` and `boot.fcl` mean the same.
         Source: docs/design/run_records.md, Compatibility of fhiclize_generate.
         """
         files = value.get("files") if isinstance(value, dict) else value
@@ -70,10 +71,10 @@ class Settings(ConfigSection):
             return None
         if not isinstance(files, list | tuple):
             raise ValueError("must be a list such as [boot, metadata]")
-        try:
-            return tuple(sorted(convert.selection(map(str, files))))
-        except ConfigError as error:
-            raise ValueError(str(error).removeprefix("fhiclize_generate: ")) from error
+        stems = {str(name).removesuffix(".fcl").removesuffix(".txt") for name in files}
+        if unknown := sorted(stems.difference(GENERATED)):
+            raise ValueError(f'"{unknown[0]}" is not known (choose from {", ".join(GENERATED)})')
+        return tuple(sorted(stems))
 
     @pydantic.model_validator(mode="after")
     def _kept_apart(self) -> Settings:

@@ -8,10 +8,10 @@ document is ASCII, valid FHiCL and not empty. Names that a store cannot hold are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Literal
 
-from rra_state.base.errors import ConfigError, FhiclError, RecordError
+from rra_state.base.errors import FhiclError, RecordError
 from rra_state.base.wording import readable
 from rra_state.records import fhicl
 from rra_state.records import metadata as run_metadata
@@ -41,28 +41,19 @@ _CONVERTERS: dict[str, Callable[[bytes], bytes]] = {
     "ranks": ranks.to_fhicl,
 }
 GENERATED = (*_CONVERTERS, "RunHistory", "RunHistory2")
-"""What `fhiclize_generate` may list."""
-
-
-def selection(names: Iterable[str]) -> frozenset[str]:
-    """The stems that `fhiclize_generate` lists: `boot`, `boot.txt` and `boot.fcl` mean the same. Raises ConfigError."""
-    stems = frozenset(name.removesuffix(".fcl").removesuffix(".txt") for name in names)
-    unknown = sorted(stems.difference(GENERATED))
-    if unknown:
-        raise ConfigError(f'fhiclize_generate: "{unknown[0]}" is not known', hint=f"choose from {', '.join(GENERATED)}")
-    return stems
+"""What can be made of the texts: the values of `fhiclize_generate`."""
 
 
 def convert(
-    record: Record, *, fhiclize: Iterable[str] | None = None, on_bad_file: OnBadFile = "keep_text"
+    record: Record, *, fhiclize: Collection[str] | None = None, on_bad_file: OnBadFile = "keep_text"
 ) -> RunDocuments:
     """The documents of a record, in the order of their names.
 
-    fhiclize: which documents to make (see `selection`), all if None; a text that is left out is reported as skipped.
+    fhiclize: which of GENERATED to make, all if None; a text that is left out is reported as skipped.
     on_bad_file: whether a `.fcl` file that is not FHiCL, or not for artdaqDB, is kept as text or fails the run.
-    Raises RecordError, ConfigError.
+    Raises RecordError.
     """
-    wanted = frozenset(GENERATED) if fhiclize is None else selection(fhiclize)
+    wanted = GENERATED if fhiclize is None else fhiclize
     texts = {file.name.removesuffix(".txt"): file for file in record.files if file.name in TEXT_NAMES}
     fcl = [file for file in record.files if file.name.endswith(".fcl") and file.name != ".fcl"]
     others = [file for file in record.files if file.name not in TEXT_NAMES and file not in fcl]

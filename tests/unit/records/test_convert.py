@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rra_state.base.errors import ConfigError, RecordError
+from rra_state.base.errors import RecordError
 from rra_state.records import blob, convert, fhicl, source
 from rra_state.records.model import Document, Record, RunDocuments, SourceFile
 from rra_state.stores.artdaqdb.base import Staged
@@ -213,17 +213,12 @@ def test_a_bad_file_fails_the_run_if_configured(data: bytes, where: str) -> None
 
 
 def test_a_text_left_out_of_fhiclize_generate_is_reported() -> None:
-    converted = convert.convert(record(boot=b"", setup=b""), fhiclize=["boot.fcl", "RunHistory"])
+    converted = convert.convert(record(boot=b"", setup=b""), fhiclize=["boot", "RunHistory"])
 
     assert sorted(by_name(converted)) == ["RunHistory.fcl", "boot.fcl"]
     assert [each.file for each in converted.remarks] == ["metadata.txt", "setup.txt"]
     assert {each.text for each in converted.remarks} == {"is not in fhiclize_generate; not archived"}
     assert converted.config_name == "demo"
-
-
-def test_an_unknown_name_in_fhiclize_generate_is_an_error() -> None:
-    with pytest.raises(ConfigError, match=r'"bot" is not known \(choose from boot, '):
-        convert.selection(["bot"])
 
 
 @pytest.mark.parametrize(
