@@ -12,8 +12,6 @@ import yaml
 from rra_state.base import permissions
 from rra_state.config.loading import Settings
 
-_SECRET = re.compile("password|token")
-_NO_SECRET = re.compile("_file$")
 _FROM_ELSEWHERE = re.compile(r"\$\{[^}:]*\}")
 
 
@@ -59,7 +57,7 @@ def _is_secret(key: str, value: str) -> bool:
     last = key.rpartition(".")[2]
     if not value:
         return False
-    if key == "reporting.urls" or (_SECRET.search(last) and not _NO_SECRET.search(last)):
+    if key == "reporting.urls" or (("password" in last or "token" in last) and not last.endswith("_file")):
         return True
     try:
         return last in ("database_uri", "server_url") and bool(urlsplit(value).password)

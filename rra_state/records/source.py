@@ -122,8 +122,8 @@ def _read(
         files,
         skipped,
         signatures.fingerprint(files),
-        _text(known.start_time),
-        _text(known.stop_time),
+        known.start_time,
+        known.stop_time,
         completeness.remarks(gaps, texts, {entry.name for entry in skipped}, dates, time.time()),
     )
     return record, inventory, gaps
@@ -352,7 +352,3 @@ def _read_file(opened: _OpenRecord, name: str, limit: int) -> bytes:
     except OSError as error:
         _check_above(opened.directory, error)
         raise opened.fault(f"cannot be read: {host_limits.plain(error)}", _RIGHTS_HINT, name) from error
-
-
-def _text(time: str | None) -> str | None:
-    return None if time is None else readable(time)

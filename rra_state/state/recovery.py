@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -127,18 +127,12 @@ class RecoverySites:
         """What the listings say of an archived run."""
         outline = self.artdaqdb.get(run)
         configuration, version = (outline.configuration.partition("/")[2], outline.version) if outline else (None,) * 2
+        facts = Facts(verified=False, configuration=configuration, version=version)
         if stage == "import":
-            return Facts(verified=False, configuration=configuration, version=version)
+            return facts
         listed = self.ucondb[run]
-        return Facts(
-            verified=False,
-            configuration=configuration,
-            version=version,
-            size=listed.size,
-            adler32=listed.adler32,
-            ucondb_id=listed.id,
-            ucondb_data_key=listed.data_key,
-        )
+        size, adler32, key = listed.size, listed.adler32, listed.data_key
+        return replace(facts, size=size, adler32=adler32, ucondb_id=listed.id, ucondb_data_key=key)
 
     def incomplete(self, stage: Stage) -> set[int]:
         """Archived runs that can hardly be whole."""

@@ -171,7 +171,8 @@ class _Builder:
         children: dict[str, Any] = {}
         if isinstance(node, Table):
             data: Any = self._members(node.members, children)
-            return data, {"type": "table", "comment": self._comment(node.offset), "children": children}
+            comment = self._comment_above(self.source.line(node.offset)) if self.comments else ""
+            return data, {"type": "table", "comment": comment, "children": children}
         if isinstance(node, Sequence):
             data = []
             for index, item in enumerate(node.items):
@@ -191,9 +192,6 @@ class _Builder:
             return {"type": kind, "comment": "", "annotation": ""}
         line = self.source.line(offset)
         return {"type": kind, "comment": self._comment_above(line), "annotation": self.comments.get(line, "")}
-
-    def _comment(self, offset: int) -> str:
-        return self._comment_above(self.source.line(offset)) if self.comments else ""
 
     def _comment_above(self, line: int) -> str:
         """The comment of the line before, also where it annotates the key there; `//` is an annotation only."""

@@ -114,8 +114,10 @@ class ToolsDB(ArtdaqDB):
         now = documents.timestamp()
         if known is None:
             known = lookup.locate(self._reader.read_indexes(), [record.run], self._unfinished()).get(record.run)
-        if known is not None and _same(self._reader.export(known).files, meaning):
-            return Staged(known, changed=False, assigned=now)
+        if known is not None:
+            stored = {name: _dumped(text) for name, text in self._reader.export(known).files.items()}
+            if stored == meaning:
+                return Staged(known, changed=False, assigned=now)
         config = self._free_name(record)
         note = self._state / f"{quote(f'{record.run}/{config}', safe='')}.loading"
         with _noted(note):
@@ -237,10 +239,6 @@ def _meaning_of(record: RunDocuments) -> dict[str, str]:
             error.run, error.path = record.run, document.name
             raise
     return meaning
-
-
-def _same(files: Mapping[str, bytes], meaning: Mapping[str, str]) -> bool:
-    return {name: _dumped(text) for name, text in files.items()} == dict(meaning)
 
 
 def _dumped(text: bytes) -> str | None:
