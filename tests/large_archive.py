@@ -36,7 +36,8 @@ from rra_state.state.tree_files import encode
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb import index as indexes
 from rra_state.stores.artdaqdb import versions
-from rra_state.stores.artdaqdb.document import RUN_HISTORY, object_id, timestamp
+from rra_state.stores.artdaqdb.base import RUN_HISTORY
+from rra_state.stores.artdaqdb.document import object_id, timestamp
 from rra_state.workers import import_stage
 from scripts.make_run_records import make_records
 from tests.records import read_record

@@ -69,17 +69,17 @@ class Slots:
     """A semaphore across processes: one locked file per slot. The kernel frees a slot when its holder dies."""
 
     def __init__(self, directory: Path, name: str, number: int) -> None:
-        """directory: where the lock files `.<name>-<n>` lie; made when first needed. number: of slots."""
+        """directory: holds the lock files `.<name>-<n>`; made when first needed. number: of slots."""
         self._files = [directory / f".{name}-{each}" for each in range(number)]
 
     def check(self) -> None:
-        """Raise the WorkDirError with which `held` would fail for a lock file that is there. Locks nothing."""
+        """Raise WorkDirError if a lock file that exists cannot be opened. Locks nothing."""
         for file in filter(Path.exists, self._files):
             os.close(_open_lock_file(file))
 
     @contextmanager
     def held(self) -> Iterator[int]:
-        """Hold one slot; waits until one is free. Raises WorkDirError.
+        """Wait for a free slot and hold it. Raises WorkDirError.
 
         Yields the descriptor of the locked file: a program that inherits it holds the slot until it ends too.
         """
@@ -107,13 +107,9 @@ class Slots:
 
 
 def _open_lock_file(file: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
-        try:
-            return os.open(file, flags, 0o644)
-        except FileNotFoundError:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            return os.open(file, flags, 0o644)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise _unlockable(file, error) from error
 

@@ -18,7 +18,6 @@ class ArchiverError(Exception):
     """With `stops_cycle`: the only stage that ends (and refreshes, which need both); None: the whole cycle."""
     transient = False
     """True: the same call may succeed later, so it is retried."""
-
     postpones = False
     """True: the run is not judged. No failure record is written, and the next cycle takes it again."""
 
@@ -47,17 +46,6 @@ class ArchiverError(Exception):
         parts = [f"run {self.run}" if self.run is not None else "", where, self.message]
         text = ": ".join(part for part in parts if part)
         return f"{text} ({self.hint})" if self.hint else text
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickle with all attributes: workers send errors to the driver."""
-        return (_rebuild, (type(self), self.__dict__.copy()))
-
-
-def _rebuild(kind: type[ArchiverError], state: dict[str, object]) -> ArchiverError:
-    error = kind.__new__(kind)
-    Exception.__init__(error, state.get("message"))
-    error.__dict__.update(state)
-    return error
 
 
 class ConfigError(ArchiverError):
@@ -141,10 +129,14 @@ class WorkerLost(ArchiverError):
 # ---- errors of a store, a disk or the host: they end the cycle and fail no run ---------------------------------------
 
 
-class StoreError(ArchiverError):
-    """a store cannot be used"""
+class CycleError(ArchiverError):
+    """the cycle cannot go on"""
 
     stops_cycle = True
+
+
+class StoreError(CycleError):
+    """a store cannot be used"""
 
 
 class StoreUnavailable(StoreError):
@@ -161,54 +153,39 @@ class IndexDamaged(StoreError):
     """the index of the artdaqDB archive is missing or damaged"""
 
 
-class SourceUnreadable(ArchiverError):
+class SourceUnreadable(CycleError):
     """the directory of run records cannot be read"""
 
-    stops_cycle = True
     stage = "import"
 
 
-class SiteShrank(ArchiverError):
+class SiteShrank(CycleError):
     """a site does not hold what it held before"""
 
-    stops_cycle = True
 
-
-class WorkDirError(ArchiverError):
+class WorkDirError(CycleError):
     """the work directory cannot be written"""
 
-    stops_cycle = True
 
-
-class StateFileError(ArchiverError):
+class StateFileError(CycleError):
     """a state file cannot be read or written"""
 
-    stops_cycle = True
 
-
-class LockHeld(ArchiverError):
+class LockHeld(CycleError):
     """another instance of the archiver is running"""
 
-    stops_cycle = True
 
-
-class HostLimit(ArchiverError):
+class HostLimit(CycleError):
     """the host refuses what the archiver needs"""
 
-    stops_cycle = True
 
-
-class WorkersUnusable(ArchiverError):
+class WorkersUnusable(CycleError):
     """worker processes die again and again, whichever run they have; see the system's log (memory, limits)"""
-
-    stops_cycle = True
 
 
 class NotSent(ArchiverError):
     """a message was not sent; it costs the cycle nothing"""
 
 
-class Interrupted(ArchiverError):
+class Interrupted(CycleError):
     """stopped by a signal"""
-
-    stops_cycle = True

@@ -22,23 +22,23 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def announce(step: str, *details: object) -> None:
-    """Called right before each step that changes a file or a store, and after an answer came; does nothing.
+    """Called before each step that changes a file or a store, and after a store has answered; does nothing.
 
-    Tests replace it by a listener that ends the process at a chosen step, or that writes down the steps.
+    Tests replace it by a function that ends the process at a chosen step, or that records the steps.
     step, details: `create path`, `write path bytes`, `rename from to`, ...
     """
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, exact_mode: bool = False) -> None:
+def write_atomic(path: Path, data: bytes, *, for_all: bool = False) -> None:
     """Replace `path` by `data` so that a crash leaves the old or the new content, never a mixture.
 
-    Temporary file in the same directory, fsync, rename, fsync of the directory. exact_mode: `mode` whatever the umask
-    is. Raises OSError; ENOSPC and EPERM are not worth a retry.
+    Temporary file in the same directory, fsync, rename, fsync of the directory. for_all: all accounts may read the
+    file, whatever the umask is. Raises OSError.
     """
     temporary = _temporary(path)
     try:
         with _naming(path):
-            _write(temporary, data, mode, sync=True, exact_mode=exact_mode)
+            _write(temporary, data, sync=True, for_all=for_all)
             _replace(temporary, str(path))
     except OSError:
         Path(temporary).unlink(missing_ok=True)
@@ -46,12 +46,12 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, exact_mode: bool
     sync_directory(path.parent)
 
 
-def write_batch(files: Iterable[tuple[Path, bytes]], *, mode: int = 0o644) -> None:
+def write_batch(files: Iterable[tuple[Path, bytes]]) -> None:
     """Write many files so that all of them are durable when the call returns.
 
     As `write_atomic`, but with one `syncfs` for all contents and one fsync per directory: 160 files of 12 kB take 8 ms
-    instead of 51 ms. A crash in between leaves any of the files old and any new, none mixed. Of a path that comes twice
-    the last content counts. Raises OSError, and what `files` raises.
+    instead of 51 ms. After a crash each file has its old or its new content. Of a path that comes twice the last
+    content counts. Raises OSError, and what `files` raises.
     """
     pending: dict[str, str] = {}  # str, not Path: with 100,000 markers half of the time went into Path objects
     try:
@@ -59,7 +59,7 @@ def write_batch(files: Iterable[tuple[Path, bytes]], *, mode: int = 0o644) -> No
             temporary = _temporary(path)
             pending[str(path)] = temporary
             with _naming(path):
-                _write(temporary, data, mode, sync=False)
+                _write(temporary, data, sync=False)
         directories = [Path(name) for name in dict.fromkeys(map(os.path.dirname, pending))]
         for directory in {each.stat().st_dev: each for each in directories}.values():
             _sync_file_system(directory)
@@ -87,7 +87,7 @@ def remove_batch(paths: Iterable[Path]) -> None:
         sync_directory(directory)
 
 
-def make_directory(path: Path, *, mode: int = 0o755) -> None:
+def make_directory(path: Path) -> None:
     """Make a directory and its parents, durably; an existing one is fine. Raises OSError."""
     missing = []
     while not path.exists():
@@ -95,7 +95,7 @@ def make_directory(path: Path, *, mode: int = 0o755) -> None:
         path = path.parent
     for directory in reversed(missing):
         announce("mkdir", directory)
-        directory.mkdir(mode=mode, exist_ok=True)
+        directory.mkdir(mode=0o755, exist_ok=True)
         sync_directory(directory.parent)
 
 
@@ -112,7 +112,7 @@ def write_directory(directory: Path, contents: Mapping[str, bytes]) -> None:
     directory.mkdir()
     for name, data in contents.items():
         with _naming(directory):
-            _write(f"{directory}/{os.fsdecode(name.encode('utf-8', 'surrogateescape'))}", data, 0o644, sync=False)
+            _write(f"{directory}/{os.fsdecode(name.encode('utf-8', 'surrogateescape'))}", data, sync=False)
 
 
 def place_directories(places: Mapping[Path, Path]) -> None:
@@ -132,7 +132,7 @@ def check_replaceable(path: Path) -> None:
     """Raise the OSError with which `write_atomic` would fail here. Leaves no file behind."""
     temporary = _temporary(path)
     with _naming(path):
-        _write(temporary, b"", 0o644, sync=False)
+        _write(temporary, b"", sync=False)
     announce("unlink", temporary)
     Path(temporary).unlink()
 
@@ -188,19 +188,19 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _temporary(path: Path) -> str:
-    """The name of the temporary file. It is fixed per target, so the next try overwrites what a crash left."""
+    """The name of the temporary file, always the same for a target: the next try overwrites what a crash left."""
     directory, name = os.path.split(path)
     if len(os.fsencode(name)) > LONGEST_NAME - len("..tmp"):
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
     return os.path.join(directory, f".{name}.tmp")  # noqa: PTH118 - as in write_batch
 
 
-def _write(path: str, data: bytes, mode: int, *, sync: bool, exact_mode: bool = False) -> None:
+def _write(path: str, data: bytes, *, sync: bool, for_all: bool = False) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     announce("create", path)
-    with open(os.open(path, flags, mode), "wb", buffering=0) as stream:
-        if exact_mode:
-            os.fchmod(stream.fileno(), mode)
+    with open(os.open(path, flags, 0o644), "wb", buffering=0) as stream:
+        if for_all:
+            os.fchmod(stream.fileno(), 0o644)
         announce("write", path, data)
         view = memoryview(data)
         while view:

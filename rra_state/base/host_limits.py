@@ -45,7 +45,7 @@ REMEDIES = {
 }
 """Remedies by errno."""
 OF_PROCESS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""Errnos that are about the process, not about the file that the exception names."""
+"""Errnos of a limit of the process: the file that the exception names is not the cause."""
 
 _SIGNS = tuple(
     (re.compile(sign, re.IGNORECASE), remedy)

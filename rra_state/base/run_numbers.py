@@ -103,7 +103,7 @@ def parse(selection: str) -> set[int]:
 
 
 def wrongly_named(selection: str, found: Collection[int]) -> set[int]:
-    """The runs that a selection names singly and that are not among those `found`; all of it if none of it is.
+    """The runs that a selection names one by one and that are not `found`; if no run is found, all that it names.
 
     A range may have gaps.
 

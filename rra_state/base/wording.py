@@ -41,7 +41,7 @@ def ranges(runs: Iterable[int], most: int = MOST_RANGES) -> str:
 
 
 def which_runs(runs: Collection[int]) -> str:
-    """What a sentence is about.
+    """The subject of a sentence about runs.
 
     >>> which_runs([7]), which_runs([7, 8, 10])
     ('run 7', 'runs 7-8, 10')
@@ -94,7 +94,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def printable(text: str) -> str:
-    r"""In one line, and without anything that moves a terminal's cursor or turns its text around.
+    r"""The text in one line, without characters that move a terminal's cursor or change the direction of its text.
 
     Names from disk and texts of servers go through this wherever they are shown. JSON escapes them by itself.
 
@@ -111,7 +111,7 @@ def _escaped(code: int) -> str:
 
 
 def readable(text: str) -> str:
-    r"""Without lone surrogates, which no store, file and terminal takes: undecodable bytes become `\xNN`.
+    r"""The text without lone surrogates, which no store or terminal accepts: undecodable bytes become `\xNN`.
 
     >>> print(readable("a\udcffb"))
     a\xffb

@@ -31,7 +31,7 @@ from rra_state.config.models import (
 )
 from rra_state.config.problems import explain, refuse_keys, refuse_repeated_keys
 from rra_state.config.references import expand
-from rra_state.records import convert
+from rra_state.records.convert import GENERATED
 
 PASSWORD_VARIABLE = "UCONDB_PASSWORD"  # noqa: S105 - the variable's name
 PASSWORD_CREDENTIAL = "ucondb_password"  # noqa: S105 - the credential's name
@@ -63,6 +63,7 @@ class Settings(ConfigSection):
     def _known_files(cls, value: Any) -> Any:
         """A list, or the table with `files` that the existing archiver's code also takes.
 
+        `boot`, `boot.txt` and `boot.fcl` mean the same.
         Source: docs/design/run_records.md, Compatibility of fhiclize_generate.
         """
         files = value.get("files") if isinstance(value, dict) else value
@@ -70,10 +71,10 @@ class Settings(ConfigSection):
             return None
         if not isinstance(files, list | tuple):
             raise ValueError("must be a list such as [boot, metadata]")
-        try:
-            return tuple(sorted(convert.selection(map(str, files))))
-        except ConfigError as error:
-            raise ValueError(str(error).removeprefix("fhiclize_generate: ")) from error
+        stems = {str(name).removesuffix(".fcl").removesuffix(".txt") for name in files}
+        if unknown := sorted(stems.difference(GENERATED)):
+            raise ValueError(f'"{unknown[0]}" is not known (choose from {", ".join(GENERATED)})')
+        return tuple(sorted(stems))
 
     @pydantic.model_validator(mode="after")
     def _kept_apart(self) -> Settings:
@@ -128,7 +129,7 @@ def load(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ) 
 
 
 def _checked(mapping: dict[str, Any], tree: yaml.Node, path: Path, environ: Mapping[str, str]) -> Settings:
-    given = {key: value for key, value in mapping.items() if value is not None}
+    given = _with_values(mapping)
     refuse_keys("extra_forbidden", given, Settings, tree, path)
     try:
         expanded = expand(_with_default_paths(given), environ, path)
@@ -136,11 +137,20 @@ def _checked(mapping: dict[str, Any], tree: yaml.Node, path: Path, environ: Mapp
         refuse_keys("missing", given, Settings, tree, path)
         raise
     try:
-        settings = Settings.model_validate(_anchored(expanded, path.parent))
+        settings = Settings.model_validate(expanded, context=path.parent)
     except pydantic.ValidationError as error:
         raise explain(error, Settings, tree, path) from error
     settings._path = path
-    return _checked_password(_with_password(_for_tools(settings), environ))
+    return _with_password(_for_tools(settings), environ)
+
+
+def _with_values(mapping: dict[str, Any]) -> dict[str, Any]:
+    """The mapping without the keys that have no value."""
+    return {
+        key: _with_values(value) if isinstance(value, dict) else value
+        for key, value in mapping.items()
+        if value is not None
+    }
 
 
 def _with_default_paths(mapping: dict[str, Any]) -> dict[str, Any]:
@@ -149,36 +159,13 @@ def _with_default_paths(mapping: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(app, dict) or not app.get("work_dir"):
         return mapping  # pydantic names the missing key
     defaults = {name: str(field.default) for name, field in App.model_fields.items() if "${" in str(field.default)}
-    given = {key: value for key, value in app.items() if value is not None}
-    return {**mapping, "app": {**defaults, **given}}
-
-
-def _anchored(mapping: dict[str, Any], directory: Path) -> dict[str, Any]:
-    """Make the values of path keys absolute, counting from `directory`."""
-    result = dict(mapping)
-    for section, field in Settings.model_fields.items():
-        values = mapping.get(section)
-        if (
-            isinstance(values, dict)
-            and isinstance(field.annotation, type)
-            and issubclass(field.annotation, ConfigSection)
-        ):
-            result[section] = {
-                key: os.path.join(directory, os.path.expanduser(value))  # noqa: PTH111, PTH118 - an unknown ~name stays
-                if key in field.annotation.model_fields
-                and "Path" in str(field.annotation.model_fields[key].annotation)
-                and isinstance(value, str)
-                and value
-                else value
-                for key, value in values.items()
-            }
-    return result
+    return {**mapping, "app": {**defaults, **app}}
 
 
 def _for_tools(settings: Settings) -> Settings:
-    """Adapt other settings to artdaq's tools: notes about loads lie in the work_dir, and the store refuses other files.
+    """Adapt other settings to artdaq's tools: the directory of notes about loads, and how a bad `.fcl` file is handled.
 
-    A `.fcl` file that is no FHiCL is kept as text until then: only the store knows what can be done about it.
+    Such a file is passed to the store as text, and the store fails its run: its message says what can be done.
     """
     section = settings.artdaq_db
     if not section.use_tools:
@@ -195,48 +182,33 @@ def _for_tools(settings: Settings) -> Settings:
 def _with_password(settings: Settings, environ: Mapping[str, str]) -> Settings:
     """Fill in an absent UconDB password: file, variable, then systemd credential. Raises ConfigError."""
     section = settings.ucon_db
-    if section.writer_password.get_secret_value():
-        return settings
-    credentials = Path(environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / PASSWORD_CREDENTIAL
-    if section.writer_password_file is not None:
-        password = _first_line(_kept_secret(section.writer_password_file, settings.path), settings.path)
-    elif environ.get(PASSWORD_VARIABLE):
-        password = environ[PASSWORD_VARIABLE]
-    elif credentials.is_file():
-        password = _first_line(credentials, settings.path)
-    else:
-        return settings
+    password = section.writer_password.get_secret_value()
+    if not password and section.writer_password_file is not None:
+        password = _first_line(section.writer_password_file, settings.path, private=True)
+    elif not password:
+        credentials = Path(environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / PASSWORD_CREDENTIAL
+        password = environ.get(PASSWORD_VARIABLE, "")
+        if not password and credentials.is_file():
+            password = _first_line(credentials, settings.path, private=False)
+    try:
+        password.encode()
+    except UnicodeEncodeError:  # a variable may hold any bytes
+        hint = f"correct {PASSWORD_VARIABLE}"
+        raise ConfigError("the UconDB password is not UTF-8 text", path=settings.path, hint=hint) from None
     filled = section.model_copy(update={"writer_password": SecretStr(password)})
     return settings.model_copy(update={"ucon_db": filled})
 
 
-def _checked_password(settings: Settings) -> Settings:
-    """The settings. Raises ConfigError if the password cannot be sent; a variable may hold any bytes."""
+def _first_line(file: Path, config: Path, *, private: bool) -> str:
+    """The first line of a password file. private: refuse a file that other accounts may read. Raises ConfigError."""
     try:
-        settings.ucon_db.writer_password.get_secret_value().encode()
-    except UnicodeEncodeError:
-        hint = f"correct {PASSWORD_VARIABLE}"
-        raise ConfigError("the UconDB password is not UTF-8 text", path=settings.path, hint=hint) from None
-    return settings
-
-
-def _kept_secret(file: Path, config: Path) -> Path:
-    """The file, if no other account may read it. Raises ConfigError."""
-    try:
-        exposed = permissions.exposed(file)
-    except OSError:
-        return file  # reading it raises the error that names it
-    if exposed:
-        raise ConfigError(
-            f"the password file {file} can be read by other accounts", path=config, hint=f"chmod 600 {file}"
-        )
-    return file
-
-
-def _first_line(file: Path, config: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
+        exposed = private and permissions.exposed(file)
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:
         reason = (error.strerror or "").lower() if isinstance(error, OSError) else "it is not UTF-8 text"
         hint = "correct its path, owner or mode"
         raise ConfigError(f"the password file {file} cannot be read: {reason}", path=config, hint=hint) from error
+    if exposed:
+        message = f"the password file {file} can be read by other accounts"
+        raise ConfigError(message, path=config, hint=f"chmod 600 {file}")
+    return text.split("\n", 1)[0].rstrip("\r")

@@ -6,12 +6,15 @@ them.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from rra_state.records.blob import METADATA_KEYS
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -25,17 +28,19 @@ class ConfigSection(BaseModel):
 
     @pydantic.field_validator("*", mode="before")
     @classmethod
-    def _absent(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
-        """Treat a key without a value, or with an empty one where None is allowed, as left out.
+    def _given(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        """Treat a key without a value, or with an empty one where None is allowed, as left out; make paths absolute.
 
-        An empty path is refused: it would mean the current directory.
+        Relative paths count from the directory that is the context of the validation. An empty path is refused.
         """
         field = cls.model_fields[info.field_name or ""]
         optional = not field.is_required() and field.default is None
         if not field.is_required() and (value is None or (value == "" and optional)):
             return field.get_default(call_default_factory=True)
-        if value == "" and field.annotation is Path:
-            raise ValueError("must not be empty")
+        if field.annotation in (Path, Path | None) and isinstance(value, str):
+            if not value:
+                raise ValueError("must not be empty")
+            return os.path.join(info.context or "", os.path.expanduser(value))  # noqa: PTH111, PTH118 - an unknown ~name stays
         return value
 
 
@@ -157,7 +162,12 @@ class UconDBSection(ConfigSection):
     @pydantic.field_validator("server_url")
     @classmethod
     def _is_url(cls, value: str) -> str:
-        if not _is_web_address(value):
+        try:
+            parts = urlsplit(value)
+            whole = parts.hostname and parts.port != 0 and not parts.query and not parts.fragment
+        except ValueError:  # its text may show a password
+            whole = False
+        if not whole or parts.scheme not in ("http", "https") or any(map(str.isspace, value)):
             raise ValueError("must be a URL such as https://host:9443/sbnd_on_ucon_prod/app")
         return value
 
@@ -165,7 +175,7 @@ class UconDBSection(ConfigSection):
 class Validation(ConfigSection):
     """What `--validate` looks for in each blob."""
 
-    metadata_keys: tuple[str, ...] = ("components", "config_name", "sbndaq_commit_or_version")
+    metadata_keys: tuple[str, ...] = METADATA_KEYS
     """Keys that metadata.fcl must hold exactly once, with a value."""
 
 
@@ -278,15 +288,6 @@ class Metrics(ConfigSection):
 
     prometheus_file: Path | None = None
     """File for node_exporter, such as `/var/lib/prometheus/node-exporter/rra.prom`. Absent: none."""
-
-
-def _is_web_address(value: str) -> bool:
-    try:
-        parts = urlsplit(value)
-        whole = parts.hostname and parts.port != 0 and not parts.query and not parts.fragment
-    except ValueError:  # its text may show a password
-        return False
-    return parts.scheme in ("http", "https") and bool(whole) and not any(map(str.isspace, value))
 
 
 def _listed(value: str | list[str]) -> list[str]:

@@ -31,23 +31,14 @@ def refuse_keys(
 ) -> None:
     """Raise ConfigError for keys that are unknown, or missing. References in the values need not be expanded.
 
-    A reference may name a key that is misspelt or left out: this is then the cause.
+    A reference that cannot be expanded may name a key that is misspelt or left out; so these errors come first.
     """
     try:
-        model.model_validate(_with_values(mapping))
+        model.model_validate(mapping)
     except ValidationError as error:
         findings = error.errors(include_input=False, include_url=False)
         if wrong := [found for found in findings if found["type"] == kind]:
             raise _explain(wrong, model, tree, path) from error
-
-
-def _with_values(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """The mapping without the keys that have no value."""
-    return {
-        key: _with_values(value) if isinstance(value, dict) else value
-        for key, value in mapping.items()
-        if value is not None
-    }
 
 
 def _explain(findings: Sequence[ErrorDetails], model: type[BaseModel], tree: yaml.Node, path: Path) -> ConfigError:
@@ -75,11 +66,10 @@ def refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
 
 
 def _key(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[str, ...]:
-    """The key in the file: pydantic appends to it the choice of a union, or the item, that it looked at."""
-    depth = min(1, len(location))
-    while depth < len(location) and _known(model, tuple(map(str, location[:depth]))):
-        depth += 1
-    return tuple(map(str, location[:depth]))
+    """The key in the file: pydantic's location may go on with a member of a union, or an item of a list."""
+    names, sections = tuple(map(str, location)), {known[:-1] for known in _every_key(model)}
+    depth = next((depth for depth in range(1, len(names)) if names[:depth] not in sections), len(names))
+    return names[:depth]
 
 
 def _message(location: tuple[str, ...], kind: str, message: str, model: type[BaseModel]) -> str:
@@ -97,7 +87,7 @@ def _message(location: tuple[str, ...], kind: str, message: str, model: type[Bas
 
 
 def _nearest(location: tuple[str, ...], model: type[BaseModel]) -> str:
-    """The known key of any section whose name is most like this one's; its own section counts a little more."""
+    """The known key, of any section, with the most similar name; one of the same section is preferred a little."""
 
     def likeness(known: tuple[str, ...]) -> float:
         alike = difflib.SequenceMatcher(None, location[-1], known[-1]).ratio()
@@ -112,15 +102,6 @@ def _every_key(model: type[BaseModel], section: tuple[str, ...] = ()) -> Iterato
         yield (*section, name)
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _every_key(field.annotation, (*section, name))
-
-
-def _known(model: type[BaseModel], section: tuple[str, ...]) -> list[str]:
-    for name in section:
-        annotation = model.model_fields[name].annotation if name in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)
 
 
 def _line(node: yaml.Node | None, location: tuple[int | str, ...]) -> int | None:

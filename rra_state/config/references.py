@@ -38,7 +38,7 @@ class _Expander:
         self._root = mapping
         self._environ = environ
         self._path = path
-        self._open: list[str] = []
+        self._expanding: list[str] = []
 
     def table(self, values: dict[str, Any], where: tuple[str, ...]) -> dict[str, Any]:
         return {key: self._value(value, (*where, str(key))) for key, value in values.items()}
@@ -56,13 +56,13 @@ class _Expander:
 
     def _text(self, value: str, where: tuple[str, ...]) -> str:
         name = ".".join(where)
-        if name in self._open:
-            raise self._error(where, f"refers to itself: {' -> '.join([*self._open, name])}")
-        self._open.append(name)
+        if name in self._expanding:
+            raise self._error(where, f"refers to itself: {' -> '.join([*self._expanding, name])}")
+        self._expanding.append(name)
         try:
             return self._replaced(value, where)
         finally:
-            self._open.pop()
+            self._expanding.pop()
 
     def _replaced(self, value: str, where: tuple[str, ...]) -> str:
         if "${" in _REFERENCE.sub("", value) and not where[-1].endswith(_SECRETS):

@@ -12,8 +12,6 @@ import yaml
 from rra_state.base import permissions
 from rra_state.config.loading import Settings
 
-_SECRET = re.compile("password|token")
-_NO_SECRET = re.compile("_file$")
 _FROM_ELSEWHERE = re.compile(r"\$\{[^}:]*\}")
 
 
@@ -26,13 +24,13 @@ def cautions(settings: Settings) -> Iterator[str]:
         yield "reporting.email.verify_tls is off: the mail server's certificate is not checked"
     if fuzz.random_skip_percent or fuzz.random_error_percent:
         yield "app_fuzz is on: runs are skipped and failed on purpose"
-    if (key := _exposed(settings)) is not None:
+    if (key := _exposed_key(settings)) is not None:
         path = settings.path
         advice = f"chmod 600 {path}, or keep the secret elsewhere"
         yield f"{path} holds a secret ({key}) and can be read by other accounts ({advice})"
 
 
-def _exposed(settings: Settings) -> str | None:
+def _exposed_key(settings: Settings) -> str | None:
     """The key of a secret that other accounts of this host can read in the configuration."""
     try:
         if not permissions.exposed(settings.path):
@@ -59,7 +57,7 @@ def _is_secret(key: str, value: str) -> bool:
     last = key.rpartition(".")[2]
     if not value:
         return False
-    if key == "reporting.urls" or (_SECRET.search(last) and not _NO_SECRET.search(last)):
+    if key == "reporting.urls" or (("password" in last or "token" in last) and not last.endswith("_file")):
         return True
     try:
         return last in ("database_uri", "server_url") and bool(urlsplit(value).password)

@@ -76,7 +76,7 @@ def samples(ended: Ended, history: History, counts: Counts | None) -> list[Sampl
 
 def write_prometheus(path: Path, found: Iterable[Sample]) -> None:
     """Replace the text file atomically; readable by all, since node_exporter is another account. Raises OSError."""
-    files.write_atomic(path, prometheus(found).encode(), exact_mode=True)
+    files.write_atomic(path, prometheus(found).encode(), for_all=True)
 
 
 def send_carbon(carbon: Carbon, found: Iterable[Sample], now: float) -> None:

@@ -11,8 +11,8 @@ such a line, the header gets a fourth line, `Escaped: lines with "# "`, and each
 `# `, gets one more `# ` in front. The result is a FHiCL comment, and `unpack` removes it exactly. Other blobs have no
 escape.
 
-Originals: the seven texts may stand behind the converted files, under their own names. Blobs that differ in nothing
-else are the same.
+Originals: the seven texts may follow the converted files, under their own names. Two blobs of which only one has them
+count as equal if all else is equal.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rra_state.records.model import SourceFile
 from rra_state.records.source import TEXT_NAMES, TEXTS
 
 METADATA_KEYS = ("components", "config_name", "sbndaq_commit_or_version")
-"""Keys of metadata.fcl that the readers of SBN need."""
+"""Keys of metadata.fcl that the readers of blobs at SBN need."""
 
 _LAST = (
     "boot",
@@ -129,7 +129,7 @@ def unpack(blob: bytes) -> Unpacked:
 
 
 def of_run(run: int, blob: bytes) -> Unpacked:
-    """The same. Raises BlobError also for the blob of another run."""
+    """As `unpack`. Raises BlobError also for the blob of another run."""
     unpacked = unpack(blob)
     if unpacked.run != run:
         raise BlobError(f"the blob is one of run {unpacked.run}", run=run)
@@ -167,16 +167,11 @@ def has_originals(blob: bytes) -> bool:
     return _ORIGINAL.search(blob) is not None
 
 
-def validate(files: Mapping[str, bytes] | bytes, keys: Iterable[str] = METADATA_KEYS) -> list[str]:
-    """Problems of the metadata of a blob or its files; none if each key occurs once and has a value.
+def validate(files: Mapping[str, bytes], keys: Iterable[str] = METADATA_KEYS) -> list[str]:
+    """Problems of the metadata of a blob's files; none if each key occurs once and has a value.
 
     Source: docs/design/run_records.md, Blob validation.
     """
-    if isinstance(files, bytes):
-        try:
-            files = unpack(files).files
-        except BlobError as error:
-            return [str(error)]
     name = next((name for name in _METADATA_NAMES if name in files), None)
     if name is None:
         return ["metadata.fcl is missing"]

@@ -79,7 +79,7 @@ class RecordComparison:
 
 
 def contents(run: int, files: Mapping[str, bytes], by_value: Collection[str] = ()) -> dict[str, FileContent]:
-    """The files of a record by their names in the archive. by_value: files that the DAQ did not write in these bytes.
+    """The files of a record by their names in the archive. by_value: files of which only the values count.
 
     Raises RecordError.
     """

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from rra_state.base.wording import readable
 from rra_state.records import dates
 
 NAME = "metadata.txt"
@@ -22,10 +23,9 @@ _LINE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class RunMetadata:
-    """What the archiver needs from metadata.txt. Texts are trimmed; bytes that are not UTF-8 are lone surrogates
-    (see `readable`).
+    """What the archiver needs from metadata.txt. Texts are trimmed; bytes that are not UTF-8 are lone surrogates.
 
-    times: the start and stop lines in file order, as (key, value).
+    times: the start and stop lines in file order, as (key, value). start_time, stop_time: the last ones, `readable`.
     """
 
     config_text: str | None
@@ -55,10 +55,5 @@ def read(data: bytes) -> RunMetadata:
         elif value and (match[3] or dates.is_whole(value)):
             times.append((key, value))
     last = dict(times)
-    return RunMetadata(
-        config_text=config,
-        components=tuple(components),
-        times=tuple(times),
-        start_time=last.get(START),
-        stop_time=last.get(STOP),
-    )
+    start, stop = (readable(last[key]) if key in last else None for key in (START, STOP))
+    return RunMetadata(config, tuple(components), tuple(times), start, stop)

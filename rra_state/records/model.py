@@ -41,9 +41,9 @@ class Remark:
 
 
 KEPT = "kept as text"
-"""The remark about a file that is neither a `.fcl` file nor one of the seven texts, and the end of others."""
+"""The remark about a file that is neither a `.fcl` file nor one of the seven texts. Ends that of a bad `.fcl` file."""
 LEFT_OUT = "not archived"
-"""The end of a remark about an entry that is skipped."""
+"""Ends the remark about an entry that is skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,28 +124,11 @@ class RunDocuments:
 
 
 class SourceSettings(Protocol):
-    """The keys of the section `source_files` that reading a record needs."""
+    """The keys of the section `source_files` that reading a record needs. Meanings: config/README.md, source_files."""
 
-    @property
-    def run_records_dir(self) -> Path:
-        """Directory with one sub directory per run."""
-
-    @property
-    def quiet_seconds(self) -> float:
-        """Seconds without a change after which a record that lacks nothing is ready."""
-
-    @property
-    def settle_seconds(self) -> float:
-        """The same for a record without a stop time, or that lacks files."""
-
-    @property
-    def max_file_bytes(self) -> int:
-        """A larger `.fcl` file or text fails its run."""
-
-    @property
-    def max_other_file_bytes(self) -> int:
-        """A larger file of any other kind is skipped."""
-
-    @property
-    def max_record_bytes(self) -> int:
-        """A larger record fails its run."""
+    run_records_dir: Path
+    quiet_seconds: float
+    settle_seconds: float
+    max_file_bytes: int
+    max_other_file_bytes: int
+    max_record_bytes: int

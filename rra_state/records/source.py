@@ -37,13 +37,13 @@ _MOST_JUDGED = 64 * 2**20
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIMIT_HINT = "does it belong to the record? Otherwise raise the limit"
-_MAYBE_ALL = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE, errno.EACCES})
-"""Errors of a record that may be errors of the whole disk, unmounted or unreachable."""
+_MAYBE_OF_DISK = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE, errno.EACCES})
+"""Errors of reading a record that also occur if the whole disk is not mounted or not reachable."""
 _LINK_HINT = "put the directory itself there: links are not followed"
 _RIGHTS_HINT = "the archiver's account needs read permission on the record's directory and files"
 
 Sighting = tuple[str, float]
-"""The signature of a record that was changed in the future, and since when it has been the same by our own clock."""
+"""The signature of a record whose change time is in the future, and since when this host has seen it unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +122,8 @@ def _read(
         files,
         skipped,
         signatures.fingerprint(files),
-        _text(known.start_time),
-        _text(known.stop_time),
+        known.start_time,
+        known.stop_time,
         completeness.remarks(gaps, texts, {entry.name for entry in skipped}, dates, time.time()),
     )
     return record, inventory, gaps
@@ -135,17 +135,19 @@ def _files(
     """The files that are archived, and all entries that are not, in the order of their names."""
     files, skipped = [], list(inventory.skipped)
     for name in sorted(inventory.files, key=_utf8):
-        found: bytes | Skipped
+        required = _is_required(name)
         if readable(name) in without:
-            found = Skipped(readable(name), NOT_READ_BEFORE[0])
-        elif _is_required(name):
-            found = _read_file(opened, name, settings.max_file_bytes)
-        else:
-            found = _read_other(opened, name, settings.max_other_file_bytes)
-        if isinstance(found, Skipped):
-            skipped.append(found)
-        else:
-            files.append(SourceFile(_utf8(name), found))
+            skipped.append(Skipped(readable(name), NOT_READ_BEFORE[0]))
+            continue
+        try:
+            data = _read_file(opened, name, settings.max_file_bytes if required else settings.max_other_file_bytes)
+            files.append(SourceFile(_utf8(name), data))
+        except RecordChanged:
+            raise
+        except RecordError as error:
+            if required:
+                raise
+            skipped.append(Skipped(readable(name), error.message))
     return tuple(files), tuple(sorted(skipped, key=lambda entry: entry.name))
 
 
@@ -240,7 +242,7 @@ def _check_above(directory: Path, fault: OSError) -> None:
     """
     if fault.errno in host_limits.OF_PROCESS and (refused := host_limits.refusal(fault)):
         raise refused from fault
-    if fault.errno not in _MAYBE_ALL:
+    if fault.errno not in _MAYBE_OF_DISK:
         return
     try:
         with os.scandir(directory.parent) as entries:
@@ -350,17 +352,3 @@ def _read_file(opened: _OpenRecord, name: str, limit: int) -> bytes:
     except OSError as error:
         _check_above(opened.directory, error)
         raise opened.fault(f"cannot be read: {host_limits.plain(error)}", _RIGHTS_HINT, name) from error
-
-
-def _read_other(opened: _OpenRecord, name: str, limit: int) -> bytes | Skipped:
-    """The bytes of a file that is neither `.fcl` nor one of the seven texts, or why it is skipped."""
-    try:
-        return _read_file(opened, name, limit)
-    except RecordChanged:
-        raise
-    except RecordError as error:
-        return Skipped(readable(name), error.message)
-
-
-def _text(time: str | None) -> str | None:
-    return None if time is None else readable(time)

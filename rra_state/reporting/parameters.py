@@ -21,7 +21,7 @@ from rra_state.records.fhicl.values import Scalar
 from rra_state.records.parameters import Patterns, python, stem_of
 from rra_state.state.markers import Tree
 from rra_state.stores import artdaqdb
-from rra_state.stores.artdaqdb.base import ArtdaqDB, ReadsSeveral
+from rra_state.stores.artdaqdb.base import ArtdaqDB
 from rra_state.stores.ucondb.client import UconDB
 
 RUNS_AT_ONCE = 50
@@ -151,8 +151,7 @@ def _exported(store: ArtdaqDB, runs: Collection[int], patterns: Patterns) -> Ite
     """The files of these runs in which a parameter could match."""
     located = store.locate(runs).values()
     parts = [each.only(patterns.may_match_in) for each in located]
-    exports = store.exports(parts) if isinstance(store, ReadsSeveral) else map(store.export, parts)
-    yield from ((each.run, each.files) for each in exports)
+    yield from ((each.run, each.files) for each in store.exports(parts))
 
 
 class _Chooser:

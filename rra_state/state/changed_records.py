@@ -118,7 +118,8 @@ def look(snapshot: Snapshot) -> Look:
         try:
             newest = newest_marker(tree, run, snapshot.refreshed.get(run, ()))
         except WorkDirError:  # a damaged marker: the report names it
-            differing |= set() if same else {run}
+            if not same:
+                differing.add(run)
             continue
         archived = None if newest is None else newest.facts
         if over and (same or not files.watch_days) and archived is not None and archived.stop_time:

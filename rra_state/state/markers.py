@@ -68,10 +68,10 @@ class Tree:
         with tree_files.writing(self.root):
             permissions.check_tree(self.root)
 
-    def remove(self, leftovers: Iterable[Path]) -> None:
-        """Remove what a killed process left, see `Snapshot.leftovers`, durably. Raises WorkDirError."""
+    def remove(self, paths: Iterable[Path]) -> None:
+        """Remove files of the tree, present or not, durably. Raises WorkDirError."""
         with tree_files.writing(self.root):
-            fsio.remove_batch(leftovers)
+            fsio.remove_batch(paths)
 
     def names(self, directory: str) -> list[str]:
         """The entries of a directory such as `markers/import`; none if it is missing. Raises WorkDirError."""
@@ -154,14 +154,12 @@ class Tree:
             fsio.write_batch((self.failure_path(f.stage, f.run), encode(f.mapping())) for f in failures)
 
     def remove_markers(self, stage: Stage, gone: Iterable[int]) -> None:
-        """Take back the markers of runs that the store does not hold, durably. Raises WorkDirError."""
-        with tree_files.writing(self.root):
-            fsio.remove_batch(self.marker_path(stage, run) for run in gone)
+        """Remove the markers of runs that the store does not hold. Raises WorkDirError."""
+        self.remove(self.marker_path(stage, run) for run in gone)
 
     def remove_failures(self, stage: Stage, gone: Iterable[int]) -> None:
-        """Drop failure records, durably. Raises WorkDirError."""
-        with tree_files.writing(self.root):
-            fsio.remove_batch(self.failure_path(stage, run) for run in gone)
+        """Remove failure records. Raises WorkDirError."""
+        self.remove(self.failure_path(stage, run) for run in gone)
 
     # ---- what verifications found ----
 
@@ -231,16 +229,14 @@ class Tree:
             fsio.write_atomic(self.failure_path("refresh", name), encode(failure.mapping()))
 
     def drop_failed_refreshes(self, numbers: Iterable[int]) -> None:
-        """Drop the failure records of refreshes of these runs, durably. Raises WorkDirError."""
+        """Remove the failure records of refreshes of these runs. Raises WorkDirError."""
         gone = set(numbers)
         names = [name for name in self.failed_refreshes() if int(name.partition("-")[0]) in gone]
-        with tree_files.writing(self.root):
-            fsio.remove_batch(self.failure_path("refresh", name) for name in names)
+        self.remove(self.failure_path("refresh", name) for name in names)
 
     def remove_from(self, directory: Literal["watch", "forgotten"], numbers: Iterable[int]) -> None:
-        """Watch these runs no more, or forget them no more; durably. Raises WorkDirError."""
-        with tree_files.writing(self.root):
-            fsio.remove_batch(self.root / directory / str(run) for run in numbers)
+        """Watch these runs no more, or no longer count them as given up. Raises WorkDirError."""
+        self.remove(self.root / directory / str(run) for run in numbers)
 
     # ---- notes ----
 
@@ -289,7 +285,7 @@ def newest(*markers: Marker | None) -> Marker | None:
     """
 
     def rank(marker: Marker) -> tuple[int, bool, str, int, str]:
-        version = marker.facts.version or ""  # within a second; v10 is after v9
+        version = marker.facts.version or ""  # for markers of the same second; v10 is after v9
         known = marker.facts.fingerprint is not None
         return marker.facts.ucondb_id or 0, known, marker.archived, len(version), version
 

@@ -1,6 +1,6 @@
-"""Archived runs of which another program stored a newer version in artdaqDB: its loader does, at a run's stop.
+"""Archived runs of which another program stored a newer version in artdaqDB, as artdaq's loader does at a run's stop.
 
-Looked for are watched runs and those that a person names, and only if the archive changed since the last look.
+Only watched runs and those that a person names are looked up, and only if the archive changed since the last look.
 """
 
 from __future__ import annotations

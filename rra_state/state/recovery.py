@@ -8,8 +8,8 @@ Source: docs/design/state.md, Recovery.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -45,7 +45,7 @@ _BATCH = 5000
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """How the recovery of a stage speaks of its source and its destination."""
+    """Texts of a stage's recovery. source, destination: what is done, where runs were found, the summary's label."""
 
     title: str
     source: tuple[str, str, str]
@@ -112,7 +112,7 @@ class RecoverySites:
         return self.artdaqdb.keys() if stage == "import" else self.ucondb.keys()
 
     def accepted(self, stage: Stage) -> frozenset[int]:
-        """The same without the runs that failed since the store holds other content: a retry decides those."""
+        """The same without the runs that failed because the store holds other content: a retry decides about them."""
         failures = self.snapshot.failures(stage).items()
         conflicts = {run for run, failure in failures if isinstance(failure, Failure) and failure.conflict}
         return frozenset(self.archived(stage)) - conflicts
@@ -127,24 +127,12 @@ class RecoverySites:
         """What the listings say of an archived run."""
         outline = self.artdaqdb.get(run)
         configuration, version = (outline.configuration.partition("/")[2], outline.version) if outline else (None,) * 2
+        facts = Facts(verified=False, configuration=configuration, version=version)
         if stage == "import":
-            return Facts(verified=False, configuration=configuration, version=version)
+            return facts
         listed = self.ucondb[run]
-        return Facts(
-            verified=False,
-            configuration=configuration,
-            version=version,
-            size=listed.size,
-            adler32=listed.adler32,
-            ucondb_id=listed.id,
-            ucondb_data_key=listed.data_key,
-        )
-
-    def load(self, stages: Iterable[Stage]) -> None:
-        """Read all that these stages need."""
-        for stage in stages:
-            self.source(stage)
-            self.archived(stage)
+        size, adler32, key = listed.size, listed.adler32, listed.data_key
+        return replace(facts, size=size, adler32=adler32, ucondb_id=listed.id, ucondb_data_key=key)
 
     def incomplete(self, stage: Stage) -> set[int]:
         """Archived runs that can hardly be whole."""
@@ -179,7 +167,9 @@ def _read(stage: Stage, stages: Sequence[Stage], sites: RecoverySites, say: Say)
             say(doing)
             say(f"Found {count(len(ask(stage)), 'run')} {found}")
             say("")
-        sites.load(stages)
+        for each in stages:
+            sites.source(each)
+            sites.archived(each)
     except ArchiverError:
         say("Nothing was changed.")
         raise
@@ -193,7 +183,10 @@ def _rebuild(settings: Settings, stage: Stage, sites: RecoverySites, say: Say) -
     tree.prepare()
     for path in (written.state_file, written.log_file):
         _keep_old(path)
-    _discard_unusable(tree.ledger_path(stage))
+    if (
+        _content(tree.ledger_path(stage)) is None
+    ):  # a damaged ledger is overwritten; what is no file would be in the way
+        _keep_old(tree.ledger_path(stage))
     if stage == "migrate":
         _make_markers(tree, "import", sites)
     _make_markers(tree, stage, sites)
@@ -272,11 +265,11 @@ def _agrees(sites: RecoverySites, stage: Stage, run: int, marker: Marker | Damag
     if run in sites.wrong_markers or isinstance(marker, Damaged) or (marker.run, marker.stage) != (run, stage):
         return False
     facts, refreshed = sites.facts(stage, run), sites.snapshot.newest_refreshes.get(run)
-    again = isinstance(refreshed, Marker) and _names(refreshed.facts, stage, facts)
-    return again or _names(marker.facts, stage, facts)
+    again = isinstance(refreshed, Marker) and _same_content(refreshed.facts, stage, facts)
+    return again or _same_content(marker.facts, stage, facts)
 
 
-def _names(marked: Facts, stage: Stage, facts: Facts) -> bool:
+def _same_content(marked: Facts, stage: Stage, facts: Facts) -> bool:
     """Whether a marker and the store agree in what identifies the content."""
     if stage == "import":
         return facts.version in (None, marked.version)
@@ -309,12 +302,6 @@ def _keep_old(path: Path) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise StateFileError(f"cannot be kept as {kept.name}: {reason}", path=path, hint="move it away") from error
-
-
-def _discard_unusable(ledger: Path) -> None:
-    """A damaged ledger is overwritten like any other; what is no file at all would be in the way."""
-    if _content(ledger) is None:
-        _keep_old(ledger)
 
 
 def _content(path: Path) -> bytes | None:

@@ -95,7 +95,7 @@ class Snapshot:
         )
 
     def again(self) -> Snapshot:
-        """Another look."""
+        """A new snapshot, which keeps this listing of the records if the directory did not change."""
         return Snapshot.take(self.settings, earlier=self)
 
     @property

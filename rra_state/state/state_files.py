@@ -177,8 +177,8 @@ class StateFiles:
             ledger = replace(ledger, base=edited.last_contiguous_run, attempted=edited.last_attempted_run, held=edited)
         log = _read(self.log_file)
         if log is not None and _digest(log) not in ledger.log_digests:
-            strangers = self.read_log() - set(derive(known, ledger).log)
-            ledger = replace(ledger, added=ledger.added | strangers)
+            unknown = self.read_log() - set(derive(known, ledger).log)
+            ledger = replace(ledger, added=ledger.added | unknown)
         return replace(ledger, added=ledger.added - known.archived)
 
     def look(self, known: Known) -> Written:
@@ -206,19 +206,19 @@ class StateFiles:
         state_text = (json.dumps(asdict(derived.state), indent=2) + "\n").encode()
         log_text = "".join(f"{run}\n" for run in derived.log).encode()
         new_state, new_log = (_digest(state_text),), (_digest(log_text),)
-        settled = replace(
+        final = replace(
             ledger, attempted=derived.state.last_attempted_run, state_digests=new_state, log_digests=new_log
         )
-        crossing = replace(
-            settled,
+        during = replace(
+            final,
             state_digests=tuple(dict.fromkeys(ledger.state_digests + new_state)),
             log_digests=tuple(dict.fromkeys(ledger.log_digests + new_log)),
         )
         for path, text in (
-            (self._ledger_file, _encode(crossing)),
+            (self._ledger_file, _encode(during)),
             (self.state_file, state_text),
             (self.log_file, log_text),
-            (self._ledger_file, _encode(settled)),
+            (self._ledger_file, _encode(final)),
         ):
             if _read(path) != text:
                 self._write(path, text)

@@ -1,4 +1,4 @@
-"""Take a `postgresql://` URI apart, and never show it: it may hold a password. Say a driver's error plainly."""
+"""Parse a `postgresql://` URI without showing it (it may hold a password); shorten a driver's error to one line."""
 
 from __future__ import annotations
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge, StillArriving
 from rra_state.base.host_limits import within_memory, within_seconds
-from rra_state.base.retries import with_retries
 from rra_state.config.loading import Settings
 from rra_state.records import convert, source
 from rra_state.records.model import RunDocuments
@@ -21,7 +21,7 @@ from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Export, Location, Staged
 from rra_state.stores.artdaqdb.lookup import is_all_ours
 from rra_state.workers import foreign_versions, injected_faults
-from rra_state.workers.worker import WorkerContext
+from rra_state.workers.worker import WorkerContext, attempt
 
 Read = tuple[RunDocuments, int]
 """A converted record, and the number of tries."""
@@ -41,16 +41,16 @@ def import_runs(numbers: Sequence[int], context: WorkerContext, known: Mapping[i
             outcomes[run] = Outcome(run, error=Interrupted(run=run))
             continue
         if run in known:
-            outcomes[run] = _taken_over(run, known[run], context)
+            outcomes[run] = attempt(run, partial(take_over, known[run], context))
             continue
         found = _taken(run, context)
-        if isinstance(found, RecordTooLarge) and held:
+        if held and isinstance(found, Outcome) and isinstance(found.error, RecordTooLarge):
             # The other records may be what filled the memory: store them first.
             outcomes |= _stage(held, context)
             held.clear()
             found = _taken(run, context)
-        if isinstance(found, ArchiverError):
-            outcomes[run] = Outcome(run, error=found, tries=found.tries)
+        if isinstance(found, Outcome):
+            outcomes[run] = found
             continue
         held[run] = found
         if sum(len(document.text) for documents, _ in held.values() for document in documents.documents) > HELD_BYTES:
@@ -97,7 +97,7 @@ def take_over(location: Location, context: WorkerContext) -> Outcome:
 
 def facts_to_migrate(location: Location, export: Export, context: WorkerContext) -> Facts:
     """What is known of a version from comparing it here, if a recovery only listed it. Raises StillArriving."""
-    imported = Tree(context.settings.app.work_dir).marker("import", location.run)
+    imported = context.tree.marker("import", location.run)
     if export.exact or imported is None or imported.facts.verified:
         return Facts(verified=True)
     return _judged(location, export, context)[2]
@@ -117,7 +117,7 @@ def _judged(location: Location, export: Export, context: WorkerContext) -> tuple
 def _record(run: int, context: WorkerContext) -> RunDocuments | None:
     """The record as it is now; None if it is gone or cannot be read. Raises StillArriving if it is open."""
     try:
-        return with_retries(lambda: read(run, context.settings), **context.retrying)[0]
+        return context.with_retries(lambda: read(run, context.settings))[0]
     except ArchiverError as error:
         if error.postpones:
             raise StillArriving(error.message, run=run) from error
@@ -126,24 +126,14 @@ def _record(run: int, context: WorkerContext) -> RunDocuments | None:
         return None
 
 
-def _taken_over(run: int, location: Location, context: WorkerContext) -> Outcome:
-    try:
-        return within_memory(run, lambda: take_over(location, context))
-    except ArchiverError as error:
-        return Outcome(run, error=error, tries=error.tries)
-
-
-def _taken(run: int, context: WorkerContext) -> Read | ArchiverError:
-    """The converted record of a run, or the error that prevented it."""
+def _taken(run: int, context: WorkerContext) -> Read | Outcome:
+    """The converted record of a run, or the outcome of one that cannot be read or converted."""
 
     def try_it() -> RunDocuments:
         injected_faults.inject_fault(context.settings.app_fuzz, run)
         return read(run, context.settings)
 
-    try:
-        return within_memory(run, lambda: with_retries(try_it, **context.retrying))
-    except ArchiverError as error:
-        return error
+    return attempt(run, lambda: context.with_retries(try_it))
 
 
 def _stage(records: Mapping[int, Read], context: WorkerContext) -> dict[int, Outcome]:

@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from rra_state.base.errors import ArchiverError, Interrupted, RecordTooLarge
-from rra_state.base.host_limits import within_memory
-from rra_state.base.retries import with_retries
 from rra_state.records import blob
 from rra_state.records.model import SourceFile
 from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Location
 from rra_state.workers import injected_faults
 from rra_state.workers.import_stage import facts_to_migrate
-from rra_state.workers.worker import WorkerContext, shown
+from rra_state.workers.worker import WorkerContext, attempt, shown
 
 SMALL = 2**20
 """Bytes. While a larger blob is stored no other run is read, so that it has all of the worker's memory."""
@@ -44,7 +43,7 @@ def migrate_runs(
     """Export, pack and store these runs. located: where artdaqDB holds them. validate: check the metadata keys."""
     chunk = _MigratingChunk(context)
     for run in numbers:
-        made = chunk.tried(run, lambda run=run: _pack(run, context, located.get(run), validate=validate))  # type: ignore[misc]
+        made = chunk.tried(run, partial(_pack, run, context, located.get(run), validate=validate))
         chunk.finish_store()
         chunk.send(made, alone=run == numbers[-1])
     chunk.finish_store()
@@ -69,7 +68,7 @@ class _MigratingChunk:
             self._fault = Interrupted()
         if self._fault is not None:
             return Outcome(run, error=self._fault)
-        made = _outcome(run, lambda: within_memory(run, action))
+        made = attempt(run, action)
         if self._under_way is not None and isinstance(made, Outcome) and isinstance(made.error, RecordTooLarge):
             self.finish_store()  # the run that is being stored may be what filled the memory
             return self.tried(run, action)
@@ -79,11 +78,12 @@ class _MigratingChunk:
         """Wait for the run that is being stored, if there is one."""
         if self._under_way is None:
             return
-        (packed, outcome), self._under_way = self._under_way, None
-        try:
-            self._note(outcome.result())
-        except MemoryError:
+        (packed, stored), self._under_way = self._under_way, None
+        outcome = stored.result()
+        if isinstance(outcome.error, RecordTooLarge):
             self._store(packed)  # again, without another run in memory
+        else:
+            self._note(outcome)
 
     def send(self, made: _Packed | Outcome, *, alone: bool) -> None:
         """Begin to store a run. If it is `alone`, or large, wait until it is stored."""
@@ -93,15 +93,13 @@ class _MigratingChunk:
             self._store(made)
         else:
             try:
-                self._under_way = (
-                    made,
-                    self._context.sender.submit(_outcome, made.run, lambda: _store(made, self._context)),
-                )
+                stored = self._context.sender.submit(attempt, made.run, partial(_store, made, self._context))
+                self._under_way = (made, stored)
             except RuntimeError:  # no further thread can be started
                 self._store(made)
 
     def _store(self, packed: _Packed) -> None:
-        self._note(_outcome(packed.run, lambda: within_memory(packed.run, lambda: _store(packed, self._context))))
+        self._note(attempt(packed.run, partial(_store, packed, self._context)))
 
     def _note(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
@@ -109,17 +107,10 @@ class _MigratingChunk:
             self._fault = outcome.error
 
 
-def _outcome(run: int, action: Callable[[], T]) -> T | Outcome:
-    try:
-        return action()
-    except ArchiverError as error:
-        return Outcome(run, error=error, tries=error.tries)
-
-
 def _pack(run: int, context: WorkerContext, location: Location | None, *, validate: bool) -> _Packed:
     """Read one run from artdaqDB. Raises VerificationError, BlobError, StoreError and their subclasses."""
     location = shown(run, location)
-    with_retries(lambda: injected_faults.inject_fault(context.settings.app_fuzz, run), **context.retrying)
+    context.with_retries(partial(injected_faults.inject_fault, context.settings.app_fuzz, run))
     export = context.export(location)
     content = context.pack(run, export)
     facts = replace(

@@ -13,12 +13,10 @@ from typing import Literal, get_args
 
 from rra_state.base import host_limits
 from rra_state.base.errors import RecordError, WorkDirError
-from rra_state.base.retries import with_retries
 from rra_state.records import blob, originals, source
 from rra_state.records.model import LEFT_OUT
 from rra_state.records.originals import Originals
 from rra_state.state.changed_records import newest_marker
-from rra_state.state.markers import Tree
 from rra_state.state.outcome import Damaged
 from rra_state.stores.artdaqdb.base import Location
 from rra_state.workers.worker import WorkerContext
@@ -83,7 +81,7 @@ class _Known:
 
     @classmethod
     def of(cls, run: int, context: WorkerContext) -> _Known:
-        tree = Tree(context.settings.app.work_dir)
+        tree = context.tree
         try:
             newest, imported = newest_marker(tree, run), tree.marker("import", run)
         except WorkDirError as error:
@@ -114,7 +112,7 @@ def _of_disk(run: int, context: WorkerContext) -> RecordCopy | None:
             return None
     except OSError as error:
         raise RecordError(host_limits.plain(error), run=run, path=path) from error
-    record = with_retries(lambda: source.read_record(settings, run, even_if_open=True), **context.retrying)[0]
+    record = context.with_retries(lambda: source.read_record(settings, run, even_if_open=True))[0]
     left_out = tuple(f"{each.name}: {each.reason}" for each in record.skipped)
     return RecordCopy(run, "disk", {file.name: file.data for file in record.files}, left_out=left_out)
 
@@ -131,7 +129,7 @@ def _of_artdaqdb(location: Location, known: _Known, context: WorkerContext) -> R
 
 
 def _of_ucondb(run: int, known: _Known, context: WorkerContext) -> RecordCopy | None:
-    given = with_retries(lambda: context.ucondb.read(run), **context.retrying)[0]
+    given = context.with_retries(lambda: context.ucondb.read(run))[0]
     if given is None:
         return None
     content, _ = given

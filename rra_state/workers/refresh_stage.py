@@ -10,18 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from rra_state.base.errors import (
-    ArchiverError,
-    Conflict,
-    FhiclError,
-    Interrupted,
-    NotFinished,
-    RecordChanged,
-    RecordShrank,
-    WorkDirError,
-)
-from rra_state.base.host_limits import within_memory
-from rra_state.records import fhicl
+from rra_state.base.errors import Conflict, Interrupted, NotFinished, RecordChanged, RecordShrank, WorkDirError
 from rra_state.records.model import RunDocuments
 from rra_state.state.changed_records import Refresh, newest_marker
 from rra_state.state.markers import Tree
@@ -29,8 +18,9 @@ from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Export, Location, Staged
 from rra_state.stores.artdaqdb.document import shown_by_tools
 from rra_state.stores.ucondb.values import BlobVersion
+from rra_state.workers.foreign_versions import meaning
 from rra_state.workers.import_stage import facts_of, read, take_over
-from rra_state.workers.worker import WorkerContext, shown
+from rra_state.workers.worker import WorkerContext, attempt, shown
 
 
 def stage_changed(
@@ -47,7 +37,8 @@ def stage_changed(
     an earlier try published is found and not stored again.
     """
     return [
-        _outcome(run, context, partial(_staged, wanted[run], context, known, may_shrink=may_shrink)) for run in numbers
+        _unless_stopping(run, context, partial(_staged, wanted[run], context, known, may_shrink=may_shrink))
+        for run in numbers
     ]
 
 
@@ -64,7 +55,7 @@ def replace_blobs(
     facts: what `stage_changed` gave.
     """
     return [
-        _outcome(run, context, partial(_stored, run, context, located.get(run), facts[run], replaced[run]))
+        _unless_stopping(run, context, partial(_stored, run, context, located.get(run), facts[run], replaced[run]))
         for run in numbers
     ]
 
@@ -91,18 +82,13 @@ def was_named(tree: Tree, wanted: Refresh) -> bool:
     return failure is not None and failure.kind == NotFinished.__name__
 
 
-def _outcome(run: int, context: WorkerContext, action: Callable[[], Outcome]) -> Outcome:
-    if context.stopping:
-        return Outcome(run, error=Interrupted(run=run))
-    try:
-        return within_memory(run, action)
-    except ArchiverError as error:
-        return Outcome(run, error=error, tries=error.tries)
+def _unless_stopping(run: int, context: WorkerContext, action: Callable[[], Outcome]) -> Outcome:
+    return Outcome(run, error=Interrupted(run=run)) if context.stopping else attempt(run, action)
 
 
 def _staged(wanted: Refresh, context: WorkerContext, known: Mapping[int, Location], *, may_shrink: bool) -> Outcome:
     run = wanted.run
-    marker = newest_marker(Tree(context.settings.app.work_dir), run)
+    marker = newest_marker(context.tree, run)
     if run in known and wanted == Refresh.of_version(run, known[run].version):
         outcome = take_over(known[run], context)
         if marker is None or outcome.facts is None or not outcome.facts.foreign:
@@ -135,9 +121,9 @@ def _refuse_loss(documents: RunDocuments, export: Export, *, foreign: bool) -> N
         }
     else:
         names = {each.entity: each.name for each in documents.documents}
-        lengths = {each.name: _printed_length(shown_by_tools(each)) for each in documents.documents}
+        lengths = {each.name: len(meaning(shown_by_tools(each))) for each in documents.documents}
         archived = {
-            names.get(name.removesuffix(".fcl"), name): _printed_length(data) for name, data in export.files.items()
+            names.get(name.removesuffix(".fcl"), name): len(meaning(data)) for name, data in export.files.items()
         }
     gone = [f"{name} is gone" for name in sorted(archived.keys() - lengths.keys())]
     converted = {each.name for each in documents.documents if foreign and each.source}
@@ -154,14 +140,6 @@ def _refuse_loss(documents: RunDocuments, export: Export, *, foreign: bool) -> N
 def _length(data: bytes) -> int:
     """Length without NUL bytes at the ends: a power cut can fill a file with them and keep its length."""
     return len(data.strip(b"\0"))
-
-
-def _printed_length(text: bytes) -> int:
-    """Length of the evaluated FHiCL; of anything else the text's own."""
-    try:
-        return len(fhicl.dump(text))
-    except FhiclError:
-        return len(text)
 
 
 def _stored(

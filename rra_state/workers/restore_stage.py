@@ -23,7 +23,8 @@ from rra_state.workers.worker import WorkerContext
 
 PARTIAL = ".partial"
 """Directory in the target in which records are written before they are renamed to their places."""
-_OF_THE_NAME = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL})
+_BAD_NAME = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL})
+"""Errnos of a file name that the target's file system does not take: errors of this run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,10 @@ def restore_runs(
 
 
 class _RestoringChunk:
-    """written: directories that are complete, each with its place. Stores that did not answer are not asked again."""
+    """Reads and writes the runs of a chunk. A store that did not answer is not asked again.
+
+    written: directories that are complete, each with its place.
+    """
 
     def __init__(self, context: WorkerContext, directory: Path, sources: Sequence[Source]) -> None:
         self.written: dict[Path, Path] = {}
@@ -93,11 +97,17 @@ class _RestoringChunk:
         refused: list[str] = []
         for source in self._sources:
             try:
-                copy = self._copy(run, source, location)
+                if source == "artdaqdb" and location is None:
+                    copy = None
+                elif source in self._unusable:
+                    raise self._unusable[source]
+                else:
+                    copy = read_copy(run, source, self._context, location)
             except (VerificationError, RecordError) as error:
                 refused.append(f"{NAMES[source]} cannot give it: {error.message}")
                 continue
             except StoreError as error:
+                self._unusable[source] = error
                 if len(self._sources) == 1 or len(self._unusable) == len(self._sources):
                     raise
                 refused.append(f"{NAMES[source]} cannot be asked: {error.message}")
@@ -136,23 +146,12 @@ class _RestoringChunk:
         except ValueError as error:
             raise VerificationError(f"{NAMES[copy.source]}: {error}; nothing was written", run=run) from error
         except OSError as error:
-            if error.errno in _OF_THE_NAME:
+            if error.errno in _BAD_NAME:
                 shutil.rmtree(part)
                 raise VerificationError(f"a file cannot be written: {host_limits.plain(error)}", run=run) from error
             raise _not_written(error) from error
         self.written[part] = place
         return done
-
-    def _copy(self, run: int, source: Source, location: Location | None) -> RecordCopy | None:
-        if source == "artdaqdb" and location is None:
-            return None
-        if source in self._unusable:
-            raise self._unusable[source]
-        try:
-            return read_copy(run, source, self._context, location)
-        except StoreError as error:
-            self._unusable[source] = error
-            raise
 
 
 def _sentences(copy: RecordCopy) -> Iterator[str]:

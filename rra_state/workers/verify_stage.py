@@ -19,7 +19,6 @@ from rra_state.base.errors import (
     WorkDirError,
 )
 from rra_state.base.host_limits import within_memory
-from rra_state.base.retries import with_retries
 from rra_state.records import blob
 from rra_state.records.model import RunDocuments
 from rra_state.state.changed_records import Refresh, newest_marker, not_read
@@ -59,7 +58,7 @@ def verify_runs(
         try:
             if context.stopping:
                 raise Interrupted
-            results.append(within_memory(run, lambda run=run: _verify(run, context, located.get(run))))  # type: ignore[misc]
+            results.append(within_memory(run, partial(_verify, run, context, located.get(run))))
         except RecordTooLarge as error:
             results.append(RunVerification(run, differences=(error.message,)))
         except ArchiverError as error:
@@ -78,7 +77,7 @@ def _verify(run: int, context: WorkerContext, location: Location | None) -> RunV
         facts = dict(_facts(held))
         return RunVerification(run, facts=facts, on_disk=held.record is not None, passed_over=held.passed_over)
     again = context.artdaqdb.locate([run]).get(run)
-    if again != location or _marker(lambda: newest_marker(Tree(context.settings.app.work_dir), run), []) != held.newest:
+    if again != location or _marker(partial(newest_marker, context.tree, run), []) != held.newest:
         held = _held(run, context, again)
     found = dict(_facts(held)) if not held.differences else None
     marker = all(each.startswith("marker:") for each in held.differences)
@@ -106,11 +105,11 @@ class _Held:
 
 
 def _held(run: int, context: WorkerContext, location: Location | None) -> _Held:
-    tree = Tree(context.settings.app.work_dir)
+    tree = context.tree
     faults: list[str] = []
     from_disk: list[str] = []
-    imported = _marker(lambda: tree.marker("import", run), faults)
-    newest = _marker(lambda: newest_marker(tree, run), faults)
+    imported = _marker(partial(tree.marker, "import", run), faults)
+    newest = _marker(partial(newest_marker, tree, run), faults)
     held = _Held(
         run,
         imported,
@@ -139,12 +138,8 @@ def _marker(read: Callable[[], Marker | None], faults: list[str]) -> Marker | No
 
 def _record(run: int, context: WorkerContext, without: frozenset[str], faults: list[str]) -> RunDocuments | None:
     """A fresh conversion of the record, if it still exists and can be read. without: files that were never read."""
-
-    def once() -> RunDocuments:
-        return read(run, context.settings, even_if_open=True, without=without)
-
     try:
-        return with_retries(once, **context.retrying)[0]
+        return context.with_retries(lambda: read(run, context.settings, even_if_open=True, without=without))[0]
     except RecordError as error:
         if (context.settings.source_files.run_records_dir / str(run)).exists():
             faults.append(f"disk: {_where(error)}{error.message}")

@@ -15,19 +15,23 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from rra_state.base import host_limits
 from rra_state.base.concurrency import Slots
-from rra_state.base.errors import StoreError, VerificationError
+from rra_state.base.errors import ArchiverError, StoreError, VerificationError
 from rra_state.base.retries import with_retries
 from rra_state.config import loading
 from rra_state.records import blob
 from rra_state.records.model import SourceFile
+from rra_state.state.markers import Tree
+from rra_state.state.outcome import Outcome
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.base import ArtdaqDB, Export, Location
 from rra_state.stores.ucondb.client import UconDB, not_listed
 from rra_state.stores.ucondb.values import BlobVersion, StoredBlob
+
+T = TypeVar("T")
 
 
 class Flag(Protocol):
@@ -48,6 +52,11 @@ class WorkerContext:
         self._stop: Flag = stop or threading.Event()
         self._listed: set[int] = set()
 
+    @property
+    def tree(self) -> Tree:
+        """The marker tree; a worker only reads it."""
+        return Tree(self.settings.app.work_dir)
+
     @cached_property
     def artdaqdb(self) -> ArtdaqDB:
         """The artdaqDB archive, opened on first use."""
@@ -60,7 +69,7 @@ class WorkerContext:
 
     def export(self, location: Location) -> Export:
         """Read a run from artdaqDB, with retries."""
-        return with_retries(lambda: self.artdaqdb.export(location), **self.retrying)[0]
+        return self.with_retries(lambda: self.artdaqdb.export(location))[0]
 
     def pack(self, run: int, export: Export) -> bytes:
         """The blob of a run, with the original texts if the configuration asks for them. Raises BlobError."""
@@ -93,7 +102,7 @@ class WorkerContext:
             return stored
 
         try:
-            return with_retries(put, **self.retrying)
+            return self.with_retries(put)
         except StoreError as error:
             error.stage = "migrate"
             raise
@@ -103,11 +112,20 @@ class WorkerContext:
         """True once no further run is to be begun."""
         return self._stop.is_set()
 
-    @property
-    def retrying(self) -> dict[str, Any]:
-        """Arguments for `with_retries`; a wait ends early when the driver stops."""
+    def with_retries(self, action: Callable[[], T]) -> tuple[T, int]:
+        """See `retries.with_retries`. A wait ends early when the driver stops."""
         app = self.settings.app
-        return {"retries": app.run_process_retries, "delay": app.retry_delay_seconds, "sleep": self._stop.wait}
+        return with_retries(
+            action, retries=app.run_process_retries, delay=app.retry_delay_seconds, sleep=self._stop.wait
+        )
+
+
+def attempt(run: int, action: Callable[[], T]) -> T | Outcome:
+    """The result of `action`, or the outcome of a run for which it raised an ArchiverError or took too much memory."""
+    try:
+        return host_limits.within_memory(run, action)
+    except ArchiverError as error:
+        return Outcome(run, error=error, tries=error.tries)
 
 
 def ucondb_slots(settings: loading.Settings) -> Slots:

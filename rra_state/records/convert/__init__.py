@@ -8,10 +8,10 @@ document is ASCII, valid FHiCL and not empty. Names that a store cannot hold are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Literal
 
-from rra_state.base.errors import ConfigError, FhiclError, RecordError
+from rra_state.base.errors import FhiclError, RecordError
 from rra_state.base.wording import readable
 from rra_state.records import fhicl
 from rra_state.records import metadata as run_metadata
@@ -41,28 +41,19 @@ _CONVERTERS: dict[str, Callable[[bytes], bytes]] = {
     "ranks": ranks.to_fhicl,
 }
 GENERATED = (*_CONVERTERS, "RunHistory", "RunHistory2")
-"""What `fhiclize_generate` may list."""
-
-
-def selection(names: Iterable[str]) -> frozenset[str]:
-    """The stems that `fhiclize_generate` lists: `boot`, `boot.txt` and `boot.fcl` mean the same. Raises ConfigError."""
-    stems = frozenset(name.removesuffix(".fcl").removesuffix(".txt") for name in names)
-    unknown = sorted(stems.difference(GENERATED))
-    if unknown:
-        raise ConfigError(f'fhiclize_generate: "{unknown[0]}" is not known', hint=f"choose from {', '.join(GENERATED)}")
-    return stems
+"""What can be made of the texts: the values of `fhiclize_generate`."""
 
 
 def convert(
-    record: Record, *, fhiclize: Iterable[str] | None = None, on_bad_file: OnBadFile = "keep_text"
+    record: Record, *, fhiclize: Collection[str] | None = None, on_bad_file: OnBadFile = "keep_text"
 ) -> RunDocuments:
     """The documents of a record, in the order of their names.
 
-    fhiclize: which documents to make (see `selection`), all if None; a text that is left out is reported as skipped.
+    fhiclize: which of GENERATED to make, all if None; a text that is left out is reported as skipped.
     on_bad_file: whether a `.fcl` file that is not FHiCL, or not for artdaqDB, is kept as text or fails the run.
-    Raises RecordError, ConfigError.
+    Raises RecordError.
     """
-    wanted = frozenset(GENERATED) if fhiclize is None else selection(fhiclize)
+    wanted = GENERATED if fhiclize is None else fhiclize
     texts = {file.name.removesuffix(".txt"): file for file in record.files if file.name in TEXT_NAMES}
     fcl = [file for file in record.files if file.name.endswith(".fcl") and file.name != ".fcl"]
     others = [file for file in record.files if file.name not in TEXT_NAMES and file not in fcl]
@@ -95,7 +86,10 @@ def convert(
 def made(
     run: int, texts: Mapping[str, SourceFile], known: run_metadata.RunMetadata, wanted: Collection[str] = GENERATED
 ) -> dict[str, tuple[bytes, SourceFile]]:
-    """The documents made from these texts, each with its text, by stem. texts: by stem. known: metadata.txt."""
+    """The documents made from these texts, by stem: bytes, and the text that they are made from.
+
+    texts: by stem. known: the content of metadata.txt.
+    """
     documents = {stem: (_CONVERTERS[stem](file.data), file) for stem, file in texts.items() if stem in wanted}
     if "metadata" in texts:
         for stem, text in (
@@ -108,23 +102,19 @@ def made(
 
 
 def _passed(file: SourceFile, run: int, on_bad_file: OnBadFile, taken: set[str], remarks: list[Remark]) -> Document:
-    """A `.fcl` file as it is; if it cannot be a FHiCL document, with the reason, and a remark."""
-    examined = _examine(file.data)
-    if examined.snippet is not None:
-        return _document(file, taken, snippet=examined.snippet.packed(len(file.data)))
-    fault = examined.fault
-    assert fault is not None  # noqa: S101 - one of the two is there
-    if on_bad_file == "fail":
-        raise RecordError(
-            fault.message,
-            run=run,
-            path=readable(file.name),
-            line=fault.line,
-            hint="correct the file, or set on_bad_file: keep_text",
-        ) from fault
-    remarks.append(Remark(readable(file.name), fault.line, f"{readable(fault.message)}; {KEPT}"))
-    where = "" if fault.line is None else f"line {fault.line}: "
-    return _document(file, taken, kept=f"{where}{fault.message}")
+    """A `.fcl` file as it is; if it is not FHiCL, or empty, with the reason why it is kept as text, and a remark."""
+    try:
+        if not file.data.strip():
+            raise FhiclError("the file is empty")  # artdaqDB refuses an empty document
+        return _document(file, taken, snippet=fhicl.checked_snippet(file.data).packed(len(file.data)))
+    except FhiclError as error:
+        line, message, name = error.line, error.message, readable(file.name)
+        if on_bad_file == "fail":
+            hint = "correct the file, or set on_bad_file: keep_text"
+            raise RecordError(message, run=run, path=name, line=line, hint=hint) from error
+    remarks.append(Remark(name, line, f"{readable(message)}; {KEPT}"))
+    where = "" if line is None else f"line {line}: "
+    return _document(file, taken, kept=f"{where}{message}")
 
 
 def _document(file: SourceFile, taken: set[str], *, kept: str | None = None, snippet: bytes | None = None) -> Document:
@@ -136,11 +126,6 @@ def _document(file: SourceFile, taken: set[str], *, kept: str | None = None, sni
         name, number = f"{stem}_{number}{suffix}", number + 1
     taken.add(entity_of(name))
     return Document(name, file.data, None if name == file.name else file, kept, snippet)
-
-
-def _examine(text: bytes) -> fhicl.Examined:
-    """Whether these bytes are a FHiCL document that artdaqDB can hold; it takes no empty one either."""
-    return fhicl.examine(text) if text.strip() else fhicl.Examined(None, FhiclError("the file is empty"))
 
 
 def _free_name(stem: str, taken: set[str]) -> str:

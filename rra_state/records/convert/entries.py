@@ -49,7 +49,7 @@ class Entries:
         self._items.append(f"# {text}" if text.startswith("#include") else text)
 
     def text(self) -> str:
-        """The whole document. artdaqDB refuses one without a definition, so that one says that there were none."""
+        """The whole document. artdaqDB refuses one without a definition: it gets the definition `no_entries: true`."""
         if not any(isinstance(item, _Definition) for item in self._items):
             self.add("no_entries", "true")
         return self.body()

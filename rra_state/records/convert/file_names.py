@@ -1,4 +1,4 @@
-"""Names of files in the stores, and the FHiCL that shows artdaq's tools a file that is none.
+"""Names of files in the stores, and the FHiCL by which artdaq's tools show a file that is not FHiCL.
 
 Source: docs/design/run_records.md, Names of files.
 """

@@ -23,7 +23,7 @@ def split(data: bytes) -> list[str]:
 
 
 def strip(text: str) -> str:
-    """Without the ASCII blanks round it: other white space is content."""
+    """The text without the ASCII blanks around it: other white space is content."""
     return text.strip(BLANKS)
 
 
@@ -42,7 +42,7 @@ def without_comment(text: str, *, anywhere: bool = False) -> str:
 
 
 def literal(value: str) -> str:
-    """A value of a text in FHiCL: lists as lists, numbers bare, others as strings; one pair of quotes round it goes."""
+    """A value of a text in FHiCL: lists as lists, numbers bare, others as strings without their outer quotes."""
     if (quoted := unquoted(value)) is not None:
         return fhicl.quote(quoted)
     if value.endswith("]") and (listed := sequence(value)) is not None:

@@ -1,24 +1,22 @@
 """FHiCL, the language of the records: read, judge, evaluate and write it. Imports no other part of the archiver.
 
-`dump`, `check`, `values` take a document's text; `examine` gives what artdaqDB stores of it, or why it cannot.
+`dump` and `values` evaluate a document; `snippet` and `checked_snippet` give what artdaqDB stores of it.
 """
 
 from __future__ import annotations
 
 from rra_state.records.fhicl.evaluate import evaluate
 from rra_state.records.fhicl.parse import parse
-from rra_state.records.fhicl.snippet import NO_COMMENTS, ORJSON_BYTES, Examined, Snippet, examine, from_snippet, snippet
+from rra_state.records.fhicl.snippet import NO_COMMENTS, ORJSON_BYTES, Snippet, checked_snippet, from_snippet, snippet
 from rra_state.records.fhicl.write import Plain, atom, name, plain, quote, render, sequence, unescape, unquote
 
 __all__ = [
     "NO_COMMENTS",
     "ORJSON_BYTES",
-    "Examined",
     "Snippet",
     "atom",
-    "check",
+    "checked_snippet",
     "dump",
-    "examine",
     "from_snippet",
     "name",
     "quote",
@@ -31,13 +29,11 @@ __all__ = [
 
 
 def dump(text: str | bytes) -> str:
-    """The evaluated document, keys sorted, exactly as the real `fhicl-dump` prints it. Raises FhiclError."""
+    """The evaluated document, keys sorted, exactly as the real `fhicl-dump` prints it.
+
+    Raises FhiclError, with the line, if the real parser would refuse the document.
+    """
     return render(evaluate(parse(text)))
-
-
-def check(text: str | bytes) -> None:
-    """Raise FhiclError, with the line, if the real parser would refuse the document."""
-    evaluate(parse(text))
 
 
 def values(text: str | bytes) -> dict[str, Plain]:

@@ -121,7 +121,7 @@ class _Evaluator:
         return path
 
     def _assign(self, path: Path, value: Value, guard: int, offset: int) -> None:
-        """Bind a value at document level. What is in the way is made, or is an error."""
+        """Bind a value at document level. Missing containers on the path are made; other values there are an error."""
         if len(path) > MAX_DEPTH:
             raise self.source.fault(offset, f"name of more than {MAX_DEPTH} parts")
         first = path[0]

@@ -200,7 +200,7 @@ class _Parser:
                 return
 
     def _at_comma(self) -> bool:
-        """`[ , 1]`: the real parser takes the first item for optional, and so do we."""
+        """Whether a comma comes first, as in `[ , 1]`: the real parser accepts that."""
         return self.text.startswith(",", self._skip())
 
     def _value(self, match: re.Match[str], kind: str) -> Node:  # noqa: PLR0911  # one return per kind of token

@@ -63,7 +63,6 @@ COMMENT = re.compile(rf"{_DOUBLE}|{_SINGLE}|(?P<comment>#[^\n]*+|//[^\n]*+)")
 BAD_ESCAPE = re.compile(r"(?:[^\\]|\\[\"'\\nt])*+(?=\\)")
 BAD_CHARACTER = re.compile(r"[^\n\t -~]")
 
-_FORBIDDEN = re.compile(r"[^\x00-\x7f]")
 _DIRECTIVE = re.compile(r"^#include[^\n]*+", re.MULTILINE)
 _WELL_FORMED = re.compile(r'#include "[^\n]+"[ \t]*+')
 _WORD = re.compile(r"[^\s,\]}#]{1,60}+|.", re.DOTALL)
@@ -91,7 +90,7 @@ class Source:
         self.text = text
         self._starts: list[int] | None = None
         if not text.isascii():
-            self._refuse_bytes()
+            raise self._not_ascii()
         self.includes: tuple[int, ...] = ()
         if "#include" in text:
             self._find_directives()
@@ -111,15 +110,12 @@ class Source:
         match = _WORD.match(self.text, offset)
         return show(match[0]) if match else ""
 
-    def _refuse_bytes(self) -> None:
-        match = _FORBIDDEN.search(self.text)
-        if match is None:
-            return
-        offset, char = match.start(), match[0]
+    def _not_ascii(self) -> FhiclError:
+        offset, char = next((offset, char) for offset, char in enumerate(self.text) if not char.isascii())
         if offset == 0 and self.text.startswith(BYTE_ORDER_MARK):
-            raise self.fault(offset, "byte order mark; FHiCL is ASCII only", "save the file without it")
+            return self.fault(offset, "byte order mark; FHiCL is ASCII only", "save the file without it")
         kind = f"byte 0x{ord(char):02X}" if ord(char) < 256 else f"U+{ord(char):04X}"
-        raise self.fault(offset, f"{kind}; FHiCL is ASCII only, comments included")
+        return self.fault(offset, f"{kind}; FHiCL is ASCII only, comments included")
 
     def _find_directives(self) -> None:
         offsets = []

@@ -80,27 +80,6 @@ class Snippet:
         return cls(*json.loads(text))
 
 
-@dataclass(frozen=True, slots=True)
-class Examined:
-    """One document, read once: its snippet, or the reason why it is kept as text. Exactly one of the two is None."""
-
-    snippet: Snippet | None
-    fault: FhiclError | None
-
-
-def examine(text: bytes) -> Examined:
-    """Judge a document and make its snippet in one pass. Never raises for what is in `text`.
-
-    fault: set if the real parser refuses the document (`check`) or artdaqDB cannot hold it (`snippet`).
-    """
-    try:
-        document = parse(text)
-        evaluate(document)
-        return Examined(_Builder(document).build(), None)
-    except FhiclError as error:
-        return Examined(None, error)
-
-
 def snippet(text: bytes) -> Snippet:
     """The document as artdaqDB stores it, references unresolved and unchecked.
 
@@ -108,6 +87,13 @@ def snippet(text: bytes) -> Snippet:
     index, references into tables, and names given twice where that would change the meaning.
     """
     return _Builder(parse(text)).build()
+
+
+def checked_snippet(text: bytes) -> Snippet:
+    """The same. Raises FhiclError also if the real parser refuses the document, as for an undefined reference."""
+    document = parse(text)
+    evaluate(document)
+    return _Builder(document).build()
 
 
 class _Builder:
@@ -185,7 +171,8 @@ class _Builder:
         children: dict[str, Any] = {}
         if isinstance(node, Table):
             data: Any = self._members(node.members, children)
-            return data, {"type": "table", "comment": self._comment(node.offset), "children": children}
+            comment = self._comment_above(self.source.line(node.offset)) if self.comments else ""
+            return data, {"type": "table", "comment": comment, "children": children}
         if isinstance(node, Sequence):
             data = []
             for index, item in enumerate(node.items):
@@ -205,9 +192,6 @@ class _Builder:
             return {"type": kind, "comment": "", "annotation": ""}
         line = self.source.line(offset)
         return {"type": kind, "comment": self._comment_above(line), "annotation": self.comments.get(line, "")}
-
-    def _comment(self, offset: int) -> str:
-        return self._comment_above(self.source.line(offset)) if self.comments else ""
 
     def _comment_above(self, line: int) -> str:
         """The comment of the line before, also where it annotates the key there; `//` is an annotation only."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,12 +26,24 @@ def open_store(section: ArtdaqDBSection) -> ArtdaqDB:
         return _tools(section)
     if section.remote_host:
         raise ConfigError("artdaq_db.remote_host: only artdaq's tools run elsewhere", hint="set use_tools: true too")
-    scheme, separator, _ = section.database_uri.partition("://")
-    if scheme not in _KINDS:
-        known = ", ".join(f"{each}://" for each in _KINDS)
-        named = f"{scheme}://" if separator else "a text without ://"  # which may hold a password
-        raise ConfigError(f"artdaq_db.database_uri: {named} is no kind of artdaqDB", hint=f"one of {known}")
-    return _KINDS[scheme](section.database_uri, _schema(section.fcl_conf_dir))
+    uri, schema = section.database_uri, _schema(section.fcl_conf_dir)
+    scheme, separator, _ = uri.partition("://")
+    if scheme == _FILESYSTEM:
+        return FilesystemDB(Path(_path(uri)), schema=schema)
+    if scheme in ("postgresql", "postgres"):
+        from rra_state.stores.artdaqdb.postgres import PostgresDB  # noqa: PLC0415 - loading psycopg takes 0.2 s
+
+        return PostgresDB(uri, schema=schema)
+    if scheme == "mongodb":
+        try:
+            from rra_state.stores.artdaqdb.mongo import MongoDB  # noqa: PLC0415 - not every site has pymongo
+        except ImportError as error:
+            hint = "pip install pymongo, in the archiver's environment"
+            raise ConfigError("artdaq_db.database_uri: its driver pymongo is not installed", hint=hint) from error
+        return MongoDB(uri, schema=schema)
+    named = f"{scheme}://" if separator else "a text without ://"  # which may hold a password
+    hint = f"one of {_FILESYSTEM}://, postgresql://, postgres://, mongodb://"
+    raise ConfigError(f"artdaq_db.database_uri: {named} is no kind of artdaqDB", hint=hint)
 
 
 def directory_of(section: ArtdaqDBSection) -> Path | None:
@@ -40,10 +51,6 @@ def directory_of(section: ArtdaqDBSection) -> Path | None:
     if section.remote_host or not section.database_uri.startswith(f"{_FILESYSTEM}://"):
         return None
     return Path(_path(section.database_uri))
-
-
-def _directory(uri: str, schema: bytes | None) -> ArtdaqDB:
-    return FilesystemDB(Path(_path(uri)), schema=schema)
 
 
 def _path(uri: str) -> str:
@@ -78,32 +85,6 @@ def _tools(section: ArtdaqDBSection) -> ArtdaqDB:
 
 _EXPANDED = " \t\n$~()*?[]{}|&;<>\"'`\\"
 """What the tools' wordexp changes in a URI. Source: docs/design/artdaqdb.md, URI."""
-
-
-def _postgres(uri: str, schema: bytes | None) -> ArtdaqDB:
-    """Imports psycopg only when it is needed: that takes 0.2 s."""
-    from rra_state.stores.artdaqdb.postgres import PostgresDB  # noqa: PLC0415 - see above
-
-    return PostgresDB(uri, schema=schema)
-
-
-def _mongo(uri: str, schema: bytes | None) -> ArtdaqDB:
-    """Imports pymongo, which not every site has installed."""
-    try:
-        from rra_state.stores.artdaqdb.mongo import MongoDB  # noqa: PLC0415 - see above
-    except ImportError as error:
-        hint = "pip install pymongo, in the archiver's environment"
-        raise ConfigError("artdaq_db.database_uri: its driver pymongo is not installed", hint=hint) from error
-    return MongoDB(uri, schema=schema)
-
-
-_KINDS: Mapping[str, Callable[[str, bytes | None], ArtdaqDB]] = {
-    _FILESYSTEM: _directory,
-    "postgresql": _postgres,
-    "postgres": _postgres,
-    "mongodb": _mongo,
-}
-"""The function that opens a store, by the scheme of its URI. Arguments: the URI, the content of schema.fcl."""
 
 
 def rebuild_index(section: ArtdaqDBSection) -> Rebuilt:

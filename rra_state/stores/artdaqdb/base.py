@@ -9,10 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from rra_state.base.errors import ArchiverError
 from rra_state.records.model import Remark, RunDocuments, SourceFile
+
+RUN_HISTORY = "RunHistory"
+SYSTEM_LAYOUT = "SystemLayout"
+COLLECTIONS = (SYSTEM_LAYOUT, RUN_HISTORY)
+"""In the order in which a run's documents become visible."""
+SYSTEM_METADATA = "SystemMetadata"
+"""Collection of one document about the archive itself."""
+RUNS_AT_ONCE = 5000
+"""Runs whose documents are in memory at the same time while many runs are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +40,7 @@ class Location:
     assigned: when documents were stored in its configuration, as artdaqDB writes times; empty if the store keeps none.
     passed_over: what else artdaqDB has of the run, and why it is not read, in a sentence each.
     part: `items` are some of its documents only, so that `export` does not miss the others.
-    beside: what another program stored under this very version, a sentence each; a verification finds it wrong.
+    beside: what another program stored under the same version, a sentence each; a verification reports it as wrong.
     """
 
     run: int
@@ -93,7 +102,10 @@ class Export:
 
 
 class ArtdaqDB(Protocol):
-    """An artdaqDB archive. Errors of the store raise StoreError; errors of one run carry its number in `run`."""
+    """An artdaqDB archive; every kind is a subclass.
+
+    Errors of the store raise StoreError; errors of one run have its number in `run`.
+    """
 
     def describe(self) -> str:
         """The store in one phrase, without secrets: `artdaqDB directory /daq/artdaqdb`."""
@@ -103,6 +115,7 @@ class ArtdaqDB(Protocol):
 
     def remarks(self) -> list[str]:
         """What a person should know who sets the archiver up, a sentence each; `--check` prints it."""
+        return []
 
     def stamp(self) -> str:
         """A text that changes with every change of the visible runs. Cheap: reads no index."""
@@ -115,6 +128,11 @@ class ArtdaqDB(Protocol):
 
     def outlines(self, runs: Iterable[int], needed: Collection[str]) -> Iterator[Outline]:
         """The same versions as `locate`, in any order, each with whether it has these entities."""
+        wanted = sorted(set(runs))
+        for first in range(0, len(wanted), RUNS_AT_ONCE):
+            for run, location in self.locate(wanted[first : first + RUNS_AT_ONCE]).items():
+                present = {item.entity for item in location.items if item.collection == RUN_HISTORY}
+                yield Outline(run, location.configuration, location.version, present.issuperset(needed))
 
     def stage(self, records: Sequence[RunDocuments], known: Mapping[int, Location]) -> list[Staged | ArchiverError]:
         """Make the documents of these runs durable, not yet visible. Returns one outcome per record, in order.
@@ -129,10 +147,6 @@ class ArtdaqDB(Protocol):
     def export(self, location: Location) -> Export:
         """Read a version back. Raises VerificationError if a document is missing or damaged, or StoreError."""
 
-
-@runtime_checkable
-class ReadsSeveral(Protocol):
-    """A store that can read many versions by one query."""
-
     def exports(self, locations: Sequence[Location]) -> Iterator[Export]:
-        """What `export` gives of each of these, in order. Raises as it does."""
+        """Read these versions, in order. Raises as `export` does."""
+        return map(self.export, locations)

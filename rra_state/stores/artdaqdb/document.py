@@ -21,10 +21,8 @@ from rra_state.base.errors import ArchiverError, FhiclError, RecordError, Verifi
 from rra_state.records import fhicl
 from rra_state.records.convert import file_names
 from rra_state.records.model import Document, RunDocuments, SourceFile
-from rra_state.stores.artdaqdb.base import Item, Location
+from rra_state.stores.artdaqdb.base import RUN_HISTORY, Item, Location
 
-RUN_HISTORY = "RunHistory"
-SYSTEM_LAYOUT = "SystemLayout"
 SCHEMA = "schema"
 """Entity of the run's schema.fcl in SystemLayout."""
 HASHES = "hashes"
@@ -101,11 +99,6 @@ def content_digest(files: Iterable[tuple[str, bytes, SourceFile | None]]) -> str
         for name, data, source in files
     ]
     return _sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape"))
-
-
-def digest_of(record: RunDocuments) -> str:
-    """`content_digest` of a run that is to be stored."""
-    return content_digest((each.name, each.text, each.source) for each in record.documents)
 
 
 def check_names(record: RunDocuments) -> None:

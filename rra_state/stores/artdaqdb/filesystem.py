@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,17 +20,22 @@ from rra_state.stores.artdaqdb import directory as archive_directory
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import index as indexes
 from rra_state.stores.artdaqdb import lookup, versions
-from rra_state.stores.artdaqdb.base import Export, Item, Location, Outline, Staged
-from rra_state.stores.artdaqdb.document import RUN_HISTORY, SYSTEM_LAYOUT
+from rra_state.stores.artdaqdb.base import (
+    COLLECTIONS,
+    RUN_HISTORY,
+    SYSTEM_METADATA,
+    ArtdaqDB,
+    Export,
+    Item,
+    Location,
+    Staged,
+)
 from rra_state.stores.artdaqdb.index import Index, Stamp
 
-_METADATA = "SystemMetadata"
-_COLLECTIONS = (SYSTEM_LAYOUT, RUN_HISTORY)
-"""In the order in which runs are added to their indexes."""
 _TRIES = 5
 
 
-class FilesystemDB:
+class FilesystemDB(ArtdaqDB):
     """An artdaqDB archive in a directory; implements `base.ArtdaqDB`. One instance per process; not for threads."""
 
     def __init__(self, path: Path, *, schema: bytes | None = None) -> None:
@@ -49,7 +54,7 @@ class FilesystemDB:
     def check(self) -> None:
         """Raise StoreError unless the archive, or the directory to create it in, can be read and written."""
         with archive_directory.faults(self.path):
-            directories = [self.path, *(self.path / name for name in _COLLECTIONS)]
+            directories = [self.path, *(self.path / name for name in COLLECTIONS)]
             present = [directory for directory in directories if directory.exists()]
             for directory in present or [next(each for each in self.path.absolute().parents if each.exists())]:
                 os.scandir(directory).close()
@@ -59,10 +64,6 @@ class FilesystemDB:
         self.read_indexes()
         if self._schema is not None:
             self._schema.parsed()
-
-    def remarks(self) -> list[str]:
-        """See ArtdaqDB."""
-        return []
 
     def stamp(self) -> str:
         """Inode, size and modification time of the index; empty if there is none."""
@@ -107,13 +108,9 @@ class FilesystemDB:
             return True  # damaged: `export` says what
         return manifest is None or len(ours) == manifest[1]
 
-    def outlines(self, runs: Iterable[int], needed: Collection[str]) -> Iterator[Outline]:
-        """The same versions, each with whether it has the needed entities."""
-        return lookup.outlines(self.locate, runs, needed)
-
     def read_indexes(self) -> dict[str, Index]:
         """The index of every collection, as it is on the disk now."""
-        return {collection: self._index(collection) for collection in _COLLECTIONS}
+        return {collection: self._index(collection) for collection in COLLECTIONS}
 
     def _index(self, collection: str) -> Index:
         """The index as it is on the disk now. Reads the file only if it changed."""
@@ -186,7 +183,7 @@ class FilesystemDB:
         with archive_directory.faults(self.path):
             files.make_directory(self.path)
             with locked(self.path):
-                for collection in _COLLECTIONS:
+                for collection in COLLECTIONS:
                     path = self._index_path(collection)
                     files.make_directory(path.parent)
                     if _stamp(path) is None:
@@ -196,11 +193,12 @@ class FilesystemDB:
 
     def _write_metadata(self) -> None:
         """Write the SystemMetadata document, as artdaq does on first use."""
-        directory = self.path / _METADATA
+        directory = self.path / SYSTEM_METADATA
         if not archive_directory.has_documents(directory):
             files.make_directory(directory)
-            oid = documents.object_id(_METADATA, "", "artdaq")
-            files.write_atomic(directory / f"{oid}.json", _metadata_record(self.path, oid))
+            oid = documents.object_id(SYSTEM_METADATA, "", "artdaq")
+            record = versions.system_metadata(f"filesystemdb://{self.path}") | {"_id": {"$oid": oid}}
+            files.write_atomic(directory / f"{oid}.json", json.dumps(record, separators=(",", ":")).encode("ascii"))
 
     def publish(self, staged: Sequence[Staged]) -> None:
         """Make staged runs visible. Several archivers may publish at the same time: a lock puts them in order."""
@@ -208,7 +206,7 @@ class FilesystemDB:
         if not changed:
             return
         with archive_directory.faults(self.path), locked(self.path):
-            for collection in _COLLECTIONS:
+            for collection in COLLECTIONS:
                 additions = _additions(changed, collection)
                 if additions.ouid:
                     self._extend(collection, additions)
@@ -222,7 +220,7 @@ class FilesystemDB:
         path = self._index_path(collection)
         for _ in range(_TRIES):
             index = self._index(collection)
-            seen = self._cache.pop(collection, (index, None))[1]  # `_keep` puts it back once it is on the disk
+            seen = self._cache.pop(collection, (index, None))[1]  # put back once it is on the disk
             if not index.add(additions):
                 return
             data = index.serialise()
@@ -231,17 +229,14 @@ class FilesystemDB:
                     continue
                 files.write_atomic(path, data)
                 if indexes.stamp(replaced.fileno()) == seen:
-                    self._keep(collection, index, len(data))
+                    written = indexes.stamp(path)
+                    if written[1] == len(data):
+                        self._cache[collection] = index, written
                     return
-                additions = indexes.read_replaced(replaced, path).everything()
+                additions = indexes.read(path, replaced)[0].everything()
         raise StoreError(
             "another program keeps changing the index", path=path, hint="stop artdaq's tools and try again"
         )
-
-    def _keep(self, collection: str, index: Index, size: int) -> None:
-        written = indexes.stamp(self._index_path(collection))
-        if written[1] == size:
-            self._cache[collection] = index, written
 
     # ---- reading back ------------------------------------------------------------------------------------------------
 
@@ -252,16 +247,13 @@ class FilesystemDB:
     def _read(self, item: Item) -> documents.Tree:
         path = f"{self.path}/{item.collection}/{item.oid}.json"  # a Path would take a fifth of the time of a read
         with archive_directory.faults(path):
-            return documents.decode(self._bytes(path, item))
-
-    def _bytes(self, path: str, item: Item) -> bytes:
-        try:
-            with open(path, "rb", buffering=0) as file:
-                return file.read()
-        except FileNotFoundError:
-            if not (self.path / item.collection).is_dir():
-                raise  # the whole archive is gone: an error of the store, not of this run
-            raise VerificationError(f"document {item.entity} is missing") from None
+            try:
+                with open(path, "rb", buffering=0) as file:
+                    return documents.decode(file.read())
+            except FileNotFoundError:
+                if not (self.path / item.collection).is_dir():
+                    raise  # the whole archive is gone: an error of the store, not of this run
+                raise VerificationError(f"document {item.entity} is missing") from None
 
 
 def _stamp(path: Path) -> Stamp | None:
@@ -287,9 +279,3 @@ def _additions(staged: Sequence[Staged], collection: str) -> indexes.Additions:
                 additions.name(indexes.ENTITY, item.entity, item.oid)
                 additions.name(indexes.RUN, str(location.run), item.oid)
     return additions
-
-
-def _metadata_record(path: Path, oid: str) -> bytes:
-    """The document of SystemMetadata. Source: docs/design/artdaqdb.md, Layout."""
-    record = versions.system_metadata(f"filesystemdb://{path}") | {"_id": {"$oid": oid}}
-    return json.dumps(record, separators=(",", ":")).encode("ascii")

@@ -10,6 +10,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -155,8 +156,8 @@ class Index:
         return orjson.dumps(self._tree)
 
 
-def read(path: Path) -> tuple[Index, Stamp]:
-    """Read an index file and its stamp.
+def read(path: Path, replaced: BinaryIO | None = None) -> tuple[Index, Stamp]:
+    """Read an index file and its stamp. replaced: an open index that a rename has replaced at `path`, read instead.
 
     artdaq's tools truncate the file and write it again. While one of them does, this waits, for up to WAIT_SECONDS.
     Raises IndexDamaged if the file is not whole and was not changed for that time, StoreUnavailable if it is changed
@@ -164,18 +165,10 @@ def read(path: Path) -> tuple[Index, Stamp]:
     """
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
-        with open(path, "rb") as stream:
+        with open(path, "rb") if replaced is None else nullcontext(replaced) as stream:
             if found := _read_once(stream, path, deadline):
                 return found
         time.sleep(_POLL_SECONDS)
-
-
-def read_replaced(stream: BinaryIO, path: Path) -> Index:
-    """Read what another program wrote into an index file that a rename has replaced. Waits and raises as `read`."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not (found := _read_once(stream, path, deadline)):
-        time.sleep(_POLL_SECONDS)
-    return found[0]
 
 
 def _read_once(stream: BinaryIO, path: Path, deadline: float) -> tuple[Index, Stamp] | None:
@@ -198,9 +191,9 @@ def _read_once(stream: BinaryIO, path: Path, deadline: float) -> tuple[Index, St
     return None
 
 
-def missing(path: Path) -> IndexDamaged:
-    """The error for a collection that has documents but no index. Source: artdaq takes that for an empty archive."""
-    return IndexDamaged("the index is missing but there are documents", path=path, hint=_HINT)
+def missing(path: Path | str, hint: str = _HINT) -> IndexDamaged:
+    """The error for a collection that has documents but no index, which artdaq takes for an empty archive."""
+    return IndexDamaged("the index is missing but there are documents", path=path, hint=hint)
 
 
 def stamp(file: Path | int) -> Stamp:

@@ -5,16 +5,14 @@ Works on indexes in memory; reads no file. Rules: docs/design/artdaqdb.md, Updat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
 
-from rra_state.stores.artdaqdb.base import Item, Location, Outline
-from rra_state.stores.artdaqdb.document import HASHES, RUN_HISTORY, is_ours
+from rra_state.stores.artdaqdb.base import RUN_HISTORY, Item, Location
+from rra_state.stores.artdaqdb.document import HASHES, is_ours
 from rra_state.stores.artdaqdb.index import ASSIGNED, CONFIGURATION, ENTITY, RUN, VERSION, Index
 
-RUNS_AT_ONCE = 5000
-"""Runs whose documents are in memory at the same time while many runs are listed."""
 _UNKNOWN = -1
 """Version number of a document whose version is not `<configuration>vN`: older than all others."""
 
@@ -63,7 +61,8 @@ def locate(
         items = tuple(sorted((item for _, each in contents for item in each), key=attrgetter("collection", "entity")))
         newest = max((number for number, _ in contents), default=0)
         version = version_name(chosen[run], newest)
-        if any(item.collection == RUN_HISTORY and not _may_be_checksums(item, version) for item in items):
+        # The sums of the existing archiver alone are no run; the content decides, see `document.StoredFile`.
+        if any(item.collection == RUN_HISTORY and (item.entity != HASHES or is_ours(item, version)) for item in items):
             assigned = tuple(indexes[RUN_HISTORY].oids(ASSIGNED, chosen[run]))
             located[run] = Location(run, chosen[run], version, items, assigned, others[run])
     return located
@@ -77,22 +76,6 @@ def last_assigned(location: Location) -> float:
 def is_all_ours(location: Location) -> bool:
     """Whether this archiver wrote every document of a version, by the object ids; False for artdaq's tools."""
     return all(is_ours(item, location.version) or item.entity == HASHES for item in location.items)
-
-
-def _may_be_checksums(item: Item, version: str) -> bool:
-    """Whether a document can be the sums of the existing archiver: its content decides, see `document.StoredFile`."""
-    return item.entity == HASHES and not is_ours(item, version)
-
-
-def outlines(
-    locate: Callable[[Sequence[int]], Mapping[int, Location]], runs: Iterable[int], needed: Collection[str]
-) -> Iterator[Outline]:
-    """The result of `locate` for these runs, RUNS_AT_ONCE at a time, without their documents."""
-    wanted = sorted(set(runs))
-    for first in range(0, len(wanted), RUNS_AT_ONCE):
-        for run, location in locate(wanted[first : first + RUNS_AT_ONCE]).items():
-            present = {item.entity for item in location.items if item.collection == RUN_HISTORY}
-            yield Outline(run, location.configuration, location.version, present.issuperset(needed))
 
 
 def _configuration(index: Index, run: int, hidden: Collection[str]) -> tuple[str | None, tuple[str, ...]]:

@@ -8,7 +8,7 @@ Source: docs/design/artdaqdb.md, MongoDB.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -25,9 +25,8 @@ from rra_state.base.errors import ArchiverError, RecordError, StoreUnavailable, 
 from rra_state.records.model import KEPT, Remark, RunDocuments
 from rra_state.stores.artdaqdb import lookup, versions
 from rra_state.stores.artdaqdb import mongo_layout as layout
-from rra_state.stores.artdaqdb.base import Export, Item, Location, Outline, Staged
-from rra_state.stores.artdaqdb.document import RUN_HISTORY, Tree
-from rra_state.stores.artdaqdb.mongo_layout import COLLECTIONS
+from rra_state.stores.artdaqdb.base import COLLECTIONS, RUN_HISTORY, ArtdaqDB, Export, Item, Location, Staged
+from rra_state.stores.artdaqdb.document import Tree
 from rra_state.stores.artdaqdb.mongo_session import MongoSession
 
 Heads: TypeAlias = dict[str, list[Tree]]
@@ -42,7 +41,7 @@ _DAY = 86_400
 _DUPLICATE_KEY = 11000
 
 
-class MongoDB:
+class MongoDB(ArtdaqDB):
     """An artdaqDB archive in MongoDB; implements `base.ArtdaqDB`. One instance per process."""
 
     def __init__(self, uri: str, *, schema: bytes | None = None) -> None:
@@ -91,7 +90,7 @@ class MongoDB:
             found = self._all_versions()
             named = {run for version in found if (run := layout.run_of(version)) is not None}
             if others := [version for version in found if layout.run_of(version) is None]:
-                named |= _numbers(history.distinct("runs.name", {"version": {"$in": others}}))
+                named |= run_numbers.numbers(map(str, history.distinct("runs.name", {"version": {"$in": others}})))
             unsure = {run for version in self._miscounted(found) if (run := layout.run_of(version)) is not None}
         return (named - unsure) | self.locate(unsure).keys()
 
@@ -115,10 +114,6 @@ class MongoDB:
         with self._session.faults():
             heads = self._heads(wanted)
         return layout.locate(heads, sorted(wanted))
-
-    def outlines(self, runs: Iterable[int], needed: Collection[str]) -> Iterator[Outline]:
-        """The same versions, each with whether it has the needed entities."""
-        return lookup.outlines(self.locate, runs, needed)
 
     def _heads(self, runs: set[int]) -> Heads:
         """What is needed of every document of these runs that is shown."""
@@ -293,7 +288,3 @@ def _within_depth(
     plan = replace(plan, record=replace(plan.record, documents=kept))
     names = sorted(each.name for each in kept if each.entity in deep)
     return plan, list(plan.trees()), tuple(Remark(name, None, f"{layout.TOO_DEEP}; {KEPT}") for name in names)
-
-
-def _numbers(names: Iterable[Any]) -> set[int]:
-    return {run for name in names if (run := run_numbers.number(str(name))) is not None}

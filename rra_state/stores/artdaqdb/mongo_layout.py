@@ -20,13 +20,11 @@ from rra_state.base.errors import RecordError
 from rra_state.base.wording import count
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import lookup
-from rra_state.stores.artdaqdb.base import Item, Location, Staged
-from rra_state.stores.artdaqdb.document import RUN_HISTORY, SYSTEM_LAYOUT, Tree
+from rra_state.stores.artdaqdb.base import COLLECTIONS, RUN_HISTORY, Item, Location, Staged
+from rra_state.stores.artdaqdb.document import Tree
 from rra_state.stores.artdaqdb.index import Additions, Index
-from rra_state.stores.artdaqdb.rebuild import entry, note
+from rra_state.stores.artdaqdb.rebuild import add_entry, entry
 
-COLLECTIONS = (SYSTEM_LAYOUT, RUN_HISTORY)
-"""In the order in which a run's documents are shown."""
 LARGEST = 16 * 2**20
 """Bytes of a document that MongoDB holds. Source: MongoDB Limits and Thresholds, BSON Document Size."""
 DEEPEST = 100
@@ -170,13 +168,13 @@ def locate(heads: Mapping[str, Sequence[Tree]], runs: Iterable[int]) -> dict[int
             version, manifest = str(tree.get("version")), manifest_of(tree)
             if manifest is not None and stored.get(version) == manifest:
                 for entity in _entities(tree):
-                    _note(listed[collection], documents.object_id(collection, version, entity), tree)
+                    _add(listed[collection], documents.object_id(collection, version, entity), tree)
             elif version in stored:
                 beside[version] += collection == RUN_HISTORY
             elif manifest is not None or _has_our_id(collection, tree):
                 broken.add(version)
             else:
-                _note(listed[collection], str(tree["_id"]), tree)
+                _add(listed[collection], str(tree["_id"]), tree)
     indexes = {name: Index.empty() for name in COLLECTIONS}
     for name, additions in listed.items():
         indexes[name].add(additions)
@@ -218,9 +216,9 @@ def run_of(version: str) -> int | None:
     return run_numbers.number(prefix) if slash else None
 
 
-def _note(additions: Additions, oid: str, tree: Tree) -> None:
+def _add(additions: Additions, oid: str, tree: Tree) -> None:
     with suppress(LookupError, TypeError, ValueError, AttributeError):  # not an artdaqDB document
-        note(additions, entry(oid, tree))
+        add_entry(additions, entry(oid, tree))
 
 
 def _entities(tree: Tree) -> Iterator[str]:

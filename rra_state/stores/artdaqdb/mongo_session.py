@@ -18,8 +18,8 @@ from pymongo.write_concern import WriteConcern
 
 from rra_state.base.errors import AccessDenied, RecordError, StoreError, StoreUnavailable
 from rra_state.stores.artdaqdb import mongo_uri, versions
-from rra_state.stores.artdaqdb.document import RUN_HISTORY, SYSTEM_LAYOUT, Tree
-from rra_state.stores.artdaqdb.mongo_layout import COLLECTIONS
+from rra_state.stores.artdaqdb.base import COLLECTIONS, RUN_HISTORY, SYSTEM_LAYOUT, SYSTEM_METADATA
+from rra_state.stores.artdaqdb.document import Tree
 
 INDEXES: Mapping[str, Collection[str]] = {RUN_HISTORY: ("version", "runs.name"), SYSTEM_LAYOUT: ("version",)}
 """Fields with an index of their own. MongoDB refuses a document in which two fields of an index are arrays (171)."""
@@ -29,7 +29,6 @@ ARRAYS = ("configurations", "entities", "runs", "aliases", "comments", "attachme
 """The keys of a document that hold arrays."""
 EARLIER = "rra_versions"
 """Collection of an earlier version of the archiver. artdaq's tools fail at it; nothing here needs it."""
-_METADATA = "SystemMetadata"
 _TRIED = "rra:check"
 """Version of the document by which `check` tries to write."""
 _WRITES = ("find", "insert", "update", "remove")
@@ -79,7 +78,7 @@ class MongoSession:
         return in_set and self._hello.get("maxWireVersion", 0) >= _TRANSACTIONS
 
     def at_once(self, change: Callable[[ClientSession | None], None]) -> None:
-        """Make a change in one transaction where the server has them, else step by step."""
+        """Make a change in one transaction, or step by step if the server has no transactions."""
         if not self.has_transactions:
             change(None)
             return
@@ -96,7 +95,7 @@ class MongoSession:
     def prepare(self) -> None:
         """Drop our old index, and leave the document in SystemMetadata that artdaq's provider leaves."""
         self._drop_index_over_two_arrays()
-        metadata = self.database[_METADATA]
+        metadata = self.database[SYSTEM_METADATA]
         if metadata.count_documents({}, limit=1) == 0:
             metadata.insert_one(versions.system_metadata(mongo_uri.without_secrets(self._uri)))
 

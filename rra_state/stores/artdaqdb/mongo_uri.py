@@ -43,7 +43,7 @@ def connect(uri: str) -> tuple[Client, str]:
 
 
 def servers_of(uri: str) -> list[Client]:
-    """A client for each server that the URI names, which takes it as it is: in whatever set, as whatever member."""
+    """A client for each server that the URI names, connected to this one only, whatever its replica set and role."""
     parsed = parse_uri(_with_todays_names(uri))
     kept = {name: value for name, value in parsed["options"].items() if name.lower().startswith("tls")}
     alone: dict[str, Any] = {"directConnection": True, "serverSelectionTimeoutMS": 2000, "connectTimeoutMS": 2000}

@@ -18,14 +18,13 @@ from rra_state.base.errors import AccessDenied, ArchiverError, RecordError, Stor
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import lookup, versions
-from rra_state.stores.artdaqdb.base import Export, Item, Location, Outline, Staged
-from rra_state.stores.artdaqdb.document import RUN_HISTORY
+from rra_state.stores.artdaqdb.base import RUN_HISTORY, RUNS_AT_ONCE, ArtdaqDB, Export, Item, Location, Outline, Staged
 from rra_state.stores.artdaqdb.postgres_session import OF_CONTENT, Connection, PostgresSession, migrate, queries
 
 Row: TypeAlias = tuple[Any, ...]
 
 
-class PostgresDB:
+class PostgresDB(ArtdaqDB):
     """An artdaqDB archive in PostgreSQL; implements `base.ArtdaqDB`. One instance per process; not for threads."""
 
     def __init__(self, uri: str, *, schema: bytes | None = None) -> None:
@@ -54,10 +53,6 @@ class PostgresDB:
         if self._schema is not None:
             self._schema.parsed()
 
-    def remarks(self) -> list[str]:
-        """See ArtdaqDB."""
-        return []
-
     def stamp(self) -> str:
         """A text that changes with every change of the visible versions; empty if there are no tables yet."""
         return str(self._rows("stamp")[0][0]) if self._exists() else ""
@@ -79,8 +74,8 @@ class PostgresDB:
     def outlines(self, runs: Iterable[int], needed: Collection[str]) -> Iterator[Outline]:
         """The same versions, each with whether it has the needed entities, counted by the server."""
         wanted = sorted(set(runs))
-        for first in range(0, len(wanted) if self._exists() else 0, lookup.RUNS_AT_ONCE):
-            some = {"runs": wanted[first : first + lookup.RUNS_AT_ONCE], "needed": sorted(set(needed))}
+        for first in range(0, len(wanted) if self._exists() else 0, RUNS_AT_ONCE):
+            some = {"runs": wanted[first : first + RUNS_AT_ONCE], "needed": sorted(set(needed))}
             yield from starmap(Outline, self._rows("outlines", some))
 
     def _exists(self) -> bool:
@@ -177,11 +172,11 @@ def _pipelined(connection: Connection, plans: Sequence[versions.PlannedVersion])
 
 
 def _document_rows(plan: versions.PlannedVersion) -> Iterator[dict[str, Any]]:
-    for tree, entity in ((tree, tree["entities"][0]["name"]) for tree in plan.trees()):
+    for tree in plan.trees():
         yield {
             "collection": tree["collection"],
             "oid": tree["_id"]["$oid"],
-            "entity": entity,
+            "entity": tree["entities"][0]["name"],
             "configuration": plan.version.configuration,
             "version": plan.version.version,
             "document": documents.encode(tree).decode("ascii"),

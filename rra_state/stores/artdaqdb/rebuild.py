@@ -12,10 +12,8 @@ from rra_state.base.concurrency import locked
 from rra_state.base.errors import VerificationError
 from rra_state.stores.artdaqdb import directory
 from rra_state.stores.artdaqdb import document as documents
-from rra_state.stores.artdaqdb.document import RUN_HISTORY
+from rra_state.stores.artdaqdb.base import RUN_HISTORY, SYSTEM_METADATA
 from rra_state.stores.artdaqdb.index import ALIAS, ENTITY, NAME, RUN, Additions, Index
-
-_METADATA = "SystemMetadata"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ def rebuild(path: Path) -> Rebuilt:
             additions = Additions()
             for each in entries:
                 if each.manifest is None or each.manifest in whole:
-                    note(additions, each)
+                    add_entry(additions, each)
                 else:
                     skipped.append((f"{collection.name}/{each.oid}.json", "its version was never wholly written"))
             index = Index.empty()
@@ -69,7 +67,7 @@ def rebuild(path: Path) -> Rebuilt:
 
 def _collections(path: Path) -> list[Path]:
     """The collections, RunHistory first: it decides which versions are whole."""
-    directories = [each for each in path.iterdir() if each.is_dir() and each.name != _METADATA]
+    directories = [each for each in path.iterdir() if each.is_dir() and each.name != SYSTEM_METADATA]
     return sorted(directories, key=lambda each: (each.name != RUN_HISTORY, each.name))
 
 
@@ -99,7 +97,7 @@ def _whole(entries: list[IndexEntry]) -> set[tuple[str, str, int]]:
     return {manifest for manifest, number in found.items() if number == manifest[2]}
 
 
-def note(additions: Additions, entry: IndexEntry) -> None:
+def add_entry(additions: Additions, entry: IndexEntry) -> None:
     """Add the entries of a document to `additions`."""
     additions.document(entry.oid, entry.version, entry.configurations)
     for section, name in entry.names:

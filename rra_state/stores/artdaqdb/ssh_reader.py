@@ -8,8 +8,7 @@ import time
 from rra_state.base.errors import IndexDamaged, VerificationError
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import index, versions
-from rra_state.stores.artdaqdb.base import Export, Item, Location
-from rra_state.stores.artdaqdb.document import RUN_HISTORY, SYSTEM_LAYOUT
+from rra_state.stores.artdaqdb.base import COLLECTIONS, RUN_HISTORY, Export, Item, Location
 from rra_state.stores.artdaqdb.index import NAME, Index
 from rra_state.stores.artdaqdb.tool_runner import RemoteTools
 
@@ -29,7 +28,7 @@ def how_to_rebuild(path: str) -> str:
 
 
 class SshReader:
-    """Implements `tools.ArchiveReader`. Keeps the indexes in memory, writes nothing to disk."""
+    """Reads an archive; the same methods as `FilesystemDB` has. Keeps the indexes in memory, writes nothing to disk."""
 
     def __init__(self, remote: RemoteTools, path: str, host: str) -> None:
         """path: the archive's directory on that host."""
@@ -65,7 +64,7 @@ class SshReader:
             time.sleep(_POLL_SECONDS)
 
     def _read_once(self) -> dict[str, Index]:
-        names = {collection: f"{collection}/{NAME}" for collection in (SYSTEM_LAYOUT, RUN_HISTORY)}
+        names = {collection: f"{collection}/{NAME}" for collection in COLLECTIONS}
         stamps = [self._remote.stamp(f"{self._path}/{name}") for name in names.values()]
         if stamps != self._stamps:
             found = self._remote.read(self._path, list(names.values()))
@@ -77,9 +76,7 @@ class SshReader:
         """Parse an index. Raises IndexDamaged, also if it is missing and there are documents."""
         path = f"{self._host}:{self._path}/{collection}/{NAME}"
         if raw is None and self._remote.any_file(f"{self._path}/{collection}"):
-            raise IndexDamaged(
-                "the index is missing but there are documents", path=path, hint=how_to_rebuild(self._path)
-            )
+            raise index.missing(path, how_to_rebuild(self._path))
         try:
             return Index.empty() if raw is None else Index.parse(raw)
         except IndexDamaged as error:

@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from rra_state.base.errors import StoreError, StoreUnavailable
 from rra_state.base.wording import shortened
@@ -55,23 +54,6 @@ class ToolResult:
         return f"{self.program} {how}" + (f": {self.said}" if self.said else "")
 
 
-class Tools(Protocol):
-    """artdaq's two programs."""
-
-    def check(self) -> None:
-        """Raise StoreError unless both can be run."""
-
-    def load(self, run: int, config: str, files: Mapping[str, bytes], slot: int) -> ToolResult:
-        """Have bulkloader store these files. The caller must check the archive for the result. Raises StoreError.
-
-        slot: descriptor of the lock that allows one load at a time; the program inherits it and so keeps the lock even
-        if this process dies.
-        """
-
-    def download(self, run: int, config: str) -> tuple[ToolResult, dict[str, bytes]]:
-        """Files that bulkdownloader exports, by path below its output directory. Raises StoreError."""
-
-
 class LocalTools:
     """The programs on this host."""
 
@@ -80,28 +62,32 @@ class LocalTools:
         self._uri, self._directory, self._limit = uri, tools_dir, limit
 
     def check(self) -> None:
-        """See Tools."""
+        """Raise StoreError unless both can be run."""
         for program in (LOADER, DOWNLOADER):
-            if shutil.which(str(self._directory / program) if self._directory else program) is None:
+            if shutil.which(Path(self._directory or "", program)) is None:
                 raise _not_found(program)
 
     def load(self, run: int, config: str, files: Mapping[str, bytes], slot: int) -> ToolResult:
-        """See Tools."""
+        """Have bulkloader store these files. The caller must check the archive for the result. Raises StoreError.
+
+        slot: descriptor of the lock that allows one load at a time; the program inherits it and so keeps the lock even
+        if this process dies.
+        """
         with tempfile.TemporaryDirectory(prefix="rra-load-") as directory:
             for name, text in files.items():
                 Path(directory, name).write_bytes(text)
             return self._call(LOADER, run, config, directory, (slot,))
 
     def download(self, run: int, config: str) -> tuple[ToolResult, dict[str, bytes]]:
-        """See Tools."""
+        """Files that bulkdownloader exports, by path below its output directory. Raises StoreError."""
         with tempfile.TemporaryDirectory(prefix="rra-read-") as directory:
             result = self._call(DOWNLOADER, run, config, directory, ())
             found = (each for each in Path(directory).rglob("*") if each.is_file())
             return result, {str(each.relative_to(directory)): each.read_bytes() for each in found}
 
     def _call(self, program: str, run: int, config: str, directory: str, keep: tuple[int, ...]) -> ToolResult:
-        path = str(self._directory / program) if self._directory else program
-        command = [*_within(self._limit), path, *_options(run, config), "-p", directory]
+        path = Path(self._directory or "", program)
+        command = [*_within(self._limit), str(path), *_options(run, config), "-p", directory]
         environment = {"ARTDAQ_DATABASE_URI": self._uri}
         result, _ = _run(program, command, b"", self._limit + _FINISH_SECONDS, environment=environment, keep=keep)
         _raise_for(program, result, self._limit)
@@ -116,21 +102,21 @@ class RemoteTools:
         self._uri, self._host, self._directory, self._limit = uri, host, tools_dir, limit
 
     def check(self) -> None:
-        """See Tools."""
+        """See LocalTools."""
         for program in (LOADER, DOWNLOADER):
-            path = str(self._directory / program) if self._directory else program
-            result, _ = self._call(program, f"command -v {shlex.quote(path)} >/dev/null || exit {_NOT_FOUND}", b"")
+            path = shlex.quote(str(Path(self._directory or "", program)))
+            result, _ = self._call(program, f"command -v {path} >/dev/null || exit {_NOT_FOUND}", b"")
             if result.status:
                 raise StoreError(f"artdaq_db.remote_host {self._host}: {result}")
 
     def load(self, run: int, config: str, files: Mapping[str, bytes], slot: int) -> ToolResult:
-        """See Tools."""
+        """See LocalTools."""
         script = f"{_checked(_TAKE)} {self._program(LOADER, run, config)} 1>&2 </dev/null"
         result, _ = self._call(LOADER, script, _packed(files), (slot,))
         return result
 
     def download(self, run: int, config: str) -> tuple[ToolResult, dict[str, bytes]]:
-        """See Tools. The files are sent back whatever the program's exit status."""
+        """See LocalTools. The files are sent back whatever the program's exit status."""
         program = f"s=0; {self._program(DOWNLOADER, run, config)} 1>&2 </dev/null || s=$?"
         script = f'{program}; {_checked(_GIVE)} exit "$s"'
         result, output = self._call(DOWNLOADER, script, b"")
@@ -140,36 +126,34 @@ class RemoteTools:
         """Files below a directory of that host, by name; missing ones are left out. Raises StoreError."""
         there = 'for f in $(cat); do [ -e "$f" ] && printf "%s\\n" "$f" >>"$d/names"; done; : >>"$d/names"'
         script = f"cd {shlex.quote(path)} 2>/dev/null || exit 0; {there}; {_checked(_GIVE_NAMED)}"
-        result, output = self._call("tar", script, "\n".join(names).encode())
-        if result.status:
-            raise StoreError(f"{self._host}: {result}")
+        output = self._asked("tar", script, "\n".join(names).encode())
         return _unpacked(output, self._host) if output else {}
 
     def stamp(self, path: str) -> str:
         """Inode, size and modification time of a file of that host; empty if it does not exist. Raises StoreError."""
-        result, output = self._call("stat", f"stat -c %i-%s-%Y-%y {shlex.quote(path)} 2>/dev/null || :", b"")
-        if result.status:
-            raise StoreError(f"{self._host}: {result}")
+        output = self._asked("stat", f"stat -c %i-%s-%Y-%y {shlex.quote(path)} 2>/dev/null || :")
         return output.decode("utf-8", "replace").strip()
 
     def seconds_unchanged(self, path: str) -> int | None:
         """Seconds by that host's clock since a file changed; None if it does not exist. Raises StoreError."""
         script = f"s=$(stat -c %Y {shlex.quote(path)} 2>/dev/null) && echo $(($(date +%s) - s)) || :"
-        result, output = self._call("stat", script, b"")
-        if result.status:
-            raise StoreError(f"{self._host}: {result}")
+        output = self._asked("stat", script)
         return int(output) if output.strip() else None
 
     def any_file(self, path: str) -> bool:
         """Whether a directory of that host holds any .json file. Raises StoreError."""
         script = f'for f in {shlex.quote(path)}/*.json; do [ -e "$f" ] && echo yes && break; done; :'
-        result, output = self._call("ls", script, b"")
+        return bool(self._asked("ls", script))
+
+    def _asked(self, program: str, script: str, data: bytes = b"") -> bytes:
+        """What a script prints on that host. Raises StoreError if it fails."""
+        result, output = self._call(program, script, data)
         if result.status:
             raise StoreError(f"{self._host}: {result}")
-        return bool(output)
+        return output
 
     def _program(self, program: str, run: int, config: str) -> str:
-        path = str(self._directory / program) if self._directory else program
+        path = str(Path(self._directory or "", program))
         return shlex.join([*_within(self._limit), path, *_options(run, config), "-p"]) + ' "$d"'
 
     def _call(self, program: str, script: str, data: bytes, keep: tuple[int, ...] = ()) -> tuple[ToolResult, bytes]:
@@ -185,6 +169,9 @@ class RemoteTools:
             )
         _raise_for(program, result, self._limit)
         return result, output
+
+
+Tools = LocalTools | RemoteTools
 
 
 def _within(limit: float) -> list[str]:
@@ -274,14 +261,9 @@ def _unpacked(data: bytes, host: str) -> dict[str, bytes]:
     """The regular files of a tar stream, in memory: its names are never used as paths here."""
     try:
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            files = [each for each in archive if each.isreg()]
-            return {each.name.removeprefix("./"): _content(archive, each) for each in files}
+            streams = ((each.name, archive.extractfile(each)) for each in archive if each.isreg())
+            return {name.removeprefix("./"): stream.read() for name, stream in streams if stream}
     except (tarfile.TarError, EOFError) as error:
         raise StoreUnavailable(
             f"artdaq_db.remote_host {host}: its answer came back cut off", hint="the next cycle tries again"
         ) from error
-
-
-def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
-    stream = archive.extractfile(entry)
-    return stream.read() if stream else b""

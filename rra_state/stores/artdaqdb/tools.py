@@ -8,10 +8,9 @@ counts as stored. Source: docs/design/artdaqdb.md, Loader and downloader.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 from urllib.parse import quote, unquote
 
 from rra_state.base import files, host_limits
@@ -30,39 +29,26 @@ from rra_state.records import fhicl
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import lookup, versions
-from rra_state.stores.artdaqdb.base import Export, Location, Outline, Staged
-from rra_state.stores.artdaqdb.document import RUN_HISTORY
+from rra_state.stores.artdaqdb.base import RUN_HISTORY, ArtdaqDB, Export, Location, Staged
+from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.artdaqdb.index import CONFIGURATION, ENTITY, Index
+from rra_state.stores.artdaqdb.ssh_reader import SshReader
 from rra_state.stores.artdaqdb.tool_runner import DOWNLOADER, Tools
 
 _SCHEMA_FILE = "schema.fcl"
 _RETRY = "what is in artdaqDB of this try stays unseen; --retry-failed-import loads it anew under the next name"
 
 
-class ArchiveReader(Protocol):
-    """Reads the archive: the tools have no command that lists it."""
-
-    def describe(self) -> str:
-        """The archive in one phrase."""
-
-    def check(self) -> None:
-        """See ArtdaqDB."""
-
-    def stamp(self) -> str:
-        """See ArtdaqDB."""
-
-    def read_indexes(self) -> dict[str, Index]:
-        """Every collection's index as it is now."""
-
-    def export(self, location: Location) -> Export:
-        """See ArtdaqDB."""
-
-
-class ToolsDB:
+class ToolsDB(ArtdaqDB):
     """An artdaqDB archive that artdaq's tools write; implements `base.ArtdaqDB`. One instance per process."""
 
-    def __init__(self, reader: ArchiveReader, programs: Tools, state: Path, *, schema: bytes | None = None) -> None:
-        """state: directory with one file per load in progress; it must survive this process."""
+    def __init__(
+        self, reader: FilesystemDB | SshReader, programs: Tools, state: Path, *, schema: bytes | None = None
+    ) -> None:
+        """reader: reads the archive, since the tools have no command that lists it.
+
+        state: directory with one file per load in progress; it must survive this process.
+        """
         self._reader, self._programs, self._state = reader, programs, state
         self._schema = None if schema is None else versions.Schema(schema)
         self._slots = loading(state)
@@ -80,10 +66,6 @@ class ToolsDB:
             self._schema.parsed()
         self._programs.check()
 
-    def remarks(self) -> list[str]:
-        """See ArtdaqDB."""
-        return []
-
     def stamp(self) -> str:
         """See ArtdaqDB."""
         return self._reader.stamp()
@@ -98,10 +80,6 @@ class ToolsDB:
     def locate(self, runs: Iterable[int]) -> dict[int, Location]:
         """The configuration assigned last of each of these runs, unfinished loads left out."""
         return lookup.locate(self._indexes(), runs, self._unfinished())
-
-    def outlines(self, runs: Iterable[int], needed: Collection[str]) -> Iterator[Outline]:
-        """The same versions, each with whether it has the needed entities."""
-        return lookup.outlines(self.locate, runs, needed)
 
     def _indexes(self) -> dict[str, Index]:
         """Every collection's index. If one looks damaged, it is read again while no load of this archiver runs."""
@@ -136,8 +114,10 @@ class ToolsDB:
         now = documents.timestamp()
         if known is None:
             known = lookup.locate(self._reader.read_indexes(), [record.run], self._unfinished()).get(record.run)
-        if known is not None and _same(self._reader.export(known).files, meaning):
-            return Staged(known, changed=False, assigned=now)
+        if known is not None:
+            stored = {name: _dumped(text) for name, text in self._reader.export(known).files.items()}
+            if stored == meaning:
+                return Staged(known, changed=False, assigned=now)
         config = self._free_name(record)
         note = self._state / f"{quote(f'{record.run}/{config}', safe='')}.loading"
         with _noted(note):
@@ -259,10 +239,6 @@ def _meaning_of(record: RunDocuments) -> dict[str, str]:
             error.run, error.path = record.run, document.name
             raise
     return meaning
-
-
-def _same(files: Mapping[str, bytes], meaning: Mapping[str, str]) -> bool:
-    return {name: _dumped(text) for name, text in files.items()} == dict(meaning)
 
 
 def _dumped(text: bytes) -> str | None:

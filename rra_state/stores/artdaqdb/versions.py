@@ -14,8 +14,8 @@ from rra_state.records import fhicl
 from rra_state.records.model import Document, RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import lookup
-from rra_state.stores.artdaqdb.base import ArtdaqDB, Export, Item, Location, Staged
-from rra_state.stores.artdaqdb.document import RUN_HISTORY, SCHEMA, SYSTEM_LAYOUT, RunVersion, StoredFile, Tree
+from rra_state.stores.artdaqdb.base import RUN_HISTORY, SYSTEM_LAYOUT, ArtdaqDB, Export, Item, Location, Staged
+from rra_state.stores.artdaqdb.document import SCHEMA, RunVersion, StoredFile, Tree
 
 
 class Schema:
@@ -107,10 +107,9 @@ def plan(record: RunDocuments, known: Location | None, now: str, schema: Schema 
     if known is not None:
         configuration = known.configuration
         version = lookup.version_name(configuration, (lookup.version_number(configuration, known.version) or 0) + 1)
+    content = documents.content_digest((each.name, each.text, each.source) for each in record.documents)
     number = len(record.documents)
-    return PlannedVersion(
-        record, RunVersion(record.run, configuration, version, now, number, documents.digest_of(record)), schema
-    )
+    return PlannedVersion(record, RunVersion(record.run, configuration, version, now, number, content), schema)
 
 
 def holds(export: Export, record: RunDocuments) -> bool:

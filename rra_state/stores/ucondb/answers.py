@@ -48,15 +48,7 @@ class Answers:
 
     def listing(self, answer: requests.Response) -> list[Any]:
         """The list of an answer."""
-        try:
-            listing = json.loads(answer.content)
-        except ValueError as error:
-            if self._is_page(answer.content):
-                raise self._page(answer) from error
-            raise StoreUnavailable(
-                f"{self._name}: the listing came back cut off ({len(answer.content)} bytes). "
-                "See whether its database was restarted; a later cycle tries again."
-            ) from error
+        listing = self._parsed(answer, answer.content, "the listing")
         if not isinstance(listing, list):
             raise StoreError(f"{self._name}: the listing is no list. Check ucon_db.server_url.")
         return listing
@@ -101,19 +93,16 @@ class Answers:
         except (KeyError, TypeError, ValueError) as error:
             raise self._not_described(f"values that are numbers: {shortened(json.dumps(record), 200)}") from error
 
-    def _parsed(self, answer: requests.Response, text: bytes) -> Any:
+    def _parsed(self, answer: requests.Response, text: bytes, what: str = "an answer") -> Any:
         try:
             return json.loads(text)
         except ValueError as error:
-            if self._is_page(text):
+            if text.lstrip()[:1] not in (b"", b"[", b"{"):  # not the beginning of JSON either
                 raise self._page(answer) from error
             raise StoreUnavailable(
-                f"{self._name}: an answer came back cut off ({len(text)} bytes). A later cycle tries again."
+                f"{self._name}: {what} came back cut off ({len(text)} bytes). "
+                "See whether its database was restarted; a later cycle tries again."
             ) from error
-
-    def _is_page(self, text: bytes) -> bool:
-        """Whether a text that is no JSON is not the beginning of any either."""
-        return text.lstrip()[:1] not in (b"", b"[", b"{")
 
     def _page(self, answer: requests.Response) -> StoreError:
         return StoreError(

@@ -115,12 +115,8 @@ class UconDB:
         return self._listed_by_server() if tables is None else tables.listing()
 
     def _listed_by_server(self) -> list[Any]:
-        answer = self._http.ask("GET", "versions", self._where())
-        if self._no_such_object(answer):
-            return []
-        if answer.status_code != HTTPStatus.OK:
-            raise self._http.fault(answer)
-        return self._answers.listing(answer)
+        answer = self._ask_object("GET", "versions")
+        return [] if answer is None else self._answers.listing(answer)
 
     def _checked_tables(self) -> Tables | None:
         """The tables to read by SQL. Raises AccessDenied if they are of another folder than the server's.
@@ -148,21 +144,15 @@ class UconDB:
     def _shows_newest(self, tables: Tables) -> bool:
         """Whether the server has the newest version of the tables; if they have none, whether it lists none either.
 
-        A version may come, or be overridden, between the two looks: so no answer but a second no counts.
+        A version may be stored or overridden between the two looks. So the caller asks again after a no.
         """
         newest = tables.newest()
         if newest is None:
             return not self._listed_by_server()
-        body = json.dumps({"ids": [newest["id"]]}).encode()
-        answer = self._http.ask("POST", "lookup_versions", self._where(), body)
-        if self._no_such_object(answer):
-            return False
-        if answer.status_code != HTTPStatus.OK:
-            raise self._http.fault(answer)
+        answer = self._ask_object("POST", "lookup_versions", {"ids": [newest["id"]]})
+        found = [] if answer is None else self._answers.records(answer)
         names = ("id", "data_key", "data_size")
-        return [newest[name] for name in names] in [
-            [record.get(name) for name in names] for record in self._answers.records(answer)
-        ]
+        return [newest[name] for name in names] in [[record.get(name) for name in names] for record in found]
 
     def lookup(self, runs: Iterable[int]) -> dict[int, BlobVersion]:
         """The current version of each of these runs that the server has. Raises StoreError.
@@ -175,11 +165,9 @@ class UconDB:
         for start in range(0, len(wanted), _KEYS_PER_LOOKUP):
             # Keys as text: for numbers the server answers 200 and nothing. Never an empty list: that gives a 500.
             keys = [str(run) for run in wanted[start : start + _KEYS_PER_LOOKUP]]
-            answer = self._http.ask("POST", "lookup_versions", self._where(), json.dumps({"keys": keys}).encode())
-            if self._no_such_object(answer):
+            answer = self._ask_object("POST", "lookup_versions", {"keys": keys})
+            if answer is None:
                 return {}
-            if answer.status_code != HTTPStatus.OK:
-                raise self._http.fault(answer)
             found.update(self._answers.by_run(self._answers.records(answer)))
         return {run: found[run] for run in wanted if run in found}
 
@@ -209,20 +197,25 @@ class UconDB:
             )
             raise self._not_given(run, answer, fault)
         if not version.describes(answer.content):
-            raise self._damaged(version, answer.content)
+            raise VerificationError(
+                f"{self.name}: the blob came back damaged ({len(answer.content)} of {version.size} bytes, "
+                f"adler32 {zlib.adler32(answer.content)} instead of {version.adler32})",
+                run=run,
+                hint=_DAMAGED,
+            )
         return answer.content, version
 
     def read(self, run: int) -> tuple[bytes, BlobVersion] | None:
         """The same as `get`, but read by SQL if `database_uri` is set: faster for many runs.
 
-        What SQL does not give whole is asked of the server: the contents may be in another database, and only the
-        server knows whether one is damaged.
+        A blob that SQL does not give whole is read from the server: the contents may be in another database, and only
+        the server knows whether one is damaged.
         """
         tables = self._checked_tables()
-        found = tables.one(str(run)) if tables is not None else None
-        if tables is not None and found is None:
-            return None
-        if found is not None:
+        if tables is not None:
+            found = tables.one(str(run))
+            if found is None:
+                return None
             version = self._answers.version(found[0])
             if found[1] is not None and version.describes(found[1]):
                 return found[1], version
@@ -335,38 +328,28 @@ class UconDB:
         size = f"gives {len(answer.content)} bytes, too few"
         return self._lost(run, size if answer.ok else f"answers {said_by(answer)} ({answer.status_code})")
 
-    def _damaged(self, version: BlobVersion, content: bytes) -> VerificationError:
-        """The error of a damaged blob. An error of this run: the cycle goes on with the others."""
-        return VerificationError(
-            f"{self.name}: the blob came back damaged ({len(content)} of {version.size} bytes, "
-            f"adler32 {zlib.adler32(content)} instead of {version.adler32})",
-            run=version.run,
-            hint=_DAMAGED,
-        )
-
     def _lost(self, run: int, instead: str) -> VerificationError:
         """The error of a run that the server lists without its whole content. The cycle goes on with the others."""
         return VerificationError(
             f"{self.name}: lists this run but cannot give its content: it {instead}", run=run, hint=_DAMAGED
         )
 
-    # ---- answers ---------------------------------------------------------------------------------------------------
-
-    def _where(self) -> dict[str, str]:
-        return {"folder": self._folder, "object": self._object}
-
-    def _no_such_object(self, answer: requests.Response) -> bool:
-        missing = re.fullmatch(r"Object \S+ not found", said_by(answer)) is not None
-        return missing and answer.status_code == HTTPStatus.NOT_FOUND
+    def _ask_object(self, method: str, path: str, wanted: Any = None) -> requests.Response | None:
+        """The answer to a request about the object; None if the object does not exist yet. Raises StoreError."""
+        body = None if wanted is None else json.dumps(wanted).encode()
+        answer = self._http.ask(method, path, {"folder": self._folder, "object": self._object}, body)
+        if answer.status_code == HTTPStatus.NOT_FOUND and re.fullmatch(r"Object \S+ not found", said_by(answer)):
+            return None
+        if answer.status_code != HTTPStatus.OK:
+            raise self._http.fault(answer)
+        return answer
 
     def _object_is_missing(self, run: int) -> bool:
         """Whether the object does not exist yet: a read gives a 500 like any other error, only the lookup a 404."""
-        answer = self._http.ask("POST", "lookup_versions", self._where(), json.dumps({"keys": [str(run)]}).encode())
-        if answer.status_code not in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
+        try:
+            return self._ask_object("POST", "lookup_versions", {"keys": [str(run)]}) is None
+        except StoreUnavailable:
             return False
-        if answer.status_code == HTTPStatus.NOT_FOUND and not self._no_such_object(answer):
-            raise self._http.fault(answer)
-        return answer.status_code == HTTPStatus.NOT_FOUND
 
 
 def not_listed(run: int) -> NotListed:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 from requests import PreparedRequest
-from requests.auth import AuthBase
 
 _HASHES: dict[str, Callable[[bytes], str]] = {
     "MD5": lambda data: hashlib.md5(data, usedforsecurity=False).hexdigest(),
@@ -86,7 +85,7 @@ class Digest:
         return f"Digest {', '.join(parts)}".encode().decode("latin-1")
 
 
-class DigestAuth(AuthBase):
+class DigestAuth:
     """Preemptive digest authentication: saves the 401 round trip and the second upload.
 
     The realm is NAMESPACE.FOLDER. The namespace is a setting of the server, known from its challenge only. Until
@@ -106,12 +105,9 @@ class DigestAuth(AuthBase):
         return request
 
 
-class NoAuth(AuthBase):
-    """No authentication. Without this, requests would send the password that ~/.netrc has for the host."""
-
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Add nothing."""
-        return request
+def unsigned(request: PreparedRequest) -> PreparedRequest:
+    """Add nothing to a request. Without an authentication, requests would send the host's password of ~/.netrc."""
+    return request
 
 
 def _escape(text: str) -> str:

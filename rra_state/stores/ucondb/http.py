@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -18,14 +18,13 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import requests
 import urllib3
-from requests.auth import AuthBase
 
 from rra_state.base import files, host_limits
 from rra_state.base.concurrency import Slots
 from rra_state.base.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
 from rra_state.base.wording import shortened
 from rra_state.stores.ucondb import connection
-from rra_state.stores.ucondb.digest import Digest, DigestAuth, NoAuth, UnsupportedChallenge
+from rra_state.stores.ucondb.digest import Digest, DigestAuth, UnsupportedChallenge, unsigned
 
 if TYPE_CHECKING:
     from rra_state.config.models import UconDBSection
@@ -34,6 +33,7 @@ _HEADING = re.compile(r"<h3>(.*?)</h3>", re.DOTALL | re.IGNORECASE)
 _TAGS = re.compile(r"<[^>]*>")
 LONGEST_TEXT = 200
 """Characters of a server's text that a message shows."""
+Authentication = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 _PROXY_REMEDY = "correct the variable, or add the server's host to no_proxy."
 
 
@@ -43,7 +43,9 @@ class Transport:
     def __init__(self, settings: UconDBSection, slots: Slots | None = None) -> None:
         """slots: limits the requests that all processes together have in progress; None: no limit."""
         self._settings, self._slots = settings, slots
-        self.url = _without_user(settings.server_url).rstrip("/")
+        parts = urlsplit(settings.server_url)
+        # Without `user:password@`, which must reach neither a message nor the server.
+        self.url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
         self._proxy = connection.proxy(self.url)
         self.name = f"UconDB at {self.url}" + (f" through {self._proxy}" if self._proxy else "")
         self._if_proxy = f" If the proxy is the cause: {_PROXY_REMEDY}" if self._proxy else ""
@@ -57,7 +59,7 @@ class Transport:
 
     def ask(self, method: str, path: str, query: Mapping[str, str], body: bytes | None = None) -> requests.Response:
         """Send a request without authentication. Returns the answer with any status. Raises StoreError."""
-        return self._send(method, _tail(path, query), body, NoAuth())
+        return self._send(method, _tail(path, query), body, unsigned)
 
     def write(self, path: str, query: Mapping[str, str], body: bytes) -> requests.Response:
         """Send a POST with digest authentication; after a challenge once more. Raises AccessDenied, StoreError."""
@@ -84,7 +86,7 @@ class Transport:
         """
         with self._asking:
             if not self._asked_for_challenge:
-                self._challenged(self._send("POST", _tail(path, {"tv": "x"}), b"", NoAuth()))
+                self._challenged(self._send("POST", _tail(path, {"tv": "x"}), b"", unsigned))
                 self._asked_for_challenge = True
 
     def _challenged(self, answer: requests.Response) -> bool:
@@ -147,7 +149,7 @@ class Transport:
             "Set UCONDB_PASSWORD or ucon_db.writer_password."
         )
 
-    def _send(self, method: str, tail: str, body: bytes | None, auth: AuthBase) -> requests.Response:
+    def _send(self, method: str, tail: str, body: bytes | None, auth: Authentication) -> requests.Response:
         """Send one request. Only here exceptions of the HTTP libraries are mapped to StoreError."""
         settings = self._settings
         if self._proxy and self._proxy.address is None:
@@ -249,9 +251,3 @@ def _cause(error: BaseException) -> BaseException:
         if not isinstance(inner, BaseException) or isinstance(inner, ArchiverError):
             return error
         error = inner
-
-
-def _without_user(url: str) -> str:
-    """The address without `user:password@`, which must reach neither a message nor the server."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -48,6 +48,7 @@ def test_a_fault_of_the_place_stops_the_cycle_and_a_runs_fault_does_not() -> Non
 
     assert stopping == {
         "AccessDenied",
+        "CycleError",
         "HostLimit",
         "IndexDamaged",
         "Interrupted",

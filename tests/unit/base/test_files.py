@@ -134,10 +134,14 @@ def test_a_link_planted_in_place_of_the_temporary_file_is_not_written_through(tm
     assert (tmp_path / "precious").read_bytes() == b"keep"
 
 
-def test_a_file_gets_the_mode_that_was_asked_for(tmp_path: Path) -> None:
-    fsio.write_atomic(tmp_path / "secret", b"x", mode=0o600)
+def test_a_file_for_all_is_readable_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        fsio.write_atomic(tmp_path / "metrics", b"x", for_all=True)
+    finally:
+        os.umask(before)
 
-    assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "metrics").stat().st_mode) == 0o644
 
 
 def test_a_large_content_is_written_whole(tmp_path: Path) -> None:

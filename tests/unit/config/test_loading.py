@@ -197,6 +197,12 @@ def test_fhiclize_generate_names_what_it_does_not_know(tmp_path: Path) -> None:
     assert message.startswith('config.yaml line 10: fhiclize_generate: "seting" is not known (choose from boot, ')
 
 
+def test_fhiclize_generate_takes_stems_and_names_of_files(tmp_path: Path) -> None:
+    settings = load(tmp_path, f"{SMALL}fhiclize_generate: [boot, setup.txt, ranks.fcl]\n")
+
+    assert settings.fhiclize_generate == ("boot", "ranks", "setup")
+
+
 def test_fhiclize_generate_may_be_the_table_the_existing_code_takes(tmp_path: Path) -> None:
     settings = load(tmp_path, f"{SMALL}fhiclize_generate:\n    files: [metadata, boot]\n")
 

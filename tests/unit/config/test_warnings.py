@@ -66,7 +66,7 @@ def test_a_secret_that_others_can_read_is_told_without_it(
 def test_a_secret_that_is_kept_elsewhere_needs_no_word(
     tmp_path: Path, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "_first_line", lambda *_: "from-a-file")
+    monkeypatch.setattr(loading, "_first_line", lambda *_, private: "from-a-file")
 
     assert _cautions(tmp_path, ucon_db=values) == []
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rra_state.base.errors import ConfigError, RecordError
+from rra_state.base.errors import RecordError
 from rra_state.records import blob, convert, fhicl, source
 from rra_state.records.model import Document, Record, RunDocuments, SourceFile
 from rra_state.stores.artdaqdb.base import Staged
@@ -100,7 +100,6 @@ def by_name(documents: RunDocuments) -> dict[str, Document]:
 def test_any_bytes_become_valid_ascii_fhicl_that_is_not_empty(stem: str, data: bytes) -> None:
     for document in convert.convert(record(**{stem: data})).documents:
         document.text.decode("ascii")
-        fhicl.check(document.text)
         assert fhicl.values(document.text)
 
 
@@ -128,7 +127,7 @@ def test_sample_records_convert_and_come_back_from_a_blob(run: str) -> None:
         else:
             assert document.source.data == originals[document.source.name]
             document.text.decode("ascii")
-            fhicl.check(document.text)
+            fhicl.values(document.text)
     texts = {document.source.name for document in converted.documents if document.source}
     assert texts == {name for name in originals if name.endswith(".txt")}
     files = {document.name: document.text for document in converted.documents}
@@ -188,7 +187,7 @@ def test_a_bad_file_is_kept_as_text_with_the_reason() -> None:
 
 @pytest.mark.parametrize(("data", "where"), NOT_FOR_ARTDAQDB)
 def test_fhicl_that_artdaqdb_cannot_hold_is_kept_as_text(tmp_path: Path, data: bytes, where: str) -> None:
-    fhicl.check(data)
+    fhicl.values(data)
 
     documents = convert.convert(record(reader_fcl=data))
     db = FilesystemDB(tmp_path, schema=b"main: {}\n")
@@ -214,17 +213,12 @@ def test_a_bad_file_fails_the_run_if_configured(data: bytes, where: str) -> None
 
 
 def test_a_text_left_out_of_fhiclize_generate_is_reported() -> None:
-    converted = convert.convert(record(boot=b"", setup=b""), fhiclize=["boot.fcl", "RunHistory"])
+    converted = convert.convert(record(boot=b"", setup=b""), fhiclize=["boot", "RunHistory"])
 
     assert sorted(by_name(converted)) == ["RunHistory.fcl", "boot.fcl"]
     assert [each.file for each in converted.remarks] == ["metadata.txt", "setup.txt"]
     assert {each.text for each in converted.remarks} == {"is not in fhiclize_generate; not archived"}
     assert converted.config_name == "demo"
-
-
-def test_an_unknown_name_in_fhiclize_generate_is_an_error() -> None:
-    with pytest.raises(ConfigError, match=r'"bot" is not known \(choose from boot, '):
-        convert.selection(["bot"])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from rra_state.records.convert import boardreaders, boot, environment, metadata,
 
 
 def values(text: bytes) -> dict[str, object]:
-    fhicl.check(text)
     return dict(fhicl.values(text))
 
 

@@ -32,7 +32,7 @@ def test_their_documents_are_fhicl_and_pass_the_metadata_check(tmp_path: Path) -
         converted = convert.convert(read_record(tmp_path / str(run), run))
 
         for document in converted.documents:
-            fhicl.check(document.text)
+            fhicl.values(document.text)
         files = {document.name: document.text for document in converted.documents}
         assert blob.validate(files) == []
         assert blob.packed_on(files) != "Jan 01 00:00"

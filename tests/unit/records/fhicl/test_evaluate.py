@@ -6,6 +6,8 @@ import pytest
 
 from rra_state.base.errors import FhiclError
 from rra_state.records import fhicl
+from rra_state.records.fhicl.evaluate import evaluate
+from rra_state.records.fhicl.parse import parse
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_evaluation(text: str, values: dict[str, object] | None) -> None:
 
 def test_a_fault_of_evaluation_names_the_line() -> None:
     with pytest.raises(FhiclError, match=r'"a.b\[0\]": "b" is not a sequence') as caught:
-        fhicl.check("a: {\nb: 1\n}\n\na.b[0]: 2\n")
+        fhicl.values("a: {\nb: 1\n}\n\na.b[0]: 2\n")
 
     assert caught.value.line == 5
 
@@ -83,4 +85,4 @@ def test_references_to_references_do_not_make_evaluation_endless() -> None:
     lines = ["a0: [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
     lines += [f"a{i}: [{', '.join([f'@local::a{i - 1}'] * 10)}]" for i in range(1, 30)]
 
-    fhicl.check("\n".join(lines))
+    evaluate(parse("\n".join(lines)))

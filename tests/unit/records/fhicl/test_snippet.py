@@ -162,15 +162,12 @@ def test_of_two_equal_names_the_later_wins() -> None:
     assert fhicl.snippet(b"a: {b: 1} a: {c: 2}").data["main"] == {"a": {"c": "2"}}
 
 
-def test_examine_gives_the_snippet_or_the_reason() -> None:
-    good, bad, missing = fhicl.examine(b"a: 1"), fhicl.examine(b"a: 1\nb: a-b"), fhicl.examine(b"a: @local::b")
-
-    assert good.snippet is not None
-    assert good.fault is None
-    assert bad.snippet is None
-    assert str(bad.fault) == 'line 2: "a-b" is not a FHiCL value (quote it)'
-    assert missing.snippet is None
-    assert missing.fault is not None
+def test_a_checked_snippet_is_of_a_document_that_the_parser_takes() -> None:
+    assert fhicl.checked_snippet(b"a: 1") == fhicl.snippet(b"a: 1")
+    with pytest.raises(FhiclError, match=r'line 2: "a-b" is not a FHiCL value \(quote it\)'):
+        fhicl.checked_snippet(b"a: 1\nb: a-b")
+    with pytest.raises(FhiclError, match="not defined"):
+        fhicl.checked_snippet(b"a: @local::b")
 
 
 def test_foreign_documents_are_written_as_fhicl() -> None:
@@ -218,8 +215,7 @@ VALUES = st.recursive(
 def test_the_tree_means_what_the_text_meant(members: list[tuple[str, str]]) -> None:
     text = "\n".join(f"# above {name}\n{name}: {value} # beside" for name, value in members).encode()
 
-    examined = fhicl.examine(text)
+    snippet = fhicl.checked_snippet(text)
 
-    assert examined.snippet is not None
-    stored = json.loads(json.dumps({"data": examined.snippet.data, "metadata": examined.snippet.metadata}))
+    stored = json.loads(json.dumps({"data": snippet.data, "metadata": snippet.metadata}))
     assert fhicl.dump(fhicl.from_snippet(stored)) == fhicl.dump(text)

@@ -18,7 +18,7 @@ from rra_state.stores.artdaqdb.directory import documents
 from rra_state.stores.artdaqdb.document import decode
 from rra_state.stores.artdaqdb.filesystem import FilesystemDB
 from rra_state.stores.artdaqdb.index import EMPTY, Additions, Index
-from rra_state.stores.artdaqdb.rebuild import entry, note
+from rra_state.stores.artdaqdb.rebuild import add_entry, entry
 
 SCHEMA = b'main: { collection: "RunHistory" }\n'
 MD5 = "d41d8cd98f00b204e9800998ecf8427e"
@@ -162,7 +162,9 @@ class Artdaq:
         """What rebuild_database_index lists of RunHistory: every document that is there."""
         additions = Additions()
         for path in documents(self.path / "RunHistory"):
-            note(additions, entry(path.removesuffix(".json"), decode((self.path / "RunHistory" / path).read_bytes())))
+            add_entry(
+                additions, entry(path.removesuffix(".json"), decode((self.path / "RunHistory" / path).read_bytes()))
+            )
         index = Index.empty()
         index.add(additions)
         (self.path / "RunHistory/index.json").write_bytes(index.serialise())

@@ -274,9 +274,8 @@ def test_a_file_of_two_thousand_keys_comes_back_whole(uri: str) -> None:
 def as_2911493(artdaq: ArtdaqMongo, run: int, *, visible: bool, without: str = "") -> None:
     """A run as that version of the archiver stored it: one more key, and a document of the version beside."""
     document, now = record(run).documents, TIME
-    version = documents.RunVersion(
-        run, f"{run}/standard", f"{run}/standard", now, len(document), documents.digest_of(record(run))
-    )
+    digest = documents.content_digest((each.name, each.text, each.source) for each in document)
+    version = documents.RunVersion(run, f"{run}/standard", f"{run}/standard", now, len(document), digest)
     trees: list[dict[str, Any]] = [documents.tree(each, version) for each in document if each.entity != without]
     for tree in trees:
         artdaq.database["RunHistory"].insert_one({**tree, "_id": ObjectId(tree["_id"]["$oid"]), "rra": 1})
