@@ -33,7 +33,7 @@ class EventSink(Protocol):
         """These runs are archived, failed or untried."""
 
     def stopping(self, number: int) -> None:
-        """The cycle was interrupted, and about `number` begun runs are finished."""
+        """The cycle was interrupted, and about `number` begun runs will be finished."""
 
     def stopped(self, error: ArchiverError) -> None:
         """The cycle, or the stage `error.stage` of it, ends early because of this."""

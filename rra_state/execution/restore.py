@@ -71,7 +71,7 @@ def results(
     Raises ArchiverError as soon as no store can be asked any more, or the directory cannot be written.
     """
     _refuse_site(settings, directory)
-    located = _Locations(settings, several=len(sources) > 1) if "artdaqdb" in sources else None
+    located = _Locations(settings, optional=len(sources) > 1) if "artdaqdb" in sources else None
 
     def submit(pool: Pool, numbers: Sequence[int]) -> Future[list[RestoredRun]]:
         locations = located.of(numbers) if located else {}
@@ -86,11 +86,11 @@ def results(
 
 
 class _Locations:
-    """Where artdaqDB holds runs. several: another store is left if artdaqDB cannot be asked; that is logged once."""
+    """Where artdaqDB holds runs. optional: if it cannot be asked, that is logged once: there is another store."""
 
-    def __init__(self, settings: Settings, *, several: bool) -> None:
+    def __init__(self, settings: Settings, *, optional: bool) -> None:
         self._settings = settings
-        self._several = several
+        self._optional = optional
         self._store: ArtdaqDB | None = None
         self._refused = False
 
@@ -102,7 +102,7 @@ class _Locations:
             self._store = self._store or artdaqdb.open_store(self._settings.artdaq_db)
             return self._store.locate(numbers)
         except StoreError as error:
-            if not self._several:
+            if not self._optional:
                 raise
             self._refused = True
             log.warning("%s; restoring from UconDB only", error)
@@ -127,7 +127,7 @@ def _prepared(directory: Path) -> Iterator[None]:
         with (part / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not os.path.samestat(os.fstat(lock.fileno()), (part / "lock").stat()):
-                raise BlockingIOError  # another restore ended, and a third one began
+                raise BlockingIOError  # another restore ended and removed the file that was locked
             for left in filter(Path.is_dir, part.iterdir()):
                 shutil.rmtree(left)
             yield
