@@ -20,7 +20,7 @@ _STYLES = {"  + ": "green", "  - ": "red", "  ~ ": "yellow"}
 
 
 def show(settings: Settings, runs: Sequence[int], form: str) -> bool:
-    """Print what differs between two runs, as text or json; True if nothing does.
+    """Print what differs between two runs, as text or json; True if they are equal.
 
     Raises UsageError if nothing has a run, or the error of the source that has it.
     """

@@ -19,7 +19,7 @@ _SOURCES: dict[Stage, str] = {"import": "on disk", "migrate": "in artdaqDB"}
 
 @dataclass(frozen=True, slots=True)
 class Discrepancy:
-    """Something that does not agree. remedy: the option that puts it right."""
+    """Something that does not agree. remedy: the option that repairs it."""
 
     text: str
     remedy: str
@@ -58,7 +58,7 @@ class StageRecords:
 
 
 def notes(records: StageRecords) -> Iterator[str]:
-    """What an operator should know of a stage although nothing disagrees."""
+    """What an operator should know of a stage that is no discrepancy."""
     written, (state_file, log_file) = records.written, records.written.names
     held, base, true = written.ledger.held, written.ledger.base, records.expected.state
     if held is not None:
@@ -90,7 +90,7 @@ def discrepancies(records: StageRecords) -> Iterator[Discrepancy]:
         yield Discrepancy(f"{stage}: runs in {store} without a marker: {run_numbers.text(records.unmarked)}", recover)
     if written.error is not None:
         return
-    # A cycle puts right what follows from the markers, and leaves an operator's base alone; markers need the stores.
+    # A cycle rewrites what follows from the markers, and keeps an operator's base. To repair markers takes a recovery.
     derived = recover if records.unmarked or records.lost else "--incremental"
     expected, archived = records.expected, records.known.archived
     if written.state is None:

@@ -95,7 +95,7 @@ def text(frame: pd.DataFrame, form: str) -> str:
 
 
 def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Without what is missing; an infinite number, which JSON does not have, as text."""
+    """The row without missing values. JSON has no infinite numbers: they become texts."""
     return {name: _INFINITE.get(value, value) for name, value in row.items() if not pd.isna(value)}
 
 
@@ -107,7 +107,7 @@ def _shown(value: object) -> object:
 
 
 def _typed(values: list[Any], rows: int) -> pd.Series[Any]:
-    """A column of so many rows; those behind the last value lack it."""
+    """A column of `rows` rows; the rows after the last value have none."""
     types = {type(value) for value in values if value is not None}
     dtype = next((name for kinds, name in _DTYPES if types and types <= kinds), "object")
     whole = {"Int64": _INT64, "Float64": _FLOAT64_INT}.get(dtype)

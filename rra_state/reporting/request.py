@@ -26,7 +26,7 @@ Format = Literal["text", "json", "csv", "html"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to show. report, comparison: which of the two. since: seconds since 1970; stage: only this one."""
+    """What to show: report, comparison or both. since: seconds since 1970. stage: only this one."""
 
     report: bool = True
     comparison: bool = False
@@ -55,7 +55,7 @@ def show(settings: Settings, request: Request, out: TextIO | None = None) -> boo
 
 
 def ask(snapshot: Snapshot) -> Listings:
-    """What the stores hold, by themselves."""
+    """The runs that each store lists, or why it cannot be asked."""
     settings = snapshot.settings
     return Listings(
         _listed(snapshot, "import", lambda: artdaqdb.open_store(settings.artdaq_db)),
@@ -73,7 +73,7 @@ def _listed(snapshot: Snapshot, stage: Stage, opened: Callable[[], ArtdaqDB | Uc
 
 
 def _standard_output(form: Format) -> TextIO:
-    """Where the report goes; a name that the terminal cannot show is shown by its bytes. Files are UTF-8 anywhere."""
+    """Standard output. Characters that a terminal lacks are shown as escapes; json, csv and html are always UTF-8."""
     out: TextIO = sys.stdout
     if isinstance(out, TextIOWrapper):
         out.reconfigure(encoding=None if form == "text" else "utf-8", errors="backslashreplace")

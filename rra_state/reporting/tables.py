@@ -248,7 +248,7 @@ def throughput(assessment: Assessment) -> pd.DataFrame:
 
 
 def _troubles(snapshot: Snapshot) -> dict[str, dict[int, Any]]:
-    """What went wrong with runs that are not archived. Of two stages the later one counts: it is where it stuck."""
+    """The failure of each run that is not archived. If it failed in several stages, the last of them counts."""
     names = ("failed_stage", "attempts", "error_class", "error", "failed_first", "failed_last")
     found: dict[str, dict[int, Any]] = {name: {} for name in names}
     for stage in EVERY_STAGE:
@@ -262,7 +262,7 @@ def _troubles(snapshot: Snapshot) -> dict[str, dict[int, Any]]:
 
 
 def _newest(snapshot: Snapshot) -> dict[str, dict[int, Any]]:
-    """What the newest version of a run that was archived again says of it."""
+    """The values of the newest refresh of each run that was archived again."""
     markers = {run: each for run, each in snapshot.newest_refreshes.items() if isinstance(each, Marker)}
     found: dict[str, dict[int, Any]] = {
         "refreshed_at": {run: seconds(each.archived) for run, each in markers.items()},
@@ -281,7 +281,7 @@ def _missing_since(snapshot: Snapshot, assessment: Assessment) -> dict[str, dict
 
 
 def _files(assessment: Assessment, end: str) -> dict[int, str]:
-    """Per run, the files whose remarks end like this."""
+    """Per run, the files whose remarks end with `end`."""
     names = {
         run: sorted(each.file for each in remarks if each.text.endswith(end))
         for run, remarks in assessment.remarks.of_runs.items()

@@ -1,4 +1,4 @@
-// What joins the parts: closer looks, search, legend, filter, days, age. Texts go into the page as text only.
+// Closer looks, search, legend, filter, days, age of the page. Texts go into the page as text only.
 const answer = find("answer"), closer = find("closer");
 function showRun(run) {
   const texts = [...describe(run), changesOf(run)].filter(Boolean);
@@ -119,24 +119,24 @@ plot.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-// ---- how old this is ---------------------------------------------------------------------------------------------
+// ---- age of the page ---------------------------------------------------------------------------------------------
 
-const written = document.querySelector("#written time"), born = Date.parse(written.dateTime);
+const written = Date.parse(document.querySelector("#written time").dateTime);
 function ago(minutes) {
   if (minutes < 1) return "just now";
   if (minutes < 90) return `${plural(Math.round(minutes), "minute")} ago`;
   return minutes < 2880 ? `${plural(Math.round(minutes / 60), "hour")} ago` : `${plural(Math.round(minutes / 1440), "day")} ago`;
 }
-function grow() {
-  const minutes = (Date.now() - born) / 60000;
+function showAge() {
+  const minutes = (Date.now() - written) / 60000;
   find("written").dataset.age = ago(minutes);
   const old = minutes > OLD_AFTER_MINUTES;
   find("stale").hidden = !old;
   find("verdict").classList.toggle("old", old);
   if (old) find("stale").textContent = `This page was written ${ago(minutes)}. Does the archiver still run? Load it again.`;
 }
-grow();
-setInterval(grow, 30000);
+showAge();
+setInterval(showAge, 30000);
 // A screen on the wall: status.html#screen loads itself again.
 if (location.hash === "#screen") setTimeout(() => location.reload(), RELOAD_MINUTES * 60000);
 
