@@ -1,4 +1,4 @@
-"""What earlier cycles left behind: when one last went well, and counts that only grow. The note `state/cycles.json`."""
+"""When a cycle last went well, and counts over all cycles. They are kept in the note `state/cycles.json`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ NOTE = "cycles"
 
 @dataclass(frozen=True)
 class History:
-    """Since the work directory exists, this cycle included.
+    """All cycles since the work directory was made, with the last one.
 
     began: end of the first cycle. succeeded: per stage the end of the last cycle that no error of a site ended early.
-    totals: growing counts, by name and stage.
+    totals: sums over all cycles, by name and stage.
     """
 
     began: float
@@ -36,7 +36,7 @@ _HISTORY = pydantic.TypeAdapter(History)
 
 
 def record(tree: Tree, ended: Ended) -> History:
-    """Count this cycle in. Raises WorkDirError if that cannot be remembered."""
+    """Add this cycle to the note. Raises WorkDirError if it cannot be written."""
     history = after(tree, ended)
     tree.write_note(NOTE, asdict(history))
     return history
