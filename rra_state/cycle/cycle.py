@@ -11,8 +11,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -155,7 +154,7 @@ def _verify(result: Result) -> None:
 
 
 def _log_records(snapshot: Snapshot, selection: Selection) -> NamedRuns:
-    """Log what the records' directory holds that is not taken; return the runs that --refresh names."""
+    """Log which records are not taken, and save what was seen of the records; return the runs that --refresh names."""
     # A name of digits only was meant to be a run.
     if meant := [f"{name} {reason}" for name, reason in snapshot.ignored if name.isdigit()]:
         more = f" (and {len(meant) - _MOST_NAMED} more)" if len(meant) > _MOST_NAMED else ""
@@ -182,7 +181,7 @@ def _without_settled_failures(snapshot: Snapshot, selection: Selection, named: N
 
 
 def _note_begun(snapshot: Snapshot, named: NamedRuns) -> None:
-    """Write down which refreshes begin: one that is stopped between the stores must not be forgotten or called SAFE."""
+    """Write a failure record per refresh before it begins: if it is stopped between the stores, the run is not SAFE."""
     for each in named.changed:
         error = NotFinished(run=each.run, hint="a call without options, or --refresh once more, finishes it")
         snapshot.tree.write_failed_refresh(Failure.of("refresh", Outcome(each.run, error=error, tries=0)), str(each))
@@ -218,7 +217,8 @@ def _windows(snapshot: Snapshot, windows: list[Window], held: Lock, options: Opt
             if error is not None:
                 result.faults.append(error)
                 break
-        result.faults[:0] = [_outage(stage, text) for stage, text in display.stopped_stages.items()]
+        outages = [_outage(stage, text) for stage, text in display.stopped_stages.items()]
+        result.faults = [*outages, *result.faults]
         if snapshot.source_error is not None and "import" in result.sound(STAGES):
             result.faults.append(snapshot.source_error)
         result.problems += display.problems
@@ -251,26 +251,22 @@ class _WindowRunner:
         """Run one window; return the error if the cycle has to end with it."""
         if self._interrupted:
             return Interrupted("interrupted before the next window began")
-        with _pipe() as (reader, writer):
-            environ = {name: value for name, value in os.environ.items() if not name.startswith("SNAKEMAKE_")}
-            environ |= {lock.VARIABLE: str(held.inheritable), events.VARIABLE: str(writer)}
-            # Snakemake needs a user name, a home and a cache directory; an account may have no passwd entry.
-            environ.setdefault("LOGNAME", environ.get("USER", str(os.geteuid())))
-            if os.path.expanduser("~") == "~":  # noqa: PTH111 - Path.home raises an error
-                environ["HOME"] = str(settings.app.work_dir)
-            environ["XDG_CACHE_HOME"] = str(settings.app.work_dir / ".snakemake" / "cache")
-            arguments = _arguments(settings, window, options)
-            self._process = window_process.start(
-                arguments, settings.app.work_dir, environ, keep=(held.inheritable, writer)
-            )
-            os.close(writer)
+        reader, writer = os.pipe()
+        with os.fdopen(reader, "rb") as lines:
+            try:
+                environ = _environment(settings, held, writer)
+                arguments = _arguments(settings, window, options)
+                self._process = window_process.start(
+                    arguments, settings.app.work_dir, environ, keep=(held.inheritable, writer)
+                )
+            finally:
+                os.close(writer)
             if self._interrupted:
                 self._process.terminate()  # the signal came while the process was started
             tail = Tail(self._process, echo=options.verbose)
-            with os.fdopen(os.dup(reader), "rb") as lines:
-                for line in lines:
-                    if line.endswith(b"\n"):  # else the process was killed while it wrote
-                        display.show(json.loads(line))
+            for line in lines:
+                if line.endswith(b"\n"):  # else the process was killed while it wrote
+                    display.show(json.loads(line))
             status = self._process.wait()
         return self._verdict(status, window, display, tail)
 
@@ -321,11 +317,13 @@ def _arguments(settings: Settings, window: Window, options: Options) -> list[str
     ]
 
 
-@contextmanager
-def _pipe() -> Iterator[tuple[int, int]]:
-    """A pipe for events. The reader is closed at the end; the caller closes the writer."""
-    reader, writer = os.pipe()
-    try:
-        yield reader, writer
-    finally:
-        os.close(reader)
+def _environment(settings: Settings, held: Lock, writer: int) -> dict[str, str]:
+    """The environment for Snakemake. writer: descriptor of the pipe for events."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("SNAKEMAKE_")}
+    environ |= {lock.VARIABLE: str(held.inheritable), events.VARIABLE: str(writer)}
+    # Snakemake needs a user name, a home and a cache directory; an account may have no passwd entry.
+    environ.setdefault("LOGNAME", environ.get("USER", str(os.geteuid())))
+    if os.path.expanduser("~") == "~":  # noqa: PTH111 - Path.home raises an error
+        environ["HOME"] = str(settings.app.work_dir)
+    environ["XDG_CACHE_HOME"] = str(settings.app.work_dir / ".snakemake" / "cache")
+    return environ

@@ -63,8 +63,8 @@ class SnakemakeSession:
     """Settings, window and lock of this process.
 
     explicit_target: Snakemake was asked for single runs, or for the report. fault: what ended the cycle early.
-    tried: whether a run was tried; jobs without the executor plugin cannot say so: then it is True, and they are not in
-    the tally. began: monotonic seconds.
+    tried: whether a run was tried. Without the executor plugin this is not known: it is True if the window has runs,
+    and the tally stays empty. began: monotonic seconds.
     """
 
     settings: Settings
@@ -157,31 +157,24 @@ def finish() -> None:
     if events.VARIABLE not in os.environ:
         if not session.window and not session.explicit_target:
             logging.getLogger("rra").info("nothing to do: no run is ready to be archived")
-        error = _state_written(session)
-        seconds = time.monotonic() - session.began
-        after_cycle.follow(
-            session.settings, Ended(session.tally.stages, seconds, session.tally, error or session.fault)
-        )
-        if error is not None:
+        fault = session.fault
+        try:
+            update_state(Snapshot.take(session.settings), attempted=session.tried, explicit=session.window.explicit)
+        except ArchiverError as error:
             print(printable(str(error)), file=sys.stderr)  # noqa: T201 - the process ends with it
-        if (error or session.fault) is not None and not isinstance(session.fault, Interrupted):
+            fault = error
+        seconds = time.monotonic() - session.began
+        after_cycle.follow(session.settings, Ended(session.tally.stages, seconds, session.tally, fault))
+        if fault is not None and not isinstance(session.fault, Interrupted):
             sys.exit(1)
     if isinstance(session.fault, Interrupted):
         sys.exit(130)
 
 
-def _state_written(session: SnakemakeSession) -> ArchiverError | None:
-    try:
-        update_state(Snapshot.take(session.settings), attempted=session.tried, explicit=session.window.explicit)
-    except ArchiverError as error:
-        return error
-    return None
-
-
 def update_state(snapshot: Snapshot, *, attempted: bool = False, explicit: bool = False) -> None:
     """Derive and write state file, failure log and ledger of both stages. Raises ArchiverError.
 
-    snapshot: taken after the last change of the tree. Without the records those of the import stay as they are.
+    snapshot: taken after the last change of the tree. If the records cannot be read, the import stage's files stay.
     """
     snapshot.tree.remove(snapshot.leftovers)
     for stage in STAGES if snapshot.source_error is None else STAGES[1:]:
@@ -201,7 +194,7 @@ def _settings(mapping: Mapping[str, Any], files: Sequence[str | Path]) -> Settin
 
 
 def _refuse_other_directory(settings: Settings, arguments: Sequence[str]) -> None:
-    """Raise ConfigError for another `--directory`: markers and state would silently be apart."""
+    """Raise ConfigError for another `--directory`: the markers would be written there, the state files not."""
     given = [value for flag, value in pairwise(arguments) if flag in ("-d", "--directory")]
     given += [match[1] for argument in arguments if (match := re.fullmatch("(?:--directory=|-d)(.+)", argument))]
     for value in given:
