@@ -27,7 +27,7 @@ Print = Callable[[str], None]
 
 @dataclass(slots=True)
 class Restored:
-    """What became of the runs: restored byte for byte, restored otherwise, there before, not restored."""
+    """The runs by result: restored byte for byte, restored otherwise, there before (one of these two), not restored."""
 
     exact: set[int] = field(default_factory=set)
     inexact: set[int] = field(default_factory=set)
@@ -68,8 +68,8 @@ def restore(settings: Settings, named: str, directory: Path, source: str, print_
 def drill(settings: Settings, wanted: Callable[[int], bool], number: int, print_line: Print) -> bool:
     """Restore so many random runs into a temporary directory and compare them with their records on disk.
 
-    Where there is no record any more the marker's fingerprint has to do. Return whether each could be had as it was
-    archived; what a store has only by value is said and is no failure. Raises ArchiverError.
+    Without a record on disk only the marker's fingerprint is compared. Return whether every run was restored as it was
+    archived; files of which a store has only the values are reported and are no failure. Raises ArchiverError.
     """
     archived = sorted(filter(wanted, Tree(settings.app.work_dir).archived("migrate")))
     chosen = sorted(random.sample(archived, min(number, len(archived))))
@@ -88,7 +88,7 @@ def drill(settings: Settings, wanted: Callable[[int], bool], number: int, print_
 
 
 def _differing(restored: RecordCopy, context: WorkerContext) -> list[str]:
-    """How the record on disk, if it is there, differs from a restored one. An exact one is as it was archived."""
+    """How the record on disk, if there is one, differs from a restored one. An exact copy must have all its files."""
     try:
         disk = read_copy(restored.run, "disk", context)
     except RecordError as error:

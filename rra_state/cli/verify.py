@@ -29,7 +29,7 @@ Print = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Subset:
-    """Part `number` of `of`: always the same runs, so that a weekly timer reaches all (`week/8`).
+    """Part `number` of `of`. A part always has the same runs, so that a weekly timer reaches all of them (`week/8`).
 
     >>> [run for run in range(1, 15) if Subset.parse("2/7").has(run)]
     [1, 8]
@@ -72,7 +72,7 @@ def verify(settings: Settings, wanted: Callable[[int], bool], print_line: Print)
     snapshot = Snapshot.take(settings)
     chosen = sorted(filter(wanted, snapshot.archived["import"] | snapshot.archived["migrate"]))
     listed = UconDB(settings.ucon_db, same=blob.same).runs() if chosen else set[int]()
-    done, alone = Verified(snapshot.failures("verify")), set[int]()
+    done, without_record = Verified(snapshot.failures("verify")), set[int]()
     with display.progress("verified") as advance:
         for found in verification.results(settings, chosen, listed):
             advance()
@@ -80,10 +80,11 @@ def verify(settings: Settings, wanted: Callable[[int], bool], print_line: Print)
             for said in (*found.differences, *(f"artdaqDB: {each}" for each in found.passed_over)):
                 print_line(f"run {found.run}: {printable(said)}")
             if not found.on_disk:
-                alone.add(found.run)
+                without_record.add(found.run)
     _complete(settings, done, print_line)
-    if alone:
-        print_line(f"{len(alone)} of them could not be compared with a record on disk: {run_numbers.text(alone)}")
+    if without_record:
+        runs = run_numbers.text(without_record)
+        print_line(f"{len(without_record)} of them could not be compared with a record on disk: {runs}")
     differing = f", {len(done.findings)} not: {run_numbers.text(done.findings)}" if done.findings else ""
     print_line(f"verified {count(len(chosen), 'run')}: {len(done.equal)} equal{differing}")
     done.write_findings(snapshot.tree)
