@@ -1,4 +1,4 @@
-"""The running cycle: whether there is one, and which runs it takes. Reading this changes nothing.
+"""The running cycle: whether there is one, and which runs it takes. Only `record_plan` writes.
 
 A cycle writes the note `state/running.json` when it begins, and it runs as long as its lock is held. Whether it
 is held is read from the kernel's list of locks: to take the lock for a test could stop a cycle that begins then.

@@ -99,7 +99,7 @@ def run(settings: Settings, selection: Selection, options: Options) -> Result:
         ended = Ended(
             selection.stages, result.seconds, result.tally, result.stopped, sound=result.sound(selection.stages)
         )
-        after_cycle.follow(settings, ended, result.snapshot)
+        after_cycle.run(settings, ended, result.snapshot)
     finally:
         held.release()
     return result
@@ -131,7 +131,7 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
     if snapshot.source_error is None:
         named = _log_records(snapshot, selection)
         result.problems += len(named.refused)
-        snapshot = result.snapshot = _without_settled_failures(snapshot, selection, named)
+        snapshot = result.snapshot = _without_obsolete_failures(snapshot, selection, named)
     else:
         result.faults.append(snapshot.source_error)
     if windows:
@@ -170,7 +170,7 @@ def _log_records(snapshot: Snapshot, selection: Selection) -> NamedRuns:
     return named
 
 
-def _without_settled_failures(snapshot: Snapshot, selection: Selection, named: NamedRuns) -> Snapshot:
+def _without_obsolete_failures(snapshot: Snapshot, selection: Selection, named: NamedRuns) -> Snapshot:
     """Remove failure records of refreshes whose records are as archived again; return the snapshot after that."""
     as_archived = {*named.unchanged, *planner.failed_before(snapshot, selection).unchanged}
     as_archived |= {int(run) for run, _ in snapshot.changes.unchanged}
@@ -285,10 +285,9 @@ class _WindowRunner:
         if status != 0 and not explained:
             for line in tail.text().splitlines():
                 log.debug("snakemake: %s", line)
-            said, remedy = tail.reason()
-            return ArchiverError(
-                f"the workflow ended with status {status}: {said}", hint=None if remedy in said else remedy
-            )
+            reason, remedy = tail.reason()
+            hint = None if remedy in reason else remedy
+            return ArchiverError(f"the workflow ended with status {status}: {reason}", hint=hint)
         asked = {stage: len(runs) for stage, runs in window.stages()} | {"refresh": len(window.refreshes)}
         if status == 0 and any(display.window[stage] < number for stage, number in asked.items()):
             return ArchiverError("the workflow ended without having tried all runs", hint="-v shows what it printed")

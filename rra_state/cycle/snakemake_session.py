@@ -35,6 +35,7 @@ from rra_state.state.state_files import StateFiles
 from rra_state.state.tally import Ended, Tally
 from rra_state.stores import artdaqdb
 
+_log = logging.getLogger("rra")
 _PACKAGE = Path(__file__).resolve().parents[1]
 FILES = _PACKAGE / "_files" if (_PACKAGE / "_files").is_dir() else _PACKAGE.parent
 """Directory of `workflow`, `rules` and `scripts`: inside an installed package, beside the package of a checkout."""
@@ -108,6 +109,7 @@ def begin(
     process: Snakemake would add a traceback to an exception.
     """
     global _session  # noqa: PLW0603 - hooks and executor have no other way to the Snakefile's values
+    started_by_us = events.VARIABLE in os.environ
     try:
         settings = _settings(mapping, files)
         _refuse_other_directory(settings, arguments)
@@ -117,11 +119,11 @@ def begin(
             if not held.inherit(os.environ):
                 held.acquire()
             _tidy_after_snakemake(settings.app.work_dir)
-        level = None if events.VARIABLE in os.environ else logging.INFO
+        level = None if started_by_us else logging.INFO
         log.setup(settings.app.log_file, settings.app.log_level, console_level=level)
-        if held is not None and events.VARIABLE not in os.environ:
+        if held is not None and not started_by_us:
             for caution in cautions(settings):
-                logging.getLogger("rra").warning("%s", caution)
+                _log.warning("%s", caution)
         snapshot = None if planner.WINDOW_KEY in mapping else Snapshot.take(settings)
         if held is not None and snapshot is not None:
             store = artdaqdb.open_store(settings.artdaq_db)
@@ -130,9 +132,9 @@ def begin(
         window = planner.current(settings, mapping, snapshot)
         fault = None if snapshot is None else snapshot.source_error
         if held is not None:
-            _filter_messages(started_by_us=events.VARIABLE in os.environ)
+            _filter_messages(started_by_us=started_by_us)
             if fault is not None:
-                logging.getLogger("rra").error("%s", fault)
+                _log.error("%s", fault)
         named = _named_runs(arguments)
         if named:
             window = replace(window, explicit=True)
@@ -156,7 +158,7 @@ def finish() -> None:
     session = current()
     if events.VARIABLE not in os.environ:
         if not session.window and not session.explicit_target:
-            logging.getLogger("rra").info("nothing to do: no run is ready to be archived")
+            _log.info("nothing to do: no run is ready to be archived")
         fault = session.fault
         try:
             update_state(Snapshot.take(session.settings), attempted=session.tried, explicit=session.window.explicit)
@@ -164,7 +166,7 @@ def finish() -> None:
             print(printable(str(error)), file=sys.stderr)  # noqa: T201 - the process ends with it
             fault = error
         seconds = time.monotonic() - session.began
-        after_cycle.follow(session.settings, Ended(session.tally.stages, seconds, session.tally, fault))
+        after_cycle.run(session.settings, Ended(session.tally.stages, seconds, session.tally, fault))
         if fault is not None and not isinstance(session.fault, Interrupted):
             sys.exit(1)
     if isinstance(session.fault, Interrupted):

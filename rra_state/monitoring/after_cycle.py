@@ -25,8 +25,8 @@ from rra_state.state.tally import Ended
 log = logging.getLogger("rra")
 
 
-def follow(settings: Settings, ended: Ended, snapshot: Snapshot | None = None) -> None:
-    """Do all that is configured. The archive's lock is held, unless taking it was what failed.
+def run(settings: Settings, ended: Ended, snapshot: Snapshot | None = None) -> None:
+    """Do what the configuration asks for. The archive's lock is held, unless taking it was what failed.
 
     snapshot: taken after the cycle's last change, if there is one.
     """

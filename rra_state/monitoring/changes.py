@@ -1,4 +1,4 @@
-"""What a message after a cycle says: what is wrong now, and what changed since the last message. Pure.
+"""The messages after a cycle: what is wrong now, and what changed since the last message. Pure.
 
 Runs that fail, and that no longer do; a fault that ends cycles, and its end; runs or cycles that are stuck.
 """

@@ -323,7 +323,7 @@ def test_a_fault_after_everything_or_nothing_is_mailed(site: SiteWithMail, tmp_p
     }
     before = len(site.mail.texts)
 
-    after_cycle.follow(
+    after_cycle.run(
         settings.model_copy(update=changes), Ended(STAGES, 1.0, fault=StoreUnavailable("UconDB did not answer"))
     )
 
