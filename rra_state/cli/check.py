@@ -44,7 +44,7 @@ from rra_state.workers.worker import ucondb_slots
 LARGE_DIRECTORY_ARCHIVE = 20_000
 CONNECT_SECONDS = 5.0
 SLOW_SECONDS = 5.0
-"""After so long without an answer a line says what is waited for."""
+"""After so long without an answer a line names the check that waits."""
 SAMPLE = 3
 """Number of blobs that are read."""
 _SNAKEMAKE_WRITES = ("cache", "incomplete", "iocache", "locks")

@@ -35,7 +35,7 @@ _log = logging.getLogger("rra")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; give the exit status."""
+    """Run the command line; return the exit status."""
     _prepare_streams()
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:

@@ -211,7 +211,7 @@ def changes_something(options: argparse.Namespace) -> bool:
 
 
 def level(options: argparse.Namespace) -> int:
-    """The least important message that goes to the terminal."""
+    """The lowest level of messages that go to the terminal."""
     if options.quiet:
         return logging.ERROR
     return logging.DEBUG if options.verbose else logging.INFO

@@ -35,7 +35,7 @@ class Restored:
     missing: set[int] = field(default_factory=set)
 
     def add(self, found: RestoredRun) -> None:
-        """Take over the outcome of one run."""
+        """Add the result of one run."""
         runs = self.missing if found.copy is None else self.exact if found.copy.exact else self.inexact
         runs.add(found.run)
         if found.already:

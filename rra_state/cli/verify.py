@@ -1,6 +1,6 @@
 """`--verify`: read every archived run back from both stores and compare. Repairs nothing; what is wrong is a finding.
 
-Runs beside a cycle. It takes the lock only to complete markers that say `verified: false`.
+Runs beside a cycle. It takes the lock only to complete markers with `verified: false`.
 Source: docs/design/state.md, Verification and findings.
 """
 
@@ -77,8 +77,8 @@ def verify(settings: Settings, wanted: Callable[[int], bool], print_line: Print)
         for found in verification.results(settings, chosen, listed):
             advance()
             done.add(found)
-            for said in (*found.differences, *(f"artdaqDB: {each}" for each in found.passed_over)):
-                print_line(f"run {found.run}: {printable(said)}")
+            for sentence in (*found.differences, *(f"artdaqDB: {each}" for each in found.passed_over)):
+                print_line(f"run {found.run}: {printable(sentence)}")
             if not found.on_disk:
                 without_record.add(found.run)
     _complete(settings, done, print_line)
@@ -92,7 +92,7 @@ def verify(settings: Settings, wanted: Callable[[int], bool], print_line: Print)
 
 
 def _complete(settings: Settings, done: Verified, print_line: Print) -> None:
-    """Complete the markers that say `verified: false`. Does nothing while a cycle runs."""
+    """Complete the markers with `verified: false`. Does nothing while a cycle runs."""
     if not done.facts:
         return
     try:

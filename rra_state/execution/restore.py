@@ -33,7 +33,7 @@ SOURCES: Mapping[str, tuple[Source, ...]] = {
     "artdaqdb": ("artdaqdb",),
     "ucondb": ("ucondb",),
 }
-"""The stores that each choice of `--from` asks, in this order."""
+"""The stores that are read for each choice of `--from`, in this order."""
 
 log = logging.getLogger("rra")
 
@@ -110,7 +110,7 @@ class _Locations:
 
 
 def _refuse_site(settings: Settings, directory: Path) -> None:
-    """Raise UsageError for a directory in which a cycle would take restored files for records, markers or documents."""
+    """Raise UsageError for a directory whose files a cycle would read as records, markers or documents."""
     archive = artdaqdb.directory_of(settings.artdaq_db)
     for path in filter(None, (settings.source_files.run_records_dir, settings.app.work_dir, archive)):
         if directory.resolve().is_relative_to(path.resolve()):

@@ -40,7 +40,7 @@ class Verified:
     facts: dict[int, Mapping[Stage, Facts]] = field(default_factory=dict)
 
     def add(self, found: RunVerification) -> None:
-        """Take over the result of one run."""
+        """Add the result of one run."""
         if found.differences:
             before = self.before.get(found.run)
             earlier = before if isinstance(before, Failure) else None
@@ -69,9 +69,12 @@ class Verified:
             for stage, known in by_stage.items()
             if (stored := tree.marker(stage, run)) is not None and not stored.facts.verified
         ]
-        compared = [each for each in markers if each.stage == "import" and each.facts.fingerprint]
         watch = [
-            each.run for each in compared if not each.facts.stop_time or is_recent(settings.source_files, each.run)
+            each.run
+            for each in markers
+            if each.stage == "import"
+            and each.facts.fingerprint
+            and (not each.facts.stop_time or is_recent(settings.source_files, each.run))
         ]
         tree.write_markers(markers, watch)
         unverified = tree.noted_runs(UNVERIFIED)

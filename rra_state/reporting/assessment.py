@@ -63,8 +63,8 @@ class Day:
 class Remarks:
     """What is worth knowing although nothing failed.
 
-    of_runs: per run, what its marker says. ignored: entries of the records' directory. watched: archived without a stop
-    time. gone: in UconDB and no longer on disk. damaged: what is wrong with files of the tree.
+    of_runs: those in the marker of each run. ignored: entries of the records' directory. watched: archived without a
+    stop time. gone: in UconDB and no longer on disk. damaged: what is wrong with files of the tree.
     """
 
     of_runs: Mapping[int, tuple[Remark, ...]]
@@ -76,7 +76,7 @@ class Remarks:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """Everything that is said about an archive. asked: whether the stores were asked.
+    """Everything that is known about an archive. asked: whether the stores were asked.
 
     sites: disk, artdaqDB, UconDB. unusable: why state files cannot be used. gaps: by site and number.
     unverified: archived runs of which a marker says that their content was never compared. lost: runs that were seen

@@ -38,7 +38,7 @@ def show(settings: Settings, runs: Sequence[int], form: str) -> bool:
 
 
 def _read(run: int, context: WorkerContext) -> tuple[RecordCopy, list[str]]:
-    """The record from the first source that can give it, and what a person should know of it."""
+    """The record from the first source that can give it, and cautions about the comparison."""
     notes: list[str] = []
     errors: list[ArchiverError] = []
     for source in SOURCES:

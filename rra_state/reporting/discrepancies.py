@@ -98,9 +98,9 @@ def discrepancies(records: StageRecords) -> Iterator[Discrepancy]:
             held = count(len(archived), "run")
             yield Discrepancy(f"{stage}: {state_file} is missing, {store} holds {held}", recover)
     elif written.ledger.held is None:
-        for name, says in asdict(written.state).items():
-            if says != (true := getattr(expected.state, name)):
-                yield Discrepancy(f"{stage}: {state_file} says {name} {says}, {store} says {true}", derived)
+        for name, number in asdict(written.state).items():
+            if number != (true := getattr(expected.state, name)):
+                yield Discrepancy(f"{stage}: {state_file} says {name} {number}, {store} says {true}", derived)
     stale, unlisted = written.log & archived, set(expected.log) - written.log
     if stale:
         yield Discrepancy(f"{stage}: runs in {log_file} that are archived: {run_numbers.text(stale)}", derived)

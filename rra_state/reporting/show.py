@@ -127,7 +127,7 @@ def _lines(kind: str, name: str, read: Callable[[], T | None], text: Callable[[T
 
 def _summary(marker: Marker) -> str:
     facts = marker.facts
-    said = {
+    values = {
         "archived": marker.archived,
         "verified": facts.verified,
         "version": facts.version,
@@ -137,7 +137,7 @@ def _summary(marker: Marker) -> str:
         "stop_time": facts.stop_time,
         "host": marker.host,
     }
-    return ", ".join(f"{name} {value}" for name, value in said.items() if value is not None)
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
 
 
 def _reason(failure: Failure) -> str:

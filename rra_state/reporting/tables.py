@@ -29,7 +29,7 @@ TIME = "datetime64[s, UTC]"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a frame: its dtype as pandas prints it, its unit, and what it says."""
+    """One column of a frame: its dtype as pandas prints it, its unit, and its meaning."""
 
     name: str
     dtype: str
@@ -271,7 +271,7 @@ def _newest(snapshot: Snapshot) -> dict[str, dict[int, Any]]:
         "configuration": {run: each.facts.configuration for run, each in markers.items()},
         "stopped": {run: each.facts.stop_time for run, each in markers.items()},
     }
-    return {name: {run: each for run, each in said.items() if each is not None} for name, said in found.items()}
+    return {name: {run: each for run, each in column.items() if each is not None} for name, column in found.items()}
 
 
 def _missing_since(snapshot: Snapshot, assessment: Assessment) -> dict[str, dict[int, Any]]:

@@ -1,4 +1,4 @@
-"""The status report as text: what is safe, what is missing, what to type next. Judges nothing."""
+"""The status report as text: what is safe, what is missing, what to type next. It only shows an assessment."""
 
 from __future__ import annotations
 

@@ -79,19 +79,15 @@ def values(snapshot: Snapshot, assessment: Assessment, cycle: Cycle | None) -> d
     return {
         **_judgement(snapshot, assessment),
         **_tables(assessment),
+        **_common(snapshot.settings),
         "cycle": cycle,
         "written": utc(assessment.counts.at),
-        "settings": snapshot.settings,
-        "host": socket.gethostname(),
-        "version": __version__,
         "asked": assessment.asked,
         "throughput": plots.throughput(assessment.days, utc(assessment.counts.at).date()),
         "ages": plots.ages(map_data.ages(snapshot, assessment.counts)),
         "data": _searched(snapshot, assessment),
-        "style": Markup(_asset("page.css")),  # noqa: S704 - a file of this package
-        "script": Markup(_script()),  # noqa: S704 - the same
+        "script": Markup(_script()),  # noqa: S704 - made of files of this package
         "script_digest": _digest(_script()),
-        "style_digest": _digest(_asset("page.css")),
     }
 
 
@@ -102,11 +98,13 @@ def unknown(settings: Settings, reason: str) -> str:
 
 def unknown_values(settings: Settings, reason: str) -> dict[str, Any]:
     """Every name that `unknown.html` may use, with its value."""
+    return {**_common(settings), "reason": reason, "written": minute(datetime.now(UTC))}
+
+
+def _common(settings: Settings) -> dict[str, Any]:
     style = _asset("page.css")
     return {
-        "reason": reason,
         "settings": settings,
-        "written": minute(datetime.now(UTC)),
         "host": socket.gethostname(),
         "version": __version__,
         "style": Markup(style),  # noqa: S704 - a file of this package
