@@ -210,13 +210,13 @@ def _dry_run(settings: Settings, options: argparse.Namespace) -> int:
 
 def _report(settings: Settings, options: argparse.Namespace) -> int:
     from rra_state.reporting import request as reporting  # noqa: PLC0415 - not needed by a cycle
+    from rra_state.reporting.part import Part  # noqa: PLC0415 - nor this
 
     request = reporting.Request(
         report=options.report_status,
         comparison=options.compare_state,
         format=options.format or "text",
-        since=None if options.since is None else moment(options.since, time.time()),
-        stage=options.stage,
+        part=Part(None if options.since is None else moment(options.since, time.time()), options.stage),
     )
     return 0 if reporting.show(settings, request) else 1
 

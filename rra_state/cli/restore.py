@@ -22,8 +22,6 @@ from rra_state.workers.record_copies import RecordCopy, read_copy
 from rra_state.workers.restore_stage import RestoredRun, read_directory
 from rra_state.workers.worker import WorkerContext
 
-Print = Callable[[str], None]
-
 
 @dataclass(slots=True)
 class Restored:
@@ -42,7 +40,9 @@ class Restored:
             self.already.add(found.run)
 
 
-def restore(settings: Settings, named: str, directory: Path, source: str, print_line: Print) -> Restored:
+def restore(
+    settings: Settings, named: str, directory: Path, source: str, print_line: Callable[[str], None]
+) -> Restored:
     """Restore the runs that `named` names, and print what of them is not byte for byte. Raises ArchiverError."""
     sources = execution.SOURCES[source]
     known = execution.archived(settings, run_numbers.parse(named), sources)
@@ -65,7 +65,7 @@ def restore(settings: Settings, named: str, directory: Path, source: str, print_
     return done
 
 
-def drill(settings: Settings, wanted: Callable[[int], bool], number: int, print_line: Print) -> bool:
+def drill(settings: Settings, wanted: Callable[[int], bool], number: int, print_line: Callable[[str], None]) -> bool:
     """Restore so many random runs into a temporary directory and compare them with their records on disk.
 
     Without a record on disk only the marker's fingerprint is compared. Return whether every run was restored as it was

@@ -24,8 +24,6 @@ from rra_state.state.markers import Tree
 from rra_state.state.snapshot import Snapshot
 from rra_state.stores.ucondb.client import UconDB
 
-Print = Callable[[str], None]
-
 
 @dataclass(frozen=True, slots=True)
 class Subset:
@@ -64,7 +62,7 @@ def not_archived(settings: Settings, named: str | None) -> set[int]:
     return run_numbers.wrongly_named(named, tree.archived("import") | tree.archived("migrate"))
 
 
-def verify(settings: Settings, wanted: Callable[[int], bool], print_line: Print) -> bool:
+def verify(settings: Settings, wanted: Callable[[int], bool], print_line: Callable[[str], None]) -> bool:
     """Read back every archived run that is `wanted`, print each difference, and write the findings.
 
     Return whether all that was read is equal. Raises ArchiverError.
@@ -91,7 +89,7 @@ def verify(settings: Settings, wanted: Callable[[int], bool], print_line: Print)
     return not done.findings
 
 
-def _complete(settings: Settings, done: Verified, print_line: Print) -> None:
+def _complete(settings: Settings, done: Verified, print_line: Callable[[str], None]) -> None:
     """Complete the markers with `verified: false`. Does nothing while a cycle runs."""
     if not done.facts:
         return

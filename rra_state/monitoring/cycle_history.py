@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import pydantic
 
@@ -43,8 +42,11 @@ def record(tree: Tree, ended: Ended) -> History:
 
 
 def after(tree: Tree, ended: Ended) -> History:
-    """The history with this cycle in it. A damaged note counts as none."""
-    before = _read(tree.note(NOTE)) or History(ended.at)
+    """The history with this cycle in it. A missing or damaged note counts as none."""
+    try:
+        before = _HISTORY.validate_python(tree.note(NOTE))
+    except pydantic.ValidationError:
+        before = History(ended.at)
     succeeded = dict(before.succeeded)
     succeeded |= dict.fromkeys(ended.stages if ended.fault is None else ended.sound, ended.at)
     tally = ended.tally
@@ -61,10 +63,3 @@ def after(tree: Tree, ended: Ended) -> History:
         for name, numbers in counted.items()
     }
     return History(before.began, succeeded, totals)
-
-
-def _read(values: dict[str, Any] | None) -> History | None:
-    try:
-        return None if values is None else _HISTORY.validate_python(values)
-    except pydantic.ValidationError:
-        return None

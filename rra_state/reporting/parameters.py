@@ -130,7 +130,7 @@ def _read(
     chooser = _Chooser(patterns)
     for first in range(0, len(ordered), RUNS_AT_ONCE):
         some = ordered[first : first + RUNS_AT_ONCE]
-        exported = dict(_exported(store, held.intersection(some), patterns))
+        exported = _exported(store, held.intersection(some), patterns)
         for run in some:
             yield run, chooser.chosen(run, exported[run] if run in exported else _of_ucondb(ucondb, run))
     chooser.log_unread()
@@ -147,11 +147,10 @@ def _of_ucondb(ucondb: UconDB, run: int) -> Mapping[str, bytes]:
         raise VerificationError(f"UconDB: {error.message}", run=run) from error
 
 
-def _exported(store: ArtdaqDB, runs: Collection[int], patterns: Patterns) -> Iterator[tuple[int, Mapping[str, bytes]]]:
+def _exported(store: ArtdaqDB, runs: Collection[int], patterns: Patterns) -> dict[int, Mapping[str, bytes]]:
     """The files of these runs in which a parameter could match."""
-    located = store.locate(runs).values()
-    parts = [each.only(patterns.may_match_in) for each in located]
-    yield from ((each.run, each.files) for each in store.exports(parts))
+    parts = [each.only(patterns.may_match_in) for each in store.locate(runs).values()]
+    return {each.run: each.files for each in store.exports(parts)}
 
 
 class _Chooser:

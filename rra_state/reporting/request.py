@@ -12,7 +12,7 @@ from rra_state.base.errors import ArchiverError
 from rra_state.config.loading import Settings
 from rra_state.records import blob
 from rra_state.reporting.assessment import Assessment, assess
-from rra_state.reporting.part import Part
+from rra_state.reporting.part import WHOLE, Part
 from rra_state.reporting.verdict import Listing, Listings
 from rra_state.state import shrunk_sites
 from rra_state.state.outcome import Stage
@@ -26,13 +26,12 @@ Format = Literal["text", "json", "csv", "html"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to show: report, comparison or both. since: seconds since 1970. stage: only this one."""
+    """What to show: report, comparison or both, in which format. part: of the report."""
 
     report: bool = True
     comparison: bool = False
     format: Format = "text"
-    since: float | None = None
-    stage: Stage | None = None
+    part: Part = WHOLE
 
 
 def show(settings: Settings, request: Request, out: TextIO | None = None) -> bool:
@@ -84,7 +83,7 @@ def _report(snapshot: Snapshot, assessment: Assessment, request: Request, out: T
     # Each format loads what it needs: pandas and the template engine take half a second each.
     from rra_state.reporting import text  # noqa: PLC0415
 
-    part = Part(request.since, request.stage)
+    part = request.part
     if request.format == "html":
         from rra_state.reporting.page import render  # noqa: PLC0415
 

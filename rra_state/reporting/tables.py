@@ -132,6 +132,7 @@ def runs(snapshot: Snapshot, assessment: Assessment) -> pd.DataFrame:
     """One row per run that is on disk or was archived, ascending."""
     states = {run: state for state, members in assessment.counts.runs.items() for run in members}
     order = sorted(states)
+    missing = assessment.counts.runs["waiting"] | assessment.counts.runs["failed"]
     imported, migrated = (snapshot.columns(stage) for stage in STAGES)
     values: dict[str, Mapping[int, Any]] = {
         "imported_at": imported.by_run(imported.archived),
@@ -146,8 +147,11 @@ def runs(snapshot: Snapshot, assessment: Assessment) -> pd.DataFrame:
         "skipped_files": _files(assessment, LEFT_OUT),
         "remarks": {run: printable("; ".join(map(str, found))) for run, found in assessment.remarks.of_runs.items()},
         "state": states,
+        "missing_since": {
+            run: reasons.missing_since(snapshot, reasons.stuck_in(snapshot, run), run) for run in missing
+        },
     }
-    for name, found in {**_newest(snapshot), **_troubles(snapshot), **_missing_since(snapshot, assessment)}.items():
+    for name, found in {**_newest(snapshot), **_troubles(snapshot)}.items():
         values[name] = {**values.get(name, {}), **found}
     columns: dict[str, list[Any]] = {name: [found.get(run) for run in order] for name, found in values.items()}
     known = snapshot.source_error is None
@@ -272,12 +276,6 @@ def _newest(snapshot: Snapshot) -> dict[str, dict[int, Any]]:
         "stopped": {run: each.facts.stop_time for run, each in markers.items()},
     }
     return {name: {run: each for run, each in column.items() if each is not None} for name, column in found.items()}
-
-
-def _missing_since(snapshot: Snapshot, assessment: Assessment) -> dict[str, dict[int, Any]]:
-    wanted = assessment.counts.runs["waiting"] | assessment.counts.runs["failed"]
-    since = {run: reasons.missing_since(snapshot, reasons.stuck_in(snapshot, run), run) for run in wanted}
-    return {"missing_since": since}
 
 
 def _files(assessment: Assessment, end: str) -> dict[int, str]:

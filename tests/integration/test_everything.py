@@ -26,6 +26,7 @@ from rra_state.reporting import request, show, tables
 from rra_state.reporting.assessment import assess
 from rra_state.reporting.counts import count_runs
 from rra_state.reporting.page import map_data, render
+from rra_state.reporting.part import Part
 from rra_state.reporting.request import Format, Request
 from rra_state.state.outcome import STAGES
 from rra_state.state.snapshot import Snapshot
@@ -94,7 +95,7 @@ def site(request: pytest.FixtureRequest) -> SiteWithMail:
 def shown(settings: Settings, form: Format, **part: Any) -> str:
     """What `--report-status` prints."""
     out = io.StringIO()
-    request.show(settings, Request(format=form, comparison=form == "json", **part), out)
+    request.show(settings, Request(format=form, comparison=form == "json", part=Part(**part)), out)
     return out.getvalue()
 
 
