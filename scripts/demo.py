@@ -116,10 +116,10 @@ def _made_up_records(demo: Demo) -> int:
     records = demo.root / "run_records"
     make_records(RUNS, records, first_run=FIRST_RUN)
     config = _configure(demo, demo.root, records, demo.serve(), "run_records")
-    _title("Act 1: every run into artdaqDB and on into UconDB")
+    _title("Every run into artdaqDB and on into UconDB")
     _archiver(config, expect=0)
     _archiver(config, "--report-status", expect=0)
-    _title(f"Act 2: run {BROKEN_RUN} comes as an empty directory")
+    _title(f"Run {BROKEN_RUN} comes as an empty directory")
     make_records(1, records, first_run=BROKEN_RUN, breaks={BROKEN_RUN: "empty"})
     _archiver(config, "--incremental", expect=1)
     _archiver(config, "--report-status", expect=1)

@@ -289,7 +289,7 @@ class _WindowRunner:
             hint = None if remedy in reason else remedy
             return ArchiverError(f"the workflow ended with status {status}: {reason}", hint=hint)
         asked = {stage: len(runs) for stage, runs in window.stages()} | {"refresh": len(window.refreshes)}
-        if status == 0 and any(display.window[stage] < number for stage, number in asked.items()):
+        if status == 0 and any(display.tried_in_window[stage] < number for stage, number in asked.items()):
             return ArchiverError("the workflow ended without having tried all runs", hint="-v shows what it printed")
         return None
 

@@ -22,7 +22,7 @@ class Display:
 
     def __init__(self, totals: Mapping[Stage, int], *, quiet: bool) -> None:
         self.tally = Tally()
-        self.window: dict[Stage, int] = _zeros()
+        self.tried_in_window: dict[Stage, int] = _zeros()
         self.postponed = 0
         self.problems = 0
         self.stopped: str | None = None
@@ -39,7 +39,7 @@ class Display:
 
     def begin_window(self) -> int:
         """Start to count a window's runs; return the number of runs tried before."""
-        self.window = _zeros()
+        self.tried_in_window = _zeros()
         return self.tried
 
     def __enter__(self) -> Self:
@@ -78,7 +78,7 @@ class Display:
             return
         stage: Stage = event["stage"]
         archived, failed = len(event["archived"]), len(event["failed"])
-        self.window[stage] += archived + failed + event["postponed"]
+        self.tried_in_window[stage] += archived + failed + event["postponed"]
         self.postponed += event["postponed"]
         for level, text in event["lines"]:
             self.problems += level >= logging.ERROR

@@ -30,18 +30,19 @@ def run(settings: Settings, ended: Ended, snapshot: Snapshot | None = None) -> N
 
     snapshot: taken after the cycle's last change, if there is one.
     """
-    known = _history(Tree(settings.app.work_dir), ended)
+    history = _history(Tree(settings.app.work_dir), ended)
     recipients = channels.channels(settings)
     measured = settings.carbon.enabled or settings.metrics.prometheus_file is not None
     page = settings.reporting.html_file
-    found = (snapshot or _look(settings, ended)) if recipients or measured or page else None
-    counts = _counted(found, ended) if recipients or measured else None
+    if snapshot is None and (recipients or measured or page):
+        snapshot = _look(settings, ended)
+    counts = _counted(snapshot, ended) if recipients or measured else None
     if measured:
-        _safely(partial(_metrics, settings, ended, known, counts))
+        _safely(partial(_metrics, settings, ended, history, counts))
     if page is not None:
-        _safely(partial(_page, settings, page, ended, found))
+        _safely(partial(_page, settings, page, ended, snapshot))
     if recipients:
-        now = changes.condition(ended, known, counts, settings.reporting.alert_after_hours)
+        now = changes.condition(ended, history, counts, settings.reporting.alert_after_hours)
         _safely(partial(channels.notify, settings, recipients, now, counts))
 
 
@@ -107,8 +108,8 @@ def _history(tree: Tree, ended: Ended) -> History:
         return cycle_history.after(tree, ended)
 
 
-def _metrics(settings: Settings, ended: Ended, known: History, counts: Counts | None) -> None:
-    samples = metrics.samples(ended, known, counts)
+def _metrics(settings: Settings, ended: Ended, history: History, counts: Counts | None) -> None:
+    samples = metrics.samples(ended, history, counts)
     path, carbon = settings.metrics.prometheus_file, settings.carbon
     if path is not None:
         try:

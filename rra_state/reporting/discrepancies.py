@@ -91,7 +91,7 @@ def discrepancies(records: StageRecords) -> Iterator[Discrepancy]:
     if written.error is not None:
         return
     # A cycle rewrites what follows from the markers, and keeps an operator's base. To repair markers takes a recovery.
-    derived = recover if records.unmarked or records.lost else "--incremental"
+    remedy = recover if records.unmarked or records.lost else "--incremental"
     expected, archived = records.expected, records.known.archived
     if written.state is None:
         if archived:
@@ -100,12 +100,12 @@ def discrepancies(records: StageRecords) -> Iterator[Discrepancy]:
     elif written.ledger.held is None:
         for name, number in asdict(written.state).items():
             if number != (true := getattr(expected.state, name)):
-                yield Discrepancy(f"{stage}: {state_file} says {name} {number}, {store} says {true}", derived)
+                yield Discrepancy(f"{stage}: {state_file} says {name} {number}, {store} says {true}", remedy)
     stale, unlisted = written.log & archived, set(expected.log) - written.log
     if stale:
-        yield Discrepancy(f"{stage}: runs in {log_file} that are archived: {run_numbers.text(stale)}", derived)
+        yield Discrepancy(f"{stage}: runs in {log_file} that are archived: {run_numbers.text(stale)}", remedy)
     if unlisted and written.state is not None:
-        yield Discrepancy(f"{stage}: missing runs not in {log_file}: {run_numbers.text(unlisted)}", derived)
+        yield Discrepancy(f"{stage}: missing runs not in {log_file}: {run_numbers.text(unlisted)}", remedy)
 
 
 def _numbers(state: State) -> str:
