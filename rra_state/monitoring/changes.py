@@ -24,7 +24,7 @@ MOST_REASONS = 10
 WELL_SECONDS = 3600
 """A fault is over once cycles have gone well for so long: a fault that returns earlier is no news."""
 REMINDER_SECONDS = 86400
-"""A message repeats a fault that lasts after so long."""
+"""A fault that lasts is reported again after so long."""
 NO_RUNS: Runs = dict.fromkeys(EVERY_STAGE, frozenset())
 
 
