@@ -1,6 +1,6 @@
-# What the rules share. A run is a plain decimal number; these rules only gather or report and start no worker.
+# For all rules. A run is a plain decimal number; the local rules only gather or report and start no worker.
 #
-# `snakemake --lint` finds two things in each rule. Both are meant so:
+# `snakemake --lint` finds two things in each rule. Both are intended:
 # - No log directive: the archiver writes one log (app.log_file). A log file per run would double the files of the tree.
 # - No conda environment: the rules run the interpreter that runs Snakemake; requirements.lock pins what it needs.
 

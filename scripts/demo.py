@@ -110,16 +110,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _made_up_records(demo: Demo) -> int:
-    """Both acts, from nothing."""
+    """Archive new made-up records, show a failure and its repair, and restore a run."""
     _title(f"Setting up: {RUNS} made-up run records, PostgreSQL, UconDB development server")
     _clear(demo)
     records = demo.root / "run_records"
     make_records(RUNS, records, first_run=FIRST_RUN)
     config = _configure(demo, demo.root, records, demo.serve(), "run_records")
-    _title("Act 1: every run into artdaqDB and on into UconDB")
+    _title("Every run into artdaqDB and on into UconDB")
     _archiver(config, expect=0)
     _archiver(config, "--report-status", expect=0)
-    _title(f"Act 2: run {BROKEN_RUN} comes as an empty directory")
+    _title(f"Run {BROKEN_RUN} comes as an empty directory")
     make_records(1, records, first_run=BROKEN_RUN, breaks={BROKEN_RUN: "empty"})
     _archiver(config, "--incremental", expect=1)
     _archiver(config, "--report-status", expect=1)
@@ -180,7 +180,7 @@ def _configure(demo: Demo, root: Path, records: Path, url: str, folder: str) -> 
 
 
 def _archiver(config: Path, *options: str, expect: int | None = None) -> int:
-    """Show and run one command, and give its exit status. Another than expected ends the demo."""
+    """Show and run one command; return its exit status. An unexpected status ends the demo."""
     shown = os.path.relpath(config, REPOSITORY) if config.is_relative_to(REPOSITORY) else config
     console.print(f"\n[bold]$ ./run_archiver.sh {shown} {' '.join(options)}[/bold]")
     sys.stdout.flush()

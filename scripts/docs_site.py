@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: the pages that lie outside docs/, and links that lead out of it.
+"""Hooks of MkDocs for pages outside docs/, and for links from docs/ to other files.
 
 README.md becomes the first page; any file that a page links to and that is no page is copied into the site.
 """
@@ -41,7 +41,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
-    """Lead every link to where its target is in the site."""
+    """Replace the target of every link by its place in the site."""
     origin = page.file.src_uri
     return _LINK.sub(lambda found: _from(origin, _in_site(_in_repository(origin, found[1]))), markdown)
 

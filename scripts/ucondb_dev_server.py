@@ -46,7 +46,7 @@ class Running:
     folder: str
 
     def line(self) -> str:
-        """The lines to print for a person."""
+        """The line to print for a person."""
         return f"UconDB development server at {self.url} (folder {self.folder}), for development and tests only"
 
     def alive(self) -> bool:

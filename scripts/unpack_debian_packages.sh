@@ -1,7 +1,7 @@
 #!/bin/bash
-# Programs that tests need and pip does not have: unpack Debian's packages below DIRECTORY, and put a starter for each
-# program into DIRECTORY/bin. Nothing is installed and no service is started. Needs no root.
-# Where that is not possible it says so and goes on: the tests are skipped and say why (tests/programs.py).
+# Programs that tests need and pip does not have: unpack Debian's packages below DIRECTORY, and put a start script for
+# each program into DIRECTORY/bin. Nothing is installed and no service is started. Needs no root.
+# If that is not possible, a message says so and the status is 0: the tests are skipped with a reason (tests/programs.py).
 set -euo pipefail
 directory=$1
 programs() {  # name, package, directory in it

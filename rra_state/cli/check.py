@@ -1,6 +1,6 @@
 """`--check`: open everything that a cycle opens, and try it with a write that leaves nothing; one line each.
 
-What passes here a cycle can do. A few blobs are read, whatever is stored.
+A cycle can do what passes here. Only the newest blobs are read.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ from rra_state.workers.worker import ucondb_slots
 LARGE_DIRECTORY_ARCHIVE = 20_000
 CONNECT_SECONDS = 5.0
 SLOW_SECONDS = 5.0
-"""After so long without an answer a line says what is waited for."""
+"""After so long without an answer a line names the check that waits."""
 SAMPLE = 3
-"""Blobs that are read."""
+"""Number of blobs that are read."""
 _SNAKEMAKE_WRITES = ("cache", "incomplete", "iocache", "locks")
 """Directories in `.snakemake` of the work directory without which Snakemake starts no job."""
 
 
 def lines(settings: Settings) -> Iterator[tuple[bool, str]]:
-    """For each dependency: True if it is in order, and the line to print."""
+    """For each dependency whether it can be used, and the line to print."""
     for caution in cautions(settings):
         yield True, f"caution: {caution}"
     for name, check in _Checks(settings).all():

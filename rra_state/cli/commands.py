@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _unpack(path: Path, directory: Path) -> str:
-    """Write the files; the line that says so. Nothing is written if one is there already, or if the blob is damaged."""
+    """Write the files; return the line to print. Nothing is written if one exists, or if the blob is damaged."""
     try:
         content = path.read_bytes()
         present = sorted(name for name in blob.unpack(content).files if os.path.lexists(directory / name))

@@ -35,7 +35,7 @@ _log = logging.getLogger("rra")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; give the exit status."""
+    """Run the command line; return the exit status."""
     _prepare_streams()
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
@@ -58,15 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _discard(stream: TextIO) -> None:
-    """Let a stream that cannot be written lead nowhere: Python flushes it again at its end, and would exit with 120."""
+    """Redirect a stream that cannot be written to /dev/null: Python flushes it at its end, and would exit with 120."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _prepare_streams() -> None:
-    """Standard streams as they have to be: each one open, and standard output taking any character.
+    """Open the standard streams that the caller closed, and let standard output escape what it cannot encode.
 
-    Else the first file or socket that is opened would get the number of a stream that the caller closed. To write to a
-    standard output that was closed stays an error, as it is for `cat`.
+    Otherwise the first file or socket would get the number of a closed stream. To write to a standard output that was
+    closed stays an error, as it is for `cat`.
     """
     for number, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
@@ -104,7 +104,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _is_of_stdout(error: Exception) -> bool:
-    """Whether a print failed: its reader is gone, or the stream is closed and takes nothing now either."""
+    """Whether `error` is of a print: the reader of standard output is gone, or a flush fails with the same error."""
     try:
         sys.stdout.flush()
     except OSError as again:
@@ -158,9 +158,8 @@ def _cycle(settings: Settings, options: argparse.Namespace) -> int:
         _refuse_unknown_runs(Snapshot.take(settings), selection, options.runs or options.refresh)
     how = cycle.Options(validate=options.validate, quiet=options.quiet, verbose=options.verbose)
     result = cycle.run(settings, selection, how)
-    parts = result.tally.lines(selection.stages)
     if result.total or result.stopped is None:
-        done = ", ".join(parts) if result.total else "nothing to do"
+        done = ", ".join(result.tally.lines(selection.stages)) if result.total else "nothing to do"
         _log.info("%s in %.1f s", done, result.seconds)
     for fault in result.faults:
         if fault is not result.stopped:
@@ -211,13 +210,13 @@ def _dry_run(settings: Settings, options: argparse.Namespace) -> int:
 
 def _report(settings: Settings, options: argparse.Namespace) -> int:
     from rra_state.reporting import request as reporting  # noqa: PLC0415 - not needed by a cycle
+    from rra_state.reporting.part import Part  # noqa: PLC0415 - nor this
 
     request = reporting.Request(
         report=options.report_status,
         comparison=options.compare_state,
         format=options.format or "text",
-        since=None if options.since is None else moment(options.since, time.time()),
-        stage=options.stage,
+        part=Part(None if options.since is None else moment(options.since, time.time()), options.stage),
     )
     return 0 if reporting.show(settings, request) else 1
 

@@ -7,7 +7,7 @@ import logging
 import re
 from datetime import UTC, datetime
 from functools import partial
-from itertools import combinations
+from itertools import combinations, product
 
 from rra_state.base import run_numbers
 from rra_state.base.errors import UsageError
@@ -26,7 +26,11 @@ _ACTIONS = (
     "test_message", "follow", "verify", "show", "diff", "parameters", "refresh", "forget",
     "restore",
 )  # fmt: skip
-_TOGETHER = {("report_status", "compare_state"), ("recover_import_state", "recover_migrate_state")}
+_TOGETHER = {
+    ("report_status", "compare_state"), ("recover_import_state", "recover_migrate_state"),
+    ("refresh", "dry_run"), ("verify", "runs"), ("parameters", "runs"),
+}  # fmt: skip
+"""Pairs with an action that do go together."""
 _EXCLUSIVE = (
     ("import_only", "migrate_only"),
     ("incremental", "runs"),
@@ -39,20 +43,8 @@ _EXCLUSIVE = (
     ("import_only", "validate"),
     ("retry_failed_import", "validate"),
     ("quiet", "verbose"),
-    ("check", "report_status"),
-    *(
-        (action, other)
-        for action in _ACTIONS
-        for other in (*_SELECTING, "validate", "dry_run")
-        if action not in ("verify", "parameters") and (action, other) != ("refresh", "dry_run")
-    ),
-    *(
-        (action, other)
-        for action in ("verify", "parameters")
-        for other in (*_SELECTING, "validate", "dry_run")
-        if other != "runs"
-    ),
     ("subset", "runs"),
+    *(pair for pair in product(_ACTIONS, (*_SELECTING, "validate", "dry_run")) if pair not in _TOGETHER),
     *(pair for pair in combinations(_ACTIONS, 2) if pair not in _TOGETHER),
 )
 
@@ -211,13 +203,15 @@ def selected(options: argparse.Namespace) -> Selection:
 
 def changes_something(options: argparse.Namespace) -> bool:
     """True if this call is written to the log file; calls that only read are not."""
-    reading = ("report_status", "compare_state", "follow", "verify", "show", "restore", "diff", "parameters")
-    names = ("check", "dry_run", *reading)
-    return not any(getattr(options, name) for name in names)
+    reading = (
+        "check", "dry_run", "report_status", "compare_state", "follow", "verify", "show", "restore", "diff",
+        "parameters",
+    )  # fmt: skip
+    return not any(getattr(options, name) for name in reading)
 
 
 def level(options: argparse.Namespace) -> int:
-    """The least important message that goes to the terminal."""
+    """The lowest level of messages that go to the terminal."""
     if options.quiet:
         return logging.ERROR
     return logging.DEBUG if options.verbose else logging.INFO

@@ -22,12 +22,10 @@ from rra_state.workers.record_copies import RecordCopy, read_copy
 from rra_state.workers.restore_stage import RestoredRun, read_directory
 from rra_state.workers.worker import WorkerContext
 
-Print = Callable[[str], None]
-
 
 @dataclass(slots=True)
 class Restored:
-    """What became of the runs: restored byte for byte, restored otherwise, there before, not restored."""
+    """The runs by result: restored byte for byte, restored otherwise, there before (one of these two), not restored."""
 
     exact: set[int] = field(default_factory=set)
     inexact: set[int] = field(default_factory=set)
@@ -35,14 +33,16 @@ class Restored:
     missing: set[int] = field(default_factory=set)
 
     def add(self, found: RestoredRun) -> None:
-        """Take over the outcome of one run."""
+        """Add the result of one run."""
         runs = self.missing if found.copy is None else self.exact if found.copy.exact else self.inexact
         runs.add(found.run)
         if found.already:
             self.already.add(found.run)
 
 
-def restore(settings: Settings, named: str, directory: Path, source: str, print_line: Print) -> Restored:
+def restore(
+    settings: Settings, named: str, directory: Path, source: str, print_line: Callable[[str], None]
+) -> Restored:
     """Restore the runs that `named` names, and print what of them is not byte for byte. Raises ArchiverError."""
     sources = execution.SOURCES[source]
     known = execution.archived(settings, run_numbers.parse(named), sources)
@@ -65,11 +65,11 @@ def restore(settings: Settings, named: str, directory: Path, source: str, print_
     return done
 
 
-def drill(settings: Settings, wanted: Callable[[int], bool], number: int, print_line: Print) -> bool:
+def drill(settings: Settings, wanted: Callable[[int], bool], number: int, print_line: Callable[[str], None]) -> bool:
     """Restore so many random runs into a temporary directory and compare them with their records on disk.
 
-    Where there is no record any more the marker's fingerprint has to do. Return whether each could be had as it was
-    archived; what a store has only by value is said and is no failure. Raises ArchiverError.
+    Without a record on disk only the marker's fingerprint is compared. Return whether every run was restored as it was
+    archived; files of which a store has only the values are reported and are no failure. Raises ArchiverError.
     """
     archived = sorted(filter(wanted, Tree(settings.app.work_dir).archived("migrate")))
     chosen = sorted(random.sample(archived, min(number, len(archived))))
@@ -88,7 +88,7 @@ def drill(settings: Settings, wanted: Callable[[int], bool], number: int, print_
 
 
 def _differing(restored: RecordCopy, context: WorkerContext) -> list[str]:
-    """How the record on disk, if it is there, differs from a restored one. An exact one is as it was archived."""
+    """How the record on disk, if there is one, differs from a restored one. An exact copy must have all its files."""
     try:
         disk = read_copy(restored.run, "disk", context)
     except RecordError as error:

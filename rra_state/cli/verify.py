@@ -1,6 +1,6 @@
 """`--verify`: read every archived run back from both stores and compare. Repairs nothing; what is wrong is a finding.
 
-Runs beside a cycle. It takes the lock only to complete markers that say `verified: false`.
+Runs beside a cycle. It takes the lock only to complete markers with `verified: false`.
 Source: docs/design/state.md, Verification and findings.
 """
 
@@ -24,12 +24,10 @@ from rra_state.state.markers import Tree
 from rra_state.state.snapshot import Snapshot
 from rra_state.stores.ucondb.client import UconDB
 
-Print = Callable[[str], None]
-
 
 @dataclass(frozen=True, slots=True)
 class Subset:
-    """Part `number` of `of`: always the same runs, so that a weekly timer reaches all (`week/8`).
+    """Part `number` of `of`. A part always has the same runs, so that a weekly timer reaches all of them (`week/8`).
 
     >>> [run for run in range(1, 15) if Subset.parse("2/7").has(run)]
     [1, 8]
@@ -64,7 +62,7 @@ def not_archived(settings: Settings, named: str | None) -> set[int]:
     return run_numbers.wrongly_named(named, tree.archived("import") | tree.archived("migrate"))
 
 
-def verify(settings: Settings, wanted: Callable[[int], bool], print_line: Print) -> bool:
+def verify(settings: Settings, wanted: Callable[[int], bool], print_line: Callable[[str], None]) -> bool:
     """Read back every archived run that is `wanted`, print each difference, and write the findings.
 
     Return whether all that was read is equal. Raises ArchiverError.
@@ -72,26 +70,27 @@ def verify(settings: Settings, wanted: Callable[[int], bool], print_line: Print)
     snapshot = Snapshot.take(settings)
     chosen = sorted(filter(wanted, snapshot.archived["import"] | snapshot.archived["migrate"]))
     listed = UconDB(settings.ucon_db, same=blob.same).runs() if chosen else set[int]()
-    done, alone = Verified(snapshot.failures("verify")), set[int]()
+    done, without_record = Verified(snapshot.failures("verify")), set[int]()
     with display.progress("verified") as advance:
         for found in verification.results(settings, chosen, listed):
             advance()
             done.add(found)
-            for said in (*found.differences, *(f"artdaqDB: {each}" for each in found.passed_over)):
-                print_line(f"run {found.run}: {printable(said)}")
+            for sentence in (*found.differences, *(f"artdaqDB: {each}" for each in found.passed_over)):
+                print_line(f"run {found.run}: {printable(sentence)}")
             if not found.on_disk:
-                alone.add(found.run)
+                without_record.add(found.run)
     _complete(settings, done, print_line)
-    if alone:
-        print_line(f"{len(alone)} of them could not be compared with a record on disk: {run_numbers.text(alone)}")
+    if without_record:
+        runs = run_numbers.text(without_record)
+        print_line(f"{len(without_record)} of them could not be compared with a record on disk: {runs}")
     differing = f", {len(done.findings)} not: {run_numbers.text(done.findings)}" if done.findings else ""
     print_line(f"verified {count(len(chosen), 'run')}: {len(done.equal)} equal{differing}")
     done.write_findings(snapshot.tree)
     return not done.findings
 
 
-def _complete(settings: Settings, done: Verified, print_line: Print) -> None:
-    """Complete the markers that say `verified: false`. Does nothing while a cycle runs."""
+def _complete(settings: Settings, done: Verified, print_line: Callable[[str], None]) -> None:
+    """Complete the markers with `verified: false`. Does nothing while a cycle runs."""
     if not done.facts:
         return
     try:

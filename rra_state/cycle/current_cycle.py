@@ -1,7 +1,7 @@
-"""The running cycle: whether there is one, and which runs it takes. Reading this changes nothing.
+"""The running cycle: whether there is one, and which runs it takes. Only `record_plan` writes.
 
-A cycle writes the note `state/running.json` when it begins, and it runs as long as its lock is held. The kernel's list
-of locks says whether it is: to try the lock itself could stop a cycle that begins at this moment.
+A cycle writes the note `state/running.json` when it begins, and it runs as long as its lock is held. Whether it
+is held is read from the kernel's list of locks: to take the lock for a test could stop a cycle that begins then.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class CyclePlan:
 
 
 def record_plan(tree: Tree, windows: Sequence[Window]) -> None:
-    """Write down which runs a cycle takes. Raises WorkDirError."""
+    """Write the note with the runs that a cycle takes. Raises WorkDirError."""
     planned: dict[Stage, set[int]] = {stage: set() for stage in STAGES}
     for window in windows:
         for stage, found in window.stages():
@@ -51,7 +51,7 @@ def plan(tree: Tree) -> CyclePlan | None:
     values = tree.note(NOTE)
     try:
         if values is None or not float(values["began"]) >= _lock(tree).stat().st_mtime:
-            return None  # of an earlier cycle: a new one writes its process id into the lock before anything else
+            return None  # the note of an earlier cycle: a new one first writes its process id into the lock file
         planned = {stage: frozenset(run_numbers.parse(str(values[stage]))) for stage in STAGES}
         return CyclePlan(float(values["began"]), planned)
     except (OSError, KeyError, TypeError, ValueError, UsageError):

@@ -11,8 +11,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -100,7 +99,7 @@ def run(settings: Settings, selection: Selection, options: Options) -> Result:
         ended = Ended(
             selection.stages, result.seconds, result.tally, result.stopped, sound=result.sound(selection.stages)
         )
-        after_cycle.follow(settings, ended, result.snapshot)
+        after_cycle.run(settings, ended, result.snapshot)
     finally:
         held.release()
     return result
@@ -132,7 +131,7 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
     if snapshot.source_error is None:
         named = _log_records(snapshot, selection)
         result.problems += len(named.refused)
-        snapshot = result.snapshot = _without_settled_failures(snapshot, selection, named)
+        snapshot = result.snapshot = _without_obsolete_failures(snapshot, selection, named)
     else:
         result.faults.append(snapshot.source_error)
     if windows:
@@ -155,7 +154,7 @@ def _verify(result: Result) -> None:
 
 
 def _log_records(snapshot: Snapshot, selection: Selection) -> NamedRuns:
-    """Log what the records' directory holds that is not taken; return the runs that --refresh names."""
+    """Log which records are not taken, and save what was seen of the records; return the runs that --refresh names."""
     # A name of digits only was meant to be a run.
     if meant := [f"{name} {reason}" for name, reason in snapshot.ignored if name.isdigit()]:
         more = f" (and {len(meant) - _MOST_NAMED} more)" if len(meant) > _MOST_NAMED else ""
@@ -171,7 +170,7 @@ def _log_records(snapshot: Snapshot, selection: Selection) -> NamedRuns:
     return named
 
 
-def _without_settled_failures(snapshot: Snapshot, selection: Selection, named: NamedRuns) -> Snapshot:
+def _without_obsolete_failures(snapshot: Snapshot, selection: Selection, named: NamedRuns) -> Snapshot:
     """Remove failure records of refreshes whose records are as archived again; return the snapshot after that."""
     as_archived = {*named.unchanged, *planner.failed_before(snapshot, selection).unchanged}
     as_archived |= {int(run) for run, _ in snapshot.changes.unchanged}
@@ -182,7 +181,7 @@ def _without_settled_failures(snapshot: Snapshot, selection: Selection, named: N
 
 
 def _note_begun(snapshot: Snapshot, named: NamedRuns) -> None:
-    """Write down which refreshes begin: one that is stopped between the stores must not be forgotten or called SAFE."""
+    """Write a failure record per refresh before it begins: if it is stopped between the stores, the run is not SAFE."""
     for each in named.changed:
         error = NotFinished(run=each.run, hint="a call without options, or --refresh once more, finishes it")
         snapshot.tree.write_failed_refresh(Failure.of("refresh", Outcome(each.run, error=error, tries=0)), str(each))
@@ -218,7 +217,8 @@ def _windows(snapshot: Snapshot, windows: list[Window], held: Lock, options: Opt
             if error is not None:
                 result.faults.append(error)
                 break
-        result.faults[:0] = [_outage(stage, text) for stage, text in display.stopped_stages.items()]
+        outages = [_outage(stage, text) for stage, text in display.stopped_stages.items()]
+        result.faults = [*outages, *result.faults]
         if snapshot.source_error is not None and "import" in result.sound(STAGES):
             result.faults.append(snapshot.source_error)
         result.problems += display.problems
@@ -251,26 +251,22 @@ class _WindowRunner:
         """Run one window; return the error if the cycle has to end with it."""
         if self._interrupted:
             return Interrupted("interrupted before the next window began")
-        with _pipe() as (reader, writer):
-            environ = {name: value for name, value in os.environ.items() if not name.startswith("SNAKEMAKE_")}
-            environ |= {lock.VARIABLE: str(held.inheritable), events.VARIABLE: str(writer)}
-            # Snakemake needs a user name, a home and a cache directory; an account may have no passwd entry.
-            environ.setdefault("LOGNAME", environ.get("USER", str(os.geteuid())))
-            if os.path.expanduser("~") == "~":  # noqa: PTH111 - Path.home raises an error
-                environ["HOME"] = str(settings.app.work_dir)
-            environ["XDG_CACHE_HOME"] = str(settings.app.work_dir / ".snakemake" / "cache")
-            arguments = _arguments(settings, window, options)
-            self._process = window_process.start(
-                arguments, settings.app.work_dir, environ, keep=(held.inheritable, writer)
-            )
-            os.close(writer)
+        reader, writer = os.pipe()
+        with os.fdopen(reader, "rb") as lines:
+            try:
+                environ = _environment(settings, held, writer)
+                arguments = _arguments(settings, window, options)
+                self._process = window_process.start(
+                    arguments, settings.app.work_dir, environ, keep=(held.inheritable, writer)
+                )
+            finally:
+                os.close(writer)
             if self._interrupted:
                 self._process.terminate()  # the signal came while the process was started
             tail = Tail(self._process, echo=options.verbose)
-            with os.fdopen(os.dup(reader), "rb") as lines:
-                for line in lines:
-                    if line.endswith(b"\n"):  # else the process was killed while it wrote
-                        display.show(json.loads(line))
+            for line in lines:
+                if line.endswith(b"\n"):  # else the process was killed while it wrote
+                    display.show(json.loads(line))
             status = self._process.wait()
         return self._verdict(status, window, display, tail)
 
@@ -289,12 +285,11 @@ class _WindowRunner:
         if status != 0 and not explained:
             for line in tail.text().splitlines():
                 log.debug("snakemake: %s", line)
-            said, remedy = tail.reason()
-            return ArchiverError(
-                f"the workflow ended with status {status}: {said}", hint=None if remedy in said else remedy
-            )
+            reason, remedy = tail.reason()
+            hint = None if remedy in reason else remedy
+            return ArchiverError(f"the workflow ended with status {status}: {reason}", hint=hint)
         asked = {stage: len(runs) for stage, runs in window.stages()} | {"refresh": len(window.refreshes)}
-        if status == 0 and any(display.window[stage] < number for stage, number in asked.items()):
+        if status == 0 and any(display.tried_in_window[stage] < number for stage, number in asked.items()):
             return ArchiverError("the workflow ended without having tried all runs", hint="-v shows what it printed")
         return None
 
@@ -321,11 +316,13 @@ def _arguments(settings: Settings, window: Window, options: Options) -> list[str
     ]
 
 
-@contextmanager
-def _pipe() -> Iterator[tuple[int, int]]:
-    """A pipe for events. The reader is closed at the end; the caller closes the writer."""
-    reader, writer = os.pipe()
-    try:
-        yield reader, writer
-    finally:
-        os.close(reader)
+def _environment(settings: Settings, held: Lock, writer: int) -> dict[str, str]:
+    """The environment for Snakemake. writer: descriptor of the pipe for events."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("SNAKEMAKE_")}
+    environ |= {lock.VARIABLE: str(held.inheritable), events.VARIABLE: str(writer)}
+    # Snakemake needs a user name, a home and a cache directory; an account may have no passwd entry.
+    environ.setdefault("LOGNAME", environ.get("USER", str(os.geteuid())))
+    if os.path.expanduser("~") == "~":  # noqa: PTH111 - Path.home raises an error
+        environ["HOME"] = str(settings.app.work_dir)
+    environ["XDG_CACHE_HOME"] = str(settings.app.work_dir / ".snakemake" / "cache")
+    return environ

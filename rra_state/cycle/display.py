@@ -22,7 +22,7 @@ class Display:
 
     def __init__(self, totals: Mapping[Stage, int], *, quiet: bool) -> None:
         self.tally = Tally()
-        self.window: dict[Stage, int] = _nothing()
+        self.tried_in_window: dict[Stage, int] = _zeros()
         self.postponed = 0
         self.problems = 0
         self.stopped: str | None = None
@@ -39,7 +39,7 @@ class Display:
 
     def begin_window(self) -> int:
         """Start to count a window's runs; return the number of runs tried before."""
-        self.window = _nothing()
+        self.tried_in_window = _zeros()
         return self.tried
 
     def __enter__(self) -> Self:
@@ -67,18 +67,18 @@ class Display:
 
     def show(self, event: Mapping[str, Any]) -> None:
         """Count and show one event."""
-        if "stopped" in event and event["stage"] is not None:
-            self.stopped_stages[event["stage"]] = str(event["stopped"])
-            return
         if "stopped" in event:
-            self.stopped = str(event["stopped"])
+            if event["stage"] is None:
+                self.stopped = str(event["stopped"])
+            else:
+                self.stopped_stages[event["stage"]] = str(event["stopped"])
             return
         if "stopping" in event:
             log.warning("%s", stopping_message(event["stopping"]))
             return
         stage: Stage = event["stage"]
         archived, failed = len(event["archived"]), len(event["failed"])
-        self.window[stage] += archived + failed + event["postponed"]
+        self.tried_in_window[stage] += archived + failed + event["postponed"]
         self.postponed += event["postponed"]
         for level, text in event["lines"]:
             self.problems += level >= logging.ERROR
@@ -104,7 +104,7 @@ class Display:
         self._progress.update(bar, advance=number, rate=rate(self._progress, bar))
 
 
-def _nothing() -> dict[Stage, int]:
+def _zeros() -> dict[Stage, int]:
     return dict.fromkeys((*STAGES, "refresh"), 0)
 
 
@@ -125,7 +125,7 @@ def bars(stream: TextIO) -> Progress:
 
 @contextmanager
 def progress(label: str, total: int | None = None) -> Iterator[Callable[[], None]]:
-    """What to call after each run: it moves a progress bar, if standard error is a terminal."""
+    """A function to call after each run. It advances a progress bar if standard error is a terminal."""
     if not sys.stderr.isatty():
         yield lambda: None
         return

@@ -35,6 +35,7 @@ from rra_state.state.state_files import StateFiles
 from rra_state.state.tally import Ended, Tally
 from rra_state.stores import artdaqdb
 
+_log = logging.getLogger("rra")
 _PACKAGE = Path(__file__).resolve().parents[1]
 FILES = _PACKAGE / "_files" if (_PACKAGE / "_files").is_dir() else _PACKAGE.parent
 """Directory of `workflow`, `rules` and `scripts`: inside an installed package, beside the package of a checkout."""
@@ -63,8 +64,8 @@ class SnakemakeSession:
     """Settings, window and lock of this process.
 
     explicit_target: Snakemake was asked for single runs, or for the report. fault: what ended the cycle early.
-    tried: whether a run was tried; jobs without the executor plugin cannot say so: then it is True, and they are not in
-    the tally. began: monotonic seconds.
+    tried: whether a run was tried. Without the executor plugin this is not known: it is True if the window has runs,
+    and the tally stays empty. began: monotonic seconds.
     """
 
     settings: Settings
@@ -108,6 +109,7 @@ def begin(
     process: Snakemake would add a traceback to an exception.
     """
     global _session  # noqa: PLW0603 - hooks and executor have no other way to the Snakefile's values
+    started_by_us = events.VARIABLE in os.environ
     try:
         settings = _settings(mapping, files)
         _refuse_other_directory(settings, arguments)
@@ -117,11 +119,11 @@ def begin(
             if not held.inherit(os.environ):
                 held.acquire()
             _tidy_after_snakemake(settings.app.work_dir)
-        level = None if events.VARIABLE in os.environ else logging.INFO
+        level = None if started_by_us else logging.INFO
         log.setup(settings.app.log_file, settings.app.log_level, console_level=level)
-        if held is not None and events.VARIABLE not in os.environ:
+        if held is not None and not started_by_us:
             for caution in cautions(settings):
-                logging.getLogger("rra").warning("%s", caution)
+                _log.warning("%s", caution)
         snapshot = None if planner.WINDOW_KEY in mapping else Snapshot.take(settings)
         if held is not None and snapshot is not None:
             store = artdaqdb.open_store(settings.artdaq_db)
@@ -130,9 +132,9 @@ def begin(
         window = planner.current(settings, mapping, snapshot)
         fault = None if snapshot is None else snapshot.source_error
         if held is not None:
-            _filter_messages(started_by_us=events.VARIABLE in os.environ)
+            _filter_messages(started_by_us=started_by_us)
             if fault is not None:
-                logging.getLogger("rra").error("%s", fault)
+                _log.error("%s", fault)
         named = _named_runs(arguments)
         if named:
             window = replace(window, explicit=True)
@@ -156,32 +158,25 @@ def finish() -> None:
     session = current()
     if events.VARIABLE not in os.environ:
         if not session.window and not session.explicit_target:
-            logging.getLogger("rra").info("nothing to do: no run is ready to be archived")
-        error = _state_written(session)
-        seconds = time.monotonic() - session.began
-        after_cycle.follow(
-            session.settings, Ended(session.tally.stages, seconds, session.tally, error or session.fault)
-        )
-        if error is not None:
+            _log.info("nothing to do: no run is ready to be archived")
+        fault = session.fault
+        try:
+            update_state(Snapshot.take(session.settings), attempted=session.tried, explicit=session.window.explicit)
+        except ArchiverError as error:
             print(printable(str(error)), file=sys.stderr)  # noqa: T201 - the process ends with it
-        if (error or session.fault) is not None and not isinstance(session.fault, Interrupted):
+            fault = error
+        seconds = time.monotonic() - session.began
+        after_cycle.run(session.settings, Ended(session.tally.stages, seconds, session.tally, fault))
+        if fault is not None and not isinstance(session.fault, Interrupted):
             sys.exit(1)
     if isinstance(session.fault, Interrupted):
         sys.exit(130)
 
 
-def _state_written(session: SnakemakeSession) -> ArchiverError | None:
-    try:
-        update_state(Snapshot.take(session.settings), attempted=session.tried, explicit=session.window.explicit)
-    except ArchiverError as error:
-        return error
-    return None
-
-
 def update_state(snapshot: Snapshot, *, attempted: bool = False, explicit: bool = False) -> None:
     """Derive and write state file, failure log and ledger of both stages. Raises ArchiverError.
 
-    snapshot: taken after the last change of the tree. Without the records those of the import stay as they are.
+    snapshot: taken after the last change of the tree. If the records cannot be read, the import stage's files stay.
     """
     snapshot.tree.remove(snapshot.leftovers)
     for stage in STAGES if snapshot.source_error is None else STAGES[1:]:
@@ -201,7 +196,7 @@ def _settings(mapping: Mapping[str, Any], files: Sequence[str | Path]) -> Settin
 
 
 def _refuse_other_directory(settings: Settings, arguments: Sequence[str]) -> None:
-    """Raise ConfigError for another `--directory`: markers and state would silently be apart."""
+    """Raise ConfigError for another `--directory`: the markers would be written there, the state files not."""
     given = [value for flag, value in pairwise(arguments) if flag in ("-d", "--directory")]
     given += [match[1] for argument in arguments if (match := re.fullmatch("(?:--directory=|-d)(.+)", argument))]
     for value in given:

@@ -31,7 +31,7 @@ _USUAL = (
 """Beginnings of lines that Snakemake prints in every window."""
 
 LONGEST_REASON = 400
-"""Longest part of a line of Snakemake's that is shown, in characters."""
+"""Most characters that are shown of a line that Snakemake printed."""
 
 
 def start(

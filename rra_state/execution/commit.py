@@ -6,7 +6,7 @@ One process does this at a time. Documents are durable before the index is writt
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from rra_state.base.errors import ArchiverError, StillArriving, WorkDirError
@@ -41,8 +41,7 @@ class Committer:
         try:
             self._note_arriving(final.values())
             self.tree.write_failures(
-                Failure.of(stage, outcome, _earlier(lambda run=outcome.run: self.tree.failure(stage, run)))  # type: ignore[misc]
-                for outcome in failed
+                Failure.of(stage, outcome, self._earlier_failure(stage, outcome.run)) for outcome in failed
             )
         except ArchiverError as error:
             final |= _untried(failed, error)
@@ -63,17 +62,25 @@ class Committer:
             if outcome.facts is not None and outcome.archived:
                 self.tree.write_refresh(Marker.of("refresh", outcome.run, outcome.facts), name)
             elif not outcome.untried:
-                before = _earlier(lambda: self.tree.failure("refresh", name))
-                self.tree.write_failed_refresh(Failure.of("refresh", outcome, before), name)
+                earlier = self._earlier_failure("refresh", name)
+                self.tree.write_failed_refresh(Failure.of("refresh", outcome, earlier), name)
         except ArchiverError as error:
             return _untried([outcome], error)[outcome.run]
         return outcome
 
+    def _earlier_failure(self, stage: Stage, name: int | str) -> Failure | None:
+        """The earlier failure record; a damaged one counts as none, since it is about to be replaced."""
+        try:
+            return self.tree.failure(stage, name)
+        except WorkDirError as error:
+            log.warning("%s; it is written anew", error.message)
+            return None
+
     def _note_arriving(self, outcomes: Iterable[Outcome]) -> None:
-        """Note which runs another program is still storing, and forget those that were judged."""
+        """Update the list of runs that another program is still storing: add runs found so, remove other runs tried."""
         noted = self.tree.noted_runs(ARRIVING) or frozenset()
-        judged = {each.run for each in outcomes if not each.untried}
-        arriving = noted - judged | {each.run for each in outcomes if isinstance(each.error, StillArriving)}
+        tried = {each.run for each in outcomes if not each.untried}
+        arriving = (noted - tried) | {each.run for each in outcomes if isinstance(each.error, StillArriving)}
         if arriving != noted:
             self.tree.write_noted_runs(ARRIVING, arriving)
 
@@ -85,7 +92,7 @@ class Committer:
         )
 
     def _complete(self, stage: Stage, run: int, facts: Facts) -> Facts:
-        """Copy into a migration's facts what only the marker of the same version in artdaqDB knows of the record."""
+        """Add to a migration's facts what only the marker of the same version in artdaqDB holds."""
         if stage == "import" or (imported := self.tree.marker("import", run)) is None:
             return facts
         if imported.facts.version in (None, facts.version):
@@ -94,15 +101,6 @@ class Committer:
         if refreshed is not None and refreshed.facts.version == facts.version:
             return facts.completed(refreshed.facts)
         return facts.completed(replace(imported.facts, fingerprint=None))
-
-
-def _earlier(read: Callable[[], Failure | None]) -> Failure | None:
-    """The earlier failure record; a damaged one counts as none, since it is about to be replaced."""
-    try:
-        return read()
-    except WorkDirError as error:
-        log.warning("%s; it is written anew", error.message)
-        return None
 
 
 def _untried(outcomes: Sequence[Outcome], error: ArchiverError) -> dict[int, Outcome]:

@@ -29,19 +29,20 @@ from rra_state.workers.worker import WorkerContext
 SCHEME = "dask://"
 START_SECONDS = 60
 """Longest wait for the scheduler, and for a first worker."""
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
+"""Between two counts of the workers."""
 _LOST = (KilledWorker, CancelledError, TimeoutError, OSError, distributed.client.FutureCancelledError)
 """Exceptions that mean that a worker or the scheduler is gone."""
 _CLOSED = getattr(distributed.client, "ClosedClientError", RuntimeError)  # older ones raise a RuntimeError
 _UNREACHABLE = (*_LOST, _CLOSED, RuntimeError, ValueError)
-"""Exceptions of a client without scheduler; after a while it closes itself (`IOLoop is closed`)."""
+"""Exceptions of a client that lost its scheduler, or that closed itself some time after that (`IOLoop is closed`)."""
 
 
 class DaskPool:
     """The workers of a cluster; implements `pool.Pool`."""
 
     def __init__(self, settings: Settings, seconds: float = START_SECONDS) -> None:
-        """Raises WorkersUnusable if there is no scheduler at app.workers, or no worker, after so many seconds."""
+        """Raises WorkersUnusable if `seconds` pass without a scheduler at app.workers, or without a worker."""
         self._seconds = seconds
         self._address = f"tcp://{str(settings.app.workers).removeprefix(SCHEME)}"
         self._config_path = settings.path
@@ -66,7 +67,7 @@ class DaskPool:
         return future
 
     def renew(self) -> None:
-        """See Pool. The scheduler may have been restarted; workers come by themselves."""
+        """See Pool. The scheduler may have been restarted; its workers connect to it by themselves."""
         self._give_up("renewed")
         self._client.close(timeout=2)
         self._client = self._connected()
@@ -84,7 +85,7 @@ class DaskPool:
         distributed.Variable(self._stop, client=self._client).set(stop, timeout="2s")
 
     def close(self) -> None:
-        """See Pool. Workers stay: they are the cluster's."""
+        """See Pool. The workers keep running: they belong to the cluster."""
         self._closed.set()
         self.ask_to_stop()
         self._give_up("closed")
@@ -114,13 +115,13 @@ class DaskPool:
             future.set_exception(error)
 
     def _watch(self) -> None:
-        """Count the workers; without any, give the chunks up, because Dask would wait for ever."""
+        """Keep `size` up to date. If there is no worker for some seconds, fail the chunks: Dask would wait for ever."""
         idle_since = None
-        while not self._closed.wait(_LOOK_SECONDS):
+        while not self._closed.wait(_POLL_SECONDS):
             number = self._workers()
             self.size = max(number, 1)
             idle_since = None if number else idle_since or time.monotonic()
-            if idle_since is not None and time.monotonic() - idle_since > _LOOK_SECONDS * 5:
+            if idle_since is not None and time.monotonic() - idle_since > _POLL_SECONDS * 5:
                 self._give_up("no worker is left")
                 idle_since = None
 
@@ -128,7 +129,7 @@ class DaskPool:
         """Number of workers; 0 if the scheduler does not answer."""
         try:
             return len(self._client.nthreads())
-        except (*_UNREACHABLE, AttributeError):  # a closed client asks None
+        except (*_UNREACHABLE, AttributeError):  # a closed client has no scheduler object
             return 0
 
     def _give_up(self, why: str) -> None:
@@ -150,7 +151,7 @@ class _Stop:
 
     def is_set(self) -> bool:
         """See worker.Flag."""
-        if not self._answer and time.monotonic() - self._asked > _LOOK_SECONDS / 2:
+        if not self._answer and time.monotonic() - self._asked > _POLL_SECONDS / 2:
             self._answer = bool(self._variable.get(timeout="10s"))
             self._asked = time.monotonic()
         return self._answer
@@ -159,7 +160,7 @@ class _Stop:
         """See worker.Flag."""
         end = time.monotonic() + (float("inf") if timeout is None else timeout)
         while not self.is_set() and time.monotonic() < end:
-            time.sleep(min(_LOOK_SECONDS / 2, max(0.0, end - time.monotonic())))
+            time.sleep(min(_POLL_SECONDS / 2, max(0.0, end - time.monotonic())))
         return self._answer
 
 

@@ -1,6 +1,6 @@
 """The driver: groups ready runs into chunks, keeps the workers busy, commits the outcomes.
 
-A refresh goes to a worker twice: before its new version is published in artdaqDB, and after it for its blob.
+A refresh goes to a worker twice: first to stage its new version, and to replace its blob once that is published.
 
 Independent of Snakemake: a Listener gets the outcome of each run. One thread does all the work; `add` and `stop` put a
 message into its queue and return.
@@ -58,7 +58,7 @@ class Listener(Protocol):
         """These runs were not begun."""
 
     def stopping(self, number: int) -> None:
-        """The window was interrupted: nothing more is handed out, and about `number` begun runs are finished."""
+        """The window was interrupted: nothing more is handed out, and about `number` begun runs will be finished."""
 
     def stage_stopped(self, error: ArchiverError) -> None:
         """Nothing more of the stage `error.stage` is handed out; the other one goes on."""
@@ -138,11 +138,11 @@ class Driver:
         self._thread = threading.Thread(target=self._serve, name="rra-driver", daemon=True)
 
     def add(self, stage: Stage, numbers: Sequence[int]) -> None:
-        """Take these runs on, in this order."""
+        """Queue these runs, in this order."""
         self._post(lambda: self._ready[stage].extend(numbers))
 
     def add_refreshes(self, wanted: Sequence[Refresh]) -> None:
-        """Take these changed records on, each of another run."""
+        """Queue the refreshes of these changed records, at most one per run."""
         self._post(lambda: self._take_refreshes(wanted))
 
     def stop(self, error: ArchiverError) -> None:
@@ -157,7 +157,7 @@ class Driver:
             self._thread.join(CLOSE_SECONDS)
 
     def _post(self, message: Callable[[], None]) -> None:
-        if self._thread.ident is None:  # never started; a thread that has ended stays so, `broken` was called
+        if self._thread.ident is None:  # one that ended is not started again: `broken` was called
             self._thread.start()
         self._messages.put(message)
 
@@ -260,7 +260,7 @@ class Driver:
         rest = [run for run in chunk.numbers if run not in known]
         return known | self._artdaqdb.locate(rest) if rest else known
 
-    # ---- taking back ----
+    # ---- results ----
 
     def _done(self, future: Future[list[Outcome]]) -> None:
         chunk = self._in_hand.pop(future)
@@ -316,9 +316,11 @@ class Driver:
     def _stop_if_needed(self, outcomes: Sequence[Outcome]) -> None:
         """Stop the window, or one stage of it, at an error that is not one run's."""
         error = next((outcome.error for outcome in outcomes if outcome.error and outcome.error.stops_cycle), None)
-        if error is not None and error.stage is None:
+        if error is None:
+            return
+        if error.stage is None:
             self._halt(error)
-        elif error is not None and error.stage is not None and error.stage not in self._stopped_stages:
+        elif error.stage not in self._stopped_stages:
             self._stopped_stages |= {error.stage, "refresh"}
             self._listener.stage_stopped(error)
 
@@ -358,7 +360,7 @@ class Driver:
             self._listener.stopping(at_work + len(self._staged.imports) + len(self._staged.refreshes))
 
     def _drop(self, stages: Collection[str]) -> None:
-        """Drop what waits in these stages."""
+        """Drop the runs that wait in these stages."""
         for stage, waiting in self._ready.items():
             if waiting and stage in stages:
                 self._listener.dropped(stage, list(waiting))

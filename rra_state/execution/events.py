@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from rra_state.base.errors import ArchiverError, Interrupted
 from rra_state.base.wording import count, done_of, first_of
 from rra_state.records.model import KEPT
-from rra_state.state.outcome import STORES, Outcome, Stage
+from rra_state.state.outcome import STAGES, STORES, Outcome, Stage
 from rra_state.state.tally import retries, stored
 
 VARIABLE = "RRA_EVENTS_FD"
@@ -33,7 +33,7 @@ class EventSink(Protocol):
         """These runs are archived, failed or untried."""
 
     def stopping(self, number: int) -> None:
-        """The cycle was interrupted, and about `number` begun runs are finished."""
+        """The cycle was interrupted, and about `number` begun runs will be finished."""
 
     def stopped(self, error: ArchiverError) -> None:
         """The cycle, or the stage `error.stage` of it, ends early because of this."""
@@ -77,8 +77,8 @@ class EventLogger:
 
     def __init__(self, totals: Mapping[Stage, int]) -> None:
         self._totals = totals
-        self._done: dict[Stage, int] = {"import": 0, "migrate": 0}
-        self._failed: dict[Stage, int] = {"import": 0, "migrate": 0}
+        self._done: dict[Stage, int] = dict.fromkeys(STAGES, 0)
+        self._failed: dict[Stage, int] = dict.fromkeys(STAGES, 0)
 
     def committed(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
         """See EventSink."""

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Protocol, TypeVar
 
 from rra_state.base import host_limits
-from rra_state.base.errors import ArchiverError, ConfigError, WorkersUnusable
+from rra_state.base.errors import ConfigError, WorkersUnusable
 from rra_state.config.loading import Settings
 from rra_state.workers import worker
 
@@ -127,9 +128,9 @@ class ProcessPool:
                 raise
 
     def _submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future[Any]:
-        """Submit, and start a worker if none is idle. An interruption waits until that one is known to `_workers`.
+        """Submit with signals blocked: the executor may start a worker.
 
-        One that is not known would outlive the pool, and print a traceback that its locks are gone.
+        An interruption meanwhile would leave a worker that `_workers` does not know, and that would outlive the pool.
         """
         with _signals_blocked():
             return self._executor.submit(function, *arguments, **options)
@@ -140,12 +141,12 @@ def in_chunks(
 ) -> Iterator[T]:
     """The results for these runs as they come, from worker processes on this machine. size: runs of a chunk."""
     pool = ProcessPool(settings, most=len(chosen))
-    waiting = [chosen[first : first + size] for first in range(0, len(chosen), size)][::-1]
+    waiting = deque(chosen[first : first + size] for first in range(0, len(chosen), size))
     in_hand: set[Future[list[T]]] = set()
     try:
         while waiting or in_hand:
             while waiting and len(in_hand) < 2 * pool.size:
-                in_hand.add(hand_out(pool, waiting.pop()))
+                in_hand.add(hand_out(pool, waiting.popleft()))
             done, in_hand = wait(in_hand, return_when=FIRST_COMPLETED)
             for future in done:
                 yield from future.result()
@@ -161,20 +162,20 @@ def _starting() -> Iterator[None]:
     try:
         yield
     except (BrokenExecutor, OSError, EOFError, RuntimeError, MemoryError) as error:
+        if refusal := host_limits.refusal(error):
+            raise refusal from error
         if isinstance(error, OSError):  # such as "AF_UNIX path too long" under a long TMPDIR
             hint = "TMPDIR has to be a short path that this account can write to"
-            own: ArchiverError = WorkersUnusable(f"worker processes cannot be started: {error}", hint=hint)
-        else:
-            own = WorkersUnusable()
-        raise host_limits.refusal(error) or own from error
+            raise WorkersUnusable(f"worker processes cannot be started: {error}", hint=hint) from error
+        raise WorkersUnusable from error
 
 
 def _fork_server() -> BaseContext:
-    """Workers are forked by a small process without threads, because this process has some."""
+    """Start the process that forks the workers. It has no threads; to fork this process, which has some, is unsafe."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["rra_state.workers.import_stage", "rra_state.workers.migrate_stage"])
     with _signals_blocked(), _starting():
-        # Otherwise a SIGTERM to the process group would end the fork server, and every worker with it.
+        # It inherits the blocked signals: a SIGTERM to the process group would end it, and every worker with it.
         forkserver.ensure_running()
     return context
 

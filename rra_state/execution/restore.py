@@ -33,7 +33,7 @@ SOURCES: Mapping[str, tuple[Source, ...]] = {
     "artdaqdb": ("artdaqdb",),
     "ucondb": ("ucondb",),
 }
-"""The stores that each choice of `--from` asks, in this order."""
+"""The stores that are read for each choice of `--from`, in this order."""
 
 log = logging.getLogger("rra")
 
@@ -71,7 +71,7 @@ def results(
     Raises ArchiverError as soon as no store can be asked any more, or the directory cannot be written.
     """
     _refuse_site(settings, directory)
-    located = _Locations(settings, several=len(sources) > 1) if "artdaqdb" in sources else None
+    located = _Locations(settings, optional=len(sources) > 1) if "artdaqdb" in sources else None
 
     def submit(pool: Pool, numbers: Sequence[int]) -> Future[list[RestoredRun]]:
         locations = located.of(numbers) if located else {}
@@ -86,11 +86,11 @@ def results(
 
 
 class _Locations:
-    """Where artdaqDB holds runs. several: another store is left if artdaqDB cannot be asked; that is logged once."""
+    """Where artdaqDB holds runs. optional: if it cannot be asked, that is logged once: there is another store."""
 
-    def __init__(self, settings: Settings, *, several: bool) -> None:
+    def __init__(self, settings: Settings, *, optional: bool) -> None:
         self._settings = settings
-        self._several = several
+        self._optional = optional
         self._store: ArtdaqDB | None = None
         self._refused = False
 
@@ -102,7 +102,7 @@ class _Locations:
             self._store = self._store or artdaqdb.open_store(self._settings.artdaq_db)
             return self._store.locate(numbers)
         except StoreError as error:
-            if not self._several:
+            if not self._optional:
                 raise
             self._refused = True
             log.warning("%s; restoring from UconDB only", error)
@@ -110,7 +110,7 @@ class _Locations:
 
 
 def _refuse_site(settings: Settings, directory: Path) -> None:
-    """Raise UsageError for a directory in which a cycle would take restored files for records, markers or documents."""
+    """Raise UsageError for a directory whose files a cycle would read as records, markers or documents."""
     archive = artdaqdb.directory_of(settings.artdaq_db)
     for path in filter(None, (settings.source_files.run_records_dir, settings.app.work_dir, archive)):
         if directory.resolve().is_relative_to(path.resolve()):
@@ -127,7 +127,7 @@ def _prepared(directory: Path) -> Iterator[None]:
         with (part / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not os.path.samestat(os.fstat(lock.fileno()), (part / "lock").stat()):
-                raise BlockingIOError  # another restore ended, and a third one began
+                raise BlockingIOError  # another restore ended and removed the file that was locked
             for left in filter(Path.is_dir, part.iterdir()):
                 shutil.rmtree(left)
             yield

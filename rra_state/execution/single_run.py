@@ -25,19 +25,26 @@ def run_job(stage: Stage, function: Callable[..., list[Outcome]], arguments: Seq
 
     arguments: configuration and run.
     """
-    path, run = arguments
-    _do_job(stage, path, lambda context, committer: _one(int(run), stage, function, context, committer))
+    path, number = arguments
+    run = int(number)
+
+    def archive(context: WorkerContext, committer: Committer) -> Outcome:
+        outcomes = function([run], context, context.artdaqdb.locate([run]))
+        with locked(context.settings.app.work_dir / "markers"):  # the driver's part is for one process at a time
+            return committer.commit(stage, outcomes)[0]
+
+    _do_job(stage, path, archive)
 
 
 def run_refresh_job(arguments: Sequence[str]) -> None:
-    """The same for a record that changed. arguments: configuration, run and fingerprint."""
+    """Archive a changed record again, as `run_job` archives a run. arguments: configuration, run and fingerprint."""
     path, run, fingerprint = arguments
     wanted = Refresh(int(run), fingerprint)
     _do_job("refresh", path, lambda context, committer: refresh_run(wanted, context, committer))
 
 
 def refresh_run(wanted: Refresh, context: WorkerContext, committer: Committer) -> Outcome:
-    """Archive a changed record, and write its marker last. After a crash it is found half done and is completed."""
+    """Archive a changed record, and write its marker last. After a crash the next call completes it."""
     run, store = wanted.run, context.artdaqdb
     try:
         replaced = version_to_replace(committer.tree, run)
@@ -71,11 +78,3 @@ def _do_job(stage: Stage, path: str, action: Callable[[WorkerContext, Committer]
     if outcome.untried:
         sys.exit(printable(str(outcome.error)))
     sys.exit(0 if outcome.archived else 1)
-
-
-def _one(
-    run: int, stage: Stage, function: Callable[..., list[Outcome]], context: WorkerContext, committer: Committer
-) -> Outcome:
-    outcomes = function([run], context, context.artdaqdb.locate([run]))
-    with locked(context.settings.app.work_dir / "markers"):  # the driver's part is for one process at a time
-        return committer.commit(stage, outcomes)[0]

@@ -29,7 +29,7 @@ log = logging.getLogger("rra")
 
 @dataclass(slots=True)
 class Verified:
-    """What a verification found. equal: runs without a difference. facts: for their markers, by run.
+    """The results of a verification. equal: runs without a difference. facts: for their markers, by run.
 
     before: the findings of earlier verifications.
     """
@@ -40,18 +40,19 @@ class Verified:
     facts: dict[int, Mapping[Stage, Facts]] = field(default_factory=dict)
 
     def add(self, found: RunVerification) -> None:
-        """Take over the result of one run."""
+        """Add the result of one run."""
         if found.differences:
             before = self.before.get(found.run)
             earlier = before if isinstance(before, Failure) else None
             self.findings[found.run] = Finding.found(found.run, found.kind, found.differences, earlier)
         else:
             self.equal.add(found.run)
-            self.facts |= {found.run: found.facts} if found.facts else {}
+            if found.facts:
+                self.facts[found.run] = found.facts
 
     def write_findings(self, tree: Tree) -> None:
-        """Write the findings, and remove those of runs that are right now. Raises WorkDirError."""
-        right = self.before.keys() & self.equal  # a cycle may have written another since
+        """Write the findings; remove the earlier ones of runs that are equal again. Raises WorkDirError."""
+        right = self.before.keys() & self.equal  # not a finding that a cycle wrote meanwhile
         if self.findings or right:
             tree.prepare()
             tree.write_findings(self.findings.values(), right)
@@ -68,9 +69,12 @@ class Verified:
             for stage, known in by_stage.items()
             if (stored := tree.marker(stage, run)) is not None and not stored.facts.verified
         ]
-        compared = [each for each in markers if each.stage == "import" and each.facts.fingerprint]
         watch = [
-            each.run for each in compared if not each.facts.stop_time or is_recent(settings.source_files, each.run)
+            each.run
+            for each in markers
+            if each.stage == "import"
+            and each.facts.fingerprint
+            and (not each.facts.stop_time or is_recent(settings.source_files, each.run))
         ]
         tree.write_markers(markers, watch)
         unverified = tree.noted_runs(UNVERIFIED)
@@ -82,7 +86,7 @@ class Verified:
 def results(
     settings: Settings, chosen: Sequence[int], listed: Collection[int] | None = None
 ) -> Iterator[RunVerification]:
-    """The results as they come. listed: the runs that UconDB lists, if it was asked.
+    """Verify these runs; yield each result as soon as it is there. listed: the runs that UconDB lists, if it was asked.
 
     Raises ArchiverError as soon as a store cannot be read.
     """

@@ -1,7 +1,7 @@
 """What follows every cycle once its state files are written, whatever way it ended: metrics, status page, messages.
 
-Nothing here fails a cycle or hides how it ended: what does not work is one line in the log, and is tried again after
-the next cycle.
+Nothing here fails a cycle or hides how it ended: an error is one line in the log, and the step is done again after the
+next cycle.
 """
 
 from __future__ import annotations
@@ -25,28 +25,29 @@ from rra_state.state.tally import Ended
 log = logging.getLogger("rra")
 
 
-def follow(settings: Settings, ended: Ended, snapshot: Snapshot | None = None) -> None:
-    """Do all that is configured. The archive's lock is held, unless taking it was what failed.
+def run(settings: Settings, ended: Ended, snapshot: Snapshot | None = None) -> None:
+    """Do what the configuration asks for. The archive's lock is held, unless taking it was what failed.
 
     snapshot: taken after the cycle's last change, if there is one.
     """
-    known = _history(Tree(settings.app.work_dir), ended)
-    ways = channels.channels(settings)
+    history = _history(Tree(settings.app.work_dir), ended)
+    recipients = channels.channels(settings)
     measured = settings.carbon.enabled or settings.metrics.prometheus_file is not None
     page = settings.reporting.html_file
-    found = (snapshot or _look(settings, ended)) if ways or measured or page else None
-    counts = _counted(found, ended) if ways or measured else None
+    if snapshot is None and (recipients or measured or page):
+        snapshot = _look(settings, ended)
+    counts = _counted(snapshot, ended) if recipients or measured else None
     if measured:
-        _safely(partial(_metrics, settings, ended, known, counts))
+        _safely(partial(_metrics, settings, ended, history, counts))
     if page is not None:
-        _safely(partial(_page, settings, page, ended, found))
-    if ways:
-        now = changes.condition(ended, known, counts, settings.reporting.alert_after_hours)
-        _safely(partial(channels.notify, settings, ways, now, counts))
+        _safely(partial(_page, settings, page, ended, snapshot))
+    if recipients:
+        now = changes.condition(ended, history, counts, settings.reporting.alert_after_hours)
+        _safely(partial(channels.notify, settings, recipients, now, counts))
 
 
 def _safely(step: Callable[[], None]) -> None:
-    """Do a step; what goes wrong in it, foreseen or not, keeps no other one from being done."""
+    """Do a step. Any error of it is logged, and the next step is done."""
     try:
         step()
     except Exception as error:
@@ -55,7 +56,7 @@ def _safely(step: Callable[[], None]) -> None:
 
 
 def _look(settings: Settings, ended: Ended) -> Snapshot | None:
-    """The tree as it is now; None if it cannot be read, which is then what ended the cycle, or is logged here."""
+    """The tree as it is now; None if it cannot be read, which is logged unless a fault ended the cycle."""
     try:
         return Snapshot.take(settings, ended.at)
     except ArchiverError as error:
@@ -64,19 +65,18 @@ def _look(settings: Settings, ended: Ended) -> Snapshot | None:
 
 
 def _counted(snapshot: Snapshot | None, ended: Ended) -> Counts | None:
-    """The runs by state; None if they cannot be counted, likewise, or if a state file is damaged."""
+    """The runs by state; None, likewise logged, if they cannot be counted or a state file is damaged."""
     if snapshot is None:
         return None
     try:
         counts = count_runs(snapshot)
+        for stage in counts.stages:
+            if (damage := snapshot.written(stage).error) is not None:
+                raise damage
     except ArchiverError as error:
         _log_uncounted(error, ended)
         return None
-    damage = next((each for stage in counts.stages if (each := snapshot.written(stage).error)), None)
-    if damage is None:
-        return counts
-    _log_uncounted(damage, ended)
-    return None
+    return counts
 
 
 def _log_uncounted(error: ArchiverError, ended: Ended) -> None:
@@ -85,11 +85,12 @@ def _log_uncounted(error: ArchiverError, ended: Ended) -> None:
 
 
 def _page(settings: Settings, path: Path, ended: Ended, snapshot: Snapshot | None) -> None:
-    from rra_state.reporting.page import changes, render  # noqa: PLC0415 - the template engine is for those who want it
+    from rra_state.reporting.page import changes as run_changes  # noqa: PLC0415 - only a page needs these
+    from rra_state.reporting.page import render  # noqa: PLC0415
 
     if snapshot is not None:
         try:
-            changes.renew(snapshot)
+            run_changes.renew(snapshot)
         except ArchiverError as error:
             log.warning("status page: what changed between runs is not known: %s", error)
     fault = ended.fault if isinstance(ended.fault, SiteShrank) and ended.fault.stage is None else None
@@ -107,8 +108,8 @@ def _history(tree: Tree, ended: Ended) -> History:
         return cycle_history.after(tree, ended)
 
 
-def _metrics(settings: Settings, ended: Ended, known: History, counts: Counts | None) -> None:
-    samples = metrics.samples(ended, known, counts)
+def _metrics(settings: Settings, ended: Ended, history: History, counts: Counts | None) -> None:
+    samples = metrics.samples(ended, history, counts)
     path, carbon = settings.metrics.prometheus_file, settings.carbon
     if path is not None:
         try:

@@ -1,4 +1,4 @@
-"""What a message after a cycle says: what is wrong now, and what changed since the last message. Pure.
+"""The messages after a cycle: what is wrong now, and what changed since the last message. Pure.
 
 Runs that fail, and that no longer do; a fault that ends cycles, and its end; runs or cycles that are stuck.
 """
@@ -22,9 +22,9 @@ Runs = Mapping[Stage, frozenset[int]]
 MOST_REASONS = 10
 """Reasons that a message names for a stage."""
 WELL_SECONDS = 3600
-"""A fault is over once cycles have gone well for so long: one that comes and goes is one message."""
+"""A fault is over once cycles have gone well for so long: a fault that returns earlier is no news."""
 REMINDER_SECONDS = 86400
-"""A fault that lasts is in a message again after so long."""
+"""A fault that lasts is reported again after so long."""
 NO_RUNS: Runs = dict.fromkeys(EVERY_STAGE, frozenset())
 
 
@@ -70,7 +70,7 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """How things stand after a cycle.
+    """The condition of the archive after a cycle.
 
     failed: None if it is not known. stuck: per stage the run that has been waiting for too long; None if not known.
     silent: stages without a good cycle for too long, with the time of their last one. judged: the stages of this cycle.
@@ -88,7 +88,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What somebody knows."""
+    """What the messages to one recipient reported up to now."""
 
     failed: Runs = field(default_factory=lambda: NO_RUNS)
     stuck: frozenset[Stage] = frozenset()
@@ -96,7 +96,7 @@ class Delivered:
     episode: Episode | None = None
 
     def after(self, now: Condition) -> Delivered:
-        """What they know once a message about `now` is delivered, or if there is none to send."""
+        """The same once a message about `now` is delivered, or if there is no change to report."""
         judged = frozenset(now.judged)
         return Delivered(
             self.failed if now.failed is None else now.failed,
@@ -113,9 +113,9 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What changed. failed, recovered: runs per stage.
+    """What changed. failed, recovered: runs per stage. moving: stages in which no run is stuck any more.
 
-    began: when the fault's episode began, if a message named it before.
+    over: the fault that no longer ends cycles. began: when the fault's episode began, if a message named it before.
     """
 
     failed: Runs
@@ -137,7 +137,7 @@ class Changes:
 
 
 def condition(ended: Ended, history: History, counts: Counts | None, hours: float) -> Condition:
-    """How things stand. hours: what waits longer is stuck. counts: None if the runs could not be counted."""
+    """The condition of the archive. hours: runs that wait longer are stuck. counts: None if not known."""
     limit = hours * 3600
     silent = {
         stage: datetime.fromtimestamp(history.silent_since(stage), UTC)
@@ -223,11 +223,11 @@ def _titles(news: Changes) -> Iterator[str]:
         yield "cycles end by a fault" if news.began is None else "cycles still end by a fault"
     elif news.silent:
         yield "no good cycle for long"
-    if failed := _number(news.failed):
+    if failed := _total(news.failed):
         yield f"{count(failed, 'run')} failed"
     if news.stuck:
         yield "runs wait too long"
-    if recovered := _number(news.recovered):
+    if recovered := _total(news.recovered):
         yield f"{count(recovered, 'run')} recovered"
     if news.moving:
         yield "runs no longer wait"
@@ -256,7 +256,7 @@ def _failed_part(news: Changes, groups: Sequence[FailureGroup], command: str) ->
 
 
 def _reasons(groups: Iterable[FailureGroup], failed: frozenset[int]) -> Iterator[str]:
-    """A line per reason, as of its first run."""
+    """A line per reason, with the text of its first run."""
     found = [(group, sorted(failed & set(group.runs))) for group in groups]
     lines = [
         f"    run {runs[0]}: {group.text.replace('<run>', str(runs[0]))} [{group.kind}"
@@ -292,5 +292,5 @@ def _numbers(counts: Counts) -> str:
     return ", ".join(f"{number} {names.get(state, state)}" for state, number in shown.items())
 
 
-def _number(found: Runs) -> int:
+def _total(found: Runs) -> int:
     return len(frozenset().union(*found.values()))

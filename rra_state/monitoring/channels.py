@@ -1,6 +1,6 @@
-"""Messages to people: mail, Slack, and whatever apprise knows. One per cycle, and only if something changed.
+"""Messages to people: mail, Slack, and every service of apprise. One per cycle, and only if something changed.
 
-What is said is `changes.py`'s; who knows what, `delivered.py`'s. apprise is imported only when something is to be sent.
+`changes.py` writes the text, `delivered.py` remembers what was sent. apprise is imported only for a message to send.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SLACK_ID = re.compile("[CDG][A-Z0-9]{8,}")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Channel:
-    """A way to send. key: what it is remembered by. address: what apprise takes. secrets: never to be shown."""
+    """One recipient of messages. key: its name in the note. address: for apprise. secrets: never shown."""
 
     name: str
     key: str
@@ -49,7 +49,7 @@ class Channel:
 
 
 def channels(settings: Settings) -> list[Channel]:
-    """Every way that is configured. One per recipient: somebody whose address is refused costs the others nothing."""
+    """Every configured channel. One per recipient: if an address is refused, the others still get their message."""
     email, slack = settings.reporting.email, settings.reporting.slack
     found = [_mail(email, recipient) for recipient in email.recipients if email.enabled]
     found += [_slack(slack, channel) for channel in slack.channels if slack.enabled]
@@ -60,13 +60,13 @@ def channels(settings: Settings) -> list[Channel]:
     return found
 
 
-def notify(settings: Settings, ways: Iterable[Channel], now: Condition, counts: Counts | None) -> None:
-    """Send each channel what it does not know yet, and remember that. What fails is logged, and tried again later."""
+def notify(settings: Settings, recipients: Iterable[Channel], now: Condition, counts: Counts | None) -> None:
+    """Send each channel what changed since its last message. A failure is logged; the next cycle tries again."""
     tree = Tree(settings.app.work_dir)
     earlier = delivered.known(tree)
-    before = {way.key: earlier.get(way.key, Delivered()) for way in ways}
-    wanted = {way: found for way in ways if (found := changes.since(before[way.key], now))}
-    unsent = {way.key for way in wanted} - _sent(settings, wanted, counts)
+    before = {each.key: earlier.get(each.key, Delivered()) for each in recipients}
+    wanted = {each: found for each in recipients if (found := changes.since(before[each.key], now))}
+    unsent = {each.key for each in wanted} - _sent(settings, wanted, counts)
     known = {key: each if key in unsent else each.after(now) for key, each in before.items()}
     if not wanted and known == before:
         return
@@ -77,49 +77,51 @@ def notify(settings: Settings, ways: Iterable[Channel], now: Condition, counts: 
 
 
 def _sent(settings: Settings, wanted: Mapping[Channel, Changes], counts: Counts | None) -> set[str]:
-    """Send the messages; the keys of the channels that took theirs."""
+    """Send the messages; return the keys of the channels that accepted theirs."""
     place, command = socket.gethostname(), f"./run_archiver.sh {shlex.quote(str(settings.path))}"
-    words = {way: changes.message(found, counts, place, command) for way, found in wanted.items()}
-    results = run_within(LIMIT_SECONDS, {way.name: partial(send, way, text) for way, text in words.items()})
-    for way in wanted:
-        error = results[way.name]
+    messages = {channel: changes.message(found, counts, place, command) for channel, found in wanted.items()}
+    results = run_within(LIMIT_SECONDS, {each.name: partial(send, each, message) for each, message in messages.items()})
+    for channel, message in messages.items():
+        error = results[channel.name]
         if error is None:
-            log.info("%s: sent %s", way.name, words[way].title)
+            log.info("%s: sent %s", channel.name, message.title)
         else:
-            log.warning("%s: the message was not sent: %s; the next cycle tries again", way.name, error)
-    return {way.key for way in wanted if results[way.name] is None}
+            log.warning("%s: the message was not sent: %s; the next cycle tries again", channel.name, error)
+    return {each.key for each in wanted if results[each.name] is None}
 
 
 def test(settings: Settings) -> Iterator[tuple[bool, str]]:
-    """Send everybody a message that says it is a test; for each whether it went out, and the line to print."""
-    ways = channels(settings)
-    if not ways:
+    """Send a test message to each channel; yield whether it was sent, and the line to print."""
+    recipients = channels(settings)
+    if not recipients:
         raise UsageError("no channel for messages is configured", hint="see docs/monitoring.md, Messages")
-    words = Message(
+    message = Message(
         f"run record archiver on {socket.gethostname()}: test", "A test. There is nothing to do.\n", bad=False
     )
-    results = run_within(LIMIT_SECONDS, {way.name: partial(send, way, words) for way in ways})
+    results = run_within(LIMIT_SECONDS, {each.name: partial(send, each, message) for each in recipients})
     for name, error in results.items():
         yield error is None, f"{name}: " + ("OK" if error is None else f"FAILED ({error})")
 
 
-def send(way: Channel, words: Message) -> None:
-    """Send one message. Raises NotSent with what apprise says about it."""
+def send(channel: Channel, message: Message) -> None:
+    """Send one message. Raises NotSent with what apprise logged about it."""
     import apprise  # noqa: PLC0415 - an idle cycle has nothing to send
 
     asset = apprise.AppriseAsset(app_id="run-record-archiver", app_desc="Run Record Archiver", async_mode=False)
-    if not all(secret.isascii() for secret in way.secrets):
+    if not all(secret.isascii() for secret in channel.secrets):
         raise NotSent("its password holds a character that it cannot carry: choose one of ASCII only")
-    with _Listening(way) as listening:
-        plugin = apprise.Apprise.instantiate(way.address, asset=asset)
+    with _AppriseLog(channel) as collected:
+        plugin = apprise.Apprise.instantiate(channel.address, asset=asset)
         if not plugin:
-            raise NotSent(listening.words() or "apprise does not know such an address")
-        kind = apprise.NotifyType.FAILURE if words.bad else apprise.NotifyType.SUCCESS
-        mention = f"{way.mention}\n" if way.mention and words.bad else ""
-        as_it_is = None if way.mention else apprise.NotifyFormat.TEXT
-        sent = plugin.notify(body=mention + words.text, title=words.title, notify_type=kind, body_format=as_it_is)
+            raise NotSent(collected.text() or "apprise does not know such an address")
+        kind = apprise.NotifyType.FAILURE if message.bad else apprise.NotifyType.SUCCESS
+        mention = f"{channel.mention}\n" if channel.mention and message.bad else ""
+        body_format = None if channel.mention else apprise.NotifyFormat.TEXT
+        sent = plugin.notify(
+            body=mention + message.text, title=message.title, notify_type=kind, body_format=body_format
+        )
         if not sent:
-            raise NotSent(listening.words())
+            raise NotSent(collected.text())
 
 
 # ---- channels ------------------------------------------------------------------------------------------------------
@@ -170,7 +172,7 @@ def _domain() -> str:
 
 
 def _tokens(url: str) -> Iterator[str]:
-    """Every part of an address that may be a secret: which ones are, only the service knows."""
+    """Every part of an address that is long enough for a secret: which parts are secret depends on the service."""
     for part in re.split(r"[/:@?&=#]+", url.partition("://")[2]):
         if len(part) >= 6:
             yield from {part, unquote(part), quote(unquote(part), safe="")}
@@ -179,18 +181,18 @@ def _tokens(url: str) -> Iterator[str]:
 # ---- sending -------------------------------------------------------------------------------------------------------
 
 
-class _Listening(logging.Handler):
-    """Collects what apprise says in this thread about one channel, without its secrets."""
+class _AppriseLog(logging.Handler):
+    """Collects what apprise logs in this thread about one channel, without its secrets."""
 
-    _WORTH_TELLING = re.compile("Exception|Dropped invalid|Response Details")
+    _CAUSES = re.compile("Exception|Dropped invalid|Response Details")
 
-    def __init__(self, way: Channel) -> None:
+    def __init__(self, channel: Channel) -> None:
         super().__init__(logging.DEBUG)
-        self._secrets = sorted(way.secrets, key=len, reverse=True)
+        self._secrets = sorted(channel.secrets, key=len, reverse=True)
         self._lines: list[str] = []
         self._thread = 0
 
-    def __enter__(self) -> _Listening:
+    def __enter__(self) -> _AppriseLog:
         self._thread = threading.get_ident()
         self._logger = logging.getLogger("apprise")
         self._logger.addHandler(self)
@@ -202,15 +204,15 @@ class _Listening(logging.Handler):
         self._logger.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a warning, and what an exception was."""
+        """Keep warnings, and debug messages that name a cause."""
         text = " ".join(record.getMessage().split())
         if record.thread != self._thread:
             return
-        if record.levelno >= logging.WARNING or self._WORTH_TELLING.search(text):
+        if record.levelno >= logging.WARNING or self._CAUSES.search(text):
             for secret in self._secrets:
                 text = text.replace(secret, "***")
             self._lines.append(text)
 
-    def words(self) -> str:
-        """What was said, in one line."""
+    def text(self) -> str:
+        """The collected messages in one line."""
         return "; ".join(dict.fromkeys(self._lines))

@@ -1,10 +1,9 @@
-"""What earlier cycles left behind: when one last went well, and counts that only grow. The note `state/cycles.json`."""
+"""When a cycle last went well, and counts over all cycles. They are kept in the note `state/cycles.json`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import pydantic
 
@@ -17,10 +16,10 @@ NOTE = "cycles"
 
 @dataclass(frozen=True)
 class History:
-    """Since the work directory exists, this cycle included.
+    """All cycles since the work directory was made, with the last one.
 
     began: end of the first cycle. succeeded: per stage the end of the last cycle that no error of a site ended early.
-    totals: growing counts, by name and stage.
+    totals: sums over all cycles, by name and stage.
     """
 
     began: float
@@ -36,15 +35,18 @@ _HISTORY = pydantic.TypeAdapter(History)
 
 
 def record(tree: Tree, ended: Ended) -> History:
-    """Count this cycle in. Raises WorkDirError if that cannot be remembered."""
+    """Add this cycle to the note. Raises WorkDirError if it cannot be written."""
     history = after(tree, ended)
     tree.write_note(NOTE, asdict(history))
     return history
 
 
 def after(tree: Tree, ended: Ended) -> History:
-    """The history with this cycle in it. A damaged note counts as none."""
-    before = _read(tree.note(NOTE)) or History(ended.at)
+    """The history with this cycle in it. A missing or damaged note counts as none."""
+    try:
+        before = _HISTORY.validate_python(tree.note(NOTE))
+    except pydantic.ValidationError:
+        before = History(ended.at)
     succeeded = dict(before.succeeded)
     succeeded |= dict.fromkeys(ended.stages if ended.fault is None else ended.sound, ended.at)
     tally = ended.tally
@@ -61,10 +63,3 @@ def after(tree: Tree, ended: Ended) -> History:
         for name, numbers in counted.items()
     }
     return History(before.began, succeeded, totals)
-
-
-def _read(values: dict[str, Any] | None) -> History | None:
-    try:
-        return None if values is None else _HISTORY.validate_python(values)
-    except pydantic.ValidationError:
-        return None

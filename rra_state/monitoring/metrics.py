@@ -97,7 +97,7 @@ def prometheus(found: Iterable[Sample]) -> str:
 
 
 class _Collected(CollectorRegistry):
-    """Families that are complete already."""
+    """A registry of families that are complete."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         super().__init__(auto_describe=False)

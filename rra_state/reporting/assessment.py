@@ -20,7 +20,7 @@ from rra_state.reporting.counts import Counts
 from rra_state.reporting.discrepancies import Discrepancy, StageRecords, discrepancies, notes
 from rra_state.reporting.failures import FailureGroup
 from rra_state.reporting.verdict import DISK, Listings, Sites, Step, Verdict, sites_of, steps, verdicts
-from rra_state.state.outcome import STAGES, STORES, Damaged, Failure, Marker, MarkerColumns, Stage
+from rra_state.state.outcome import STAGES, STORES, Damaged, Failure, Marker, Stage
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.state_files import Known
 
@@ -47,7 +47,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What was archived on one day (UTC). size: bytes of the blobs migrated. failed: runs whose last failure it saw."""
+    """What was archived on one day (UTC). size: bytes of the blobs migrated. failed: runs that failed last then."""
 
     day: date
     imported: int = 0
@@ -63,8 +63,8 @@ class Day:
 class Remarks:
     """What is worth knowing although nothing failed.
 
-    of_runs: per run, what its marker says. ignored: entries of the records' directory. watched: archived without a stop
-    time. gone: in UconDB and no longer on disk. damaged: what is wrong with files of the tree.
+    of_runs: those in the marker of each run. ignored: entries of the records' directory. watched: archived without a
+    stop time. gone: in UconDB and no longer on disk. damaged: what is wrong with files of the tree.
     """
 
     of_runs: Mapping[int, tuple[Remark, ...]]
@@ -76,11 +76,11 @@ class Remarks:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """Everything that is said about an archive. asked: whether the stores themselves were asked.
+    """Everything that is known about an archive. asked: whether the stores were asked.
 
     sites: disk, artdaqDB, UconDB. unusable: why state files cannot be used. gaps: by site and number.
-    unverified: archived runs of which a marker says that their content was never compared. lost: those that were seen
-    or tried, and are nowhere any more; forgotten: those of them that a person gave up.
+    unverified: archived runs of which a marker says that their content was never compared. lost: runs that were seen
+    or tried, and are nowhere any more. forgotten: lost runs that a person gave up.
     """
 
     config: Path
@@ -116,7 +116,7 @@ class Assessment:
 
 
 def assess(snapshot: Snapshot, listings: Listings | None = None) -> Assessment:
-    """Judge a snapshot. listings: what the stores said, if they were asked; else the markers stand for them.
+    """Judge a snapshot. listings: the runs that the stores list; None: not asked, the markers stand in for them.
 
     Raises WorkDirError.
     """
@@ -124,7 +124,7 @@ def assess(snapshot: Snapshot, listings: Listings | None = None) -> Assessment:
     records = [_records(snapshot, stage, sites) for stage in STAGES]
     unusable = tuple(str(each.written.error) for each in records if each.written.error is not None)
     counted = counts.count_runs(snapshot, sites[1].runs | sites[2].runs)
-    unverified, lost = snapshot.unverified, _lost(snapshot, sites)
+    lost = _lost(snapshot, sites)
     readable = all(site.error is None for site in sites)
     return Assessment(
         snapshot.settings.path,
@@ -140,7 +140,7 @@ def assess(snapshot: Snapshot, listings: Listings | None = None) -> Assessment:
         discrepancies=tuple(line for each in records for line in discrepancies(each)) if readable else (),
         steps=tuple(steps(snapshot, sites, records, counted, lost)),
         days=tuple(_days(snapshot)),
-        unverified=unverified,
+        unverified=snapshot.unverified,
         lost=lost,
         forgotten=snapshot.forgotten,
     )
@@ -166,9 +166,9 @@ def _lost(snapshot: Snapshot, sites: Sites) -> frozenset[int]:
 
 
 def _gaps(snapshot: Snapshot, sites: Sites) -> Iterator[Gap]:
-    """Ranges of missing runs, by site, then by number. For a store that cannot be read the markers stand.
+    """Ranges of missing runs, by site, then by number. The markers stand in for a store that cannot be read.
 
-    A number without a record is missing since the next run that has one was there: that is when it was left out.
+    A number without a record counts as missing since the next run with a record could have been archived.
     """
     marked = (snapshot.on_disk, snapshot.archived["import"], snapshot.archived["migrate"])
     disk, artdaqdb, ucondb = (own if site.error else site.runs for site, own in zip(sites, marked, strict=True))
@@ -217,10 +217,7 @@ def _remarks_of_runs(snapshot: Snapshot) -> dict[int, tuple[Remark, ...]]:
 
 
 def _days(snapshot: Snapshot) -> Iterator[Day]:
-    """Every day from the first on which anything happened to the last.
-
-    Days without anything are left out after the snapshot's: a clock was wrong that made one there.
-    """
+    """Every day from the first event to the last; after the snapshot, by a wrong clock, only days with an event."""
     imported, migrated = (snapshot.columns(stage) for stage in STAGES)
     failed = Counter(
         _day(seconds(each.last))
@@ -231,7 +228,7 @@ def _days(snapshot: Snapshot) -> Iterator[Day]:
     size: Counter[date | None] = Counter()
     for when, number in zip(migrated.archived, migrated.size, strict=True):
         size[_day(when)] += number or 0
-    into_artdaqdb, into_ucondb = _per_day(imported), _per_day(migrated)
+    into_artdaqdb, into_ucondb = (Counter(map(_day, columns.archived)) for columns in (imported, migrated))
     seen = {day for found in (into_artdaqdb, into_ucondb, failed) for day in found if day is not None}
     today = _day(snapshot.at)
     past = {day for day in seen if today is None or day <= today}
@@ -240,10 +237,6 @@ def _days(snapshot: Snapshot) -> Iterator[Day]:
         seen |= {min(past) + timedelta(days=number) for number in range(span)}
     for day in sorted(seen):
         yield Day(day, into_artdaqdb[day], into_ucondb[day], size[day], failed[day])
-
-
-def _per_day(columns: MarkerColumns) -> Counter[date | None]:
-    return Counter(map(_day, columns.archived))
 
 
 def _day(when: float | None) -> date | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from rra_state.base.errors import ArchiverError
 from rra_state.base.wording import seconds
@@ -19,9 +19,9 @@ from rra_state.state.snapshot import Snapshot
 from rra_state.state.state_files import Derived
 
 RunState = Literal["archived", "waiting", "failed", "open", "lost"]
-RUN_STATES: tuple[RunState, ...] = ("archived", "waiting", "failed", "open", "lost")
-"""What a run can be, taken over both stages: in UconDB; ready and on its way; failed, or archived with a finding;
-still being written; seen or tried, and nowhere any more."""
+RUN_STATES: tuple[RunState, ...] = get_args(RunState)
+"""The states of a run over both stages. archived: in UconDB. waiting: ready, not yet in UconDB. failed: in a stage, or
+archived with a finding. open: still being written. lost: seen or tried, and nowhere any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Oldest:
     since: datetime
 
     def age(self, at: float) -> float:
-        """Seconds until `at`, seconds since 1970; never negative, a record may be of the future."""
+        """Seconds until `at`, seconds since 1970; 0 if the record's time is in the future."""
         return max(0.0, at - self.since.timestamp())
 
 
@@ -40,7 +40,7 @@ class Oldest:
 class StageCounts:
     """One stage in numbers of runs.
 
-    waiting: ready, and neither archived nor failed. derived: state and failure log as they have to be.
+    waiting: ready, and neither archived nor failed. derived: state and failure log as they follow from the markers.
     classes: runs by class of failure, `NotAttempted` included; such a run counts as waiting, not as failed.
     oldest_waiting: since the record was last written, or since its import. oldest_failed: since its first failure.
     """
@@ -82,7 +82,7 @@ class Counts:
 
 
 def count_runs(snapshot: Snapshot, listed: frozenset[int] = frozenset()) -> Counts:
-    """Count the runs of a snapshot. listed: what a store has is not lost. Raises WorkDirError."""
+    """Count the runs of a snapshot. listed: runs that a store has, which are not lost. Raises WorkDirError."""
     groups = failures.groups(snapshot)
     return Counts(
         snapshot.at,
@@ -94,8 +94,8 @@ def count_runs(snapshot: Snapshot, listed: frozenset[int] = frozenset()) -> Coun
     )
 
 
-def by_state(snapshot: Snapshot, listed: frozenset[int] = frozenset()) -> dict[RunState, frozenset[int]]:
-    """Every run once. A run that is in UconDB as it is now is archived, whatever is left of earlier troubles."""
+def by_state(snapshot: Snapshot, listed: frozenset[int]) -> dict[RunState, frozenset[int]]:
+    """The runs by state; each has one. A run that UconDB holds as it is now is archived, whatever failed before."""
     differing, lost = snapshot.outdated | snapshot.findings, snapshot.lost - listed
     archived = snapshot.archived["migrate"] - differing
     failed = (snapshot.failed["import"] | snapshot.failed["migrate"] | differing) - archived - lost

@@ -20,7 +20,7 @@ _STYLES = {"  + ": "green", "  - ": "red", "  ~ ": "yellow"}
 
 
 def show(settings: Settings, runs: Sequence[int], form: str) -> bool:
-    """Print what differs between two runs, as text or json; True if nothing does.
+    """Print what differs between two runs, as text or json; True if they are equal.
 
     Raises UsageError if nothing has a run, or the error of the source that has it.
     """
@@ -38,7 +38,7 @@ def show(settings: Settings, runs: Sequence[int], form: str) -> bool:
 
 
 def _read(run: int, context: WorkerContext) -> tuple[RecordCopy, list[str]]:
-    """The record from the first source that can give it, and what a person should know of it."""
+    """The record from the first source that can give it, and cautions about the comparison."""
     notes: list[str] = []
     errors: list[ArchiverError] = []
     for source in SOURCES:

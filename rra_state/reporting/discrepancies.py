@@ -19,7 +19,7 @@ _SOURCES: dict[Stage, str] = {"import": "on disk", "migrate": "in artdaqDB"}
 
 @dataclass(frozen=True, slots=True)
 class Discrepancy:
-    """Something that does not agree. remedy: the option that puts it right."""
+    """Something that does not agree. remedy: the option that repairs it."""
 
     text: str
     remedy: str
@@ -58,7 +58,7 @@ class StageRecords:
 
 
 def notes(records: StageRecords) -> Iterator[str]:
-    """What an operator should know of a stage although nothing disagrees."""
+    """What an operator should know of a stage that is no discrepancy."""
     written, (state_file, log_file) = records.written, records.written.names
     held, base, true = written.ledger.held, written.ledger.base, records.expected.state
     if held is not None:
@@ -90,22 +90,22 @@ def discrepancies(records: StageRecords) -> Iterator[Discrepancy]:
         yield Discrepancy(f"{stage}: runs in {store} without a marker: {run_numbers.text(records.unmarked)}", recover)
     if written.error is not None:
         return
-    # A cycle puts right what follows from the markers, and leaves an operator's base alone; markers need the stores.
-    derived = recover if records.unmarked or records.lost else "--incremental"
+    # A cycle rewrites what follows from the markers, and keeps an operator's base. To repair markers takes a recovery.
+    remedy = recover if records.unmarked or records.lost else "--incremental"
     expected, archived = records.expected, records.known.archived
     if written.state is None:
         if archived:
             held = count(len(archived), "run")
             yield Discrepancy(f"{stage}: {state_file} is missing, {store} holds {held}", recover)
     elif written.ledger.held is None:
-        for name, says in asdict(written.state).items():
-            if says != (true := getattr(expected.state, name)):
-                yield Discrepancy(f"{stage}: {state_file} says {name} {says}, {store} says {true}", derived)
+        for name, number in asdict(written.state).items():
+            if number != (true := getattr(expected.state, name)):
+                yield Discrepancy(f"{stage}: {state_file} says {name} {number}, {store} says {true}", remedy)
     stale, unlisted = written.log & archived, set(expected.log) - written.log
     if stale:
-        yield Discrepancy(f"{stage}: runs in {log_file} that are archived: {run_numbers.text(stale)}", derived)
+        yield Discrepancy(f"{stage}: runs in {log_file} that are archived: {run_numbers.text(stale)}", remedy)
     if unlisted and written.state is not None:
-        yield Discrepancy(f"{stage}: missing runs not in {log_file}: {run_numbers.text(unlisted)}", derived)
+        yield Discrepancy(f"{stage}: missing runs not in {log_file}: {run_numbers.text(unlisted)}", remedy)
 
 
 def _numbers(state: State) -> str:

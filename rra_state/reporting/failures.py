@@ -16,7 +16,7 @@ from rra_state.state.outcome import DIFFERS, MARKER_DIFFERS, NOT_LISTED, RECORD_
 from rra_state.state.snapshot import Snapshot
 
 EVERY_STAGE: tuple[Stage, ...] = (*STAGES, "refresh", "verify")
-"""In what a run can fail; a verification has findings."""
+"""Stages in which a run can fail. The failures of a verification are its findings."""
 NOT_ATTEMPTED = "NotAttempted"
 """Class of a run that is in the failure log without ever having been tried."""
 DAMAGED = "Damaged"
@@ -25,14 +25,14 @@ LISTED = "Listed"
 """Class of a run that an operator wrote into the failure log, and that was never tried."""
 
 RECOVER = tuple(f"--recover-{stage}-state" for stage in STAGES)
-"""Options that make the markers anew."""
+"""Options that rebuild the markers."""
 
 _WITHOUT_RECORD = {
     NOT_ATTEMPTED: "waiting: the next cycle takes it",
     LISTED: "an operator wrote it into the failure log; it was never tried",
     DAMAGED: "its failure record cannot be read",
 }
-"""Why a run is not archived that has no failure record that says so, by class."""
+"""The reason, by class, of a run without a readable failure record."""
 _REMEDIES = {
     "RecordError": "Repair the record as the reason says, then retry.",
     "FhiclError": "Repair the file at the line named, or allow on_bad_file: keep_text, then retry.",
@@ -72,7 +72,7 @@ class FailureGroup:
 
     @property
     def remedy(self) -> str:
-        """What to do, in a sentence."""
+        """What to do."""
         return _REMEDIES.get(self.kind, "Do what the reason says, then retry.")
 
     @property
@@ -94,13 +94,13 @@ class FailureGroup:
 def groups(snapshot: Snapshot, since: float | None = None) -> tuple[FailureGroup, ...]:
     """All that failed, by stage, class and reason, the largest group of a stage first.
 
-    since: seconds since 1970; leaves out what failed last before.
+    since: seconds since 1970; runs whose last failure is older are left out.
     """
     return tuple(group for stage in EVERY_STAGE for group in _of_stage(snapshot, stage, since))
 
 
 def by_class(found: Iterable[FailureGroup]) -> list[FailureGroup]:
-    """The same by stage and class only, in alphabetical order within a stage."""
+    """The groups joined by stage and class, in alphabetical order within a stage."""
     joined: dict[tuple[Stage, str], list[FailureGroup]] = {}
     for group in found:
         joined.setdefault((group.stage, group.kind), []).append(group)
@@ -115,7 +115,7 @@ def not_archived(snapshot: Snapshot, stage: Stage) -> Collection[int]:
 
 
 def kind(snapshot: Snapshot, stage: Stage, run: int) -> str:
-    """The class of failure of one of these."""
+    """The class of failure of a run that `not_archived` names."""
     if stage in STAGES and run in snapshot.derived(stage).not_attempted:
         return NOT_ATTEMPTED
     found = snapshot.failures(stage).get(run)
@@ -123,9 +123,11 @@ def kind(snapshot: Snapshot, stage: Stage, run: int) -> str:
 
 
 def stuck_in(snapshot: Snapshot, run: int) -> Stage:
-    """The stage that a run which is not archived, or not as it is now, has still to go through."""
-    if run in snapshot.outdated | snapshot.findings:
-        return "refresh" if run in snapshot.outdated else "verify"
+    """The stage that a waiting or failed run still has to pass."""
+    if run in snapshot.outdated:
+        return "refresh"
+    if run in snapshot.findings:
+        return "verify"
     return "migrate" if run in snapshot.archived["import"] else "import"
 
 
@@ -179,6 +181,6 @@ def _known(values: Iterable[float | None]) -> Iterator[float]:
 
 
 def _without_run(message: str, run: int) -> str:
-    """The message without its run's number, so that the same fault of many runs reads the same."""
+    """The message with `<run>` for its run's number, so that runs with the same fault have the same text."""
     text = message.removeprefix(f"run {run}: ")
     return re.sub(rf"(?<![\w.-]){run}(?![\w-])", "<run>", text)

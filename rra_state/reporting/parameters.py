@@ -95,7 +95,7 @@ def text(frame: pd.DataFrame, form: str) -> str:
 
 
 def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Without what is missing; an infinite number, which JSON does not have, as text."""
+    """The row without missing values. JSON has no infinite numbers: they become texts."""
     return {name: _INFINITE.get(value, value) for name, value in row.items() if not pd.isna(value)}
 
 
@@ -107,7 +107,7 @@ def _shown(value: object) -> object:
 
 
 def _typed(values: list[Any], rows: int) -> pd.Series[Any]:
-    """A column of so many rows; those behind the last value lack it."""
+    """A column of `rows` rows; the rows after the last value have none."""
     types = {type(value) for value in values if value is not None}
     dtype = next((name for kinds, name in _DTYPES if types and types <= kinds), "object")
     whole = {"Int64": _INT64, "Float64": _FLOAT64_INT}.get(dtype)
@@ -130,7 +130,7 @@ def _read(
     chooser = _Chooser(patterns)
     for first in range(0, len(ordered), RUNS_AT_ONCE):
         some = ordered[first : first + RUNS_AT_ONCE]
-        exported = dict(_exported(store, held.intersection(some), patterns))
+        exported = _exported(store, held.intersection(some), patterns)
         for run in some:
             yield run, chooser.chosen(run, exported[run] if run in exported else _of_ucondb(ucondb, run))
     chooser.log_unread()
@@ -147,11 +147,10 @@ def _of_ucondb(ucondb: UconDB, run: int) -> Mapping[str, bytes]:
         raise VerificationError(f"UconDB: {error.message}", run=run) from error
 
 
-def _exported(store: ArtdaqDB, runs: Collection[int], patterns: Patterns) -> Iterator[tuple[int, Mapping[str, bytes]]]:
+def _exported(store: ArtdaqDB, runs: Collection[int], patterns: Patterns) -> dict[int, Mapping[str, bytes]]:
     """The files of these runs in which a parameter could match."""
-    located = store.locate(runs).values()
-    parts = [each.only(patterns.may_match_in) for each in located]
-    yield from ((each.run, each.files) for each in store.exports(parts))
+    parts = [each.only(patterns.may_match_in) for each in store.locate(runs).values()]
+    return {each.run: each.files for each in store.exports(parts)}
 
 
 class _Chooser:

@@ -16,13 +16,13 @@ from rra_state.state.snapshot import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """since: seconds since 1970. stage: only this one. Verdict and sites are always those of everything."""
+    """since: seconds since 1970. stage: only this one. Verdict and sites are always those of the whole archive."""
 
     since: float | None = None
     stage: Stage | None = None
 
     def of(self, assessment: Assessment, snapshot: Snapshot) -> Assessment:
-        """The assessment without what is older, or of the other stage."""
+        """The assessment without older entries, and without those of the other stage."""
         found = assessment
         if self.since is not None:
             first = utc(self.since).date()
@@ -42,7 +42,7 @@ class Part:
         return found
 
     def _late(self, entries: Mapping[int, tuple[Remark, ...]], snapshot: Snapshot) -> dict[int, tuple[Remark, ...]]:
-        """Those of runs that were imported since, or of which that is not known."""
+        """The entries of runs that were imported since then, or at an unknown time."""
         columns, since = snapshot.columns("import"), self.since or 0
         archived = columns.by_run(columns.archived)
         return {run: remarks for run, remarks in entries.items() if archived.get(run, since) >= since}

@@ -12,7 +12,7 @@ from rra_state.base.errors import ArchiverError
 from rra_state.config.loading import Settings
 from rra_state.records import blob
 from rra_state.reporting.assessment import Assessment, assess
-from rra_state.reporting.part import Part
+from rra_state.reporting.part import WHOLE, Part
 from rra_state.reporting.verdict import Listing, Listings
 from rra_state.state import shrunk_sites
 from rra_state.state.outcome import Stage
@@ -26,13 +26,12 @@ Format = Literal["text", "json", "csv", "html"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to show. report, comparison: which of the two. since: seconds since 1970; stage: only this one."""
+    """What to show: report, comparison or both, in which format. part: of the report."""
 
     report: bool = True
     comparison: bool = False
     format: Format = "text"
-    since: float | None = None
-    stage: Stage | None = None
+    part: Part = WHOLE
 
 
 def show(settings: Settings, request: Request, out: TextIO | None = None) -> bool:
@@ -55,7 +54,7 @@ def show(settings: Settings, request: Request, out: TextIO | None = None) -> boo
 
 
 def ask(snapshot: Snapshot) -> Listings:
-    """What the stores hold, by themselves."""
+    """The runs that each store lists, or why it cannot be asked."""
     settings = snapshot.settings
     return Listings(
         _listed(snapshot, "import", lambda: artdaqdb.open_store(settings.artdaq_db)),
@@ -73,7 +72,7 @@ def _listed(snapshot: Snapshot, stage: Stage, opened: Callable[[], ArtdaqDB | Uc
 
 
 def _standard_output(form: Format) -> TextIO:
-    """Where the report goes; a name that the terminal cannot show is shown by its bytes. Files are UTF-8 anywhere."""
+    """Standard output. Characters that a terminal lacks are shown as escapes; json, csv and html are always UTF-8."""
     out: TextIO = sys.stdout
     if isinstance(out, TextIOWrapper):
         out.reconfigure(encoding=None if form == "text" else "utf-8", errors="backslashreplace")
@@ -84,7 +83,7 @@ def _report(snapshot: Snapshot, assessment: Assessment, request: Request, out: T
     # Each format loads what it needs: pandas and the template engine take half a second each.
     from rra_state.reporting import text  # noqa: PLC0415
 
-    part = Part(request.since, request.stage)
+    part = request.part
     if request.format == "html":
         from rra_state.reporting.page import render  # noqa: PLC0415
 

@@ -30,8 +30,8 @@ _WIDTH = 24
 class _Site:
     """What a site has of the run, in a line, and the files as they are archived.
 
-    documents: of the record on disk. exact: False if artdaq's tools wrote the files, so that only their meaning is the
-    record's.
+    documents: of the record on disk. exact: False if artdaq's tools wrote the files: then only their meaning is that
+    of the record.
     """
 
     line: str
@@ -41,7 +41,7 @@ class _Site:
 
 
 def lines(settings: Settings, run: int) -> Iterator[str]:
-    """The whole of it. Raises UsageError if no site has the run; the line of a site that cannot be read says why."""
+    """The lines to print. If a site cannot be read, its line says why. Raises UsageError if no site has the run."""
     tree = Tree(settings.app.work_dir)
     found: list[str] = []
     sites: dict[str, _Site] = {}
@@ -50,7 +50,7 @@ def lines(settings: Settings, run: int) -> Iterator[str]:
             site = ask(settings, run)
         except ArchiverError as error:
             site = _Site(str(error))
-        found.append(f"  {name:<9} {site.line or 'nothing'}")
+        found.append(f"  {name:<9} {site.line}")
         sites[name] = site
     found += _markers(tree, run)
     if not any(site.files for site in sites.values()) and len(found) == len(sites):
@@ -67,7 +67,7 @@ def _disk(settings: Settings, run: int) -> _Site:
     files = settings.source_files
     directory = files.run_records_dir / str(run)
     if not directory.exists():
-        return _Site("")
+        return _Site("nothing")
     record = source.read_record(files, run, even_if_open=True)
     documents = convert.convert(record, fhiclize=settings.fhiclize_generate, on_bad_file=files.on_bad_file).documents
     size = sum(len(file.data) for file in record.files)
@@ -80,7 +80,7 @@ def _artdaqdb(settings: Settings, run: int) -> _Site:
     store = artdaqdb.open_store(settings.artdaq_db)
     location = store.locate([run]).get(run)
     if location is None:
-        return _Site("")
+        return _Site("nothing")
     export = store.export(location)
     written = "" if export.exact else ", written by another program"
     line = f"version {location.version}, {count(len(location.items), 'document')}{written}"
@@ -91,7 +91,7 @@ def _artdaqdb(settings: Settings, run: int) -> _Site:
 def _ucondb(settings: Settings, run: int) -> _Site:
     found = UconDB(settings.ucon_db, same=blob.same).get(run)
     if found is None:
-        return _Site("")
+        return _Site("nothing")
     content, version = found
     line = (
         f"version {version.id}, {count(version.size, 'byte')}, adler32 {version.adler32}, stored {second(version.tr)}"
@@ -100,7 +100,7 @@ def _ucondb(settings: Settings, run: int) -> _Site:
 
 
 def _markers(tree: Tree, run: int) -> Iterator[str]:
-    """What the tree holds of the run: markers, failure records, those of refreshes too, its finding, its watch."""
+    """What the tree holds of the run: markers and failure records, with those of refreshes, finding and watch."""
     own: list[tuple[Stage, int | str]] = [(stage, run) for stage in STAGES]
     refreshes = [f"{run}-{fingerprint}" for fingerprint in sorted(tree.refreshed().get(run, ()))]
     failed = sorted(name for name in tree.failed_refreshes() if Refresh.of(name).run == run)
@@ -127,7 +127,7 @@ def _lines(kind: str, name: str, read: Callable[[], T | None], text: Callable[[T
 
 def _summary(marker: Marker) -> str:
     facts = marker.facts
-    said = {
+    values = {
         "archived": marker.archived,
         "verified": facts.verified,
         "version": facts.version,
@@ -137,7 +137,7 @@ def _summary(marker: Marker) -> str:
         "stop_time": facts.stop_time,
         "host": marker.host,
     }
-    return ", ".join(f"{name} {value}" for name, value in said.items() if value is not None)
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
 
 
 def _reason(failure: Failure) -> str:
@@ -165,7 +165,7 @@ def _as_by_tools(site: _Site, record: Sequence[Document]) -> Mapping[str, bytes]
 
 
 def _verdict(found: Sequence[bytes | None], *, exact: bool) -> str:
-    """Whether the sites that hold the run have the same of a file. exact: if not, an equal meaning is enough."""
+    """Whether the sites that hold the run agree about a file. exact: False if an equal meaning is enough."""
     if len(found) < 2:
         return ""
     if len(set(found)) == 1:

@@ -29,7 +29,7 @@ TIME = "datetime64[s, UTC]"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a frame: its dtype as pandas prints it, its unit, and what it says."""
+    """One column of a frame: its dtype as pandas prints it, its unit, and its meaning."""
 
     name: str
     dtype: str
@@ -132,6 +132,7 @@ def runs(snapshot: Snapshot, assessment: Assessment) -> pd.DataFrame:
     """One row per run that is on disk or was archived, ascending."""
     states = {run: state for state, members in assessment.counts.runs.items() for run in members}
     order = sorted(states)
+    missing = assessment.counts.runs["waiting"] | assessment.counts.runs["failed"]
     imported, migrated = (snapshot.columns(stage) for stage in STAGES)
     values: dict[str, Mapping[int, Any]] = {
         "imported_at": imported.by_run(imported.archived),
@@ -146,8 +147,11 @@ def runs(snapshot: Snapshot, assessment: Assessment) -> pd.DataFrame:
         "skipped_files": _files(assessment, LEFT_OUT),
         "remarks": {run: printable("; ".join(map(str, found))) for run, found in assessment.remarks.of_runs.items()},
         "state": states,
+        "missing_since": {
+            run: reasons.missing_since(snapshot, reasons.stuck_in(snapshot, run), run) for run in missing
+        },
     }
-    for name, found in {**_newest(snapshot), **_troubles(snapshot), **_missing_since(snapshot, assessment)}.items():
+    for name, found in {**_newest(snapshot), **_troubles(snapshot)}.items():
         values[name] = {**values.get(name, {}), **found}
     columns: dict[str, list[Any]] = {name: [found.get(run) for run in order] for name, found in values.items()}
     known = snapshot.source_error is None
@@ -248,7 +252,7 @@ def throughput(assessment: Assessment) -> pd.DataFrame:
 
 
 def _troubles(snapshot: Snapshot) -> dict[str, dict[int, Any]]:
-    """What went wrong with runs that are not archived. Of two stages the later one counts: it is where it stuck."""
+    """The failure of each run that is not archived. If it failed in several stages, the last of them counts."""
     names = ("failed_stage", "attempts", "error_class", "error", "failed_first", "failed_last")
     found: dict[str, dict[int, Any]] = {name: {} for name in names}
     for stage in EVERY_STAGE:
@@ -262,7 +266,7 @@ def _troubles(snapshot: Snapshot) -> dict[str, dict[int, Any]]:
 
 
 def _newest(snapshot: Snapshot) -> dict[str, dict[int, Any]]:
-    """What the newest version of a run that was archived again says of it."""
+    """The values of the newest refresh of each run that was archived again."""
     markers = {run: each for run, each in snapshot.newest_refreshes.items() if isinstance(each, Marker)}
     found: dict[str, dict[int, Any]] = {
         "refreshed_at": {run: seconds(each.archived) for run, each in markers.items()},
@@ -271,17 +275,11 @@ def _newest(snapshot: Snapshot) -> dict[str, dict[int, Any]]:
         "configuration": {run: each.facts.configuration for run, each in markers.items()},
         "stopped": {run: each.facts.stop_time for run, each in markers.items()},
     }
-    return {name: {run: each for run, each in said.items() if each is not None} for name, said in found.items()}
-
-
-def _missing_since(snapshot: Snapshot, assessment: Assessment) -> dict[str, dict[int, Any]]:
-    wanted = assessment.counts.runs["waiting"] | assessment.counts.runs["failed"]
-    since = {run: reasons.missing_since(snapshot, reasons.stuck_in(snapshot, run), run) for run in wanted}
-    return {"missing_since": since}
+    return {name: {run: each for run, each in column.items() if each is not None} for name, column in found.items()}
 
 
 def _files(assessment: Assessment, end: str) -> dict[int, str]:
-    """Per run, the files whose remarks end like this."""
+    """Per run, the files whose remarks end with `end`."""
     names = {
         run: sorted(each.file for each in remarks if each.text.endswith(end))
         for run, remarks in assessment.remarks.of_runs.items()

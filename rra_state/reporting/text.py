@@ -1,4 +1,4 @@
-"""The status report as text: what is safe, what is missing, what to type next. Judges nothing."""
+"""The status report as text: what is safe, what is missing, what to type next. It only shows an assessment."""
 
 from __future__ import annotations
 
@@ -15,15 +15,22 @@ from rra_state.base.wording import by_text, count, minute, printable, ranges, se
 from rra_state.reporting.assessment import Assessment, Gap
 from rra_state.reporting.failures import LISTED, FailureGroup
 from rra_state.reporting.part import WHOLE, Part
-from rra_state.state.outcome import STAGES, STORES, Stage
+from rra_state.state.outcome import STORES, Stage
 
 WIDTH = 80
 SHOWN = 10
-"""Lines of a kind that are shown before the rest is counted."""
+"""Most lines of a kind; the number of the others follows."""
 WEEK = 7 * 86400
 MOST_DAYS = 31
 RULE = "=" * 70
 _MISSING: dict[Stage, str] = {"import": "on disk, not in artdaqDB", "migrate": "in artdaqDB, not in UconDB"}
+
+_FAILED: dict[Stage, str] = {
+    "import": "Not archived (import)",
+    "migrate": "Not archived (migrate)",
+    "refresh": "Changed since, and not archived again",
+    "verify": "Found wrong by a verification",
+}
 
 
 def report(assessment: Assessment, part: Part = WHOLE) -> str:
@@ -61,7 +68,7 @@ def comparison(assessment: Assessment) -> str:
 
 
 def show(text: str, out: TextIO, styles: Mapping[str, str] | None = None) -> None:
-    """Write a report to a terminal, with the colours it has. styles: by beginnings of lines; those of the status."""
+    """Write a report to a terminal, with colours. styles: by beginnings of lines; None: those of the status report."""
     console = Console(file=out, highlight=False, soft_wrap=True)
     lines = text.splitlines()
     for line, below in zip(lines, [*lines[1:], ""], strict=True):
@@ -129,9 +136,9 @@ def _stages(assessment: Assessment) -> Iterator[str]:
 
 def _gaps(assessment: Assessment, part: Part) -> Iterator[str]:
     lines = [
-        _missing(title, [gap for gap in assessment.gaps if gap.place == STORES[stage]])
+        _missing(title, gaps)
         for stage, title in _MISSING.items()
-        if any(gap.place == STORES[stage] for gap in assessment.gaps)
+        if (gaps := [gap for gap in assessment.gaps if gap.place == STORES[stage]])
     ]
     gone = assessment.remarks.gone
     if gone and part.stage is None:
@@ -149,12 +156,8 @@ def _missing(title: str, gaps: Sequence[Gap]) -> str:
 
 
 def _failures(assessment: Assessment) -> Iterator[str]:
-    for stage in STAGES:
-        yield from _reasons(f"Not archived ({stage})", [each for each in assessment.failures if each.stage == stage])
-    outdated = [each for each in assessment.failures if each.stage == "refresh"]
-    yield from _reasons("Changed since, and not archived again", outdated)
-    found = [each for each in assessment.failures if each.stage == "verify"]
-    yield from _reasons("Found wrong by a verification", found)
+    for stage, title in _FAILED.items():
+        yield from _reasons(title, [each for each in assessment.failures if each.stage == stage])
 
 
 def _reasons(title: str, groups: Sequence[FailureGroup]) -> Iterator[str]:
@@ -180,7 +183,7 @@ def _reason(group: FailureGroup) -> str:
 
 
 def _days(assessment: Assessment, part: Part) -> Iterator[str]:
-    """The last days, or those since a time, as far as they fit on a screen: those with something, and today."""
+    """The last week, or the days since a time: days with an event, and today; at most MOST_DAYS."""
     today = utc(assessment.counts.at).date()
     since = utc(assessment.counts.at - WEEK if part.since is None else part.since).date()
     shown = [day for day in assessment.days if day.day >= since and (day or day.day == today)][-MOST_DAYS:]

@@ -25,7 +25,7 @@ DISK = "filesystem"
 
 @dataclass(frozen=True, slots=True)
 class Listings:
-    """What the stores themselves said."""
+    """The runs that each store lists."""
 
     artdaqdb: Listing
     ucondb: Listing
@@ -60,9 +60,9 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something to type: the options after the configuration, and why.
+    """A command to type: the options after the configuration, and why.
 
-    person: it helps only after a person did what `why` says, or decided.
+    person: it helps only after a person did, or decided, what `why` says.
     """
 
     options: str
@@ -71,7 +71,7 @@ class Step:
 
 
 def sites_of(snapshot: Snapshot, listings: Listings | None) -> Sites:
-    """The sites as they were listed; for stores that were not asked the markers stand."""
+    """The sites as they were listed; the markers stand in for stores that were not asked."""
     disk = Site(DISK, snapshot.on_disk, snapshot.source_error)
     artdaqdb, ucondb = (
         (snapshot.archived["import"], snapshot.archived["migrate"])
@@ -92,7 +92,7 @@ def verdicts(
     lost: frozenset[int],
     unusable: tuple[str, ...],
 ) -> Iterator[Verdict]:
-    """What is true of the archive, the worst first. Nothing is safe that a site does not show, or that failed."""
+    """Every verdict that applies, the worst first: the first one is the verdict on the archive."""
     disk, artdaqdb, ucondb = (site.runs for site in sites)
     arriving = snapshot.arriving - ucondb
     complete = disk - (snapshot.open - artdaqdb - ucondb) - arriving
@@ -122,10 +122,8 @@ def verdicts(
         text = f"{count(len(changed), 'record')} changed on disk since the run was archived: {ranges(changed)}"
         yield Verdict("unsafe", "NOT SAFE", text)
     logged = {run for stage in counted.stages.values() for run in stage.derived.log}
-    if (
-        unproven := complete - (snapshot.archived["import"] & snapshot.archived["migrate"] & artdaqdb)
-        | complete & logged
-    ):
+    marked = snapshot.archived["import"] & snapshot.archived["migrate"] & artdaqdb
+    if unproven := (complete - marked) | (complete & logged):
         text = f"UconDB lists these, but they have no marker or are in a failure log: {ranges(unproven)}"
         yield Verdict("unsure", "NOT SURE", text)
     if unverified := snapshot.unverified:
@@ -145,7 +143,7 @@ def steps(
     counted: Counts,
     lost: frozenset[int],
 ) -> Iterator[Step]:
-    """What helps, in the order in which it has to be done."""
+    """The steps, in the order in which they have to be done."""
     for each in records:
         if each.written.error is not None:
             yield Step(f"--recover-{each.stage}-state", "the state file or failure log cannot be used")
@@ -179,7 +177,7 @@ def steps(
 def _further_steps(
     snapshot: Snapshot, counted: Counts, lost: frozenset[int], *, new: bool, passed: bool
 ) -> Iterator[Step]:
-    """What helps once the state is sound. new, passed: runs above, and below, the state's numbers wait."""
+    """The steps after those for the state. new: runs above the state's numbers wait; passed: runs below them do."""
     if snapshot.outdated:
         text = "records that changed, once the reasons are repaired"
         yield Step(f"--runs {run_numbers.text(snapshot.outdated)}", text, person=True)

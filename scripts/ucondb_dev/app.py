@@ -74,7 +74,7 @@ class Server:
         return DispatcherMiddleware(NotFound(), {PREFIX: app})
 
     def enter(self) -> Response | None:
-        """Take the lock, as every request does (one that keeps it blocks all), then check the arguments."""
+        """Take the lock, as every request does: one that keeps it blocks all. Then check the arguments."""
         with self.lock:
             kind = request.path.split("/")[1]
             signed = "Authorization" in request.headers  # without, it is only answered with the challenge

@@ -1,4 +1,4 @@
-"""UconDB's tables in PostgreSQL, with its schema and order of statements. Knows nothing of HTTP.
+"""UconDB's tables in PostgreSQL, with its schema and order of statements; no HTTP.
 
 A folder is a group of tables in a namespace, which is a PostgreSQL schema: NAMESPACE.FOLDER, or FOLDER for one in the
 server's own. Source: docs/design/ucondb.md, Tables. Values are bound, table names are quoted identifiers.

@@ -26,6 +26,7 @@ from rra_state.reporting import request, show, tables
 from rra_state.reporting.assessment import assess
 from rra_state.reporting.counts import count_runs
 from rra_state.reporting.page import map_data, render
+from rra_state.reporting.part import Part
 from rra_state.reporting.request import Format, Request
 from rra_state.state.outcome import STAGES
 from rra_state.state.snapshot import Snapshot
@@ -94,7 +95,7 @@ def site(request: pytest.FixtureRequest) -> SiteWithMail:
 def shown(settings: Settings, form: Format, **part: Any) -> str:
     """What `--report-status` prints."""
     out = io.StringIO()
-    request.show(settings, Request(format=form, comparison=form == "json", **part), out)
+    request.show(settings, Request(format=form, comparison=form == "json", part=Part(**part)), out)
     return out.getvalue()
 
 
@@ -323,7 +324,7 @@ def test_a_fault_after_everything_or_nothing_is_mailed(site: SiteWithMail, tmp_p
     }
     before = len(site.mail.texts)
 
-    after_cycle.follow(
+    after_cycle.run(
         settings.model_copy(update=changes), Ended(STAGES, 1.0, fault=StoreUnavailable("UconDB did not answer"))
     )
 

@@ -60,7 +60,7 @@ def with_carbon(site: Site, port: int) -> Settings:
 def test_carbon_gets_a_line_per_number(site: Site, listener: tuple[int, list[str]]) -> None:
     port, lines = listener
 
-    after_cycle.follow(with_carbon(site, port), ENDED)
+    after_cycle.run(with_carbon(site, port), ENDED)
 
     _until(lambda: len(lines) > 20)
     assert f"sbnd.archiver.stage_runs.import.archived 1 {int(ENDED.at)}" in lines
@@ -72,7 +72,7 @@ def test_a_carbon_that_is_down_costs_a_line_in_the_log(site: Site, caplog: pytes
         port = closed.getsockname()[1]
 
     with caplog.at_level(logging.WARNING, "rra"):
-        after_cycle.follow(with_carbon(site, port), ENDED)
+        after_cycle.run(with_carbon(site, port), ENDED)
 
     assert f"metrics: Carbon at 127.0.0.1:{port} cannot be used: " in caplog.text
 
@@ -85,7 +85,7 @@ def test_a_carbon_that_does_not_read_is_given_up_in_time(
 
     with socket.create_server(("127.0.0.1", 0)) as deaf, caplog.at_level(logging.WARNING, "rra"):
         began = time.monotonic()
-        after_cycle.follow(with_carbon(site, deaf.getsockname()[1]), ENDED)
+        after_cycle.run(with_carbon(site, deaf.getsockname()[1]), ENDED)
         assert time.monotonic() - began < 5
 
     assert "cannot be used: " in caplog.text
@@ -105,13 +105,13 @@ def test_the_real_carbon_stores_what_it_is_sent(tmp_path: Path) -> None:
 def test_the_text_file_is_written_whole_or_not_at_all(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     path = site.root / "rra.prom"
     settings = site.settings.model_copy(update={"metrics": Metrics(prometheus_file=path)})
-    after_cycle.follow(settings, ENDED)
+    after_cycle.run(settings, ENDED)
     before = path.read_text()
     assert 'rra_stage_runs{stage="import",state="archived"} 1.0\n' in before
 
     (site.root / ".rra.prom.tmp").mkdir()
     with caplog.at_level(logging.WARNING, "rra"):
-        after_cycle.follow(settings, ENDED)
+        after_cycle.run(settings, ENDED)
 
     assert f"metrics: {path} cannot be written: " in caplog.text
     assert path.read_text() == before
@@ -124,7 +124,7 @@ def test_case_b9_node_exporter_can_read_the_file_whatever_the_umask(site: Site, 
 
     before = os.umask(mask)
     try:
-        after_cycle.follow(settings, ENDED)
+        after_cycle.run(settings, ENDED)
     finally:
         os.umask(before)
 

@@ -146,8 +146,8 @@ def test_an_address_that_is_none_costs_the_others_nothing(site: Site, caplog: py
     site.fail("import", 1)
     with mailbox.mail_server() as box, caplog.at_level(logging.WARNING, "rra"):
         settings = reporting(site, email=mail(box.port, recipient_email=["nobody", "b@example.org"]))
-        after_cycle.follow(settings, Ended(BOTH, 1))
-        after_cycle.follow(settings, Ended(BOTH, 1))
+        after_cycle.run(settings, Ended(BOTH, 1))
+        after_cycle.run(settings, Ended(BOTH, 1))
 
     assert box.recipients == [["b@example.org"]], "told once, though the other is tried again and again"
     assert "mail to nobody: the message was not sent: Dropped invalid To email (nobody) specified." in caplog.text
@@ -260,11 +260,11 @@ def test_one_message_a_cycle_and_only_if_something_changed(site: Site) -> None:
     site.fail("import", 4, message="is worse")
     with mailbox.mail_server() as box:
         settings = reporting(site, email=mail(box.port))
-        after_cycle.follow(settings, Ended(BOTH, 1))
-        after_cycle.follow(settings, Ended(BOTH, 1))
+        after_cycle.run(settings, Ended(BOTH, 1))
+        after_cycle.run(settings, Ended(BOTH, 1))
         assert len(box.mails) == 1
         site.archive("import", 2, 3, 4)
-        after_cycle.follow(settings, Ended(BOTH, 1, fault=StoreUnavailable("UconDB did not answer")))
+        after_cycle.run(settings, Ended(BOTH, 1, fault=StoreUnavailable("UconDB did not answer")))
 
     first, second = box.texts
     assert "3 runs failed (import): 2-4" in first
@@ -282,7 +282,7 @@ def test_a_changed_record_that_cannot_be_archived_again_is_told(site: Site) -> N
     outcome = Outcome(1, error=Conflict("UconDB holds another blob", run=1))
     site.tree.write_failed_refresh(Failure.of("refresh", outcome, None), "1-1f2e3d4c")
     with mailbox.mail_server() as box:
-        after_cycle.follow(reporting(site, email=mail(box.port)), Ended(BOTH, 1))
+        after_cycle.run(reporting(site, email=mail(box.port)), Ended(BOTH, 1))
 
     assert "1 run failed (refresh): 1\n    run 1: UconDB holds another blob [Conflict]" in box.texts[0]
 
@@ -298,14 +298,14 @@ def test_a_channel_that_fails_is_tried_again_and_the_other_is_not_told_twice(
     settings = reporting(site, **changes)
 
     with caplog.at_level(logging.WARNING, "rra"):
-        after_cycle.follow(settings, Ended(BOTH, 1))
+        after_cycle.run(settings, Ended(BOTH, 1))
     assert "mail to shift@example.org: the message was not sent: " in caplog.text
     assert len(hook[1]) == 1
 
     with mailbox.mail_server() as box:
         settings = reporting(site, **changes | {"email": mail(box.port)})
-        after_cycle.follow(settings, Ended(BOTH, 1))
-        after_cycle.follow(settings, Ended(BOTH, 1))
+        after_cycle.run(settings, Ended(BOTH, 1))
+        after_cycle.run(settings, Ended(BOTH, 1))
 
     assert len(box.mails) == len(hook[1]) == 1
 
@@ -319,7 +319,7 @@ def test_a_mail_server_that_never_answers_does_not_hold_the_cycle(
 
     with socket.create_server(("127.0.0.1", 0)) as deaf, caplog.at_level(logging.WARNING, "rra"):
         began = time.monotonic()
-        after_cycle.follow(reporting(site, email=mail(deaf.getsockname()[1], smtp_host="127.0.0.1")), Ended(BOTH, 1))
+        after_cycle.run(reporting(site, email=mail(deaf.getsockname()[1], smtp_host="127.0.0.1")), Ended(BOTH, 1))
         assert time.monotonic() - began < 5
 
     assert (

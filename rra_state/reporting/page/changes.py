@@ -22,13 +22,13 @@ from rra_state.state.snapshot import Snapshot
 NOTE = "changes"
 NEWEST = 50
 SECONDS = 2.0
-"""After which no further comparison is begun: the next cycle goes on."""
+"""After this time no further comparison is begun: the next cycle makes the rest."""
 MOST_LINES = 30
 _LONGEST_LINE = 200
 
 
 def renew(snapshot: Snapshot) -> None:
-    """Compare the newest archived runs as far as the note lacks them, the newest first. Raises WorkDirError."""
+    """Compare those of the newest archived runs that are not in the note, the newest first. Raises WorkDirError."""
     tree, known, until = snapshot.tree, noted(snapshot.tree), time.monotonic() + SECONDS
     newest = sorted(nlargest(NEWEST + 1, snapshot.archived["migrate"]))
     markers = {run: newest_marker(tree, run, snapshot.refreshed.get(run, ())) for run in newest}
@@ -62,7 +62,7 @@ def _record(snapshot: Snapshot, run: int, archived: dict[int, str | None]) -> di
     try:
         record = source.read_record(snapshot.settings.source_files, run, even_if_open=True)
     except ArchiverError:
-        return None  # gone, or changed meanwhile: the page then has nothing to say of this run
+        return None  # gone, or changed meanwhile: the page shows no changes of this run
     if record.fingerprint != archived.get(run):
         return None
     return contents(run, {file.name: file.data for file in record.files})

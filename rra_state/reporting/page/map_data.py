@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rra_state.base import run_numbers
@@ -16,14 +16,14 @@ from rra_state.state.outcome import STAGES
 from rra_state.state.snapshot import Snapshot
 
 CODES = {"archived": 0, "waiting": 1, "failed": 2, "open": 3, "gap": 4, "lost": 5}
-"""How the page writes states."""
+"""The number of each state in the page's data."""
 
 Segment = tuple[int, int, int]
 """First run, number of runs, code of their state."""
 
 
 def segments(counts: Counts) -> list[Segment]:
-    """Every number from the lowest run to the highest, with what it is."""
+    """Every number from the lowest run to the highest, in ranges of one state."""
     found: list[Segment] = []
     ranges = ((state, run_numbers.ranges(members)) for state, members in counts.runs.items())
     for low, high, code in sorted((low, high, CODES[state]) for state, pairs in ranges for low, high in pairs):
@@ -35,7 +35,7 @@ def segments(counts: Counts) -> list[Segment]:
 
 
 def columns(snapshot: Snapshot, assessment: Assessment) -> dict[str, Any]:
-    """What the search says of each run, in the order of the runs that are no gap.
+    """What the search shows of each run, in the order of the runs that are no gap.
 
     imported: seconds after the run before; migrated: seconds after its import; size: bytes; configuration: index into
     `configurations`. Joined by commas, empty where there is none: a tenth of what JSON objects would take.
@@ -66,15 +66,15 @@ def _differences(values: Sequence[int | None]) -> Iterator[int | None]:
 
 
 def _delay(begin: int | None, end: int | None) -> int | None:
-    """The time in between; of a run without an import, the time itself."""
+    """Seconds from begin to end; without a begin, the end itself."""
     return None if end is None else end - (begin or 0)
 
 
-def _joined(values: Any) -> str:
+def _joined(values: Iterable[object]) -> str:
     return ",".join("" if value is None else str(value) for value in values)
 
 
-def ages(snapshot: Snapshot, counts: Counts) -> dict[str, Mapping[str, int]]:
+def ages(snapshot: Snapshot, counts: Counts) -> dict[str, dict[str, int]]:
     """How long runs that should be archived are missing: per span of time, how many wait and how many failed."""
     found = {name: {"waiting": 0, "failed": 0} for name, _ in SPANS}
     missing: tuple[RunState, ...] = ("waiting", "failed")
@@ -83,7 +83,7 @@ def ages(snapshot: Snapshot, counts: Counts) -> dict[str, Mapping[str, int]]:
             since = failures.missing_since(snapshot, failures.stuck_in(snapshot, run), run)
             age = 0.0 if since is None else snapshot.at - since
             found[next(name for name, limit in SPANS if age < limit)][state] += 1
-    return dict(found)
+    return found
 
 
 _HOUR, _DAY = 3600.0, 86400.0

@@ -1,4 +1,4 @@
-// What joins the parts: closer looks, search, legend, filter, days, age. Texts go into the page as text only.
+// Closer looks, search, legend, filter, days, age of the page. Texts go into the page as text only.
 const answer = find("answer"), closer = find("closer");
 function showRun(run) {
   const texts = [...describe(run), changesOf(run)].filter(Boolean);
@@ -10,7 +10,7 @@ function showRun(run) {
 }
 
 /** Show these runs one by one; of a few, their neighbours too. */
-function openCloser(first, last) {
+function showCloser(first, last) {
   if (last - first + 1 < FEWEST) {
     first = Math.max(lowest, Math.floor(first / FEWEST) * FEWEST);
     last = Math.min(highest, first + FEWEST - 1);
@@ -19,7 +19,7 @@ function openCloser(first, last) {
   find("closer-title").textContent = capital(span(first, last));
   near.show(first, last, last - first < MOST ? 1 : Infinity);
 }
-function closeCloser() {
+function hideCloser() {
   if (closer.hidden) return;
   closer.hidden = true;
   find("map").focus();
@@ -27,15 +27,15 @@ function closeCloser() {
 
 const map = new RunMap(find("map"), (first, last, byKey) => {
   if (first === last) { showRun(first); return; }
-  openCloser(first, last);
+  showCloser(first, last);
   if (byKey) find("near").focus();
 });
 const near = new RunMap(find("near"), (first, last) => {
   if (first === last) showRun(first);
-  else openCloser(first, last);
+  else showCloser(first, last);
 });
-near.onEscape = closeCloser;
-map.onEscape = closeCloser;
+near.onEscape = hideCloser;
+map.onEscape = hideCloser;
 map.onLayout = ({ block }) => {
   find("map-scale").textContent = block === 1 ? "One cell is one run." : `One cell is ${number(block)} runs.`;
 };
@@ -53,7 +53,7 @@ function search() {
     showRun(run);
     if (known && run >= lowest && run <= highest) {
       map.markedRun = near.markedRun = run;
-      if (map.block > 1) openCloser(...map.runsOf(map.cellOf(run)));
+      if (map.block > 1) showCloser(...map.runsOf(map.cellOf(run)));
     }
   } else if (text) answer.textContent = `\u201c${asked.value}\u201d is not a run number.`;
   else { answer.textContent = ""; closer.hidden = true; }
@@ -119,24 +119,24 @@ plot.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-// ---- how old this is ---------------------------------------------------------------------------------------------
+// ---- age of the page ---------------------------------------------------------------------------------------------
 
-const written = document.querySelector("#written time"), born = Date.parse(written.dateTime);
+const written = Date.parse(document.querySelector("#written time").dateTime);
 function ago(minutes) {
   if (minutes < 1) return "just now";
   if (minutes < 90) return `${plural(Math.round(minutes), "minute")} ago`;
   return minutes < 2880 ? `${plural(Math.round(minutes / 60), "hour")} ago` : `${plural(Math.round(minutes / 1440), "day")} ago`;
 }
-function grow() {
-  const minutes = (Date.now() - born) / 60000;
+function showAge() {
+  const minutes = (Date.now() - written) / 60000;
   find("written").dataset.age = ago(minutes);
   const old = minutes > OLD_AFTER_MINUTES;
   find("stale").hidden = !old;
   find("verdict").classList.toggle("old", old);
   if (old) find("stale").textContent = `This page was written ${ago(minutes)}. Does the archiver still run? Load it again.`;
 }
-grow();
-setInterval(grow, 30000);
+showAge();
+setInterval(showAge, 30000);
 // A screen on the wall: status.html#screen loads itself again.
 if (location.hash === "#screen") setTimeout(() => location.reload(), RELOAD_MINUTES * 60000);
 

@@ -32,11 +32,10 @@ class Throughput:
     bars: tuple[Bar, ...]
     most: int
     total: int
-    imported: int
 
 
 def throughput(days: Sequence[Day], today: date) -> Throughput:
-    """The last DAYS days up to today; those on which nothing happened are there, and empty."""
+    """The last DAYS days up to today; a day on which nothing happened has an empty bar."""
     known = {each.day: each for each in days}
     shown = [known.get(day, Day(day)) for day in (today - timedelta(days=DAYS - 1 - n) for n in range(DAYS))]
     most = max(max(each.migrated, each.imported) for each in shown)
@@ -53,7 +52,7 @@ def throughput(days: Sequence[Day], today: date) -> Throughput:
         )
         for number, each in enumerate(shown)
     )
-    return Throughput(bars, most, sum(each.migrated for each in shown), sum(each.imported for each in shown))
+    return Throughput(bars, most, sum(each.migrated for each in shown))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class Span:
 
 
 def ages(spans: Mapping[str, Mapping[str, int]]) -> list[Span]:
-    """One bar per span of time. What is there at all is wide enough to be seen."""
+    """One bar per span of time. A part that is not zero is wide enough to be seen."""
     most = max(sum(numbers.values()) for numbers in spans.values())
 
     def width(number: int) -> float:

@@ -35,17 +35,17 @@ from rra_state.state.snapshot import Snapshot
 
 _HERE = Path(__file__).parent
 MOST_ROWS = 400
-"""Rows of a table; what is beyond is counted, and the frames have it."""
+"""Most rows of a table; the page gives the number of the others."""
 MOST_SEARCHED = 2000
-"""Reasons that the search knows."""
+"""Most reasons in the data of the search."""
 _LONGEST_NOTE = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """How the cycle ended after which the page is made. text: its last line. good: it did all it set out to do.
+    """How the cycle before this page ended. text: its last line. good: no fault ended it early.
 
-    artdaqdb_error: why artdaqDB is not what the markers say.
+    artdaqdb_error: why artdaqDB does not hold what the markers say.
     """
 
     text: str
@@ -79,34 +79,32 @@ def values(snapshot: Snapshot, assessment: Assessment, cycle: Cycle | None) -> d
     return {
         **_judgement(snapshot, assessment),
         **_tables(assessment),
+        **_common(snapshot.settings),
         "cycle": cycle,
         "written": utc(assessment.counts.at),
-        "settings": snapshot.settings,
-        "host": socket.gethostname(),
-        "version": __version__,
         "asked": assessment.asked,
         "throughput": plots.throughput(assessment.days, utc(assessment.counts.at).date()),
         "ages": plots.ages(map_data.ages(snapshot, assessment.counts)),
         "data": _searched(snapshot, assessment),
-        "style": Markup(_asset("page.css")),  # noqa: S704 - a file of this package
-        "script": Markup(_script()),  # noqa: S704 - the same
+        "script": Markup(_script()),  # noqa: S704 - made of files of this package
         "script_digest": _digest(_script()),
-        "style_digest": _digest(_asset("page.css")),
     }
 
 
 def unknown(settings: Settings, reason: str) -> str:
-    """A page that says why there is none."""
+    """The page for an archive that cannot be read, with the reason."""
     return environment().get_template("unknown.html").render(unknown_values(settings, reason))
 
 
 def unknown_values(settings: Settings, reason: str) -> dict[str, Any]:
     """Every name that `unknown.html` may use, with its value."""
+    return {**_common(settings), "reason": reason, "written": minute(datetime.now(UTC))}
+
+
+def _common(settings: Settings) -> dict[str, Any]:
     style = _asset("page.css")
     return {
-        "reason": reason,
         "settings": settings,
-        "written": minute(datetime.now(UTC)),
         "host": socket.gethostname(),
         "version": __version__,
         "style": Markup(style),  # noqa: S704 - a file of this package
@@ -130,7 +128,7 @@ def _judgement(snapshot: Snapshot, assessment: Assessment) -> dict[str, Any]:
 
 
 def _tables(assessment: Assessment) -> dict[str, Any]:
-    # First what can be archived and is not; numbers that no record has are rarely a mistake.
+    # Runs that can be archived come first; numbers without a record are rarely a mistake.
     gaps = sorted(assessment.gaps, key=lambda gap: (gap.place == DISK, -gap.runs, gap.first))
     reasons, remarks = _by_size(assessment.failures), assessment.remarks
     return {
@@ -157,7 +155,7 @@ def _by_size(groups: Sequence[FailureGroup]) -> list[FailureGroup]:
 
 
 def _tone(assessment: Assessment, limit: float) -> str:
-    """The verdict's colour. Runs that are merely on their way are no alarm: some always are. limit: in seconds."""
+    """The verdict's colour. Runs that wait less than `limit` seconds are no alarm: there are always some."""
     level, counts = assessment.verdict.level, assessment.counts
     if level != "unsafe" or counts.runs["failed"] or counts.runs["lost"]:
         return level
@@ -171,7 +169,7 @@ def _options(text: str) -> Markup:
 
 
 def _searched(snapshot: Snapshot, assessment: Assessment) -> Markup:
-    """What map and search work on, within the page. Of very many reasons those with most runs are enough."""
+    """The data of map and search. Of more than MOST_SEARCHED reasons, those with most runs."""
     reasons = [
         {
             "stage": reason.stage,
@@ -226,7 +224,7 @@ def _script() -> str:
 
 
 def _digest(text: str) -> str:
-    """What the page's content security policy knows its own script and style by."""
+    """The digest by which the page's content security policy allows its own script and style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 

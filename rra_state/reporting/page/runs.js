@@ -1,11 +1,11 @@
-// What the page knows of every run, and how it says it. The files of this script are joined in one function.
+// The data of every run, and their texts. render.py joins the script's files in one function.
 const NAMES = ["archived", "waiting", "failed", "open", "gap", "lost"];
 const WORDS = ["archived", "waiting", "failed", "still being written", "without a record", "lost"];
 const [ARCHIVED, WAITING, FAILED, OPEN, GAP, LOST] = NAMES.keys();
 const DRAWN = [LOST, FAILED, WAITING, OPEN, ARCHIVED];
 const BLOCKS = [...Array(17).keys()].flatMap((power) => [1, 2, 5].map((each) => each * 10 ** power));
 const TOP = 5;  // room above the first row for its label
-const FEWEST = 50, MOST = 2000;  // runs that a closer look shows at least, and one by one
+const FEWEST = 50, MOST = 2000;  // a closer look shows at least FEWEST runs, and up to MOST one by one
 const OLD_AFTER_MINUTES = 60, RELOAD_MINUTES = 2;
 
 const find = (id) => document.getElementById(id);

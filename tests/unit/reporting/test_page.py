@@ -221,7 +221,7 @@ def ended(fault: Exception | None = None) -> Ended:
 def test_every_cycle_leaves_the_page_behind(site: Site, target: Path) -> None:
     site.record(1)
 
-    after_cycle.follow(site.settings, ended())
+    after_cycle.run(site.settings, ended())
 
     assert "1 run on disk not in UconDB." in words(target.read_text())
 
@@ -229,9 +229,9 @@ def test_every_cycle_leaves_the_page_behind(site: Site, target: Path) -> None:
 def test_a_cycle_that_ended_early_is_on_the_page_and_the_next_good_one_is_too(site: Site, target: Path) -> None:
     site.record(1)
 
-    after_cycle.follow(site.settings, ended(StoreUnavailable("UconDB at http://x did not answer")))
+    after_cycle.run(site.settings, ended(StoreUnavailable("UconDB at http://x did not answer")))
     bad = words(target.read_text())
-    after_cycle.follow(site.settings, ended())
+    after_cycle.run(site.settings, ended())
 
     assert "The last cycle ended early: UconDB at http://x did not answer" in bad
     assert "ended early" not in words(target.read_text())
@@ -240,7 +240,7 @@ def test_a_cycle_that_ended_early_is_on_the_page_and_the_next_good_one_is_too(si
 def test_a_damaged_state_file_is_told_on_the_page(site: Site, target: Path) -> None:
     site.settings.app.import_state_file.write_text("{")
 
-    after_cycle.follow(site.settings, ended())
+    after_cycle.run(site.settings, ended())
 
     text = words(target.read_text())
     assert "NOT KNOWN" in text
@@ -267,7 +267,7 @@ def test_a_page_that_cannot_be_written_is_told_and_fails_nothing(
     target.parent.write_text("a file in the way")
     caplog.set_level("WARNING", logger="rra")
 
-    after_cycle.follow(site.settings, ended())
+    after_cycle.run(site.settings, ended())
 
     assert f"status page: {target} cannot be written: " in caplog.text
 
@@ -275,7 +275,7 @@ def test_a_page_that_cannot_be_written_is_told_and_fails_nothing(
 def test_the_old_page_stays_whole_until_the_new_one_is(
     site: Site, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    after_cycle.follow(site.settings, ended())
+    after_cycle.run(site.settings, ended())
     before = target.read_text()
     site.record(1)
 
@@ -283,7 +283,7 @@ def test_the_old_page_stays_whole_until_the_new_one_is(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    after_cycle.follow(site.settings, ended())
+    after_cycle.run(site.settings, ended())
 
     assert target.read_text() == before
     assert [each.name for each in target.parent.iterdir()] == [target.name]

@@ -97,7 +97,7 @@ class Executor(RealExecutor):
                 newer_versions.look(self._tree, self._store)
 
     def cancel(self) -> None:
-        """Snakemake gives up at once."""
+        """End at once; Snakemake calls this when it gives up."""
         self.shutdown()
 
     @property
@@ -129,21 +129,21 @@ class Executor(RealExecutor):
                 self._scheduler.error_callback(job)
 
     def dropped(self, stage: Stage, numbers: Sequence[int]) -> None:
-        """Tell Snakemake that these jobs failed; for the archiver they were not begun, and leave no failure record."""
+        """Report these jobs to Snakemake as failed. The archiver did not begin them, and writes no failure record."""
         for run in numbers:
             self._scheduler.error_callback(self._take(stage, run))
 
     def stopping(self, number: int) -> None:
-        """Say at once what an interrupted cycle waits for."""
+        """Report at once how many runs an interrupted cycle waits for."""
         self._events.stopping(number)
 
     def stage_stopped(self, error: ArchiverError) -> None:
-        """One stage ends here."""
+        """End one stage."""
         snakemake_session.current().fault = error
         self._events.stopped(error)
 
     def stopped(self, error: ArchiverError) -> None:
-        """The window ends here."""
+        """End the window."""
         snakemake_session.current().fault = error
         self._events.stopped(error)
         self._scheduler.exit_gracefully()
@@ -174,13 +174,12 @@ class Executor(RealExecutor):
             raise WorkflowError(f"the archive's lock ({lock.VARIABLE}) is not held; use workflow/Snakefile as it is")
         current.tried = False
         settings = current.settings
-        window = current.window
         self._events = events.event_sink(os.environ, self._totals())
         self._tree = Tree(settings.app.work_dir)
         self._tree.prepare()
         self._store = artdaqdb.open_store(settings.artdaq_db)
         committer = Committer(self._tree, self._store)
-        pool = open_pool(settings, most=len(window))
+        pool = open_pool(settings, most=len(current.window))
         self._driver = Driver(pool, self._store, committer, self, validate=current.validate)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)

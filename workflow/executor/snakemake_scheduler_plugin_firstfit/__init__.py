@@ -13,7 +13,7 @@ from snakemake_interface_scheduler_plugins.interfaces.jobs import JobSchedulerIn
 
 
 class Scheduler(SchedulerBase):
-    """First come, first served, as far as cores go."""
+    """Takes jobs in their order, as many as there are free cores."""
 
     def select_jobs(
         self,
