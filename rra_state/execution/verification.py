@@ -15,7 +15,7 @@ from rra_state.base.wording import count, ranges
 from rra_state.config.loading import Settings
 from rra_state.execution.pool import in_chunks
 from rra_state.state.changed_records import is_recent
-from rra_state.state.markers import UNVERIFIED, Tree
+from rra_state.state.markers import UNVERIFIED, WITHOUT_RECORD, Tree
 from rra_state.state.outcome import NOT_LISTED, Facts, Failure, Finding, Stage
 from rra_state.state.snapshot import Snapshot
 from rra_state.stores import artdaqdb
@@ -67,7 +67,8 @@ class Verified:
             replace(stored, facts=known)
             for run, by_stage in self.facts.items()
             for stage, known in by_stage.items()
-            if (stored := tree.marker(stage, run)) is not None and not stored.facts.verified
+            if (stored := tree.marker(stage, run)) is not None
+            and not (stored.facts.verified and (stored.facts.fingerprint or not known.fingerprint))
         ]
         watch = [
             each.run
@@ -104,15 +105,16 @@ def results(
 
 
 def verify_some(snapshot: Snapshot) -> tuple[int, Snapshot]:
-    """Verify at most `verify_per_cycle` runs: those that were never verified first, then those with a finding.
+    """Verify at most `verify_per_cycle` runs: those that were never compared first, then those with a finding.
 
     Return the number of new findings, and the snapshot after it. The caller holds the lock.
     Raises ArchiverError.
     """
     settings, tree, noted = snapshot.settings, snapshot.tree, snapshot.tree.noted_runs(UNVERIFIED)
-    never = snapshot.unverified if noted is None else noted
+    never = snapshot.unverified | snapshot.uncompared if noted is None else noted
     if noted is None:  # the markers are of an older version
         tree.write_noted_runs(UNVERIFIED, never)
+    never |= snapshot.on_disk & (tree.noted_runs(WITHOUT_RECORD) or frozenset())
     order = sorted(never & snapshot.archived["migrate"] - snapshot.findings) + sorted(snapshot.findings)
     chosen = order[: settings.app.verify_per_cycle]
     if not chosen:

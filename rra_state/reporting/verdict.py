@@ -121,6 +121,18 @@ def verdicts(
     if changed := snapshot.changed:
         text = f"{count(len(changed), 'record')} changed on disk since the run was archived: {ranges(changed)}"
         yield Verdict("unsafe", "NOT SAFE", text)
+    yield from _unsure(snapshot, complete, artdaqdb, counted)
+    if not disk:
+        where = snapshot.settings.source_files.run_records_dir
+        yield Verdict("empty", "NO RUN ON DISK", f"in {where}: is it mounted?")
+    gone = f" {count(len(ucondb - disk), 'archived run')} no longer on disk." if ucondb - disk else ""
+    yield Verdict("safe", "SAFE", f"every complete run on disk ({len(complete)}) is in UconDB.{gone}")
+
+
+def _unsure(
+    snapshot: Snapshot, complete: frozenset[int], artdaqdb: frozenset[int], counted: Counts
+) -> Iterator[Verdict]:
+    """What was not compared. complete: the runs on disk that count."""
     logged = {run for stage in counted.stages.values() for run in stage.derived.log}
     marked = snapshot.archived["import"] & snapshot.archived["migrate"] & artdaqdb
     if unproven := (complete - marked) | (complete & logged):
@@ -129,11 +141,11 @@ def verdicts(
     if unverified := snapshot.unverified:
         text = f"{count(len(unverified), 'run')} only seen in a listing, not read back and compared."
         yield Verdict("unsure", "NOT SURE", text)
-    if not disk:
-        where = snapshot.settings.source_files.run_records_dir
-        yield Verdict("empty", "NO RUN ON DISK", f"in {where}: is it mounted?")
-    gone = f" {count(len(ucondb - disk), 'archived run')} no longer on disk." if ucondb - disk else ""
-    yield Verdict("safe", "SAFE", f"every complete run on disk ({len(complete)}) is in UconDB.{gone}")
+    if uncompared := snapshot.uncompared:
+        text = (
+            f"{count(len(uncompared), 'record')} came back, and not compared with the archive yet: {ranges(uncompared)}"
+        )
+        yield Verdict("unsure", "NOT SURE", text)
 
 
 def steps(
@@ -202,3 +214,5 @@ def _further_steps(
             yield Step(group.option, group.remedy, person=True)
     if snapshot.unverified:
         yield Step("--verify", "runs were only seen in a listing")
+    elif snapshot.uncompared:
+        yield Step("--verify", "records came back after their runs were verified")

@@ -28,6 +28,8 @@ SEEN = "seen"
 """Name of the note with the runs that were on disk and not imported when the last cycle began: `state/seen.json`."""
 UNVERIFIED = "unverified"
 """Name of the note with the runs of which a marker may say `verified: false`: `state/unverified.json`."""
+WITHOUT_RECORD = "without_record"
+"""Name of the note with the runs that were verified while their record was away: `state/without_record.json`."""
 ARRIVING = "arriving"
 """Name of the note with the runs that another program is still storing in artdaqDB: `state/arriving.json`."""
 
@@ -132,6 +134,7 @@ class Tree:
         unverified, noted = {marker.run for marker in markers if not marker.facts.verified}, self.noted_runs(UNVERIFIED)
         if unverified and noted is not None:  # without the note all markers are read
             self.write_noted_runs(UNVERIFIED, unverified | noted)
+        self._note_without_record([marker for marker in markers if marker.stage == "migrate"])
 
         def files() -> Iterator[tuple[Path, bytes]]:
             for run in watch:
@@ -262,6 +265,13 @@ class Tree:
     def write_noted_runs(self, name: str, runs: Iterable[int]) -> None:
         """Write a note that lists runs, durably. Raises WorkDirError."""
         self.write_note(name, {"runs": run_numbers.text(runs)})
+
+    def _note_without_record(self, migrated: Iterable[Marker]) -> None:
+        before = self.noted_runs(WITHOUT_RECORD) or frozenset()
+        known = {marker.run for marker in migrated if marker.facts.fingerprint}
+        lacking = {marker.run for marker in migrated if marker.facts.verified} - known
+        if (after := before - known | lacking) != before:
+            self.write_noted_runs(WITHOUT_RECORD, after)
 
     def _finding(self, run: int) -> Path:
         return self.root / "findings" / f"{run}{SUFFIX}"

@@ -209,6 +209,7 @@ class MarkerColumns:
     """The markers of one stage field by field, in the order of `runs`; None: not known.
 
     archived: seconds since 1970. remarks: only of runs that have some. damaged: their rows hold None.
+    without_record: runs of which no record was ever compared with what is archived.
     """
 
     runs: list[int] = field(default_factory=list)
@@ -220,6 +221,7 @@ class MarkerColumns:
     stop_time: list[str | None] = field(default_factory=list)
     size: list[int | None] = field(default_factory=list)
     remarks: dict[int, tuple[Remark, ...]] = field(default_factory=dict)
+    without_record: set[int] = field(default_factory=set)
     damaged: list[Damaged] = field(default_factory=list)
     _texts: dict[str | None, str | None] = field(default_factory=dict, repr=False)
 
@@ -241,6 +243,8 @@ class MarkerColumns:
         self.size.append(values.get("size"))
         if remarks:
             self.remarks[run] = remarks
+        if not values.get("fingerprint"):
+            self.without_record.add(run)
 
     def append_damaged(self, damaged: Damaged) -> None:
         """Add a row for a marker that cannot be read."""

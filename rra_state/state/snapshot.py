@@ -251,6 +251,12 @@ class Snapshot:
         return frozenset(found - {run for run, each in refreshed if isinstance(each, Marker) and each.facts.verified})
 
     @cached_property
+    def uncompared(self) -> frozenset[int]:
+        """Verified runs whose record came back since, and was never compared with what is archived. Reads markers."""
+        refreshed = {run for run, each in self.newest_refreshes.items() if isinstance(each, Marker)}
+        return frozenset(self.columns("migrate").without_record & self.on_disk - refreshed - self.unverified)
+
+    @cached_property
     def newest_refreshes(self) -> Mapping[int, Marker | Damaged]:
         """The newest refresh marker of each run that has one."""
         found: dict[int, Marker | Damaged] = {}

@@ -249,13 +249,20 @@ def _archived_again(run: int, fingerprint: str, tree: Tree) -> bool:
 
 
 def _facts(held: _Held) -> Iterator[tuple[Stage, Facts]]:
-    """Facts for the markers that say `verified: false`: their content was compared with another store's."""
+    """Facts for the markers that say `verified: false`, and for those that were verified without the record.
+
+    Their content was compared with another store's, and with the record if there is one.
+    """
+
+    def incomplete(marker: Marker | None) -> bool:
+        return marker is not None and not (marker.facts.verified and (marker.facts.fingerprint or record is None))
+
     assert held.export is not None  # noqa: S101 - nothing differs, so artdaqDB gave it
     record = replace(source_facts(held.record), foreign=not held.export.exact) if held.record is not None else None
-    if held.imported is not None and not held.imported.facts.verified and (record is not None or held.blob is not None):
+    if held.imported is not None and incomplete(held.imported) and (record is not None or held.blob is not None):
         facts = _with_record(held.imported.facts, record)
         yield "import", replace(facts, verified=True, version=held.export.version)
-    if held.newest is not None and not held.newest.facts.verified and held.blob is not None:
+    if held.newest is not None and incomplete(held.newest) and held.blob is not None:
         facts = _with_record(held.newest.facts, record).of_blob(*held.blob)
         yield "migrate", replace(facts, verified=True, version=held.export.version)
 

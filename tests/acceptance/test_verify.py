@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -150,6 +151,28 @@ def test_a_subset_is_the_same_part_every_time_and_all_parts_are_everything(archi
     flip(archived, 3)
     assert "not: 3" in archived.archive_runs("--verify", "--subset", "1/3", status=1).stdout
     archived.archive_runs("--verify", "--subset", "2/3")
+
+
+@pytest.mark.parametrize("lost", ["settings.txt", None])
+def test_a_record_that_was_away_during_a_recovery_is_compared_once_back(archived: Site, lost: str | None) -> None:
+    record, away = archived.records / "2", archived.root / "away"
+    record.rename(away)
+    shutil.rmtree(archived.work)
+    archived.archive_runs("--recover-import-state", "--recover-migrate-state")
+    archived.archive_runs("--incremental")  # verifies the run without its record
+    assert archived.archive_runs("--report-status").stdout.count("NOT SURE") == 0
+
+    if lost is not None:
+        (away / lost).unlink()
+    away.rename(record)
+    report = archived.archive_runs("--report-status", status=1).stdout
+    assert "NOT SURE: 1 record came back, and not compared with the archive yet: 2" in report
+    archived.archive_runs("--incremental", status=1 if lost else 0)
+
+    report = archived.archive_runs("--report-status", status=1 if lost else 0).stdout
+    assert ("NOT SAFE: a verification found 1 archived run wrong: 2" if lost else "SAFE:") in report
+    if lost is None:
+        assert archived.marker("migrate", 2)["fingerprint"] == archived.marker("import", 2)["fingerprint"]
 
 
 def test_markers_of_a_recovery_are_filled_in_and_those_that_differ_are_not(archived: Site) -> None:
