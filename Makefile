@@ -7,7 +7,8 @@ FUZZ_SECONDS ?= 120
 BENCH ?=
 # -I: neither this directory nor the environment decides what is imported; the project itself is installed.
 PYTHON := "$(VENV)/bin/python" -I
-PYTEST := $(PYTHON) -m pytest -n 2 --dist worksteal
+# Three processes on two cores: tests wait for servers and processes for a third of their time.
+PYTEST := $(PYTHON) -m pytest -n 3 --dist worksteal
 PIP := $(PYTHON) -m pip --quiet --disable-pip-version-check
 RESOLVE := $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml
 
