@@ -25,7 +25,7 @@ T = TypeVar("T")
 START_SECONDS = 60
 """Longest wait for worker processes to come up."""
 CLOSE_SECONDS = 5.0
-"""Longest wait for idle workers to end."""
+"""Longest wait for workers to end their run, and themselves."""
 
 
 class Pool(Protocol):
@@ -43,7 +43,7 @@ class Pool(Protocol):
         """Let each worker finish its run and begin no other."""
 
     def close(self) -> None:
-        """End the workers; those still busy are killed."""
+        """End the workers; those that stay busy for some seconds are killed."""
 
 
 def open_pool(settings: Settings, *, most: int | None = None, seconds: float = START_SECONDS) -> Pool:
@@ -92,11 +92,15 @@ class ProcessPool:
         self._stop.set()
 
     def close(self) -> None:
-        """See Pool. Idle workers end by themselves: to kill one can leave the executor's own locks held."""
+        """See Pool. Idle workers end by themselves: to kill one can leave the executor's own locks held.
+
+        A worker that is killed while it returns a result leaves the executor waiting for the rest of it for ever, and
+        this process with it. So busy ones get some seconds to end their run.
+        """
         self._stop.set()
-        if all(future.done() for future in self._handed_out):
+        end = time.monotonic() + CLOSE_SECONDS
+        if not wait(self._handed_out, CLOSE_SECONDS).not_done:
             self._executor.shutdown(wait=False)
-            end = time.monotonic() + CLOSE_SECONDS
             for process in self._workers():
                 process.join(max(0.0, end - time.monotonic()))
         # Where memory is short the executor may be unable to end them.

@@ -177,8 +177,10 @@ def _wanted(snapshot: Snapshot, stage: Stage, offered: frozenset[int], selection
         written = snapshot.written(stage)
         if written.error is not None:
             raise written.error
-        derived = derive(Known(offered, archived, failed), written.ledger)
-        return set(filter(derived.incremental, missing))
+        known, ledger = Known(offered, archived, failed), written.ledger
+        start = derive(known, ledger).state.start
+        late = missing - failed if ledger.held is None else frozenset[int]()
+        return {run for run in missing if run > start or (run > ledger.base and run in late)}
     return missing
 
 
