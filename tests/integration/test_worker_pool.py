@@ -1,0 +1,20 @@
+"""Worker processes on this machine."""
+
+from __future__ import annotations
+
+from rra_state.config import loading
+from rra_state.execution.pool import ProcessPool
+from rra_state.workers.import_stage import import_runs
+from tests.site import Site
+
+
+def test_a_pool_that_is_closed_lets_busy_workers_end_their_run(site: Site) -> None:
+    """A worker that is killed while it returns a result would keep this process from ending."""
+    site.make(30)
+    pool = ProcessPool(loading.load(site.config), most=1)
+    future = pool.submit(import_runs, tuple(range(1, 31)), {})
+
+    pool.close()
+
+    begun = [outcome for outcome in future.result(0) if outcome.staged is not None]
+    assert len(begun) < 30
