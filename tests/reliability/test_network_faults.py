@@ -24,6 +24,7 @@ from tests.reliability.counts import count
 from tests.reliability.deeds import DEEDS, Deed
 from tests.reliability.world import World
 from tests.servers import Folder
+from tests.waiting import scaled
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 STRIDE = 1 if LONG else 4
@@ -108,7 +109,8 @@ def test_a_fault_on_the_way_to_mongodb_costs_no_run(  # noqa: PLR0917 - fixtures
 ) -> None:
     """Some of the faults strike no request of a deed, but a connection by which the driver monitors the server."""
     host, port = mongodb.removeprefix("mongodb://").split(":")
-    waits = f"directConnection=true&socketTimeoutMS={int(1000 * PATIENCE)}&serverSelectionTimeoutMS=2000"
+    selection = int(1000 * scaled(2))
+    waits = f"directConnection=true&socketTimeoutMS={int(1000 * PATIENCE)}&serverSelectionTimeoutMS={selection}"
     with (
         Proxy((host, int(port))) as proxy,
         psycopg.connect(ucondb.server.pg(), autocommit=True) as connection,
