@@ -9,14 +9,13 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from rra_state.records import blob
-from rra_state.stores.ucondb.client import UconDB
 from tests import nasty_records
+from tests.acceptance.restoring import Files, archived_and_gone, gone, put, restored
 from tests.nasty_records import LONG_ESCAPED, found
 from tests.paths import REPOSITORY
 from tests.samples import RECORDS, with_real_records
@@ -27,34 +26,10 @@ pytestmark = pytest.mark.in_process
 
 PAGE = REPOSITORY / "docs" / "restore.md"
 
-Files = dict[int, dict[str, bytes]]
-
 
 @pytest.fixture
 def archived(site: Site) -> Files:
-    """Four ordinary runs in both stores, of which 1 to 3 are not on disk any more; the files of these."""
-    site.configure(ucon_db={"include_originals": True})
-    site.make(4)
-    site.archive_runs()
-    return gone(site, range(1, 4))
-
-
-def gone(site: Site, runs: Iterable[int]) -> Files:
-    """Remove these records; return what they were."""
-    files = {run: found(site.records / str(run)) for run in runs}
-    for run in runs:
-        site.remove(run)
-    return files
-
-
-def restored(directory: Path) -> Files:
-    return {int(path.name): found(path) for path in directory.iterdir()}
-
-
-def put(site: Site, run: int, content: bytes) -> None:
-    """Replace a blob in UconDB."""
-    ucondb = UconDB(site.ucondb.settings())
-    ucondb.put(run, content, override_of=ucondb.versions()[run])
+    return archived_and_gone(site)
 
 
 def document(site: Site, run: int, entity: str) -> Path:
@@ -247,59 +222,6 @@ def test_a_blob_of_another_run_is_not_restored(site: Site, archived: Files) -> N
 
     assert "run 1: UconDB cannot give it: the blob is one of run 2" in done.stdout
     assert restored(site.root / "out") == {run: archived[run] for run in (2, 3)}
-
-
-def test_originals_do_not_make_blobs_differ(site: Site) -> None:
-    site.make(2)
-    site.archive_runs()
-    without = site.blobs()
-    site.configure(ucon_db={"include_originals": True})
-    shutil.rmtree(site.work / "markers" / "migrate")
-
-    done = site.archive_runs()
-    site.archive_runs("--verify")
-
-    assert "already holds the same content" in done.stderr
-    assert site.blobs() == without
-    put(
-        site, 1, blob.pack(1, blob.unpack(without["1"]).files, site.archive.export(site.archive.locate([1])[1]).sources)
-    )
-    site.configure(ucon_db={"include_originals": False})
-    shutil.rmtree(site.work / "markers" / "migrate")
-    site.archive_runs()
-    site.archive_runs("--verify")
-
-
-def test_originals_stay_right_once_they_are_switched_off(site: Site) -> None:
-    site.configure(ucon_db={"include_originals": True})
-    site.make(1)
-    site.archive_runs()
-    site.configure(ucon_db={"include_originals": False})
-    boot = site.records / "1" / "boot.txt"
-    boot.write_bytes(b"# a comment\n" + boot.read_bytes())
-
-    site.archive_runs()
-
-    assert blob.unpack(site.blobs()["1"]).files["boot.txt"] == boot.read_bytes()
-    site.archive_runs("--verify")
-    site.archive_runs("--restore", "1", str(site.root / "out"), "--from", "ucondb")
-    assert restored(site.root / "out")[1] == found(site.records / "1")
-
-
-def test_originals_that_differ_are_a_conflict_once_they_are_switched_off(site: Site, archived: Files) -> None:
-    put(site, 1, site.blobs()["1"].replace(archived[1]["ranks.txt"], archived[1]["ranks.txt"] + b"#\n"))
-    site.configure(ucon_db={"include_originals": False})
-    (site.work / "markers" / "migrate" / "1.json").unlink()
-
-    assert "holds other content under this key" in site.archive_runs(status=1).stderr
-
-
-def test_an_original_that_differs_is_a_finding(site: Site, archived: Files) -> None:
-    put(site, 1, site.blobs()["1"].replace(archived[1]["ranks.txt"], archived[1]["ranks.txt"] + b"#\n"))
-
-    done = site.archive_runs("--verify", status=1)
-
-    assert "run 1: UconDB: ranks.txt is not what artdaqDB has" in done.stdout
 
 
 def test_the_drill_restores_some_runs_and_compares(site: Site) -> None:

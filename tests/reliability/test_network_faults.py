@@ -107,7 +107,7 @@ def test_a_fault_on_the_way_to_postgresql_costs_no_run(  # noqa: PLR0917 - fixtu
 def test_a_fault_on_the_way_to_mongodb_costs_no_run(  # noqa: PLR0917 - fixtures
     kind: Kind, deed: Deed, ucondb: Folder, mongodb: str, memory: Path, request: pytest.FixtureRequest
 ) -> None:
-    """Some of the faults strike no request of a deed, but a connection by which the driver monitors the server."""
+    """The driver watches the server over connections of its own; some of the faults hit one of these."""
     host, port = mongodb.removeprefix("mongodb://").split(":")
     selection = int(1000 * scaled(2))
     waits = f"directConnection=true&socketTimeoutMS={int(1000 * PATIENCE)}&serverSelectionTimeoutMS={selection}"
