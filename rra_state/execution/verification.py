@@ -31,11 +31,12 @@ log = logging.getLogger("rra")
 class Verified:
     """The results of a verification. equal: runs without a difference. facts: for their markers, by run.
 
-    before: the findings of earlier verifications.
+    equal_to_record: those of them whose record is on disk. before: the findings of earlier verifications.
     """
 
     before: Mapping[int, object] = field(default_factory=dict)
     equal: set[int] = field(default_factory=set)
+    equal_to_record: set[int] = field(default_factory=set)
     findings: dict[int, Finding] = field(default_factory=dict)
     facts: dict[int, Mapping[Stage, Facts]] = field(default_factory=dict)
 
@@ -47,6 +48,8 @@ class Verified:
             self.findings[found.run] = Finding.found(found.run, found.kind, found.differences, earlier)
         else:
             self.equal.add(found.run)
+            if found.on_disk:
+                self.equal_to_record.add(found.run)
             if found.facts:
                 self.facts[found.run] = found.facts
 
@@ -68,7 +71,7 @@ class Verified:
             for run, by_stage in self.facts.items()
             for stage, known in by_stage.items()
             if (stored := tree.marker(stage, run)) is not None
-            and not (stored.facts.verified and (stored.facts.fingerprint or not known.fingerprint))
+            and (not stored.facts.verified or (stored.facts.without_record and known.fingerprint))
         ]
         watch = [
             each.run
@@ -78,9 +81,10 @@ class Verified:
             and (not each.facts.stop_time or is_recent(settings.source_files, each.run))
         ]
         tree.write_markers(markers, watch)
-        unverified = tree.noted_runs(UNVERIFIED)
-        if unverified and unverified & self.equal:
-            tree.write_noted_runs(UNVERIFIED, unverified - self.equal)
+        for note, done in ((UNVERIFIED, self.equal), (WITHOUT_RECORD, self.equal_to_record)):
+            noted = tree.noted_runs(note)
+            if noted and noted & done:
+                tree.write_noted_runs(note, noted - done)
         return len(markers)
 
 

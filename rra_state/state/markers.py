@@ -134,7 +134,9 @@ class Tree:
         unverified, noted = {marker.run for marker in markers if not marker.facts.verified}, self.noted_runs(UNVERIFIED)
         if unverified and noted is not None:  # without the note all markers are read
             self.write_noted_runs(UNVERIFIED, unverified | noted)
-        self._note_without_record([marker for marker in markers if marker.stage == "migrate"])
+        without_record = {each.run for each in markers if each.stage == "migrate" and each.facts.without_record}
+        if without_record:
+            self.write_noted_runs(WITHOUT_RECORD, without_record | (self.noted_runs(WITHOUT_RECORD) or frozenset()))
 
         def files() -> Iterator[tuple[Path, bytes]]:
             for run in watch:
@@ -265,13 +267,6 @@ class Tree:
     def write_noted_runs(self, name: str, runs: Iterable[int]) -> None:
         """Write a note that lists runs, durably. Raises WorkDirError."""
         self.write_note(name, {"runs": run_numbers.text(runs)})
-
-    def _note_without_record(self, migrated: Iterable[Marker]) -> None:
-        before = self.noted_runs(WITHOUT_RECORD) or frozenset()
-        known = {marker.run for marker in migrated if marker.facts.fingerprint}
-        lacking = {marker.run for marker in migrated if marker.facts.verified} - known
-        if (after := before - known | lacking) != before:
-            self.write_noted_runs(WITHOUT_RECORD, after)
 
     def _finding(self, run: int) -> Path:
         return self.root / "findings" / f"{run}{SUFFIX}"

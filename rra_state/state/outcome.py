@@ -60,6 +60,11 @@ class Facts:
     problems: tuple[str, ...] = ()
     foreign: bool = False
 
+    @property
+    def without_record(self) -> bool:
+        """True if only the stores were compared, because the record was away."""
+        return self.verified and not self.fingerprint
+
     def completed(self, imported: Facts) -> Facts:
         """The facts of a migration with what only the import knew of the record."""
         names = ("foreign", "config_name", "fingerprint", "start_time", "stop_time", "remarks")

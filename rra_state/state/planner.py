@@ -179,6 +179,7 @@ def _wanted(snapshot: Snapshot, stage: Stage, offered: frozenset[int], selection
             raise written.error
         known, ledger = Known(offered, archived, failed), written.ledger
         start = derive(known, ledger).state.start
+        # Also runs that were open when the numbers passed them: no log has these, so `Derived.incremental` misses them.
         late = missing - failed if ledger.held is None else frozenset[int]()
         return {run for run in missing if run > start or (run > ledger.base and run in late)}
     return missing

@@ -254,8 +254,8 @@ def _facts(held: _Held) -> Iterator[tuple[Stage, Facts]]:
     Their content was compared with another store's, and with the record if there is one.
     """
 
-    def incomplete(marker: Marker | None) -> bool:
-        return marker is not None and not (marker.facts.verified and (marker.facts.fingerprint or record is None))
+    def incomplete(marker: Marker) -> bool:
+        return not marker.facts.verified or (marker.facts.without_record and record is not None)
 
     assert held.export is not None  # noqa: S101 - nothing differs, so artdaqDB gave it
     record = replace(source_facts(held.record), foreign=not held.export.exact) if held.record is not None else None

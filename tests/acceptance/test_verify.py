@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -15,7 +16,9 @@ import pytest
 from rra_state.records import blob as blobs
 from rra_state.stores.ucondb.client import UconDB
 from scripts.make_run_records import write_record
+from tests import in_process
 from tests.paths import REPOSITORY
+from tests.reliability.faults import Fault
 from tests.site import Site, environment
 from tests.waiting import scaled
 
@@ -173,6 +176,28 @@ def test_a_record_that_was_away_during_a_recovery_is_compared_once_back(archived
     assert ("NOT SAFE: a verification found 1 archived run wrong: 2" if lost else "SAFE:") in report
     if lost is None:
         assert archived.marker("migrate", 2)["fingerprint"] == archived.marker("import", 2)["fingerprint"]
+
+
+def test_a_cycle_killed_while_it_compares_a_record_that_came_back_is_repeated(archived: Site) -> None:
+    record, away, copy = archived.records / "2", archived.root / "away", archived.root / "copy of work"
+    record.rename(away)
+    shutil.rmtree(archived.work)
+    archived.archive_runs("--recover-import-state", "--recover-migrate-state")
+    archived.archive_runs("--incremental")
+    away.rename(record)
+    shutil.copytree(archived.work, copy)
+
+    for step in itertools.count():
+        shutil.rmtree(archived.work)
+        shutil.copytree(copy, archived.work)
+        killed = in_process.command(archived.config, "--incremental", fault=Fault("kill", step)).killed
+
+        archived.archive_runs("--incremental")
+
+        assert "\nSAFE:" in archived.archive_runs("--report-status").stdout, step
+        if not killed:
+            break
+    assert step > 5
 
 
 def test_markers_of_a_recovery_are_filled_in_and_those_that_differ_are_not(archived: Site) -> None:
