@@ -24,13 +24,13 @@ from tests.reliability.counts import count
 from tests.reliability.deeds import DEEDS, Deed
 from tests.reliability.world import World
 from tests.servers import Folder
-from tests.waiting import scaled
+from tests.waiting import scaled, slowness
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 STRIDE = 1 if LONG else 4
 """`make test` lets each kind strike at every fourth step of PostgreSQL's protocol, another kind at each."""
 PATIENCE = 0.5
-"""Seconds until an answer counts as lost."""
+"""Seconds until an answer counts as lost, on a quiet machine."""
 
 _numbers = itertools.count(200_001)
 
@@ -53,7 +53,7 @@ def test_a_fault_on_the_way_to_ucondb_costs_no_run(
             section = world.settings.ucon_db.model_copy(
                 update={
                     "server_url": direct.replace(address.netloc, f"127.0.0.1:{proxy.address[1]}"),
-                    "timeout_seconds": PATIENCE,
+                    "timeout_seconds": PATIENCE * slowness(),
                 }
             )
             return _with(world, ucon_db=section)
@@ -79,7 +79,7 @@ def test_a_fault_on_the_way_to_postgresql_costs_no_run(  # noqa: PLR0917 - fixtu
     monkeypatch.setattr(postgres_session, "RECONNECT_SECONDS", 1)
     monkeypatch.setattr(postgres_session, "CONNECT_SECONDS", 2)
     monkeypatch.setattr(postgres_session, "_NETWORK", {"tcp_user_timeout": 1000})
-    monkeypatch.setattr(postgres_session, "ANSWER_SECONDS", PATIENCE)
+    monkeypatch.setattr(postgres_session, "ANSWER_SECONDS", PATIENCE * slowness())
     name, parts = f"net_{uuid4().hex}", conninfo_to_dict(postgres)
     with (
         Proxy(f"{parts['host']}/.s.PGSQL.{parts['port']}") as proxy,
@@ -107,10 +107,13 @@ def test_a_fault_on_the_way_to_postgresql_costs_no_run(  # noqa: PLR0917 - fixtu
 def test_a_fault_on_the_way_to_mongodb_costs_no_run(  # noqa: PLR0917 - fixtures
     kind: Kind, deed: Deed, ucondb: Folder, mongodb: str, memory: Path, request: pytest.FixtureRequest
 ) -> None:
-    """The driver watches the server over connections of its own; some of the faults hit one of these."""
+    """The driver watches the server over connections of its own; some of the faults hit one of these.
+
+    The server is written in Python: beside other tests it may be slow to answer what no fault hit.
+    """
     host, port = mongodb.removeprefix("mongodb://").split(":")
-    selection = int(1000 * scaled(2))
-    waits = f"directConnection=true&socketTimeoutMS={int(1000 * PATIENCE)}&serverSelectionTimeoutMS={selection}"
+    answer, selection = int(1000 * scaled(PATIENCE)), int(1000 * scaled(2))
+    waits = f"directConnection=true&socketTimeoutMS={answer}&serverSelectionTimeoutMS={selection}"
     with (
         Proxy((host, int(port))) as proxy,
         psycopg.connect(ucondb.server.pg(), autocommit=True) as connection,
