@@ -154,7 +154,8 @@ def _records(snapshot: Snapshot, stage: Stage, sites: Sites) -> StageRecords:
     archived = listed - conflicts
     unstored = snapshot.open - listed if stage == "import" else snapshot.arriving
     known = Known(source, archived, snapshot.failed[stage] - archived, unstored.__contains__)
-    return StageRecords(stage, known, snapshot.archived[stage], snapshot.written(stage))
+    damaged = tuple(each.text for each in snapshot.columns(stage).damaged)
+    return StageRecords(stage, known, snapshot.archived[stage], snapshot.written(stage), damaged)
 
 
 def _lost(snapshot: Snapshot, sites: Sites) -> frozenset[int]:

@@ -30,13 +30,14 @@ class StageRecords:
     """The archiver's files and markers of a stage, beside what the sites hold.
 
     known: the runs as the sites hold them; one under which the store holds other content is not archived.
-    markers: runs with a marker. written: what the files say.
+    markers: runs with a marker. written: what the files say. damaged: what is wrong with markers that cannot be read.
     """
 
     stage: Stage
     known: Known
     markers: Set[int]
     written: Written
+    damaged: tuple[str, ...] = ()
 
     @property
     def unmarked(self) -> Set[int]:
@@ -88,6 +89,7 @@ def discrepancies(records: StageRecords) -> Iterator[Discrepancy]:
         yield Discrepancy(f"{stage}: runs with a marker that {store} does not hold: {runs}", recover)
     if records.unmarked:
         yield Discrepancy(f"{stage}: runs in {store} without a marker: {run_numbers.text(records.unmarked)}", recover)
+    yield from (Discrepancy(text, recover) for text in records.damaged)
     if written.error is not None:
         return
     # A cycle rewrites what follows from the markers, and keeps an operator's base. To repair markers takes a recovery.

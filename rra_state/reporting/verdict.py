@@ -174,7 +174,7 @@ def steps(
             yield Step(f"--recover-{each.stage}-state", f"{store} lost runs that have a marker")
         elif each.unmarked:
             yield Step(f"--recover-{each.stage}-state", f"{store} holds runs that have no marker")
-        elif snapshot.columns(each.stage).damaged:
+        elif each.damaged:
             yield Step(f"--recover-{each.stage}-state", "a marker cannot be read; remove it first", person=True)
         tried = set(derived.log) - derived.not_attempted
         if tried - lost:

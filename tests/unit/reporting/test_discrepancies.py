@@ -115,6 +115,15 @@ def test_what_another_program_archived_counts_as_attempted() -> None:
     )
 
 
+def test_a_marker_that_cannot_be_read_does_not_agree_with_anything() -> None:
+    right = records([5, 6], [5, 6])
+    assert list(discrepancies(right)) == []
+
+    text = "markers/import/5.json: cannot be read as JSON (remove it, then type --recover-import-state)"
+
+    assert list(discrepancies(replace(right, damaged=(text,)))) == [Discrepancy(text, "--recover-import-state")]
+
+
 def test_a_damaged_state_file_comes_first() -> None:
     right = records([5, 6], [5, 6], markers=[5])
     error = StateFileError("the state file cannot be used: it is not JSON")
