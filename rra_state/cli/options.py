@@ -89,7 +89,10 @@ def parser() -> argparse.ArgumentParser:
         "--subset", metavar="N/T", help="with --verify: part N of T, such as 1/7; week/T another part each week"
     )
     instead.add_argument(
-        "--restore-drill", metavar="N", type=run_number, help="with --verify: also restore N random runs and compare"
+        "--restore-drill",
+        metavar="N",
+        type=number_of_runs,
+        help="with --verify: also restore N random runs and compare",
     )
     instead.add_argument(
         "--restore", metavar=("RANGES", "DIR"), nargs=2, help="write DIR/RUN as the DAQ wrote it, from the stores"
@@ -137,6 +140,14 @@ def run_number(text: str) -> int:
     if run is None:
         raise argparse.ArgumentTypeError(f"{text} is no run number")
     return run
+
+
+def number_of_runs(text: str) -> int:
+    """A number of runs, 1 or more, as argparse takes it. Raises ArgumentTypeError."""
+    number = run_numbers.number(text)
+    if number is None:
+        raise argparse.ArgumentTypeError(f"{text} is no number of runs: write 1 or more")
+    return number
 
 
 def reject_conflicting_options(options: argparse.Namespace) -> None:

@@ -26,3 +26,9 @@ def test_two_options_that_contradict_each_other_are_refused(options: list[str]) 
 def test_a_loss_is_accepted_by_a_recovery_only() -> None:
     with pytest.raises(UsageError, match="belongs to --recover-import-state"):
         reject_conflicting_options(parser().parse_args(["config.yaml", "--accept-loss"]))
+
+
+def test_a_drill_restores_at_least_one_run(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args(["config.yaml", "--verify", "--restore-drill", "0"])
+    assert "0 is no number of runs: write 1 or more" in capsys.readouterr().err
