@@ -21,8 +21,9 @@ from rra_state.base.concurrency import run_within
 from rra_state.base.errors import NotSent, UsageError, WorkDirError
 from rra_state.config.loading import Settings
 from rra_state.config.models import Email, Slack
-from rra_state.monitoring import changes, delivered
-from rra_state.monitoring.changes import Changes, Condition, Delivered, Message
+from rra_state.monitoring import changes, delivered, messages
+from rra_state.monitoring.changes import Changes, Condition, Delivered
+from rra_state.monitoring.messages import Message
 from rra_state.reporting.counts import Counts
 from rra_state.state.markers import Tree
 
@@ -79,9 +80,9 @@ def notify(settings: Settings, recipients: Iterable[Channel], now: Condition, co
 def _sent(settings: Settings, wanted: Mapping[Channel, Changes], counts: Counts | None) -> set[str]:
     """Send the messages; return the keys of the channels that accepted theirs."""
     place, command = socket.gethostname(), f"./run_archiver.sh {shlex.quote(str(settings.path))}"
-    messages = {channel: changes.message(found, counts, place, command) for channel, found in wanted.items()}
-    results = run_within(LIMIT_SECONDS, {each.name: partial(send, each, message) for each, message in messages.items()})
-    for channel, message in messages.items():
+    to_send = {channel: messages.message(found, counts, place, command) for channel, found in wanted.items()}
+    results = run_within(LIMIT_SECONDS, {each.name: partial(send, each, message) for each, message in to_send.items()})
+    for channel, message in to_send.items():
         error = results[channel.name]
         if error is None:
             log.info("%s: sent %s", channel.name, message.title)

@@ -19,8 +19,8 @@ from rra_state.base.errors import Conflict, NotSent, StoreUnavailable
 from rra_state.config.loading import Settings
 from rra_state.config.models import Email, Reporting, Slack
 from rra_state.monitoring import after_cycle, channels
-from rra_state.monitoring.changes import Message
 from rra_state.monitoring.channels import Channel
+from rra_state.monitoring.messages import Message
 from rra_state.state.outcome import Failure, Outcome, Stage
 from rra_state.state.tally import Ended
 from tests import mailbox

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from rra_state.base.errors import AccessDenied, Interrupted, StoreUnavailable
-from rra_state.monitoring import changes
+from rra_state.monitoring import changes, messages
 from rra_state.monitoring.changes import Condition, Delivered, Episode, Fault
 from rra_state.monitoring.cycle_history import History
 from rra_state.reporting.counts import RUN_STATES, Counts, count_runs
@@ -39,8 +39,8 @@ def counted(site: Site, now: float | None = None) -> Counts:
     return count_runs(Snapshot.take(site.settings, now))
 
 
-def words(found: changes.Changes, counts: Counts | None = None) -> changes.Message:
-    return changes.message(found, counts, "daq01", "./run_archiver.sh c.yaml")
+def words(found: changes.Changes, counts: Counts | None = None) -> messages.Message:
+    return messages.message(found, counts, "daq01", "./run_archiver.sh c.yaml")
 
 
 def test_nothing_new_is_no_news() -> None:
