@@ -85,8 +85,7 @@ def _log_uncounted(error: ArchiverError, ended: Ended) -> None:
 
 
 def _page(settings: Settings, path: Path, ended: Ended, snapshot: Snapshot | None) -> None:
-    from rra_state.reporting.page import changes as run_changes  # noqa: PLC0415 - only a page needs these
-    from rra_state.reporting.page import render  # noqa: PLC0415
+    from rra_state.reporting.page import render, run_changes  # noqa: PLC0415 - only a page needs these
 
     if snapshot is not None:
         try:

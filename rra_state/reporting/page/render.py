@@ -28,7 +28,7 @@ from rra_state.base.wording import by_text, count, minute, printable, ranges, se
 from rra_state.config.loading import Settings
 from rra_state.reporting.assessment import Assessment, assess
 from rra_state.reporting.failures import FailureGroup
-from rra_state.reporting.page import changes, map_data, plots
+from rra_state.reporting.page import map_data, plots, run_changes
 from rra_state.reporting.verdict import DISK, Listings
 from rra_state.state.outcome import STAGES
 from rra_state.state.snapshot import Snapshot
@@ -180,7 +180,7 @@ def _searched(snapshot: Snapshot, assessment: Assessment) -> Markup:
         for reason in _by_size(assessment.failures)[:MOST_SEARCHED]
     ]
     segments, columns = map_data.segments(assessment.counts), map_data.columns(snapshot, assessment)
-    compared = changes.noted(snapshot.tree)
+    compared = run_changes.noted(snapshot.tree)
     return _embedded({"segments": segments, "runs": columns, "reasons": reasons, "changes": compared})
 
 
