@@ -20,7 +20,18 @@ from tests.paths import REPOSITORY
 from tests.site import TIMEOUT, Site, environment
 
 README = REPOSITORY / "README.md"
-_PAGES = ("restore", "install", "configure", "operate", "report", "parameters", "recover", "troubleshoot", "stores")
+_PAGES = (
+    "getting_started",
+    "restore",
+    "install",
+    "configure",
+    "operate",
+    "report",
+    "parameters",
+    "recover",
+    "troubleshoot",
+    "stores",
+)
 OTHERS = ("state.md", "migrate-from-existing.md")
 DOCS = [REPOSITORY / "docs" / f"{name}.md" for name in _PAGES]
 RUN = 12345
@@ -28,6 +39,10 @@ RUN = 12345
 
 ELSEWHERE = {
     "make demo": "test_readme.py, test_the_demo_is_what_the_readme_promises",
+    "make demo RECORDS=/data/run_records": "the same",
+    "./run_archiver.sh demo/config.yaml --check": "the same",
+    "./run_archiver.sh demo/config.yaml --report-status": "the same",
+    "./run_archiver.sh demo/config.yaml --retry-failed-import": "the same, by the demo itself",
     "make demo-start": "the same",
     "make demo-stop": "the same",
     "make setup": ".ci/run, as a prerequisite of the next two",
