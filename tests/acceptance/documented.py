@@ -28,11 +28,10 @@ _PAGES = (
     "operate",
     "report",
     "parameters",
-    "recover",
+    "state",
     "troubleshoot",
     "stores",
 )
-OTHERS = ("state.md", "migrate-from-existing.md")
 DOCS = [REPOSITORY / "docs" / f"{name}.md" for name in _PAGES]
 RUN = 12345
 """The run that the pages take as an example."""
@@ -50,6 +49,8 @@ ELSEWHERE = {
     "make lint": ".ci/run",
     "make test": ".ci/run; it runs this very test",
     "make docs": "test_docs_site.py",
+    "./run_archiver.sh CONFIG --report-status --compare-state": "test_docs_state.py",
+    "./run_archiver.sh CONFIG --retry-failed-import -v": "the same",
     ".venv/bin/python -m pytest tests -k contract": "make test",
     ".venv/bin/python -m pytest tests -k dask -v": "make test",
     "make test-deploy": ".ci/nightly",
