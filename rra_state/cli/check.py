@@ -163,7 +163,8 @@ class _Checks:
             except VerificationError as error:
                 lost.append(error)
         if chosen and len(lost) == len(chosen):
-            raise StoreError(f"the blobs of runs {run_numbers.text(chosen)} are lost: {lost[0]}")
+            hint = "its administrator restores them; --verify names every such run"
+            raise StoreError(f"the blobs of runs {run_numbers.text(chosen)} are lost: {lost[0].message}", hint=hint)
 
     def workers(self) -> str:
         open_pool(self.settings, seconds=CONNECT_SECONDS).close()

@@ -81,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     )
     instead.add_argument("--forget", metavar="RANGES", help="report these lost runs no more")
     instead.add_argument(
-        "--accept-loss", action="store_true", help="with a recovery: believe a site that has lost most of its runs"
+        "--accept-loss", action="store_true", help="with a recovery: go on although a site has lost most of its runs"
     )
     instead.add_argument("--rebuild-index", action="store_true", help="rebuild artdaqDB's index from its documents")
     instead.add_argument("--verify", action="store_true", help="read every archived run back and compare")

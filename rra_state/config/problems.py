@@ -58,9 +58,8 @@ def refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
         for key, value in node.value:
             line = key.start_mark.line + 1
             if key.value in lines:
-                raise ConfigError(
-                    f"{key.value} is given twice; the first is in line {lines[key.value]}", path=path, line=line
-                )
+                text = f"{key.value} is given twice; the first is in line {lines[key.value]}"
+                raise ConfigError(text, path=path, line=line, hint="remove one")
             lines[str(key.value)] = line
             refuse_repeated_keys(value, path)
 

@@ -1,6 +1,7 @@
 """Messages to people: mail, Slack, and every service of apprise. One per cycle, and only if something changed.
 
-`changes.py` writes the text, `delivered.py` remembers what was sent. apprise is imported only for a message to send.
+`changes.py` finds what changed, `messages.py` writes the text, `delivered.py` remembers what was sent. apprise is
+imported only for a message to send.
 """
 
 from __future__ import annotations

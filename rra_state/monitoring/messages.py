@@ -43,7 +43,7 @@ def message(news: Changes, counts: Counts | None, place: str, command: str) -> M
 
 def _titles(news: Changes) -> Iterator[str]:
     if news.fault is not None:
-        yield "cycles end by a fault" if news.began is None else "cycles still end by a fault"
+        yield "cycles end by an error" if news.began is None else "cycles still end by an error"
     elif news.silent:
         yield "no good cycle for long"
     if failed := _total(news.failed):
@@ -61,7 +61,7 @@ def _titles(news: Changes) -> Iterator[str]:
 def _fault_part(news: Changes, command: str) -> Iterator[str]:
     if news.fault is not None:
         since = "" if news.began is None else f" Faults end cycles since {minute(news.began)}."
-        yield from ("", f"A cycle was ended by a fault. No run is lost; the next cycle takes what is left.{since}")
+        yield from ("", f"A cycle was ended by an error. No run is lost; the next cycle takes what is left.{since}")
         yield f"    {news.fault.text}"
     for stage, when in news.silent.items():
         yield from ("", f"No {stage} cycle has gone well since {minute(when)}.")

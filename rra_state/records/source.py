@@ -104,14 +104,14 @@ def _read(
         total = sum(signature[2] for signature in before.values())
         if total > settings.max_record_bytes:
             message = f"the record has {total} bytes, more than the limit of {settings.max_record_bytes}"
-            raise opened.fault(message, _LIMIT_HINT)
+            raise opened.error(message, _LIMIT_HINT)
         files, skipped = _files(opened, inventory, settings, without)
         after = _inventory(opened, settings.max_other_file_bytes).files
         changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
         if changed:
             raise opened.changed(changed[0])
         if not files:
-            raise opened.fault("the record holds no file to archive", "was it copied to the end, or emptied?")
+            raise opened.error("the record holds no file to archive", "was it copied to the end, or emptied?")
     contents = {file.name: file.data for file in files}
     known = metadata.read(contents.get(metadata.NAME, b""))
     gaps = completeness.gaps(contents, contents)
@@ -203,7 +203,7 @@ class _OpenRecord:
     directory: Path
     run: int
 
-    def fault(self, message: str, hint: str, name: str | None = None) -> RecordError:
+    def error(self, message: str, hint: str, name: str | None = None) -> RecordError:
         return RecordError(message, run=self.run, path=self._path(name), hint=hint)
 
     def changed(self, name: str) -> RecordChanged:
@@ -234,15 +234,15 @@ def _open(directory: Path, run: int) -> Iterator[_OpenRecord]:
         os.close(descriptor)
 
 
-def _check_above(directory: Path, fault: OSError) -> None:
-    """Raise SourceUnreadable or HostLimit if `fault` is not an error of this run.
+def _check_above(directory: Path, failed: OSError) -> None:
+    """Raise SourceUnreadable or HostLimit if `failed` is not an error of this run.
 
     SourceUnreadable: the directory of all records is unreadable or empty, as with the disk not mounted. HostLimit:
-    `fault` is a limit of this process.
+    `failed` is a limit of this process.
     """
-    if fault.errno in host_limits.OF_PROCESS and (refused := host_limits.refusal(fault)):
-        raise refused from fault
-    if fault.errno not in _MAYBE_OF_DISK:
+    if failed.errno in host_limits.OF_PROCESS and (refused := host_limits.refusal(failed)):
+        raise refused from failed
+    if failed.errno not in _MAYBE_OF_DISK:
         return
     try:
         with os.scandir(directory.parent) as entries:
@@ -307,7 +307,7 @@ def _inventory(opened: _OpenRecord, other_limit: int) -> _Inventory:
     except OSError as error:
         _check_above(opened.directory, error)
         message = f"the record's directory cannot be read: {host_limits.plain(error)}"
-        raise opened.fault(message, _RIGHTS_HINT) from error
+        raise opened.error(message, _RIGHTS_HINT) from error
     return _Inventory(wanted, tuple(sorted(skipped, key=lambda entry: entry.name)), newest)
 
 
@@ -342,7 +342,7 @@ def _read_file(opened: _OpenRecord, name: str, limit: int) -> bytes:
             if not stat.S_ISREG(status.st_mode):
                 raise opened.changed(name)
             if status.st_size > limit:
-                raise opened.fault(f"has {status.st_size} bytes, more than the limit of {limit}", _LIMIT_HINT, name)
+                raise opened.error(f"has {status.st_size} bytes, more than the limit of {limit}", _LIMIT_HINT, name)
             data = stream.read(status.st_size + 1)
             if len(data) != status.st_size or signatures.of(os.fstat(stream.fileno())) != signatures.of(status):
                 raise opened.changed(name)
@@ -351,4 +351,4 @@ def _read_file(opened: _OpenRecord, name: str, limit: int) -> bytes:
         raise opened.changed(name) from error
     except OSError as error:
         _check_above(opened.directory, error)
-        raise opened.fault(f"cannot be read: {host_limits.plain(error)}", _RIGHTS_HINT, name) from error
+        raise opened.error(f"cannot be read: {host_limits.plain(error)}", _RIGHTS_HINT, name) from error

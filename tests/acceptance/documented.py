@@ -20,14 +20,28 @@ from tests.paths import REPOSITORY
 from tests.site import TIMEOUT, Site, environment
 
 README = REPOSITORY / "README.md"
-_PAGES = ("restore", "install", "configure", "operate", "report", "parameters", "recover", "troubleshoot", "stores")
-OTHERS = ("state.md", "migrate-from-existing.md")
+_PAGES = (
+    "getting_started",
+    "restore",
+    "install",
+    "configure",
+    "operate",
+    "report",
+    "parameters",
+    "state",
+    "troubleshoot",
+    "stores",
+)
 DOCS = [REPOSITORY / "docs" / f"{name}.md" for name in _PAGES]
 RUN = 12345
 """The run that the pages take as an example."""
 
 ELSEWHERE = {
     "make demo": "test_readme.py, test_the_demo_is_what_the_readme_promises",
+    "make demo RECORDS=/data/run_records": "the same",
+    "./run_archiver.sh demo/config.yaml --check": "the same",
+    "./run_archiver.sh demo/config.yaml --report-status": "the same",
+    "./run_archiver.sh demo/config.yaml --retry-failed-import": "the same, by the demo itself",
     "make demo-start": "the same",
     "make demo-stop": "the same",
     "make setup": ".ci/run, as a prerequisite of the next two",
@@ -35,6 +49,8 @@ ELSEWHERE = {
     "make lint": ".ci/run",
     "make test": ".ci/run; it runs this very test",
     "make docs": "test_docs_site.py",
+    "./run_archiver.sh CONFIG --report-status --compare-state": "test_docs_state.py",
+    "./run_archiver.sh CONFIG --retry-failed-import -v": "the same",
     ".venv/bin/python -m pytest tests -k contract": "make test",
     ".venv/bin/python -m pytest tests -k dask -v": "make test",
     "make test-deploy": ".ci/nightly",

@@ -121,7 +121,7 @@ def test_a_store_that_is_down_is_told_once_and_its_end_too(
     site.archive_runs("--incremental")
     site.archive_runs("--incremental")
 
-    assert [title.rpartition(": ")[2] for title in box.titles] == ["cycles end by a fault", "cycles go well again"]
+    assert [title.rpartition(": ")[2] for title in box.titles] == ["cycles end by an error", "cycles go well again"]
     assert f"./run_archiver.sh {site.config} --check" in box.texts[0]
     assert "Now: 0 archived, 3 waiting, 0 failed, 0 still being written." in box.texts[0]
 
@@ -161,7 +161,7 @@ def test_each_cycle_reports_a_work_directory_it_cannot_write(site: Site, box: ma
     site.archive_runs("--incremental")
 
     # That a message was sent could not be written down: it is sent again, and nothing is left to take back.
-    assert [title.rpartition(": ")[2] for title in box.titles] == ["cycles end by a fault"] * 2
+    assert [title.rpartition(": ")[2] for title in box.titles] == ["cycles end by an error"] * 2
     assert all("permission denied" in text.lower() for text in box.texts)
 
 

@@ -220,6 +220,7 @@ def test_case_c_stored_runs_whose_blobs_are_gone(site: Site, ucondb: Folder, *, 
     line = failed(site)
 
     assert "the blobs of runs 398-400 are lost" in line
+    assert "--verify names every such run" in line
     assert ucondb.stats()["gets"] - before <= 9
 
 

@@ -17,7 +17,7 @@ from tests.site import Site
 
 pytestmark = pytest.mark.in_process
 
-MOST_STEPS = 6
+MOST_STEPS = 5
 
 
 @pytest.fixture

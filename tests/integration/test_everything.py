@@ -329,7 +329,7 @@ def test_a_fault_after_everything_or_nothing_is_mailed(site: SiteWithMail, tmp_p
     )
 
     [text] = site.mail.texts[before:]
-    assert "A cycle was ended by a fault." in text
+    assert "A cycle was ended by an error." in text
     assert "UconDB did not answer" in text
     assert "The last cycle ended early: UconDB did not answer" in words(page.read_text())
     assert "rra_cycle_good 0" in measured.read_text()

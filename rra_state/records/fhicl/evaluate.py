@@ -48,7 +48,7 @@ def evaluate(document: FhiclDocument) -> TableValue:
     """
     source = document.source
     if source.includes:
-        raise source.fault(source.includes[0], "#include names a file that is not part of the record")
+        raise source.error(source.includes[0], "#include names a file that is not part of the record")
     return _Evaluator(source).run(document)
 
 
@@ -85,7 +85,7 @@ class _Evaluator:
             if isinstance(value, Scalar):
                 if value.kind == "id":
                     message = "@id:: names a parameter set that only the process that made it knows"
-                    raise self.source.fault(self.id_offsets[value.text], message)
+                    raise self.source.error(self.id_offsets[value.text], message)
             elif id(value) not in seen:
                 seen.add(id(value))
                 waiting.extend(value.items.values() if isinstance(value, TableValue) else value.items)
@@ -117,13 +117,13 @@ class _Evaluator:
         path = path_of(name)
         too_far = next((part for part in path if isinstance(part, int) and part >= MAX_NIL_ITEMS), None)
         if too_far is not None:
-            raise self.source.fault(offset, f"index {too_far} is too far beyond the end of the sequence")
+            raise self.source.error(offset, f"index {too_far} is too far beyond the end of the sequence")
         return path
 
     def _assign(self, path: Path, value: Value, guard: int, offset: int) -> None:
         """Bind a value at document level. Missing containers on the path are made; other values there are an error."""
         if len(path) > MAX_DEPTH:
-            raise self.source.fault(offset, f"name of more than {MAX_DEPTH} parts")
+            raise self.source.error(offset, f"name of more than {MAX_DEPTH} parts")
         first = path[0]
         if self.root is self.main and isinstance(first, str) and self.prolog.items.pop(first, None) is not None:
             self.prolog.guards.pop(first, None)
@@ -136,7 +136,7 @@ class _Evaluator:
             blocked = self._enter(container, key, path, offset) or blocked
         present = container.items[key]  # type: ignore[index]  # str for tables, int for sequences
         if present is not NIL and guard > container.guards.get(key, 0):  # type: ignore[arg-type]
-            raise self.source.fault(offset, f"{quoted(_text(path))} was defined without {_GUARD_NAMES[guard]} before")
+            raise self.source.error(offset, f"{quoted(_text(path))} was defined without {_GUARD_NAMES[guard]} before")
         if not blocked:
             container.items[key] = value  # type: ignore[index]
             self._guard(container, key, guard)
@@ -149,11 +149,11 @@ class _Evaluator:
             missing = key + 1 - len(container.items)
             self.nil_items += missing
             if self.nil_items > MAX_NIL_ITEMS:
-                raise self.source.fault(offset, f"index {key} is too far beyond the end of the sequence")
+                raise self.source.error(offset, f"index {key} is too far beyond the end of the sequence")
             container.items.extend([NIL] * missing)
         guard = container.guards.get(key, 0)  # type: ignore[arg-type]
         if guard == ERROR:
-            raise self.source.fault(offset, f"{quoted(_text(path))} is protected by @protect_error")
+            raise self.source.error(offset, f"{quoted(_text(path))} is protected by @protect_error")
         return guard == IGNORE
 
     def _container(
@@ -167,7 +167,7 @@ class _Evaluator:
             self._guard(parent, key, 0)
         elif not isinstance(present, wanted):
             kind = "sequence" if wanted is SequenceValue else "table"
-            raise self.source.fault(offset, f"{quoted(_text(path))}: {quoted(str(key))} is not a {kind}")
+            raise self.source.error(offset, f"{quoted(_text(path))}: {quoted(str(key))} is not a {kind}")
         elif present.shared:
             self._count(len(present.items), offset)
             present = copied(present)
@@ -192,20 +192,20 @@ class _Evaluator:
                 if int(part) >= len(container.items):
                     return
                 if following is None:
-                    raise self.source.fault(offset, f"{quoted(name)}: an item of a sequence cannot be erased")
+                    raise self.source.error(offset, f"{quoted(name)}: an item of a sequence cannot be erased")
             else:
                 if part not in container.items:
                     return
                 guard = container.guards.get(str(part), 0)
                 if guard == ERROR:
-                    raise self.source.fault(offset, f"{quoted(name)} is protected by @protect_error")
+                    raise self.source.error(offset, f"{quoted(name)} is protected by @protect_error")
                 if guard == IGNORE:
                     return
                 if following is None:
                     del container.items[str(part)]
                     return
             if container.items[part] is NIL:  # type: ignore[index]  # str for tables, int for sequences
-                raise self.source.fault(offset, f"{quoted(name)}: {quoted(str(part))} is @nil")
+                raise self.source.error(offset, f"{quoted(name)}: {quoted(str(part))} is @nil")
             container = self._container(container, part, following, path, offset)
 
     # ---- values ------------------------------------------------------------------------------------------------
@@ -224,7 +224,7 @@ class _Evaluator:
         if node.kind == "local":
             return self._lookup(node)
         if node.kind == "db":
-            raise self.source.fault(node.offset, "@db:: cannot be resolved by any FHiCL library")
+            raise self.source.error(node.offset, "@db:: cannot be resolved by any FHiCL library")
         self.id_offsets.setdefault(node.name, node.offset)
         return Scalar("id", node.name)
 
@@ -244,7 +244,7 @@ class _Evaluator:
     def _number(self, text: str, offset: int) -> str:
         number = canonical_number(text)
         if number is None:
-            raise self.source.fault(offset, f"{quoted(text)} has more than {MAX_RADIX_DIGITS} digits")
+            raise self.source.error(offset, f"{quoted(text)} has more than {MAX_RADIX_DIGITS} digits")
         return number
 
     def _table(self, table: Table) -> TableValue:
@@ -253,7 +253,7 @@ class _Evaluator:
         for name, node, offset, guard_name, _ in table.members:
             if node is None:
                 if guards.get(name) == ERROR:
-                    raise self.source.fault(offset, f"{quoted(name)} is protected by @protect_error")
+                    raise self.source.error(offset, f"{quoted(name)} is protected by @protect_error")
                 if name not in guards:
                     items.pop(name, None)
             elif name:
@@ -275,9 +275,9 @@ class _Evaluator:
         present = table.guards.get(name, 0)
         if name in table.items:
             if guard > present:
-                raise self.source.fault(offset, f"{quoted(name)} was defined without {_GUARD_NAMES[guard]} before")
+                raise self.source.error(offset, f"{quoted(name)} was defined without {_GUARD_NAMES[guard]} before")
             if present == ERROR:
-                raise self.source.fault(offset, f"{quoted(name)} is protected by @protect_error")
+                raise self.source.error(offset, f"{quoted(name)} is protected by @protect_error")
             if present == IGNORE:
                 return
         table.items[name] = value
@@ -290,7 +290,7 @@ class _Evaluator:
             if isinstance(node, Reference) and node.kind == "sequence":
                 spliced = self._lookup(node)
                 if not isinstance(spliced, SequenceValue):
-                    raise self.source.fault(node.offset, f"{quoted(node.name)} is not a sequence")
+                    raise self.source.error(node.offset, f"{quoted(node.name)} is not a sequence")
                 self._count(len(spliced.items), node.offset)
                 share_items(spliced.items)
                 items.extend(spliced.items)
@@ -302,7 +302,7 @@ class _Evaluator:
         assert isinstance(node, Reference)  # noqa: S101  # the parser makes no other
         table = self._lookup(node)
         if not isinstance(table, TableValue):
-            raise self.source.fault(node.offset, f"{quoted(node.name)} is not a table")
+            raise self.source.error(node.offset, f"{quoted(node.name)} is not a table")
         self._count(len(table.items), node.offset)
         share_items(table.items.values())
         # A table may be spliced into itself at document level: walk over a copy of its members.
@@ -320,16 +320,16 @@ class _Evaluator:
                 break
             if isinstance(part, int):
                 if not isinstance(value, SequenceValue):
-                    raise self.source.fault(
+                    raise self.source.error(
                         reference.offset, f"{quoted(reference.name)}: [{part}] of what is no sequence"
                     )
                 value = value.items[part] if part < len(value.items) else None
             else:
                 if not isinstance(value, TableValue):
-                    raise self.source.fault(reference.offset, f"{quoted(reference.name)}: .{part} of what is no table")
+                    raise self.source.error(reference.offset, f"{quoted(reference.name)}: .{part} of what is no table")
                 value = value.items.get(part)
         if value is None:
-            raise self.source.fault(reference.offset, f"{quoted(reference.name)} is not defined before this line")
+            raise self.source.error(reference.offset, f"{quoted(reference.name)} is not defined before this line")
         if not isinstance(value, Scalar):
             value.shared = True
         return value
@@ -337,7 +337,7 @@ class _Evaluator:
     def _count(self, copies: int, offset: int) -> None:
         self.copies += copies
         if self.copies > MAX_COPIES:
-            raise self.source.fault(offset, f"references copy more than {MAX_COPIES} values")
+            raise self.source.error(offset, f"references copy more than {MAX_COPIES} values")
 
     def _check_inside(self, name: str, guard: int, value: Value, offset: int) -> None:
         """Nothing inside a protected value may be protected less than itself. Visits every shared part once."""
@@ -355,7 +355,7 @@ class _Evaluator:
             for key, child in pairs:
                 inner = present.guards.get(key, 0)  # type: ignore[arg-type]
                 if inner and inner < least:
-                    raise self.source.fault(
+                    raise self.source.error(
                         offset,
                         f"{quoted(str(key))} in {quoted(name)} has {_GUARD_NAMES[inner]} only, {quoted(name)} more",
                     )

@@ -270,7 +270,7 @@ class _Parser:
 
     def _open(self, value: Node | None) -> None:
         if len(self.stack) >= MAX_DEPTH:
-            raise self.source.fault(self.position - 1, f"more than {MAX_DEPTH} tables and sequences inside one another")
+            raise self.source.error(self.position - 1, f"more than {MAX_DEPTH} tables and sequences inside one another")
         self.stack.append(self.frame)
         if isinstance(value, Table):
             self.frame = _Frame("{", value.members, value.offset)
@@ -285,9 +285,9 @@ class _Parser:
         if self.includes:
             self._misplaced_include()
         if self.frame.kind == "{":
-            raise self.source.fault(self.frame.offset, '"{" is never closed')
+            raise self.source.error(self.frame.offset, '"{" is never closed')
         if self.frame.kind == "prolog":
-            raise self.source.fault(self.frame.offset, "BEGIN_PROLOG without END_PROLOG")
+            raise self.source.error(self.frame.offset, "BEGIN_PROLOG without END_PROLOG")
 
     def _skip(self) -> int:
         """The offset of the next text that is neither white space nor comment; an `#include` line is no comment."""
@@ -299,52 +299,52 @@ class _Parser:
     # ---- what is wrong -----------------------------------------------------------------------------------------
 
     def _misplaced_include(self) -> None:
-        raise self.source.fault(self.includes[-1], "#include stands inside a value")
+        raise self.source.error(self.includes[-1], "#include stands inside a value")
 
     def _require_good_string(self, raw: str, offset: int) -> None:
         if raw[0] == '"':
             match = scan.BAD_ESCAPE.match(raw, 1, len(raw) - 1)
             if match is not None and match.end() < len(raw) - 1:
                 escape = raw[match.end() : match.end() + 2]
-                raise self.source.fault(
+                raise self.source.error(
                     offset + match.end(), f"{quoted(escape)} is not an escape of FHiCL", r"write \\ for a backslash"
                 )
         bad = scan.BAD_CHARACTER.search(raw)
         if bad is not None:
-            raise self.source.fault(offset + bad.start(), f"control character 0x{ord(bad[0]):02X} in a string")
+            raise self.source.error(offset + bad.start(), f"control character 0x{ord(bad[0]):02X} in a string")
 
     def _no_value(self, offset: int, name: str | None) -> Exception:  # noqa: PLR0911  # one return per message
-        text, fault = self.text, self.source.fault
+        text, error = self.text, self.source.error
         where = f"the value of {quoted(name)}" if name else "a value"
         if offset >= len(text):
             if name is None:
-                return fault(self.frame.offset, '"[" is never closed')
-            return fault(self.position, f"{quoted(name)} has no value")
+                return error(self.frame.offset, '"[" is never closed')
+            return error(self.position, f"{quoted(name)} has no value")
         if text[offset] in "\"'":
             closed = scan.CLOSED_STRING.match(text, offset)
             if closed is None:
                 double = 'a backslash before the closing quote keeps it open, also in "x\\\\"'
                 hint = double if text[offset] == '"' else None
-                return fault(offset, f"string without a closing {text[offset]}", hint)
+                return error(offset, f"string without a closing {text[offset]}", hint)
             end = self.source.line(closed.end() - 1)
             after = quoted(self.source.word(closed.end()))
-            return fault(offset, f"string that ends on line {end} is followed directly by {after}", "check its quotes")
+            return error(offset, f"string that ends on line {end} is followed directly by {after}", "check its quotes")
         if text[offset] in ",:]}":
-            return fault(offset, f"{quoted(text[offset])} where {where} should be")
+            return error(offset, f"{quoted(text[offset])} where {where} should be")
         if text[offset] == "\0":
-            return fault(offset, "NUL byte; only a comment may hold one")
+            return error(offset, "NUL byte; only a comment may hold one")
         word = self.source.word(offset)
         if text[offset] == "@":
-            return fault(offset, f"{quoted(word)} is not a reference FHiCL knows")
+            return error(offset, f"{quoted(word)} is not a reference FHiCL knows")
         if text[offset] == "(":
-            return fault(offset, f"{quoted(word)} is not a complex number", "two numbers with a comma between")
-        return fault(offset, f"{quoted(word)} is not a FHiCL value", "quote it")
+            return error(offset, f"{quoted(word)} is not a complex number", "two numbers with a comma between")
+        return error(offset, f"{quoted(word)} is not a FHiCL value", "quote it")
 
     def _no_separator(self) -> Exception:
         offset = self._skip()
         if offset >= len(self.text):
-            return self.source.fault(self.frame.offset, '"[" is never closed')
-        return self._after_value(offset) or self.source.fault(
+            return self.source.error(self.frame.offset, '"[" is never closed')
+        return self._after_value(offset) or self.source.error(
             offset, f"comma missing before {quoted(self.source.word(offset))}"
         )
 
@@ -358,36 +358,36 @@ class _Parser:
         whole = self.text[start:offset] + self.source.word(offset)
         if whole.count("[") > whole.count("]") and self.text.startswith("]", start + len(whole)):
             whole += "]"  # a name with an index
-        return self.source.fault(offset, f"{quoted(whole)} is not a FHiCL value", "quote it")
+        return self.source.error(offset, f"{quoted(whole)} is not a FHiCL value", "quote it")
 
     def _no_definition(self, offset: int) -> Exception:  # noqa: PLR0911  # one return per message
         text, source = self.text, self.source
         head = scan.HEAD.match(text, offset)
         if head is not None and self.frame.kind == "{" and ("." in head["name"] or "[" in head["name"]):
-            return source.fault(offset, f"{quoted(_tidy(head['name']))}: a name inside a table has no dots or brackets")
+            return source.error(offset, f"{quoted(_tidy(head['name']))}: a name inside a table has no dots or brackets")
         if head is not None:
             skipped = scan.SKIP.match(text, head.end())
             value_offset = skipped.end() if skipped else head.end()
             if head["guard"] and text.startswith("@erase", value_offset):
-                return source.fault(offset, f"@erase with {head['guard']}")
+                return source.error(offset, f"@erase with {head['guard']}")
             if value_offset >= len(text):
-                return source.fault(offset, f"{quoted(head['name'])} has no value")
+                return source.error(offset, f"{quoted(head['name'])} has no value")
             return self._no_value(value_offset, head["name"])
         if text.startswith("BEGIN_PROLOG", offset):
-            return source.fault(offset, "prologs must be the first thing and may not nest")
+            return source.error(offset, "prologs must be the first thing and may not nest")
         if text[offset] in "}]":
-            return source.fault(offset, f"{quoted(text[offset])} closes nothing")
+            return source.error(offset, f"{quoted(text[offset])} closes nothing")
         after = self._after_value(offset)
         if after is not None:
             return after
         name = scan.QUALIFIED_NAME.match(text, offset)
         if name is not None and text.startswith("[", name.end()):
-            return source.fault(
+            return source.error(
                 name.end(), f"the index of {quoted(_tidy(name[0]))} is not closed", "write name[0]: value"
             )
         if name is not None:
-            return source.fault(offset, f"{quoted(_tidy(name[0]))} is not followed by a colon")
-        return source.fault(offset, f"{quoted(source.word(offset))} is not a name", "letters, digits and _ only")
+            return source.error(offset, f"{quoted(_tidy(name[0]))} is not followed by a colon")
+        return source.error(offset, f"{quoted(source.word(offset))} is not a name", "letters, digits and _ only")
 
 
 _BLANKS = re.compile(scan.WS.removesuffix("*+") + "++")

@@ -101,7 +101,7 @@ class Source:
             self._starts = list(accumulate((len(line) + 1 for line in self.text.split("\n")), initial=0))
         return max(1, bisect_right(self._starts, min(offset, len(self.text) - 1)))
 
-    def fault(self, offset: int, message: str, hint: str | None = None) -> FhiclError:
+    def error(self, offset: int, message: str, hint: str | None = None) -> FhiclError:
         """The error that says what is wrong at an offset."""
         return FhiclError(message, line=self.line(offset), hint=hint)
 
@@ -113,15 +113,15 @@ class Source:
     def _not_ascii(self) -> FhiclError:
         offset, char = next((offset, char) for offset, char in enumerate(self.text) if not char.isascii())
         if offset == 0 and self.text.startswith(BYTE_ORDER_MARK):
-            return self.fault(offset, "byte order mark; FHiCL is ASCII only", "save the file without it")
+            return self.error(offset, "byte order mark; FHiCL is ASCII only", "save the file without it")
         kind = f"byte 0x{ord(char):02X}" if ord(char) < 256 else f"U+{ord(char):04X}"
-        return self.fault(offset, f"{kind}; FHiCL is ASCII only, comments included")
+        return self.error(offset, f"{kind}; FHiCL is ASCII only, comments included")
 
     def _find_directives(self) -> None:
         offsets = []
         for match in _DIRECTIVE.finditer(self.text):
             if not _WELL_FORMED.fullmatch(match[0]):
-                raise self.fault(match.start(), f'{quoted(match[0])} is not a directive of the form #include "file"')
+                raise self.error(match.start(), f'{quoted(match[0])} is not a directive of the form #include "file"')
             offsets.append(match.start())
         self.includes = tuple(offsets)
 

@@ -118,7 +118,7 @@ class _Builder:
             metadata[section] = {"type": "table", "comment": f"#{section}", "children": children}
         if self.twice is not None and self.order_matters is not None:
             offset, name = self.twice
-            raise self.source.fault(
+            raise self.source.error(
                 offset, f"{quoted(name)} is defined twice in a document with references; artdaqDB keeps the last only"
             )
         comments = [{"linenum": line, "value": text} for line, text in self.comments.items()]
@@ -138,9 +138,9 @@ class _Builder:
         data: dict[str, Any] = {}
         for name, node, offset, guard, include in members:
             if not name:
-                raise self.source.fault(offset, "artdaqDB cannot hold @table:: references")
+                raise self.source.error(offset, "artdaqDB cannot hold @table:: references")
             if "[" in name:
-                raise self.source.fault(offset, f"{quoted(name)}: artdaqDB cannot hold names with an index")
+                raise self.source.error(offset, f"{quoted(name)}: artdaqDB cannot hold names with an index")
             if name in data and self.twice is None:
                 self.twice = offset, name
             if guard is not None or node is None or "." in name:
@@ -183,7 +183,7 @@ class _Builder:
 
     def _reference(self, node: Reference) -> str:
         if "." in node.name or "[" in node.name:
-            raise self.source.fault(node.offset, f"{quoted(node.name)}: artdaqDB cannot hold references into tables")
+            raise self.source.error(node.offset, f"{quoted(node.name)}: artdaqDB cannot hold references into tables")
         self.order_matters = node.offset
         return f"@{node.kind}::{node.name}"
 

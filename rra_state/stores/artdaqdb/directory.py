@@ -1,7 +1,7 @@
 """The directory of an archive: the list of its documents, and its errors.
 
 An archiver locks it against others. artdaq's own tools take no lock: a change of theirs is detected by the stamp of the
-index. Only `faults` maps an OSError of a directory archive to a StoreError.
+index. Only `mapped_errors` maps an OSError of a directory archive to a StoreError.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EAG
 
 
 @contextmanager
-def faults(path: Path | str) -> Iterator[None]:
+def mapped_errors(path: Path | str) -> Iterator[None]:
     """Raise StoreError, with path and remedy, for an OSError inside. path: for the message if the OSError has none."""
     try:
         yield

@@ -53,7 +53,7 @@ class FilesystemDB(ArtdaqDB):
 
     def check(self) -> None:
         """Raise StoreError unless the archive, or the directory to create it in, can be read and written."""
-        with archive_directory.faults(self.path):
+        with archive_directory.mapped_errors(self.path):
             directories = [self.path, *(self.path / name for name in COLLECTIONS)]
             present = [directory for directory in directories if directory.exists()]
             for directory in present or [next(each for each in self.path.absolute().parents if each.exists())]:
@@ -68,7 +68,7 @@ class FilesystemDB(ArtdaqDB):
     def stamp(self) -> str:
         """Inode, size and modification time of the index; empty if there is none."""
         path = self._index_path(RUN_HISTORY)
-        with archive_directory.faults(path):
+        with archive_directory.mapped_errors(path):
             try:
                 return "-".join(map(str, indexes.stamp(path)))
             except FileNotFoundError:
@@ -115,7 +115,7 @@ class FilesystemDB(ArtdaqDB):
     def _index(self, collection: str) -> Index:
         """The index as it is on the disk now. Reads the file only if it changed."""
         path = self._index_path(collection)
-        with archive_directory.faults(path):
+        with archive_directory.mapped_errors(path):
             current = _stamp(path)
             if current is None:
                 self._cache.pop(collection, None)
@@ -137,7 +137,7 @@ class FilesystemDB(ArtdaqDB):
         """Make documents durable, not yet visible, with one sync of the file system per call."""
         self._prepare()
         outcomes: list[Staged | ArchiverError] = []
-        with archive_directory.faults(self.path):
+        with archive_directory.mapped_errors(self.path):
             files.write_batch(self._files(records, known, outcomes))
         return outcomes
 
@@ -180,7 +180,7 @@ class FilesystemDB(ArtdaqDB):
         """Create the directories and empty indexes: documents without an index count as a lost index."""
         if self._prepared:
             return
-        with archive_directory.faults(self.path):
+        with archive_directory.mapped_errors(self.path):
             files.make_directory(self.path)
             with locked(self.path):
                 for collection in COLLECTIONS:
@@ -205,7 +205,7 @@ class FilesystemDB(ArtdaqDB):
         changed = [each for each in staged if each.changed]
         if not changed:
             return
-        with archive_directory.faults(self.path), locked(self.path):
+        with archive_directory.mapped_errors(self.path), locked(self.path):
             for collection in COLLECTIONS:
                 additions = _additions(changed, collection)
                 if additions.ouid:
@@ -246,7 +246,7 @@ class FilesystemDB(ArtdaqDB):
 
     def _read(self, item: Item) -> documents.Tree:
         path = f"{self.path}/{item.collection}/{item.oid}.json"  # a Path would take a fifth of the time of a read
-        with archive_directory.faults(path):
+        with archive_directory.mapped_errors(path):
             try:
                 with open(path, "rb", buffering=0) as file:
                     return documents.decode(file.read())

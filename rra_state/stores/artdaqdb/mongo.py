@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeAlias
 
-import pymongo.errors as faults
+import pymongo.errors as driver
 from bson import ObjectId
 from pymongo import UpdateOne
 from pymongo.client_session import ClientSession
@@ -58,14 +58,14 @@ class MongoDB(ArtdaqDB):
 
     def check(self) -> None:
         """Raise StoreError unless the server answers, takes this archiver's writes and would take a run."""
-        with self._session.faults():
+        with self._session.mapped_errors():
             self._session.check()
         if self._schema is not None:
             self._schema.parsed()
 
     def remarks(self) -> list[str]:
         """What `--check` says beside OK."""
-        with self._session.faults():
+        with self._session.mapped_errors():
             return list(self._session.remarks())
 
     def stamp(self) -> str:
@@ -75,7 +75,7 @@ class MongoDB(ArtdaqDB):
         stays the same. Ids of other kinds (random, or derived) are few among the newest.
         """
         until = ObjectId.from_datetime(datetime.fromtimestamp(time.time() + _DAY, UTC))
-        with self._session.faults():
+        with self._session.mapped_errors():
             counts = [self._collection(name).estimated_document_count() for name in COLLECTIONS]
             if not any(counts):
                 return ""
@@ -86,7 +86,7 @@ class MongoDB(ArtdaqDB):
     def runs(self) -> set[int]:
         """Every run with a visible version. The documents are read only of runs that lack some, or have too many."""
         history = self._collection(RUN_HISTORY)
-        with self._session.faults():
+        with self._session.mapped_errors():
             found = self._all_versions()
             named = {run for version in found if (run := layout.run_of(version)) is not None}
             if others := [version for version in found if layout.run_of(version) is None]:
@@ -111,7 +111,7 @@ class MongoDB(ArtdaqDB):
         wanted = set(runs)
         if not wanted:
             return {}
-        with self._session.faults():
+        with self._session.mapped_errors():
             heads = self._heads(wanted)
         return layout.locate(heads, sorted(wanted))
 
@@ -172,7 +172,7 @@ class MongoDB(ArtdaqDB):
 
     def _prepare(self) -> None:
         if not self._prepared:
-            with self._session.faults():
+            with self._session.mapped_errors():
                 self._session.prepare()
             self._prepared = True
 
@@ -184,7 +184,7 @@ class MongoDB(ArtdaqDB):
         wanted = {location.version: location.run for location in locations}
         ids = [ObjectId(item.oid) for location in locations for item in location.items]
         ours = {"version": {"$in": list(wanted)}, "$or": [layout.OURS, {"_id": {"$in": ids}}]}
-        with self._session.faults():
+        with self._session.mapped_errors():
             for collection in reversed(COLLECTIONS) if wanted else ():
                 left = list(self._collection(collection).find(ours, layout.HEAD))
                 if collection == RUN_HISTORY and (shown := layout.whole(left)):
@@ -201,7 +201,7 @@ class MongoDB(ArtdaqDB):
         hidden = [layout.hidden(tree) for tree in trees]
         run = plan.record.run
         try:
-            with self._session.faults(run):
+            with self._session.mapped_errors(run):
                 for collection in COLLECTIONS:
                     if own := [tree for tree in hidden if tree["collection"] == collection]:
                         self._insert(collection, own, run)
@@ -214,7 +214,7 @@ class MongoDB(ArtdaqDB):
         files.announce("insert", collection)
         try:
             self._collection(collection).insert_many(trees, ordered=False)
-        except faults.BulkWriteError as error:
+        except driver.BulkWriteError as error:
             if any(each["code"] == _DUPLICATE_KEY for each in error.details.get("writeErrors", ())):
                 raise self._another(run) from error
             raise
@@ -225,7 +225,7 @@ class MongoDB(ArtdaqDB):
         for each in staged:
             if each.changed:
                 files.announce("publish", each.location.version)
-                with self._session.faults():
+                with self._session.mapped_errors():
                     self._session.at_once(partial(self._show, each))
 
     def _show(self, staged: Staged, session: ClientSession | None) -> None:
@@ -254,7 +254,7 @@ class MongoDB(ArtdaqDB):
     def export(self, location: Location) -> Export:
         """Read a version by collection, version and entity, whatever the ids; every document is checked."""
         ids = [ObjectId(item.oid) for item in location.items if item.collection == RUN_HISTORY]
-        with self._session.faults():
+        with self._session.mapped_errors():
             # two queries, each by its index
             history = list(self._collection(RUN_HISTORY).find({"version": location.version}))
             if not lookup.is_all_ours(location):

@@ -80,7 +80,8 @@ def hidden(tree: Tree) -> Tree:
         raise RecordError(f"MongoDB does not take its documents: {error}") from error
     if size > LARGEST:
         entity = tree["entities"][0]["name"]
-        raise RecordError(f"MongoDB does not take its documents: {entity} would be {size} bytes, {LARGEST} are allowed")
+        text = f"MongoDB does not take its documents: {entity} would be {size} bytes, {LARGEST} are allowed"
+        raise RecordError(text, hint="does the file belong to the record? PostgreSQL takes larger ones")
     unseen = {"version": staged_version(tree["version"], assigned), "entities": [], "configurations": [], "runs": []}
     return stored | unseen
 

@@ -203,7 +203,7 @@ class MongoSession:
     # ---- errors ------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def faults(self, run: int | None = None) -> Iterator[None]:
+    def mapped_errors(self, run: int | None = None) -> Iterator[None]:
         """Map errors of the driver, with the server's reason and a remedy. The only place that does.
 
         Raises RecordError if a document is refused for what is in it, else StoreError. run: whose documents they are.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import pymongo
-import pymongo.errors as faults
+import pymongo.errors as driver
 from pymongo.uri_parser import parse_uri, split_options
 
 from rra_state.base.errors import ConfigError
@@ -37,7 +37,7 @@ def connect(uri: str) -> tuple[Client, str]:
         if not name:
             raise ValueError("no database")
         return pymongo.MongoClient(uri, appname="run-record-archiver", **limits), name
-    except (faults.PyMongoError, ValueError, OSError):
+    except (driver.PyMongoError, ValueError, OSError):
         # without the driver's message, which may contain the password
         raise ConfigError(f"{_KEY}: not a MongoDB URI with a database", hint=_HINT) from None
 
@@ -83,7 +83,7 @@ def _check(name: str, option: str, value: str) -> None:
         split_options(option, validate=True, warn=False)
     except OSError as error:
         raise ConfigError(f"{_KEY}: {name}={value} cannot be read", hint="correct the path") from error
-    except faults.ConfigurationError:
+    except driver.ConfigurationError:
         raise ConfigError(f"{_KEY}: pymongo does not know the option {name}", hint="correct or remove it") from None
-    except (faults.PyMongoError, ValueError):
+    except (driver.PyMongoError, ValueError):
         raise ConfigError(f"{_KEY}: the option {name} has a value that it cannot have", hint="correct it") from None

@@ -94,8 +94,8 @@ class PostgresDB(ArtdaqDB):
         """Store documents, not yet visible: one transaction per run, all runs of a call in one pipeline."""
         self._prepare()
         outcomes, plans = versions.plan_each(self, records, self._schema)
-        faults = self._store(list(plans.values()))
-        return [faults.get(record.run, outcome) for record, outcome in zip(records, outcomes, strict=True)]
+        errors = self._store(list(plans.values()))
+        return [errors.get(record.run, outcome) for record, outcome in zip(records, outcomes, strict=True)]
 
     def _prepare(self) -> None:
         if not self._prepared:
@@ -108,18 +108,18 @@ class PostgresDB(ArtdaqDB):
             return self._session.do(partial(_pipelined, plans=plans))
         except (*OF_CONTENT, psycopg.IntegrityError):
             pass  # one of the runs is refused: try each alone to find out which
-        faults: dict[int, ArchiverError] = {}
+        errors: dict[int, ArchiverError] = {}
         for plan in plans:
             try:
-                faults |= self._session.do(partial(_pipelined, plans=[plan]))
+                errors |= self._session.do(partial(_pipelined, plans=[plan]))
             except psycopg.IntegrityError as error:
                 raise StoreUnavailable(
                     f"{self._session.name}: another archiver stores run {plan.record.run}", hint="let it finish"
                 ) from error
             except OF_CONTENT as error:
                 message = f"PostgreSQL does not take its documents: {error.diag.message_primary or error}"
-                faults[plan.record.run] = RecordError(message, run=plan.record.run)
-        return faults
+                errors[plan.record.run] = RecordError(message, run=plan.record.run)
+        return errors
 
     def publish(self, staged: Sequence[Staged]) -> None:
         """Make staged runs visible, each in its own transaction."""
@@ -157,7 +157,7 @@ def _try_writing(connection: Connection) -> None:
 
 def _pipelined(connection: Connection, plans: Sequence[versions.PlannedVersion]) -> dict[int, ArchiverError]:
     """Stage each version in a transaction. Returns the errors of runs whose documents cannot be made."""
-    faults: dict[int, ArchiverError] = {}
+    errors: dict[int, ArchiverError] = {}
     with connection.pipeline(), connection.cursor() as cursor:
         for plan in plans:
             try:
@@ -165,10 +165,10 @@ def _pipelined(connection: Connection, plans: Sequence[versions.PlannedVersion])
             except ArchiverError as error:
                 if error.stops_cycle:
                     raise
-                faults[plan.record.run] = error
+                errors[plan.record.run] = error
                 continue
             _stage(cursor, plan, rows)
-    return faults
+    return errors
 
 
 def _document_rows(plan: versions.PlannedVersion) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """The connection to artdaqDB's PostgreSQL: opened, opened again after a restart; its tables; its errors.
 
-Only `_faults` maps errors of the driver to StoreError. A process works on one chunk at a time, so it needs one
+Only `_mapped_errors` maps errors of the driver to StoreError. A process works on one chunk at a time, so it needs one
 connection and no pool; the errors of a pool would also hide why no connection can be opened.
 """
 
@@ -105,7 +105,7 @@ class PostgresSession:
         return isinstance(error, StoreUnavailable) and self._was_open and self._connection is None
 
     def _once(self, action: Callable[[Connection], T]) -> T:
-        with self._faults():
+        with self._mapped_errors():
             if self._connection is None:
                 self._connection = self._connect()
             self._was_open = True
@@ -132,7 +132,7 @@ class PostgresSession:
         return connection
 
     @contextmanager
-    def _faults(self) -> Iterator[None]:
+    def _mapped_errors(self) -> Iterator[None]:
         """Map errors of the driver to StoreError, with server and remedy but never the password."""
         try:
             yield

@@ -45,7 +45,7 @@ def rebuild(path: Path) -> Rebuilt:
     listed, shown = 0, 0
     skipped: list[tuple[str, str]] = []
     whole: set[tuple[str, str, int]] = set()
-    with directory.faults(path), locked(path):
+    with directory.mapped_errors(path), locked(path):
         for collection in _collections(path):
             entries = list(_entries(collection, skipped))
             if collection.name == RUN_HISTORY:

@@ -72,11 +72,11 @@ class UconDB:
         answer = self._http.ask("GET", "version", {})
         version = said_by(answer)
         if answer.status_code != HTTPStatus.OK or not re.fullmatch(r"\d+(\.\d+)+\S*", version):
-            raise self._http.fault(answer)
+            raise self._http.error(answer)
         namespace, _, folder = self._folder.rpartition(".")
         answer = self._http.ask("GET", "folders", {"namespace": namespace} if namespace else {})
         if answer.status_code != HTTPStatus.OK:
-            raise self._http.fault(answer)
+            raise self._http.error(answer)
         # The server lists folders of its own namespace without the namespace, those of another one with it.
         if not {folder, self._folder} & {str(one) for one in self._answers.listing(answer)}:
             raise self._http.no_folder()
@@ -94,7 +94,7 @@ class UconDB:
         if answer.status_code == HTTPStatus.OK:
             raise StoreError(f"{self.name}: a put is answered by a page that is not UconDB's. Check the proxy between.")
         if answer.status_code != HTTPStatus.INTERNAL_SERVER_ERROR or "could not convert string" not in said_by(answer):
-            raise self._http.fault(answer)
+            raise self._http.error(answer)
 
     def runs(self) -> set[int]:
         """Every run that has a blob on the server; see `versions`. Raises StoreError."""
@@ -184,18 +184,18 @@ class UconDB:
         if answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR and self._object_is_missing(run):
             return None
         if answer.status_code != HTTPStatus.OK:
-            raise self._not_given(run, answer, self._http.fault(answer))
+            raise self._not_given(run, answer, self._http.error(answer))
         version = self._answers.described(answer)
         if version.run != run:
             raise StoreError(
                 f"{self.name}: asked for key {run}, answered with key {version.run}. Check the proxy between."
             )
         if len(answer.content) < version.size:
-            fault = StoreUnavailable(
+            cut_off = StoreUnavailable(
                 f"{self.name}: the blob of run {run} came back cut off "
                 f"({len(answer.content)} of {version.size} bytes). A later cycle tries again."
             )
-            raise self._not_given(run, answer, fault)
+            raise self._not_given(run, answer, cut_off)
         if not version.describes(answer.content):
             raise VerificationError(
                 f"{self.name}: the blob came back damaged ({len(answer.content)} of {version.size} bytes, "
@@ -237,11 +237,11 @@ class UconDB:
             identity = self._send(run, blob, override=override_of is not None)
         except AccessDenied:
             raise  # refused before anything was stored
-        except StoreError as fault:
+        except StoreError as failed:
             # The answer does not show whether the blob was stored: a duplicate gives a 500 like any other error, and a
             # put that timed out may have been stored. So the key is read.
             # Source: docs/design/ucondb.md, After an answer that is not 200.
-            return self._outcome_of_failed_put(run, blob, override_of, fault)
+            return self._outcome_of_failed_put(run, blob, override_of, failed)
         return self._read_back(run, blob, identity)
 
     def _send(self, run: int, blob: bytes, *, override: bool) -> int:
@@ -249,13 +249,13 @@ class UconDB:
         query = {"full_meta": "yes", "tag": str(run), "key": str(run), "override": "yes" if override else "no"}
         answer = self._http.write(f"data/{self._folder}/{self._object}", query, blob)
         if answer.status_code != HTTPStatus.OK:
-            raise self._http.fault(answer, run=run)
+            raise self._http.error(answer, run=run)
         return self._answers.version(self._answers.parsed(answer)).id
 
     def _outcome_of_failed_put(
-        self, run: int, blob: bytes, override_of: BlobVersion | None, fault: StoreError
+        self, run: int, blob: bytes, override_of: BlobVersion | None, failed: StoreError
     ) -> StoredBlob:
-        """The stored blob if the failed put was stored all the same; otherwise raises `fault` or Conflict.
+        """The stored blob if the failed put was stored all the same; otherwise raises `failed` or Conflict.
 
         If that cannot be read, the error of the read is raised, unless the put was refused for a reason of its own.
         """
@@ -264,13 +264,13 @@ class UconDB:
             if done is None and override_of is None and run in self.lookup([run]):
                 done = self._already(run, blob, None)  # stored since the first read
                 if done is None:
-                    raise self._lost(run, "answers that there is none") from fault
+                    raise self._lost(run, "answers that there is none") from failed
         except StoreError as unread:
-            raise (unread if isinstance(fault, StoreUnavailable) else fault) from None
-        if done is None and _EXISTS in fault.message:
-            raise not_listed(run) from fault
+            raise (unread if isinstance(failed, StoreUnavailable) else failed) from None
+        if done is None and _EXISTS in failed.message:
+            raise not_listed(run) from failed
         if done is None:
-            raise fault
+            raise failed
         return done
 
     def _already(self, run: int, blob: bytes, override_of: BlobVersion | None) -> StoredBlob | None:
@@ -311,20 +311,20 @@ class UconDB:
     def _ask_for(self, run: int) -> requests.Response:
         return self._http.ask("GET", f"data/{self._folder}/{self._object}", {"key": str(run)})
 
-    def _not_given(self, run: int, answer: requests.Response, fault: ArchiverError) -> ArchiverError:
-        """`fault`, an error of the store, or a VerificationError if only this run's content is lost.
+    def _not_given(self, run: int, answer: requests.Response, error: ArchiverError) -> ArchiverError:
+        """`error`, an error of the store, or a VerificationError if only this run's content is lost.
 
         It is lost if the server still lists the run and gives the same answer again. After a broken connection or with
         the database away it would not.
         """
         if answer.status_code not in _WITHOUT_CONTENT:
-            return fault
+            return error
         try:
             listed, again = run in self.lookup([run]), self._ask_for(run)
         except StoreError:
-            return fault
+            return error
         if not listed or _outline(again) != _outline(answer):
-            return fault
+            return error
         size = f"gives {len(answer.content)} bytes, too few"
         return self._lost(run, size if answer.ok else f"answers {said_by(answer)} ({answer.status_code})")
 
@@ -341,7 +341,7 @@ class UconDB:
         if answer.status_code == HTTPStatus.NOT_FOUND and re.fullmatch(r"Object \S+ not found", said_by(answer)):
             return None
         if answer.status_code != HTTPStatus.OK:
-            raise self._http.fault(answer)
+            raise self._http.error(answer)
         return answer
 
     def _object_is_missing(self, run: int) -> bool:

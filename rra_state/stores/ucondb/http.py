@@ -100,7 +100,7 @@ class Transport:
             raise AccessDenied(f"{self.name}: asks for {error}, which the archiver does not support (401).") from error
         return True
 
-    def fault(self, answer: requests.Response, *, run: int | None = None) -> ArchiverError:
+    def error(self, answer: requests.Response, *, run: int | None = None) -> ArchiverError:
         """The error for an answer whose status is not the expected one.
 
         Source: docs/design/ucondb.md, Answers to a put.

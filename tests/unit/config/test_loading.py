@@ -304,7 +304,7 @@ def test_places_that_would_destroy_each_other_are_refused(tmp_path: Path, change
 def test_a_section_given_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
     text = "app:\n    work_dir: a\nsource_files:\n    run_records_dir: b\napp:\n    work_dir: c\n"
 
-    assert complaint(tmp_path, text) == "config.yaml line 5: app is given twice; the first is in line 1"
+    assert complaint(tmp_path, text) == "config.yaml line 5: app is given twice; the first is in line 1 (remove one)"
 
 
 @pytest.mark.parametrize(

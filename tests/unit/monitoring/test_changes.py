@@ -110,8 +110,8 @@ def test_case_b12_a_store_that_comes_and_goes_is_one_message() -> None:
         delivered = delivered.after(now)
 
     assert sent == [
-        (0, "cycles end by a fault"),
-        (2, "cycles still end by a fault"),
+        (0, "cycles end by an error"),
+        (2, "cycles still end by an error"),
         (23, "cycles go well again"),
     ]
 
