@@ -188,6 +188,7 @@ def _rebuild(settings: Settings, stage: Stage, sites: RecoverySites, say: Say) -
     ):  # a damaged ledger is overwritten; what is no file would be in the way
         _keep_old(tree.ledger_path(stage))
     if stage == "migrate":
+        tree.remove_refreshes(sites.wrong_markers)
         _make_markers(tree, "import", sites)
     _make_markers(tree, stage, sites)
     if stage == "migrate":
@@ -264,7 +265,7 @@ def _agrees(sites: RecoverySites, stage: Stage, run: int, marker: Marker | Damag
     """Whether the marker of a run, or that of its last refresh, is sound and names what the store holds."""
     if run in sites.wrong_markers or isinstance(marker, Damaged) or (marker.run, marker.stage) != (run, stage):
         return False
-    facts, refreshed = sites.facts(stage, run), sites.snapshot.newest_refreshes.get(run)
+    facts, refreshed = sites.facts(stage, run), sites.snapshot.newest_markers.get(run)
     again = isinstance(refreshed, Marker) and _same_content(refreshed.facts, stage, facts)
     return again or _same_content(marker.facts, stage, facts)
 

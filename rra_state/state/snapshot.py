@@ -247,22 +247,24 @@ class Snapshot:
         """Archived runs of which a marker says that their content was never compared. Reads every marker."""
         columns = [self.columns(stage) for stage in STAGES]
         found = {run for each in columns for run, said in zip(each.runs, each.verified, strict=True) if not said}
-        refreshed = self.newest_refreshes.items()
-        return frozenset(found - {run for run, each in refreshed if isinstance(each, Marker) and each.facts.verified})
+        again = self.newest_markers.items()
+        right = {run for run, each in again if isinstance(each, Marker) and each.facts.verified}
+        return frozenset(found.union(self.newest_markers) - right)
 
     @cached_property
     def uncompared(self) -> frozenset[int]:
         """Verified runs whose record came back since, and was never compared with what is archived. Reads markers."""
-        refreshed = {run for run, each in self.newest_refreshes.items() if isinstance(each, Marker)}
-        return frozenset(self.columns("migrate").without_record & self.on_disk - refreshed - self.unverified)
+        again = self.newest_markers.items()
+        compared = {run for run, each in again if isinstance(each, Marker) and each.facts.fingerprint}
+        return frozenset(self.columns("migrate").without_record & self.on_disk - compared - self.unverified)
 
     @cached_property
-    def newest_refreshes(self) -> Mapping[int, Marker | Damaged]:
-        """The newest refresh marker of each run that has one."""
+    def newest_markers(self) -> Mapping[int, Marker | Damaged]:
+        """The marker of the newest blob of each run that was archived again."""
         found: dict[int, Marker | Damaged] = {}
         for run, fingerprints in sorted(self.refreshed.items()):
             try:
-                marker = self.tree.newest_refresh(run, fingerprints)
+                marker = changed_records.newest_marker(self.tree, run, fingerprints)
             except WorkDirError as error:
                 found[run] = Damaged(run, str(error))
             else:

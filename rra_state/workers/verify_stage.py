@@ -275,7 +275,8 @@ def _facts(held: _Held) -> Iterator[tuple[Stage, Facts]]:
         yield "import", replace(facts, verified=True, version=held.export.version)
     if held.newest is not None and incomplete(held.newest) and held.blob is not None:
         facts = _with_record(held.newest.facts, record).of_blob(*held.blob)
-        yield "migrate", replace(facts, verified=True, version=held.export.version)
+        stage: Stage = "refresh" if held.newest.stage == "refresh" else "migrate"
+        yield stage, replace(facts, verified=True, version=held.export.version)
 
 
 def _with_record(facts: Facts, record: Facts | None) -> Facts:

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from rra_state.records.model import Document
+from rra_state.stores.ucondb.client import UconDB
 from tests.acceptance.guide import take
 from tests.acceptance.test_verdict import follow_the_advice, report
+from tests.other_program import documents, load
 from tests.site import Site
 
 pytestmark = pytest.mark.in_process
@@ -46,3 +49,55 @@ def test_a_changed_record_is_not_taken_for_the_archived_one(archived: Site, comm
     assert between == "NOT SAFE: 1 record changed on disk since the run was archived: 2"
     assert follow_the_advice(archived) == ["--incremental"]
     assert b"late: 1" in archived.blobs()["2"]
+
+
+def unwatch(site: Site) -> None:
+    """Let the watch of every run be over."""
+    for path in (site.work / "watch").iterdir():
+        path.unlink()
+
+
+def refresh_marker(site: Site) -> Path:
+    [path] = (site.work / "markers" / "refresh").iterdir()
+    return path
+
+
+def test_another_programs_version_that_differs_is_a_finding(site: Site) -> None:
+    take(site, [1, 2])
+    load(site.root / "artdaqdb", 1, documents(site.config, 1))
+    site.archive_runs()
+    load(site.root / "artdaqdb", 1, [Document("component01.fcl", b"process_name: other\n")], version="v1")
+
+    followed = site.archive_runs("--incremental", status=1).stderr
+    found = report(site)["verdict"]["text"]
+    site.remove(1)
+    site.archive_runs("--verify")
+
+    assert "run 1: disk: component01.fcl is not what artdaqDB has" in followed
+    assert found == "NOT SAFE: a verification found 1 archived run wrong: 1"
+    assert level(site) == "safe"
+
+
+def test_a_damaged_refresh_marker_is_not_safe_and_recovered(archived: Site) -> None:
+    late_file(archived, 2)
+    archived.archive_runs()
+    unwatch(archived)
+    refresh_marker(archived).write_text("{}")
+
+    before = level(archived)
+    typed = follow_the_advice(archived)
+
+    assert before == "unsure"
+    assert typed == ["--verify", "--recover-import-state --recover-migrate-state", "--verify"]
+
+
+def test_a_replaced_blob_of_a_refreshed_run_is_not_safe(archived: Site) -> None:
+    late_file(archived, 2)
+    archived.archive_runs()
+    unwatch(archived)
+    ucondb = UconDB(archived.ucondb.settings())
+    ucondb.put(2, b"what somebody else thinks run 2 was", override_of=ucondb.versions()[2])
+
+    archived.archive_runs("--recover-migrate-state")
+
+    assert level(archived) == "unsure"
