@@ -95,7 +95,7 @@ class Look:
 
 def look(snapshot: Snapshot) -> Look:
     """Look at every watched run that is in both stores. Raises WorkDirError, SourceUnreadable."""
-    watched = snapshot.watched & snapshot.archived["migrate"]
+    watched = (snapshot.watched | snapshot.unfinished.keys()) & snapshot.archived["migrate"]
     if not watched:
         return Look()
     files, tree = snapshot.settings.source_files, snapshot.tree
@@ -108,8 +108,8 @@ def look(snapshot: Snapshot) -> Look:
     ended: set[int] = set()
     for run in sorted(watched - newer):
         signature = source.signature(files, run)
-        gone = run not in snapshot.records
-        same = gone or (signature is not None and signature == seen.get(str(run)))
+        gone, unfinished = run not in snapshot.records, run in snapshot.unfinished
+        same = not unfinished and (gone or (signature is not None and signature == seen.get(str(run))))
         if same and signature is not None:
             unchanged[str(run)] = signature
         over = tree.watched_since(run) <= since
@@ -122,12 +122,17 @@ def look(snapshot: Snapshot) -> Look:
                 differing.add(run)
             continue
         archived = None if newest is None else newest.facts
-        if over and (same or not files.watch_days) and archived is not None and archived.stop_time:
+        if over and (same or not (files.watch_days or unfinished)) and archived is not None and archived.stop_time:
             ended.add(run)
         elif not same:
             record = _read(snapshot.settings, run) if snapshot.is_ready(run) else None
             before = archived.fingerprint if archived is not None else None
-            if record and before and before in (record.fingerprint, _as_read_before(snapshot, run, newest)):
+            if (
+                record
+                and before
+                and not unfinished
+                and before in (record.fingerprint, _as_read_before(snapshot, run, newest))
+            ):
                 unchanged[str(run)] = str(signature)
             elif record and (again := snapshot.next_refresh(run, record.fingerprint)):
                 changed.append(again)
@@ -184,7 +189,7 @@ def look_at(snapshot: Snapshot, named: Iterable[int]) -> NamedRuns:
                 raise
             found.refused.append(error)
             continue
-        if newest is not None and fingerprint == newest.facts.fingerprint:
+        if newest is not None and fingerprint == newest.facts.fingerprint and run not in snapshot.unfinished:
             found.unchanged.append(run)
         elif again := snapshot.next_refresh(run, fingerprint):
             found.changed.append(again)

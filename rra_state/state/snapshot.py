@@ -201,6 +201,11 @@ class Snapshot:
         """By run, the version in artdaqDB that another program stored after the run was archived."""
         return newer_versions.noted(self.tree)
 
+    @cached_property
+    def unfinished(self) -> Mapping[int, str]:
+        """By run, the version in artdaqDB that this archiver stored and that the newest marker does not name."""
+        return newer_versions.unfinished(self.tree)
+
     def named(self, runs: frozenset[int]) -> NamedRuns:
         """What --refresh can do for these runs. Raises SourceUnreadable."""
         if runs not in self._named:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,50 @@ def test_a_replaced_blob_of_a_refreshed_run_is_not_safe(archived: Site) -> None:
     archived.archive_runs("--recover-migrate-state")
 
     assert level(archived) == "unsure"
+
+
+def test_a_refresh_that_stopped_between_the_stores_is_not_safe(archived: Site) -> None:
+    late = late_file(archived, 2)
+    archived.ucondb.stop()
+    archived.archive_runs("--incremental", status=1)
+    archived.ucondb.start()
+    late.unlink()
+
+    before = report(archived)["verdict"]["text"]
+    done = archived.archive_runs("--incremental", status=1).stderr
+    archived.archive_runs("--refresh", "2")
+
+    assert before == "NOT SAFE: 1 record changed on disk since the run was archived: 2"
+    assert "the record on disk has lost content: late.fcl is gone" in done
+    assert level(archived) == "safe"
+    assert "late.fcl" not in archived.archive.export(archived.archive.locate([2])[2]).files
+
+
+def test_a_version_that_the_index_lost_is_stored_again(archived: Site) -> None:
+    index = archived.root / "artdaqdb" / "RunHistory" / "index.json"
+    older = index.read_bytes()
+    late_file(archived, 2)
+    archived.archive_runs()
+    archived.archive_runs("--incremental")
+    index.write_bytes(older)
+
+    archived.archive_runs("--incremental")
+    idle = archived.archive_runs("--incremental").stderr
+
+    assert "late.fcl" in archived.archive.export(archived.archive.locate([2])[2]).files
+    assert "nothing to do" in idle
+    assert archived.versions() == 4
+    archived.archive_runs("--verify")
+
+
+def test_a_refreshed_run_is_whole_in_a_new_archive(archived: Site) -> None:
+    late_file(archived, 2)
+    archived.archive_runs()
+    shutil.rmtree(archived.root / "artdaqdb")
+
+    typed = follow_the_advice(archived)
+    archived.archive_runs("--incremental")
+
+    assert typed == ["--recover-import-state --accept-loss", "--incremental"]
+    archived.archive_runs("--verify")
+    assert level(archived) == "safe"
