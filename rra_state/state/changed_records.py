@@ -237,7 +237,11 @@ def _as_read_before(snapshot: Snapshot, run: int, newest: Marker | None) -> str 
 
     So an archive of that version is not archived again as a whole, and --refresh brings the files in.
     """
-    without = not_read(newest, snapshot.tree.marker("import", run))
+    try:
+        imported = snapshot.tree.marker("import", run)
+    except WorkDirError:  # a damaged marker: the report names it
+        imported = None
+    without = not_read(newest, imported)
     record = _read(snapshot.settings, run, without) if without else None
     return None if record is None else record.fingerprint
 

@@ -254,7 +254,8 @@ class Snapshot:
         found = {run for each in columns for run, said in zip(each.runs, each.verified, strict=True) if not said}
         again = self.newest_markers.items()
         right = {run for run, each in again if isinstance(each, Marker) and each.facts.verified}
-        return frozenset(found.union(self.newest_markers) - right)
+        damaged = {each.run for column in columns for each in column.damaged}
+        return frozenset(found.union(self.newest_markers) - (right - damaged))
 
     @cached_property
     def uncompared(self) -> frozenset[int]:

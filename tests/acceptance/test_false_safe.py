@@ -149,3 +149,15 @@ def test_a_refreshed_run_is_whole_in_a_new_archive(archived: Site) -> None:
     assert typed == ["--recover-import-state --accept-loss", "--incremental"]
     archived.archive_runs("--verify")
     assert level(archived) == "safe"
+
+
+def test_a_damaged_import_marker_stops_no_refresh_and_no_report(archived: Site) -> None:
+    (archived.work / "markers" / "import" / "2.json").write_text("{}")
+    late_file(archived, 2)
+    take(archived, [4])
+
+    archived.archive_runs("--incremental")
+
+    assert b"late: 1" in archived.blobs()["2"]
+    assert archived.markers("migrate") == {1, 2, 3, 4}
+    assert level(archived) == "unsure"
