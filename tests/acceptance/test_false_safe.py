@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from rra_state.records.model import Document
+from rra_state.state import planner
 from rra_state.stores.ucondb.client import UconDB
 from tests.acceptance.guide import take
 from tests.acceptance.test_verdict import follow_the_advice, report
@@ -161,3 +163,21 @@ def test_a_damaged_import_marker_stops_no_refresh_and_no_report(archived: Site) 
     assert b"late: 1" in archived.blobs()["2"]
     assert archived.markers("migrate") == {1, 2, 3, 4}
     assert level(archived) == "unsure"
+
+
+def test_a_run_of_a_lost_index_that_vanishes_is_lost(site: Site) -> None:
+    take(site, [1, 3])
+    site.archive_runs("--import-only")
+    index = site.root / "artdaqdb" / "RunHistory" / "index.json"
+    without_2 = index.read_bytes()
+    take(site, [2])
+    site.archive_runs("--import-only")
+    index.write_bytes(without_2)
+    with mock.patch.object(planner, "windows", side_effect=KeyboardInterrupt):  # before it takes the run again
+        site.archive_runs("--import-only", status=130)
+    site.remove(2)
+
+    done = site.archive_runs("--import-only", status=1).stderr
+
+    assert "RecordLost: runs 2 were seen on disk" in done
+    assert report(site)["lost"] == "2"
