@@ -122,6 +122,7 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
     if index_losses.reclaim(snapshot, store):
         snapshot = snapshot.again()
     newer_versions.look(tree, store, (selection.only or ()) if selection.mode == "refresh" else ())
+    result.problems += lost_runs.seen_is_unknown(tree)
     gone = lost_runs.notice(snapshot) if snapshot.source_error is None else set()
     result.problems += len(gone)
     if gone:

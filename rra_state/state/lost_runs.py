@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from rra_state.base.errors import ArchiverError
 from rra_state.base.wording import ranges
-from rra_state.state.markers import SEEN
+from rra_state.state.markers import SEEN, Tree
 from rra_state.state.outcome import STAGES, Failure, Outcome
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.state_files import StateFiles
@@ -38,11 +38,22 @@ def notice(snapshot: Snapshot) -> set[int]:
     if gone:
         log.error("RecordLost: runs %s were seen on disk; they are gone, and in neither store", ranges(gone))
         tree.write_failures(failures(gone))
-    if waiting != snapshot.seen:
+    if waiting != tree.noted_runs(SEEN):
         tree.write_noted_runs(SEEN, waiting)
     if back := snapshot.forgotten & snapshot.records:
         tree.remove_from("forgotten", back)
     return gone
+
+
+def seen_is_unknown(tree: Tree) -> bool:
+    """Whether the note of the runs that were seen is damaged, so that one which vanished cannot be noticed. Logs it."""
+    damaged = tree.noted_runs(SEEN) is None and tree.note_path(SEEN).exists()
+    if damaged:
+        hint = "compare with the DAQ's list of runs"
+        log.error(
+            "%s is damaged: a run that vanished since the last cycle is not noticed (%s)", tree.note_path(SEEN), hint
+        )
+    return damaged
 
 
 def give_up(snapshot: Snapshot, runs: frozenset[int]) -> None:

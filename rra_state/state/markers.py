@@ -264,17 +264,21 @@ class Tree:
 
     # ---- notes ----
 
+    def note_path(self, name: str) -> Path:
+        """`state/<name>.json`."""
+        return self.root / "state" / f"{name}{SUFFIX}"
+
     def note(self, name: str) -> dict[str, Any] | None:
         """The note `state/<name>.json`; None if there is none or it is damaged: a note only saves work."""
         try:
-            return tree_files.read(self.root / "state" / f"{name}{SUFFIX}", dict)
+            return tree_files.read(self.note_path(name), dict)
         except WorkDirError:
             return None
 
     def write_note(self, name: str, values: Mapping[str, Any]) -> None:
         """Write a note durably. Raises WorkDirError."""
         with tree_files.writing(self.root):
-            fsio.write_atomic(self.root / "state" / f"{name}{SUFFIX}", encode(values))
+            fsio.write_atomic(self.note_path(name), encode(values))
 
     def noted_runs(self, name: str) -> frozenset[int] | None:
         """The runs that a note lists; None if there is none or it is damaged."""

@@ -181,3 +181,13 @@ def test_a_run_of_a_lost_index_that_vanishes_is_lost(site: Site) -> None:
 
     assert "RecordLost: runs 2 were seen on disk" in done
     assert report(site)["lost"] == "2"
+
+
+def test_a_damaged_note_of_seen_runs_fails_its_cycle_once(archived: Site) -> None:
+    note = archived.work / "state" / "seen.json"
+    note.write_text("")
+
+    done = archived.archive_runs("--incremental", status=1).stderr
+
+    assert f"{note} is damaged: a run that vanished since the last cycle is not noticed" in done
+    archived.archive_runs("--incremental")
