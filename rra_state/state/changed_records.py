@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from rra_state.base.errors import ArchiverError, RecordError, UsageError, WorkDirError
 from rra_state.config.loading import Settings
 from rra_state.config.models import SourceFiles
-from rra_state.records import signatures, source
+from rra_state.records import convert, signatures, source
 from rra_state.records.model import LEFT_OUT, Record
 from rra_state.state.markers import Tree, newest
 from rra_state.state.outcome import Marker
@@ -189,7 +189,10 @@ def look_at(snapshot: Snapshot, named: Iterable[int]) -> NamedRuns:
                 raise
             found.refused.append(error)
             continue
-        if newest is not None and fingerprint == newest.facts.fingerprint and run not in snapshot.unfinished:
+        # A text that the configuration left out is in the fingerprint, and not in the stores.
+        doubted = run in snapshot.unfinished or run in snapshot.findings
+        doubted |= newest is not None and any(each.text == convert.NOT_CHOSEN for each in newest.facts.remarks)
+        if newest is not None and fingerprint == newest.facts.fingerprint and not doubted:
             found.unchanged.append(run)
         elif again := snapshot.next_refresh(run, fingerprint):
             found.changed.append(again)

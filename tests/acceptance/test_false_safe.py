@@ -191,3 +191,26 @@ def test_a_damaged_note_of_seen_runs_fails_its_cycle_once(archived: Site) -> Non
 
     assert f"{note} is damaged: a run that vanished since the last cycle is not noticed" in done
     archived.archive_runs("--incremental")
+
+
+def test_a_named_refresh_stores_what_a_verification_found_wrong(archived: Site) -> None:
+    archived.config.write_text(f"{archived.config.read_text()}fhiclize_generate: [metadata]\n")
+    archived.archive_runs("--verify", status=1)
+
+    typed = follow_the_advice(archived)
+
+    assert typed == ["--refresh 1-3"]
+    archived.archive_runs("--verify")
+
+
+def test_a_text_that_was_left_out_comes_with_a_named_refresh(site: Site) -> None:
+    take(site, [1])
+    chosen = site.config.read_text()
+    site.config.write_text(f"{chosen}fhiclize_generate: [metadata]\n")
+    site.archive_runs()
+    site.config.write_text(chosen)
+
+    site.archive_runs("--refresh", "1")
+
+    assert b"boot.fcl:" in site.blobs()["1"]
+    assert "is archived as its record is now" in site.archive_runs("--refresh", "1").stderr
