@@ -57,11 +57,15 @@ def seen_is_unknown(tree: Tree) -> bool:
 
 
 def give_up(snapshot: Snapshot, runs: frozenset[int]) -> None:
-    """Report these lost runs no more: drop them from failure records and logs. Raises StateFileError, WorkDirError."""
+    """Report these lost runs no more: drop them from failure records and logs. Raises StateFileError, WorkDirError.
+
+    Of an archived run whose changed record vanished, only the failure of its refresh is dropped.
+    """
     files = [StateFiles(snapshot.settings, stage) for stage in STAGES]
     ledgers = [each.read(snapshot.known(each.stage)) for each in files]
     snapshot.tree.prepare()  # no cycle of this version may have run here
-    snapshot.tree.forget(runs)
+    snapshot.tree.forget(runs - snapshot.vanished)
+    snapshot.tree.drop_failed_refreshes(runs)
     after = snapshot.again()
     for each, ledger in zip(files, ledgers, strict=True):
         each.write(after.known(each.stage), replace(ledger, added=ledger.added - runs))

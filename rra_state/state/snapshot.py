@@ -221,6 +221,11 @@ class Snapshot:
         """Archived runs whose record changed since, and could not be archived again."""
         return frozenset(each.run for each in self.failed_refreshes) & self.archived["migrate"]
 
+    @property
+    def vanished(self) -> frozenset[int]:
+        """Those of them whose record is gone, so that its changes are lost; none if the disk cannot be read."""
+        return frozenset() if self.source_error is not None else self.outdated - self.on_disk
+
     # ---- typed records ----
 
     def failures(self, stage: Stage) -> Mapping[int, Failure | Damaged]:

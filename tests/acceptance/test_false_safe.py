@@ -203,6 +203,18 @@ def test_a_named_refresh_stores_what_a_verification_found_wrong(archived: Site) 
     archived.archive_runs("--verify")
 
 
+def test_a_changed_record_that_vanished_is_given_up_by_name(archived: Site) -> None:
+    (archived.records / "2" / "component01.fcl").unlink()
+    archived.archive_runs("--incremental", status=1)
+    archived.remove(2)
+
+    typed = follow_the_advice(archived)
+    archived.ucondb.execute(f"delete from {archived.ucondb.folder}_versions where key = '2'")
+
+    assert typed == ["--forget 2"]
+    assert level(archived) == "unsafe"
+
+
 def test_a_text_that_was_left_out_comes_with_a_named_refresh(site: Site) -> None:
     take(site, [1])
     chosen = site.config.read_text()
