@@ -215,6 +215,25 @@ def test_a_changed_record_that_vanished_is_given_up_by_name(archived: Site) -> N
     assert level(archived) == "unsafe"
 
 
+def test_a_blob_that_was_rolled_back_can_be_refreshed(archived: Site) -> None:
+    versions, ucondb = f"{archived.ucondb.folder}_versions", archived.ucondb
+    [(first,)] = ucondb.execute(f"select id from {versions} where key = '2'")
+    late_file(archived, 2)
+    archived.archive_runs()
+    archived.archive_runs("--incremental")
+    ucondb.execute(f"delete from {versions} where key = '2'")
+    ucondb.execute(f"update {versions} set key = '2' where id = {first}")
+    archived.archive_runs("--verify", status=1)
+
+    archived.archive_runs("--recover-migrate-state")
+    recovered = level(archived)
+    archived.archive_runs("--refresh", "2")
+
+    assert recovered == "unsafe"
+    assert b"late: 1" in archived.blobs()["2"]
+    assert level(archived) == "safe"
+
+
 def test_a_text_that_was_left_out_comes_with_a_named_refresh(site: Site) -> None:
     take(site, [1])
     chosen = site.config.read_text()
