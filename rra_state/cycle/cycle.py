@@ -125,7 +125,7 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
     result.problems += lost_runs.seen_is_unknown(tree)
     gone = lost_runs.notice(snapshot) if snapshot.source_error is None else set()
     result.problems += len(gone)
-    if gone:
+    if gone or snapshot.returned:
         snapshot = snapshot.again()
     snakemake_session.update_state(snapshot)
     result.snapshot = snapshot

@@ -141,7 +141,7 @@ def _unsure(
     if unverified := snapshot.unverified:
         text = f"{count(len(unverified), 'run')} only seen in a listing, not read back and compared."
         yield Verdict("unsure", "NOT SURE", text)
-    if uncompared := snapshot.uncompared:
+    if uncompared := snapshot.uncompared | (snapshot.returned - snapshot.unverified):
         text = (
             f"{count(len(uncompared), 'record')} came back, and not compared with the archive yet: {ranges(uncompared)}"
         )
@@ -200,6 +200,8 @@ def _further_steps(
         yield Step("--incremental", "new runs wait")
     elif snapshot.changed - snapshot.differing - snapshot.outdated:
         yield Step("--incremental", "records changed since their runs were archived")
+    elif snapshot.returned - snapshot.uncompared:
+        yield Step("--incremental", "records came back after their runs were archived")
     if differing := snapshot.differing - snapshot.outdated:
         text = (
             "if these records are right as they are now; else put back what they lost, or wait until they are complete"

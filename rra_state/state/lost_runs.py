@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from rra_state.base.errors import ArchiverError
 from rra_state.base.wording import ranges
-from rra_state.state.markers import SEEN, Tree
+from rra_state.state.markers import ON_DISK, SEEN, UNVERIFIED, WITHOUT_RECORD, Tree
 from rra_state.state.outcome import STAGES, Failure, Outcome
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.state_files import StateFiles
@@ -30,7 +30,8 @@ def failures(runs: Iterable[int]) -> list[Failure]:
 def notice(snapshot: Snapshot) -> set[int]:
     """Find the runs that the last cycle saw and that are nowhere now, say so, and write failure records.
 
-    Runs whose record came back are no longer given up. Raises SourceUnreadable, WorkDirError.
+    Runs whose record came back are no longer given up; archived ones are watched again.
+    Raises SourceUnreadable, WorkDirError.
     """
     tree, waiting = snapshot.tree, snapshot.records - snapshot.archived["import"]
     known = snapshot.archived["import"] | snapshot.archived["migrate"] | snapshot.failed["import"] | snapshot.forgotten
@@ -42,6 +43,10 @@ def notice(snapshot: Snapshot) -> set[int]:
         tree.write_noted_runs(SEEN, waiting)
     if back := snapshot.forgotten & snapshot.records:
         tree.remove_from("forgotten", back)
+    if snapshot.records != tree.noted_runs(ON_DISK):
+        never_compared = (tree.noted_runs(each) or frozenset() for each in (UNVERIFIED, WITHOUT_RECORD))
+        tree.write_markers((), watch=snapshot.returned.difference(*never_compared))
+        tree.write_noted_runs(ON_DISK, snapshot.records)
     return gone
 
 

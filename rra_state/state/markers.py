@@ -27,6 +27,8 @@ from rra_state.state.tree_files import SUFFIX, encode
 
 SEEN = "seen"
 """Name of the note with the runs that were on disk and not imported when the last cycle began: `state/seen.json`."""
+ON_DISK = "on_disk"
+"""Name of the note with all runs that were on disk when the last cycle began: `state/on_disk.json`."""
 UNVERIFIED = "unverified"
 """Name of the note with the runs of which a marker may say `verified: false`: `state/unverified.json`."""
 WITHOUT_RECORD = "without_record"

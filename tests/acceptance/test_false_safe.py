@@ -245,3 +245,17 @@ def test_a_text_that_was_left_out_comes_with_a_named_refresh(site: Site) -> None
 
     assert b"boot.fcl:" in site.blobs()["1"]
     assert "is archived as its record is now" in site.archive_runs("--refresh", "1").stderr
+
+
+def test_another_run_of_an_archived_number_is_compared(archived: Site) -> None:
+    archived.remove(2)
+    archived.archive_runs("--incremental")
+    unwatch(archived)
+    take(archived, [2])
+    late_file(archived, 2)
+
+    between = report(archived)["verdict"]["text"]
+
+    assert between == "NOT SURE: 1 record came back, and not compared with the archive yet: 2"
+    assert follow_the_advice(archived) == ["--incremental"]
+    assert b"late: 1" in archived.blobs()["2"]
