@@ -51,7 +51,7 @@ def unfinished(tree: Tree) -> dict[int, str]:
 
 def begin(tree: Tree, versions: Mapping[int, str]) -> None:
     """Note durably that UconDB does not have these versions yet, before they are published. Raises WorkDirError."""
-    left = {str(run): version for run, version in (unfinished(tree) | versions).items()}
+    left = {str(run): version for run, version in {**unfinished(tree), **versions}.items()}
     tree.write_note(NOTE, (tree.note(NOTE) or {}) | {_OURS: left})
 
 
