@@ -247,8 +247,9 @@ def _forget(settings: Settings, options: argparse.Namespace) -> int:
     named = frozenset(run_numbers.parse(options.forget))
     with Lock(settings.app.work_dir, settings.app.lock_file):
         snapshot = Snapshot.take(settings)
-        runs = named & snapshot.lost
-        wrong = run_numbers.wrongly_named(options.forget, snapshot.lost)
+        lost = snapshot.lost | snapshot.vanished
+        runs = named & lost
+        wrong = run_numbers.wrongly_named(options.forget, lost)
         if wrong or not runs:
             raise UsageError(f"not lost: {run_numbers.text(wrong) or 'no run is named'}", hint="see --report-status")
         lost_runs.give_up(snapshot, runs)

@@ -119,11 +119,13 @@ def _archive(settings: Settings, selection: Selection, options: Options, held: L
     tree = Tree(settings.app.work_dir)
     tree.prepare()
     snapshot, store = Snapshot.take(settings), artdaqdb.open_store(settings.artdaq_db)
-    lost = index_losses.reclaim(snapshot, store)
+    if index_losses.reclaim(snapshot, store):
+        snapshot = snapshot.again()
     newer_versions.look(tree, store, (selection.only or ()) if selection.mode == "refresh" else ())
+    result.problems += lost_runs.seen_is_unknown(tree)
     gone = lost_runs.notice(snapshot) if snapshot.source_error is None else set()
     result.problems += len(gone)
-    if lost or gone:
+    if gone or snapshot.returned:
         snapshot = snapshot.again()
     snakemake_session.update_state(snapshot)
     result.snapshot = snapshot

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from rra_state.base.errors import ArchiverError, StillArriving, WorkDirError
+from rra_state.state import newer_versions
 from rra_state.state.changed_records import Refresh
 from rra_state.state.markers import ARRIVING, Tree
 from rra_state.state.outcome import Facts, Failure, Marker, Outcome, Stage
@@ -49,8 +50,11 @@ class Committer:
 
     def publish_refreshes(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Publish the new versions of changed records; if the store fails, they become untried."""
+        staged = [each.staged for each in outcomes if each.staged and each.staged.changed]
         try:
-            self._artdaqdb.publish([each.staged for each in outcomes if each.staged and each.staged.changed])
+            if staged:
+                newer_versions.begin(self.tree, {each.location.run: each.location.version for each in staged})
+            self._artdaqdb.publish(staged)
         except ArchiverError as error:
             return list(_untried(outcomes, error).values())
         return list(outcomes)

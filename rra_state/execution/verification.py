@@ -66,13 +66,17 @@ class Verified:
         Their records are watched from now on if they may still change.
         """
         tree = Tree(settings.app.work_dir)
-        markers = [
-            replace(stored, facts=known)
+        incomplete = [
+            (stored, known)
             for run, by_stage in self.facts.items()
             for stage, known in by_stage.items()
-            if (stored := tree.marker(stage, run)) is not None
+            if (stored := tree.newest_refresh(run) if stage == "refresh" else tree.marker(stage, run)) is not None
             and (not stored.facts.verified or (stored.facts.without_record and known.fingerprint))
         ]
+        for stored, known in incomplete:
+            if stored.stage == "refresh":
+                tree.complete_refresh(stored, known)
+        markers = [replace(stored, facts=known) for stored, known in incomplete if stored.stage != "refresh"]
         watch = [
             each.run
             for each in markers
@@ -85,7 +89,7 @@ class Verified:
             noted = tree.noted_runs(note)
             if noted and noted & done:
                 tree.write_noted_runs(note, noted - done)
-        return len(markers)
+        return len(incomplete)
 
 
 def results(

@@ -191,28 +191,29 @@ def _gaps(snapshot: Snapshot, sites: Sites) -> Iterator[Gap]:
 def _remarks(snapshot: Snapshot, sites: Sites, unusable: tuple[str, ...]) -> Remarks:
     imported, migrated = (snapshot.columns(stage) for stage in STAGES)
     damaged = [each.text for columns in (imported, migrated) for each in columns.damaged]
-    for records in (*map(snapshot.failures, failures.EVERY_STAGE), snapshot.newest_refreshes):
+    for records in (*map(snapshot.failures, failures.EVERY_STAGE), snapshot.newest_markers):
         damaged += [each.text for each in records.values() if isinstance(each, Damaged)]
     return Remarks(
         _remarks_of_runs(snapshot),
         snapshot.ignored,
         snapshot.watched - _with_stop_time(snapshot),
         gone=sites[2].runs - sites[0].runs,
-        damaged=(*unusable, *damaged),
+        damaged=tuple(dict.fromkeys((*unusable, *damaged))),
     )
 
 
 def _with_stop_time(snapshot: Snapshot) -> frozenset[int]:
     """Runs that are archived with their stop time."""
     columns = snapshot.columns("import")
-    refreshed = snapshot.newest_refreshes.items()
+    refreshed = snapshot.newest_markers.items()
     found = {run for run, each in refreshed if isinstance(each, Marker) and each.facts.stop_time}
     return frozenset(found | columns.by_run(columns.stop_time).keys())
 
 
 def _remarks_of_runs(snapshot: Snapshot) -> dict[int, tuple[Remark, ...]]:
-    """The remarks about each run that has some: those of its newest refresh, else of its import."""
-    newest = {run: each.facts.remarks for run, each in snapshot.newest_refreshes.items() if isinstance(each, Marker)}
+    """The remarks about each run that has some: those of the record that was archived last."""
+    markers = [each for each in snapshot.newest_markers.values() if isinstance(each, Marker)]
+    newest = {each.run: each.facts.remarks for each in markers if each.facts.fingerprint}
     found = snapshot.columns("import").remarks | newest
     return {run: found[run] for run in sorted(found) if found[run]}
 

@@ -267,7 +267,8 @@ def _troubles(snapshot: Snapshot) -> dict[str, dict[int, Any]]:
 
 def _newest(snapshot: Snapshot) -> dict[str, dict[int, Any]]:
     """The values of the newest refresh of each run that was archived again."""
-    markers = {run: each for run, each in snapshot.newest_refreshes.items() if isinstance(each, Marker)}
+    newest = snapshot.newest_markers.items()
+    markers = {run: each for run, each in newest if isinstance(each, Marker) and each.stage == "refresh"}
     found: dict[str, dict[int, Any]] = {
         "refreshed_at": {run: seconds(each.archived) for run, each in markers.items()},
         "size": {run: each.facts.size for run, each in markers.items()},

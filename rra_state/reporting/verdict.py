@@ -141,7 +141,7 @@ def _unsure(
     if unverified := snapshot.unverified:
         text = f"{count(len(unverified), 'run')} only seen in a listing, not read back and compared."
         yield Verdict("unsure", "NOT SURE", text)
-    if uncompared := snapshot.uncompared:
+    if uncompared := snapshot.uncompared | (snapshot.returned - snapshot.unverified):
         text = (
             f"{count(len(uncompared), 'record')} came back, and not compared with the archive yet: {ranges(uncompared)}"
         )
@@ -190,9 +190,9 @@ def _further_steps(
     snapshot: Snapshot, counted: Counts, lost: frozenset[int], *, new: bool, passed: bool
 ) -> Iterator[Step]:
     """The steps after those for the state. new: runs above the state's numbers wait; passed: runs below them do."""
-    if snapshot.outdated:
+    if outdated := snapshot.outdated - snapshot.vanished:
         text = "records that changed, once the reasons are repaired"
-        yield Step(f"--runs {run_numbers.text(snapshot.outdated)}", text, person=True)
+        yield Step(f"--runs {run_numbers.text(outdated)}", text, person=True)
     if snapshot.arriving:
         text = f"once the other program has stored these runs: {ranges(snapshot.arriving)}"
         yield Step("--incremental", text, person=True)
@@ -200,6 +200,8 @@ def _further_steps(
         yield Step("--incremental", "new runs wait")
     elif snapshot.changed - snapshot.differing - snapshot.outdated:
         yield Step("--incremental", "records changed since their runs were archived")
+    elif snapshot.returned - snapshot.uncompared:
+        yield Step("--incremental", "records came back after their runs were archived")
     if differing := snapshot.differing - snapshot.outdated:
         text = (
             "if these records are right as they are now; else put back what they lost, or wait until they are complete"
@@ -207,7 +209,7 @@ def _further_steps(
         yield Step(f"--refresh {run_numbers.text(differing)}", text, person=True)
     if passed:
         yield Step("", "runs below the state's numbers wait")
-    if given_up := lost & snapshot.lost:
+    if given_up := (lost & snapshot.lost) | snapshot.vanished:
         yield Step(f"--forget {run_numbers.text(given_up)}", "if their records cannot be put back", person=True)
     for group in counted.groups:
         if group.stage == "verify":

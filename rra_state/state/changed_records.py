@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from rra_state.base.errors import ArchiverError, RecordError, UsageError, WorkDirError
 from rra_state.config.loading import Settings
 from rra_state.config.models import SourceFiles
-from rra_state.records import signatures, source
+from rra_state.records import convert, signatures, source
 from rra_state.records.model import LEFT_OUT, Record
 from rra_state.state.markers import Tree, newest
 from rra_state.state.outcome import Marker
@@ -95,7 +95,7 @@ class Look:
 
 def look(snapshot: Snapshot) -> Look:
     """Look at every watched run that is in both stores. Raises WorkDirError, SourceUnreadable."""
-    watched = snapshot.watched & snapshot.archived["migrate"]
+    watched = (snapshot.watched | snapshot.unfinished.keys()) & snapshot.archived["migrate"]
     if not watched:
         return Look()
     files, tree = snapshot.settings.source_files, snapshot.tree
@@ -108,8 +108,8 @@ def look(snapshot: Snapshot) -> Look:
     ended: set[int] = set()
     for run in sorted(watched - newer):
         signature = source.signature(files, run)
-        gone = run not in snapshot.records
-        same = gone or (signature is not None and signature == seen.get(str(run)))
+        gone, unfinished = run not in snapshot.records, run in snapshot.unfinished
+        same = not unfinished and (gone or (signature is not None and signature == seen.get(str(run))))
         if same and signature is not None:
             unchanged[str(run)] = signature
         over = tree.watched_since(run) <= since
@@ -122,12 +122,17 @@ def look(snapshot: Snapshot) -> Look:
                 differing.add(run)
             continue
         archived = None if newest is None else newest.facts
-        if over and (same or not files.watch_days) and archived is not None and archived.stop_time:
+        if over and (same or not (files.watch_days or unfinished)) and archived is not None and archived.stop_time:
             ended.add(run)
         elif not same:
             record = _read(snapshot.settings, run) if snapshot.is_ready(run) else None
             before = archived.fingerprint if archived is not None else None
-            if record and before and before in (record.fingerprint, _as_read_before(snapshot, run, newest)):
+            if (
+                record
+                and before
+                and not unfinished
+                and before in (record.fingerprint, _as_read_before(snapshot, run, newest))
+            ):
                 unchanged[str(run)] = str(signature)
             elif record and (again := snapshot.next_refresh(run, record.fingerprint)):
                 changed.append(again)
@@ -184,7 +189,10 @@ def look_at(snapshot: Snapshot, named: Iterable[int]) -> NamedRuns:
                 raise
             found.refused.append(error)
             continue
-        if newest is not None and fingerprint == newest.facts.fingerprint:
+        # A text that the configuration left out is in the fingerprint, and not in the stores.
+        doubted = run in snapshot.unfinished or run in snapshot.findings
+        doubted |= newest is not None and any(each.text == convert.NOT_CHOSEN for each in newest.facts.remarks)
+        if newest is not None and fingerprint == newest.facts.fingerprint and not doubted:
             found.unchanged.append(run)
         elif again := snapshot.next_refresh(run, fingerprint):
             found.changed.append(again)
@@ -232,7 +240,11 @@ def _as_read_before(snapshot: Snapshot, run: int, newest: Marker | None) -> str 
 
     So an archive of that version is not archived again as a whole, and --refresh brings the files in.
     """
-    without = not_read(newest, snapshot.tree.marker("import", run))
+    try:
+        imported = snapshot.tree.marker("import", run)
+    except WorkDirError:  # a damaged marker: the report names it
+        imported = None
+    without = not_read(newest, imported)
     record = _read(snapshot.settings, run, without) if without else None
     return None if record is None else record.fingerprint
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from rra_state.base.errors import ArchiverError
 from rra_state.base.wording import ranges
-from rra_state.state.markers import SEEN
+from rra_state.state.markers import ON_DISK, SEEN, UNVERIFIED, WITHOUT_RECORD, Tree
 from rra_state.state.outcome import STAGES, Failure, Outcome
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.state_files import StateFiles
@@ -30,7 +30,8 @@ def failures(runs: Iterable[int]) -> list[Failure]:
 def notice(snapshot: Snapshot) -> set[int]:
     """Find the runs that the last cycle saw and that are nowhere now, say so, and write failure records.
 
-    Runs whose record came back are no longer given up. Raises SourceUnreadable, WorkDirError.
+    Runs whose record came back are no longer given up; archived ones are watched again.
+    Raises SourceUnreadable, WorkDirError.
     """
     tree, waiting = snapshot.tree, snapshot.records - snapshot.archived["import"]
     known = snapshot.archived["import"] | snapshot.archived["migrate"] | snapshot.failed["import"] | snapshot.forgotten
@@ -38,19 +39,38 @@ def notice(snapshot: Snapshot) -> set[int]:
     if gone:
         log.error("RecordLost: runs %s were seen on disk; they are gone, and in neither store", ranges(gone))
         tree.write_failures(failures(gone))
-    if waiting != snapshot.seen:
+    if waiting != tree.noted_runs(SEEN):
         tree.write_noted_runs(SEEN, waiting)
     if back := snapshot.forgotten & snapshot.records:
         tree.remove_from("forgotten", back)
+    if snapshot.records != tree.noted_runs(ON_DISK):
+        never_compared = (tree.noted_runs(each) or frozenset() for each in (UNVERIFIED, WITHOUT_RECORD))
+        tree.write_markers((), watch=snapshot.returned.difference(*never_compared))
+        tree.write_noted_runs(ON_DISK, snapshot.records)
     return gone
 
 
+def seen_is_unknown(tree: Tree) -> bool:
+    """Whether the note of the runs that were seen is damaged, so that one which vanished cannot be noticed. Logs it."""
+    damaged = tree.noted_runs(SEEN) is None and tree.note_path(SEEN).exists()
+    if damaged:
+        hint = "compare with the DAQ's list of runs"
+        log.error(
+            "%s is damaged: a run that vanished since the last cycle is not noticed (%s)", tree.note_path(SEEN), hint
+        )
+    return damaged
+
+
 def give_up(snapshot: Snapshot, runs: frozenset[int]) -> None:
-    """Report these lost runs no more: drop them from failure records and logs. Raises StateFileError, WorkDirError."""
+    """Report these lost runs no more: drop them from failure records and logs. Raises StateFileError, WorkDirError.
+
+    Of an archived run whose changed record vanished, only the failure of its refresh is dropped.
+    """
     files = [StateFiles(snapshot.settings, stage) for stage in STAGES]
     ledgers = [each.read(snapshot.known(each.stage)) for each in files]
     snapshot.tree.prepare()  # no cycle of this version may have run here
-    snapshot.tree.forget(runs)
+    snapshot.tree.forget(runs - snapshot.vanished)
+    snapshot.tree.drop_failed_refreshes(runs)
     after = snapshot.again()
     for each, ledger in zip(files, ledgers, strict=True):
         each.write(after.known(each.stage), replace(ledger, added=ledger.added - runs))

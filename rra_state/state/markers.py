@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,11 +22,13 @@ from rra_state.base import files as fsio
 from rra_state.base import permissions, run_numbers
 from rra_state.base.errors import UsageError, WorkDirError
 from rra_state.state import tree_files
-from rra_state.state.outcome import STAGES, Damaged, Failure, Finding, Marker, MarkerColumns, Stage
+from rra_state.state.outcome import STAGES, Damaged, Facts, Failure, Finding, Marker, MarkerColumns, Stage
 from rra_state.state.tree_files import SUFFIX, encode
 
 SEEN = "seen"
 """Name of the note with the runs that were on disk and not imported when the last cycle began: `state/seen.json`."""
+ON_DISK = "on_disk"
+"""Name of the note with all runs that were on disk when the last cycle began: `state/on_disk.json`."""
 UNVERIFIED = "unverified"
 """Name of the note with the runs of which a marker may say `verified: false`: `state/unverified.json`."""
 WITHOUT_RECORD = "without_record"
@@ -131,9 +134,7 @@ class Tree:
         """Write markers durably, then drop the failure records of their runs. Raises WorkDirError."""
         written: dict[Stage, set[int]] = {}
         markers = list(markers)
-        unverified, noted = {marker.run for marker in markers if not marker.facts.verified}, self.noted_runs(UNVERIFIED)
-        if unverified and noted is not None:  # without the note all markers are read
-            self.write_noted_runs(UNVERIFIED, unverified | noted)
+        self._note_unverified(markers)
         without_record = {each.run for each in markers if each.stage == "migrate" and each.facts.without_record}
         if without_record:
             self.write_noted_runs(WITHOUT_RECORD, without_record | (self.noted_runs(WITHOUT_RECORD) or frozenset()))
@@ -152,6 +153,11 @@ class Tree:
             fsio.write_batch(files())
             for stage, done in written.items():
                 fsio.remove_batch(self.failure_path(stage, run) for run in done & self.failed(stage))
+
+    def _note_unverified(self, markers: Iterable[Marker]) -> None:
+        unverified, noted = {marker.run for marker in markers if not marker.facts.verified}, self.noted_runs(UNVERIFIED)
+        if unverified and noted is not None:  # without the note all markers are read
+            self.write_noted_runs(UNVERIFIED, unverified | noted)
 
     def write_failures(self, failures: Iterable[Failure]) -> None:
         """Write failure records durably. Raises WorkDirError."""
@@ -223,10 +229,25 @@ class Tree:
 
         A watch begins anew: a record that changed once may change again.
         """
+        self._note_unverified([marker])
         with tree_files.writing(self.root):
             fsio.write_atomic(self.root / "watch" / str(marker.run), b"")
             fsio.write_atomic(self.marker_path("refresh", name), encode(marker.mapping()))
         self.drop_failed_refreshes([marker.run])
+
+    def complete_refresh(self, marker: Marker, verified: Facts) -> None:
+        """Write this refresh marker anew, with what is now known of its blob. Raises WorkDirError."""
+        for fingerprint in self.refreshed().get(marker.run, ()):
+            name = f"{marker.run}-{fingerprint}"
+            if self.marker("refresh", name) == marker:
+                with tree_files.writing(self.root):
+                    completed = replace(marker, facts=verified)
+                    fsio.write_atomic(self.marker_path("refresh", name), encode(completed.mapping()))
+
+    def remove_refreshes(self, numbers: Iterable[int]) -> None:
+        """Remove the markers of the refreshes of these runs. Raises WorkDirError."""
+        refreshed = self.refreshed()
+        self.remove(self.marker_path("refresh", f"{run}-{each}") for run in numbers for each in refreshed.get(run, ()))
 
     def write_failed_refresh(self, failure: Failure, name: str) -> None:
         """Write the failure record of a refresh durably. Raises WorkDirError."""
@@ -245,17 +266,21 @@ class Tree:
 
     # ---- notes ----
 
+    def note_path(self, name: str) -> Path:
+        """`state/<name>.json`."""
+        return self.root / "state" / f"{name}{SUFFIX}"
+
     def note(self, name: str) -> dict[str, Any] | None:
         """The note `state/<name>.json`; None if there is none or it is damaged: a note only saves work."""
         try:
-            return tree_files.read(self.root / "state" / f"{name}{SUFFIX}", dict)
+            return tree_files.read(self.note_path(name), dict)
         except WorkDirError:
             return None
 
     def write_note(self, name: str, values: Mapping[str, Any]) -> None:
         """Write a note durably. Raises WorkDirError."""
         with tree_files.writing(self.root):
-            fsio.write_atomic(self.root / "state" / f"{name}{SUFFIX}", encode(values))
+            fsio.write_atomic(self.note_path(name), encode(values))
 
     def noted_runs(self, name: str) -> frozenset[int] | None:
         """The runs that a note lists; None if there is none or it is damaged."""

@@ -123,6 +123,16 @@ class RecoverySites:
         found = self.snapshot.failures("verify").items()
         return frozenset(run for run, each in found if isinstance(each, Failure) and each.kind == MARKER_DIFFERS)
 
+    @cached_property
+    def outdated_refreshes(self) -> frozenset[int]:
+        """Runs whose newest refresh UconDB does not hold: its content is another."""
+        newest = {run: each for run, each in self.snapshot.newest_markers.items() if run in self.ucondb}
+        return frozenset(
+            run
+            for run, each in newest.items()
+            if isinstance(each, Damaged) or not _same_content(each.facts, "migrate", self.facts("migrate", run))
+        )
+
     def facts(self, stage: Stage, run: int) -> Facts:
         """What the listings say of an archived run."""
         outline = self.artdaqdb.get(run)
@@ -188,6 +198,7 @@ def _rebuild(settings: Settings, stage: Stage, sites: RecoverySites, say: Say) -
     ):  # a damaged ledger is overwritten; what is no file would be in the way
         _keep_old(tree.ledger_path(stage))
     if stage == "migrate":
+        tree.remove_refreshes(sites.wrong_markers | sites.outdated_refreshes)
         _make_markers(tree, "import", sites)
     _make_markers(tree, stage, sites)
     if stage == "migrate":
@@ -264,7 +275,9 @@ def _agrees(sites: RecoverySites, stage: Stage, run: int, marker: Marker | Damag
     """Whether the marker of a run, or that of its last refresh, is sound and names what the store holds."""
     if run in sites.wrong_markers or isinstance(marker, Damaged) or (marker.run, marker.stage) != (run, stage):
         return False
-    facts, refreshed = sites.facts(stage, run), sites.snapshot.newest_refreshes.get(run)
+    if stage == "migrate" and run in sites.outdated_refreshes:
+        return False
+    facts, refreshed = sites.facts(stage, run), sites.snapshot.newest_markers.get(run)
     again = isinstance(refreshed, Marker) and _same_content(refreshed.facts, stage, facts)
     return again or _same_content(marker.facts, stage, facts)
 

@@ -20,7 +20,7 @@ from rra_state.records import source
 from rra_state.records.listing import Listing, listing
 from rra_state.state import changed_records, newer_versions, shrunk_sites
 from rra_state.state.changed_records import Look, NamedRuns, Refresh
-from rra_state.state.markers import ARRIVING, SEEN, Tree
+from rra_state.state.markers import ARRIVING, ON_DISK, SEEN, Tree
 from rra_state.state.outcome import STAGES, Damaged, Failure, Marker, MarkerColumns, Stage
 from rra_state.state.state_files import Derived, Known, StateFiles, Written, derive
 
@@ -180,6 +180,14 @@ class Snapshot:
     # ---- records that changed ----
 
     @cached_property
+    def returned(self) -> frozenset[int]:
+        """Archived runs whose record was away when the last cycle began; it may be another run's of the same number."""
+        before = self.tree.noted_runs(ON_DISK)
+        if before is None:
+            return frozenset()
+        return self.on_disk & self.archived["import"] & self.archived["migrate"] - before - self.watched
+
+    @cached_property
     def changes(self) -> Look:
         """The archived runs whose record may have changed. Raises SourceUnreadable."""
         return changed_records.look(self)
@@ -201,6 +209,11 @@ class Snapshot:
         """By run, the version in artdaqDB that another program stored after the run was archived."""
         return newer_versions.noted(self.tree)
 
+    @cached_property
+    def unfinished(self) -> Mapping[int, str]:
+        """By run, the version in artdaqDB that this archiver stored and that the newest marker does not name."""
+        return newer_versions.unfinished(self.tree)
+
     def named(self, runs: frozenset[int]) -> NamedRuns:
         """What --refresh can do for these runs. Raises SourceUnreadable."""
         if runs not in self._named:
@@ -215,6 +228,11 @@ class Snapshot:
     def outdated(self) -> frozenset[int]:
         """Archived runs whose record changed since, and could not be archived again."""
         return frozenset(each.run for each in self.failed_refreshes) & self.archived["migrate"]
+
+    @property
+    def vanished(self) -> frozenset[int]:
+        """Those of them whose record is gone, so that its changes are lost; none if the disk cannot be read."""
+        return frozenset() if self.source_error is not None else self.outdated - self.on_disk
 
     # ---- typed records ----
 
@@ -247,22 +265,25 @@ class Snapshot:
         """Archived runs of which a marker says that their content was never compared. Reads every marker."""
         columns = [self.columns(stage) for stage in STAGES]
         found = {run for each in columns for run, said in zip(each.runs, each.verified, strict=True) if not said}
-        refreshed = self.newest_refreshes.items()
-        return frozenset(found - {run for run, each in refreshed if isinstance(each, Marker) and each.facts.verified})
+        again = self.newest_markers.items()
+        right = {run for run, each in again if isinstance(each, Marker) and each.facts.verified}
+        damaged = {each.run for column in columns for each in column.damaged}
+        return frozenset(found.union(self.newest_markers) - (right - damaged))
 
     @cached_property
     def uncompared(self) -> frozenset[int]:
         """Verified runs whose record came back since, and was never compared with what is archived. Reads markers."""
-        refreshed = {run for run, each in self.newest_refreshes.items() if isinstance(each, Marker)}
-        return frozenset(self.columns("migrate").without_record & self.on_disk - refreshed - self.unverified)
+        again = self.newest_markers.items()
+        compared = {run for run, each in again if isinstance(each, Marker) and each.facts.fingerprint}
+        return frozenset(self.columns("migrate").without_record & self.on_disk - compared - self.unverified)
 
     @cached_property
-    def newest_refreshes(self) -> Mapping[int, Marker | Damaged]:
-        """The newest refresh marker of each run that has one."""
+    def newest_markers(self) -> Mapping[int, Marker | Damaged]:
+        """The marker of the newest blob of each run that was archived again."""
         found: dict[int, Marker | Damaged] = {}
         for run, fingerprints in sorted(self.refreshed.items()):
             try:
-                marker = self.tree.newest_refresh(run, fingerprints)
+                marker = changed_records.newest_marker(self.tree, run, fingerprints)
             except WorkDirError as error:
                 found[run] = Damaged(run, str(error))
             else:

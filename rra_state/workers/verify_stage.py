@@ -36,8 +36,8 @@ class RunVerification:
     """Result for one run. differences: a sentence for each, with store and file; none if all is equal.
 
     facts: what is now known of a run whose marker says `verified: false`, by stage. error: a store could not be read.
-    on_disk: its record could be read and was compared too. kind: of the finding that the differences are.
-    passed_over: see `Location`.
+    on_disk: its record was compared too; not one that is away, or that the next cycle archives again.
+    kind: of the finding that the differences are. passed_over: see `Location`.
     """
 
     run: int
@@ -122,8 +122,10 @@ def _held(run: int, context: WorkerContext, location: Location | None) -> _Held:
     faults += _differences(held, tree)
     if location is not None:
         faults += [f"artdaqDB: {each}" for each in location.beside]
+    if held.record is not None and _archived_again(held, tree):
+        held = replace(held, record=None)  # it shows nothing of what is archived; the next cycle compares it
     if held.record is not None and held.export is not None:
-        from_disk += _record_and_archive(held, tree)
+        from_disk += _record_and_archive(held)
     return replace(held, differences=(*faults, *from_disk), sound=not faults)
 
 
@@ -219,13 +221,10 @@ def _blob_and_archive(run: int, content: bytes, export: Export) -> Iterator[str]
     yield from differing or (["UconDB: header or footer differ"] if export.exact else ())
 
 
-def _record_and_archive(held: _Held, tree: Tree) -> Iterator[str]:
+def _record_and_archive(held: _Held) -> Iterator[str]:
     assert held.record is not None  # noqa: S101 - the caller looked
     assert held.export is not None  # noqa: S101 - likewise
-    known = next((each.facts for each in (held.newest, held.imported) if each and each.facts.fingerprint), None)
-    changed = known is not None and known.fingerprint != held.record.fingerprint
-    if changed and _archived_again(held.run, held.record.fingerprint, tree):
-        return
+    known, changed = _known(held), _has_changed(held)
     if held.export.exact:
         fresh = {document.name: document.text for document in held.record.documents}
         differences = differing_files("disk", fresh, "artdaqDB", held.export.files)
@@ -236,10 +235,22 @@ def _record_and_archive(held: _Held, tree: Tree) -> Iterator[str]:
     yield from differences
 
 
-def _archived_again(run: int, fingerprint: str, tree: Tree) -> bool:
-    """Whether the next cycle archives this changed record again: not if it lost something."""
-    wanted = Refresh.next(run, fingerprint, tree.refreshed().get(run, ()))
-    if wanted is None or run not in tree.watched():
+def _known(held: _Held) -> Facts | None:
+    """What was archived last of the record, if a marker has its fingerprint."""
+    return next((each.facts for each in (held.newest, held.imported) if each and each.facts.fingerprint), None)
+
+
+def _has_changed(held: _Held) -> bool:
+    known = _known(held)
+    return known is not None and held.record is not None and known.fingerprint != held.record.fingerprint
+
+
+def _archived_again(held: _Held, tree: Tree) -> bool:
+    """Whether the record has changed and the next cycle archives it again: not if it lost something."""
+    if held.record is None or not _has_changed(held) or held.run not in tree.watched():
+        return False
+    wanted = Refresh.next(held.run, held.record.fingerprint, tree.refreshed().get(held.run, ()))
+    if wanted is None:
         return False
     failure = tree.failure("refresh", str(wanted))
     return failure is None or failure.kind != RecordShrank.__name__
@@ -264,7 +275,8 @@ def _facts(held: _Held) -> Iterator[tuple[Stage, Facts]]:
         yield "import", replace(facts, verified=True, version=held.export.version)
     if held.newest is not None and incomplete(held.newest) and held.blob is not None:
         facts = _with_record(held.newest.facts, record).of_blob(*held.blob)
-        yield "migrate", replace(facts, verified=True, version=held.export.version)
+        stage: Stage = "refresh" if held.newest.stage == "refresh" else "migrate"
+        yield stage, replace(facts, verified=True, version=held.export.version)
 
 
 def _with_record(facts: Facts, record: Facts | None) -> Facts:

@@ -174,8 +174,8 @@ BREAKAGES = (
     Breakage(
         "later versions of another program not looked for",
         "rra_state/state/newer_versions.py",
-        '    located = store.locate(runs & tree.archived("migrate"))\n',
-        "    located = store.locate(())\n",
+        '    located, refreshed = store.locate(runs & tree.archived("migrate")), tree.refreshed()\n',
+        "    located, refreshed = store.locate(()), tree.refreshed()\n",
         _OTHER_PROGRAMS,
     ),
     Breakage(
@@ -209,7 +209,7 @@ BREAKAGES = (
     Breakage(
         "watched records not looked at",
         "rra_state/state/changed_records.py",
-        '    watched = snapshot.watched & snapshot.archived["migrate"]\n',
+        '    watched = (snapshot.watched | snapshot.unfinished.keys()) & snapshot.archived["migrate"]\n',
         "    watched = frozenset[int]()\n",
         ("tests/acceptance/test_refresh.py", "-k", "a1"),
     ),
@@ -265,7 +265,7 @@ BREAKAGES = (
     Breakage(
         "a record that came back counts as compared",
         "rra_state/state/snapshot.py",
-        'return frozenset(self.columns("migrate").without_record & self.on_disk - refreshed - self.unverified)',
+        'return frozenset(self.columns("migrate").without_record & self.on_disk - compared - self.unverified)',
         "return frozenset()",
         ("tests/acceptance/test_verify.py",),
     ),

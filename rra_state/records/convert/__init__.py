@@ -42,6 +42,8 @@ _CONVERTERS: dict[str, Callable[[bytes], bytes]] = {
 }
 GENERATED = (*_CONVERTERS, "RunHistory", "RunHistory2")
 """What can be made of the texts: the values of `fhiclize_generate`."""
+NOT_CHOSEN = f"is not in fhiclize_generate; {LEFT_OUT}"
+"""The remark about a text that the configuration leaves out."""
 
 
 def convert(
@@ -65,11 +67,7 @@ def convert(
         documents.append(Document(_free_name(stem, taken), text, source))
     documents += [_document(file, taken, kept="it is no .fcl file") for file in others]
     remarks += [Remark(entry.name, None, f"{entry.reason}; {LEFT_OUT}") for entry in record.skipped]
-    remarks += [
-        Remark(file.name, None, f"is not in fhiclize_generate; {LEFT_OUT}")
-        for stem, file in texts.items()
-        if stem not in wanted
-    ]
+    remarks += [Remark(file.name, None, NOT_CHOSEN) for stem, file in texts.items() if stem not in wanted]
     remarks += [Remark(readable(file.name), None, KEPT) for file in others]
     return RunDocuments(
         run=record.run,
