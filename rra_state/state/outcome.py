@@ -136,7 +136,7 @@ class Marker:
         Raises ValueError that says which field is wrong.
         """
         marker, facts = _checked(values, _OF_MARKER), _checked(values, _OF_FACTS)
-        return cls(**marker, facts=Facts(**facts | {"remarks": _remarks(values)}))
+        return cls(**marker, facts=Facts(**facts | {"remarks": _remarks(values), "verified": _verified(values)}))
 
     def mapping(self) -> dict[str, Any]:
         """The marker as flat JSON. Not copied: a recovery makes 100,000 of them."""
@@ -240,7 +240,7 @@ class MarkerColumns:
         moment = wording.seconds(values["archived"])
         self.runs.append(run)
         self.archived.append(None if moment is None else int(moment))
-        self.verified.append(values["verified"])
+        self.verified.append(_verified(values))
         self.configuration.append(same(text := values.get("configuration"), text))
         self.version.append(same(text := values.get("version"), text))
         self.start_time.append(values.get("start_time"))
@@ -296,6 +296,15 @@ def _checked(values: Mapping[str, Any], allowed: Mapping[str, tuple[type, ...]])
 
 
 _KEPT_LINE = re.compile(r"line (\d+): (.*)", re.DOTALL)
+
+
+def _verified(values: Mapping[str, Any]) -> bool:
+    """Whether the run was compared with its record by the rules of today.
+
+    Versions before 2026-12 took records that were still being copied. Their markers, which have no `remarks`, count as
+    not compared until a verification has completed them.
+    """
+    return bool(values["verified"]) and "remarks" in values
 
 
 def _remarks(values: Mapping[str, Any]) -> tuple[Remark, ...]:

@@ -253,7 +253,11 @@ def test_a_marker_of_an_older_version_is_read(site: Site) -> None:
             "text": "is neither a .fcl file nor one of the seven texts; not archived",
         },
     ]
-    assert json.loads(json.dumps(marker.mapping())) == values | {"remarks": remarks, "foreign": False}
+    assert json.loads(json.dumps(marker.mapping())) == values | {
+        "remarks": remarks,
+        "foreign": False,
+        "verified": False,
+    }
     assert not_read(None, marker) == {"rc_info_start.txt"}
 
 
