@@ -42,9 +42,7 @@ def test_a_cycle_ends_with_its_metrics(site: Site, numbers: Callable[[], Numbers
     assert found["rra_stored_bytes_total", "migrate"] == sum(map(len, site.blobs().values()))
 
 
-def test_a_cycle_that_a_fault_ends_says_so_and_still_ends_with_its_own_words(
-    site: Site, numbers: Callable[[], Numbers]
-) -> None:
+def test_a_cycle_that_an_outage_ends_says_so(site: Site, numbers: Callable[[], Numbers]) -> None:
     site.make(3)
     site.ucondb.stop()
 
@@ -106,7 +104,7 @@ def _mail(port: int) -> dict[str, object]:
     return {"enabled": True, "recipient_email": "shift@example.org", "smtp_host": "127.0.0.1", "smtp_port": port}
 
 
-def test_a_store_that_is_down_is_told_once_and_its_end_too(
+def test_an_outage_and_its_end_are_reported_once(
     site: Site, box: mailbox.Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.make(3)
@@ -126,9 +124,7 @@ def test_a_store_that_is_down_is_told_once_and_its_end_too(
     assert "Now: 0 archived, 3 waiting, 0 failed, 0 still being written." in box.texts[0]
 
 
-def test_a_failed_run_and_its_recovery_are_told_with_the_command_that_mends_it(
-    site: Site, box: mailbox.Mailbox
-) -> None:
+def test_a_failed_run_is_reported_with_the_command_that_repairs(site: Site, box: mailbox.Mailbox) -> None:
     make_records(3, site.records, first_run=1, breaks={2: "empty"})
     site.archive_runs(status=1)
     site.archive_runs("--incremental")
@@ -165,7 +161,7 @@ def test_each_cycle_reports_a_work_directory_it_cannot_write(site: Site, box: ma
     assert all("permission denied" in text.lower() for text in box.texts)
 
 
-def test_a_mail_server_that_is_down_neither_fails_a_cycle_nor_hides_how_it_ended(site: Site) -> None:
+def test_a_mail_server_that_is_down_fails_no_cycle(site: Site) -> None:
     make_records(2, site.records, first_run=1, breaks={2: "empty"})
     site.configure(reporting={"email": _mail(9)})
 
@@ -187,7 +183,7 @@ def test_a_plain_snakemake_tells_too(site: Site, box: mailbox.Mailbox) -> None:
     assert [title.rpartition(": ")[2] for title in box.titles] == ["1 run failed"]
 
 
-def test_an_idle_cycle_with_nothing_to_tell_loads_neither_apprise_nor_pandas(site: Site, box: mailbox.Mailbox) -> None:
+def test_an_idle_cycle_loads_neither_apprise_nor_pandas(site: Site, box: mailbox.Mailbox) -> None:
     site.make(1)
     site.archive_runs()
     program = (

@@ -14,9 +14,7 @@ TOLD = "app_fuzz is on: runs are skipped and failed on purpose"
 
 
 @pytest.mark.parametrize(("final", "tries"), [(True, 1), (False, 3)])
-def test_a_failed_run_is_tried_again_in_this_execution_only_if_that_is_left_on(
-    site: Site, *, final: bool, tries: int
-) -> None:
+def test_a_failed_run_is_tried_again_only_if_configured(site: Site, *, final: bool, tries: int) -> None:
     site.make(3)
     site.configure(
         app={"run_process_retries": 2, "retry_delay_seconds": 0, "window_size": 1},
@@ -31,7 +29,7 @@ def test_a_failed_run_is_tried_again_in_this_execution_only_if_that_is_left_on(
     assert done.stderr.count(TOLD) == 1
 
 
-def test_a_skipped_run_leaves_no_failure_and_is_taken_by_the_next_cycle(site: Site) -> None:
+def test_a_skipped_run_is_taken_by_the_next_cycle(site: Site) -> None:
     site.make(3)
     site.configure(app_fuzz={"random_skip_percent": 100, "random_skip_retry": True})
 

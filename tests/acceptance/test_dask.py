@@ -71,7 +71,7 @@ def test_a_dask_scheduler_restarted_in_the_middle_costs_no_run(site: Site, clust
     site.assert_archived_once(range(1, 121))
 
 
-def test_a_dask_worker_that_cannot_see_the_records_is_named_and_costs_no_run(site: Site, cluster: Cluster) -> None:
+def test_a_dask_worker_without_the_records_costs_no_run(site: Site, cluster: Cluster) -> None:
     site.make(4)
     elsewhere = ("unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {site.records} && exec "$@"', "sh")
     if subprocess.run([*elsewhere, "true"], capture_output=True, check=False).returncode != 0:
@@ -112,7 +112,7 @@ def test_case_b14_a_dask_cluster_that_is_away_is_named(site: Site) -> None:
         dask_pool.DaskPool(settings, seconds=2)
 
 
-def test_a_client_that_has_given_its_scheduler_up_can_still_be_stopped(site: Site, cluster: Cluster) -> None:
+def test_a_client_without_its_scheduler_can_be_stopped(site: Site, cluster: Cluster) -> None:
     """After a long cut the client closes itself; the cycle then ends with its own error, not with Dask's."""
     cluster.start_worker()
     pool = dask_pool.DaskPool(loading.load(site.config))

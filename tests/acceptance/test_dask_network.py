@@ -94,7 +94,7 @@ def farm(site: Site) -> Iterator[Farm]:
         found.stop()
 
 
-def test_dask_over_a_network_costs_no_run_when_a_workers_link_is_cut(farm: Farm) -> None:
+def test_dask_network_a_workers_cut_link_costs_no_run(farm: Farm) -> None:
     cycle = farm.start_cycle()
     farm.in_the_middle()
 
@@ -105,7 +105,7 @@ def test_dask_over_a_network_costs_no_run_when_a_workers_link_is_cut(farm: Farm)
     farm.site.assert_archived_once(RUNS)
 
 
-def test_dask_over_a_network_goes_on_after_the_schedulers_link_was_cut_shortly(farm: Farm) -> None:
+def test_dask_network_a_short_cut_is_survived(farm: Farm) -> None:
     cycle = farm.start_cycle()
     farm.in_the_middle()
 
@@ -120,7 +120,7 @@ def test_dask_over_a_network_goes_on_after_the_schedulers_link_was_cut_shortly(f
 
 
 @pytest.mark.skipif(not LONG, reason="not here: waits for Dask to give everything up; make test-long")
-def test_dask_over_a_network_costs_no_run_when_the_schedulers_link_is_cut_for_long(farm: Farm) -> None:
+def test_dask_network_a_long_cut_costs_no_run(farm: Farm) -> None:
     cycle = farm.start_cycle()
     farm.in_the_middle()
 
@@ -139,7 +139,7 @@ def test_dask_over_a_network_costs_no_run_when_the_schedulers_link_is_cut_for_lo
 
 @pytest.mark.skipif(not LONG, reason="not here: waits for Dask to give everything up; make test-long")
 @pytest.mark.timeout(400)
-def test_dask_over_a_network_whose_scheduler_never_comes_back_ends_the_cycle_with_one_line(farm: Farm) -> None:
+def test_dask_network_a_lost_scheduler_ends_the_cycle(farm: Farm) -> None:
     cycle = farm.start_cycle()
     farm.in_the_middle()
 

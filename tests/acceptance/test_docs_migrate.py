@@ -99,7 +99,7 @@ def test_the_old_files_are_kept(site: Site) -> None:
         assert Path(f"{site.work / name}.bak").read_text() == OLD_LOG
 
 
-def test_without_the_recovery_a_blob_packed_otherwise_is_a_conflict_and_is_not_touched(site: Site) -> None:
+def test_without_recovery_a_blob_packed_otherwise_is_a_conflict(site: Site) -> None:
     existing_config(site)
     leftovers(site)
     before = site.blobs()

@@ -234,7 +234,7 @@ def test_a_blob_that_was_rolled_back_can_be_refreshed(archived: Site) -> None:
     assert level(archived) == "safe"
 
 
-def test_a_text_that_was_left_out_comes_with_a_named_refresh(site: Site) -> None:
+def test_a_text_left_out_comes_with_a_named_refresh(site: Site) -> None:
     take(site, [1])
     chosen = site.config.read_text()
     site.config.write_text(f"{chosen}fhiclize_generate: [metadata]\n")

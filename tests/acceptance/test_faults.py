@@ -19,7 +19,7 @@ from tests.waiting import scaled, wait_until
 pytestmark = pytest.mark.in_process
 
 
-def test_a_bad_record_fails_alone_and_names_run_file_and_remedy(site: Site) -> None:
+def test_a_bad_record_fails_alone_with_file_and_remedy(site: Site) -> None:
     make_records(6, site.records, first_run=1, breaks={3: "empty", 5: "empty"})
 
     done = site.real_archive_runs(status=1)
@@ -104,9 +104,7 @@ def _no_records(site: Site) -> None:
         (_no_records, "nosuch"),
     ],
 )
-def test_a_place_that_cannot_be_used_is_one_error_and_no_runs_failure(
-    site: Site, spoil: Callable[[Site], None], words: str
-) -> None:
+def test_a_site_that_cannot_be_used_fails_no_run(site: Site, spoil: Callable[[Site], None], words: str) -> None:
     site.make(60)
     spoil(site)
 
@@ -131,7 +129,7 @@ def _mend(site: Site) -> None:
     site.configure()
 
 
-def test_ucondb_stopped_in_the_middle_of_a_cycle_costs_no_run(site: Site) -> None:
+def test_ucondb_stopped_in_mid_cycle_costs_no_run(site: Site) -> None:
     site.make(300)
     cycle = site.start(site.command())
     wait_until(lambda: len(site.markers("migrate")) >= 30)
@@ -263,7 +261,7 @@ def _parents() -> dict[int, int]:
     return parents
 
 
-def test_runs_that_another_program_dropped_from_the_index_are_told_and_taken_again(site: Site) -> None:
+def test_runs_dropped_from_the_index_are_reported_and_taken_again(site: Site) -> None:
     site.make(5)
     site.archive_runs()
     index = site.root / "artdaqdb" / "RunHistory" / "index.json"
@@ -279,7 +277,7 @@ def test_runs_that_another_program_dropped_from_the_index_are_told_and_taken_aga
     assert "LostFromIndex" not in site.archive_runs("--incremental").stderr
 
 
-def test_a_damaged_index_is_one_error_and_never_an_empty_archive(site: Site) -> None:
+def test_a_damaged_index_is_never_an_empty_archive(site: Site) -> None:
     site.make(3)
     site.archive_runs()
     index = site.root / "artdaqdb" / "RunHistory" / "index.json"
@@ -303,7 +301,7 @@ def test_a_range_may_have_gaps(site: Site) -> None:
     assert "not there: 1-4,7-9" in done.stderr
 
 
-def test_faults_made_on_purpose_are_told_and_cost_nothing_for_good(site: Site) -> None:
+def test_injected_faults_are_reported_and_lose_nothing(site: Site) -> None:
     site.make(40)
     site.configure(
         app_fuzz={

@@ -54,7 +54,7 @@ def test_case_a15_a_run_that_is_being_stored_is_migrated_when_whole(site: Site, 
     assert "verified 2 runs: 2 equal" in site.archive_runs("--verify").stdout
 
 
-def test_a_recovery_does_not_take_a_run_that_is_being_stored(site: Site, artdaqdb: Path) -> None:
+def test_a_recovery_leaves_a_run_that_is_being_stored(site: Site, artdaqdb: Path) -> None:
     files = documents(site.config, 1)
     load(artdaqdb, 1, files[:5])
     site.archive_runs("--incremental")
@@ -108,7 +108,7 @@ def test_case_a16_a_version_after_the_watch_is_a_finding_until_refreshed(site: S
     assert "verified 2 runs: 2 equal" in site.archive_runs("--verify").stdout
 
 
-def test_files_that_a_settled_version_lacks_are_added_as_the_next(site: Site, artdaqdb: Path) -> None:
+def test_files_that_a_quiet_version_lacks_are_added(site: Site, artdaqdb: Path) -> None:
     files = documents(site.config, 1)
     load(artdaqdb, 1, files[:5], assigned=AN_HOUR_AGO)
 

@@ -55,7 +55,7 @@ def as_the_existing_archiver_left_it(artdaq: Artdaq, run: int, updates: int = 0)
         artdaq.write(run, "schema", configuration=configuration, version=version, collection="SystemLayout")
 
 
-def test_an_archive_that_the_existing_archiver_filled_is_read_and_extended(site: Site, artdaq: Artdaq) -> None:
+def test_an_archive_of_the_existing_archiver_is_read_and_extended(site: Site, artdaq: Artdaq) -> None:
     as_the_existing_archiver_left_it(artdaq, 1)
     as_the_existing_archiver_left_it(artdaq, 2, updates=12)
     before = documents(artdaq)
@@ -78,7 +78,7 @@ def test_an_archive_that_the_existing_archiver_filled_is_read_and_extended(site:
     assert site.versions() == 4
 
 
-def test_what_the_tools_wrote_between_two_cycles_is_kept_and_can_be_taken_over(site: Site, artdaq: Artdaq) -> None:
+def test_what_the_tools_wrote_between_cycles_is_kept(site: Site, artdaq: Artdaq) -> None:
     site.make(2)
     site.archive_runs()
     for entity in ("boot", "metadata"):
@@ -98,7 +98,7 @@ def test_what_the_tools_wrote_between_two_cycles_is_kept_and_can_be_taken_over(s
     assert set(site.blobs()) == {"1", "2", "3", "4", "50"}
 
 
-def test_runs_that_the_tools_dropped_from_the_index_are_told_and_stored_again(site: Site, artdaq: Artdaq) -> None:
+def test_runs_that_the_tools_dropped_are_stored_again(site: Site, artdaq: Artdaq) -> None:
     site.make(3)
     site.archive_runs()
     index = artdaq.path / "RunHistory" / "index.json"
@@ -114,9 +114,7 @@ def test_runs_that_the_tools_dropped_from_the_index_are_told_and_stored_again(si
 
 
 @pytest.mark.parametrize("left", [b"", b'{ "ouid" : ['], ids=["emptied", "cut"])
-def test_an_index_that_the_tools_cut_while_we_write_ends_the_cycle_and_costs_no_run(
-    site: Site, artdaq: Artdaq, left: bytes
-) -> None:
+def test_an_index_cut_while_we_write_costs_no_run(site: Site, artdaq: Artdaq, left: bytes) -> None:
     artdaq.write(900, "boot")
     foreign = documents(artdaq)
     site.make(60)

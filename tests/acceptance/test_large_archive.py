@@ -54,7 +54,7 @@ def test_a_grown_archive_is_the_one_that_cycles_make(pair: tuple[Site, Site]) ->
     assert _files(grown) == _files(real)
 
 
-def test_a_grown_archive_leaves_nothing_to_do_and_takes_new_runs(pair: tuple[Site, Site]) -> None:
+def test_a_grown_archive_takes_new_runs_only(pair: tuple[Site, Site]) -> None:
     _, site = pair
     grow(site.config, site.ucondb, 300)
 

@@ -34,7 +34,7 @@ def plain(printed: str) -> list[str]:
     return [line.strip() for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed))]
 
 
-def test_a_terminal_shows_bars_and_whole_lines_of_failures_above_them(site: Site) -> None:
+def test_a_terminal_shows_bars_below_whole_lines_of_failures(site: Site) -> None:
     site.make(30)
     write_record(site.records / "7", {})
 

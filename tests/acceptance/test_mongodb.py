@@ -12,7 +12,7 @@ from tests.unit.stores.artdaqdb.artdaq_mongo import ArtdaqMongo
 pytestmark = pytest.mark.in_process
 
 
-def test_a_whole_cycle_over_mongodb_and_what_an_operator_does_with_it(site: Site, mongodb: str) -> None:
+def test_a_cycle_over_mongodb_and_an_operators_commands(site: Site, mongodb: str) -> None:
     uri = f"{mongodb}/a_{uuid4().hex}"
     site.configure(artdaq_db={"database_uri": uri})
     site.make(6)

@@ -56,7 +56,7 @@ def test_originals_stay_right_once_they_are_switched_off(site: Site) -> None:
     assert restored(site.root / "out")[1] == found(site.records / "1")
 
 
-def test_originals_that_differ_are_a_conflict_once_they_are_switched_off(site: Site, archived: Files) -> None:
+def test_originals_that_differ_are_a_conflict_once_switched_off(site: Site, archived: Files) -> None:
     put(site, 1, site.blobs()["1"].replace(archived[1]["ranks.txt"], archived[1]["ranks.txt"] + b"#\n"))
     site.configure(ucon_db={"include_originals": False})
     (site.work / "markers" / "migrate" / "1.json").unlink()

@@ -63,7 +63,7 @@ def take(site: Site, run: int, fcl: dict[str, str], level: int = 1, component: s
 
 
 @in_each_kind
-def test_parameters_of_every_run_are_typed_and_missing_where_a_run_lacks_them(site: Site) -> None:
+def test_parameters_are_typed_and_missing_where_a_run_lacks_them(site: Site) -> None:
     frame = rra_state.parameters(site.config, None, ["*.fragment_receiver.*", "boot.debug_level", "reader01.daq.on"])
 
     assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == {
@@ -91,7 +91,7 @@ def test_the_python_of_the_page_works(site: Site, capsys: pytest.CaptureFixture[
 
 
 @in_each_kind
-def test_the_history_of_a_parameter_names_the_runs_of_each_value(site: Site) -> None:
+def test_a_parameters_history_names_the_runs_of_each_value(site: Site) -> None:
     frame = rra_state.history(site.config, "boot.debug_level")
 
     assert frame.to_dict("records") == [
@@ -109,7 +109,7 @@ def test_only_the_documents_that_a_pattern_names_are_read(site: Site) -> None:
     assert rra_state.parameters(site.config, None, ["boot.debug_level"])["boot.debug_level"].tolist() == [1, 1, 3, 1]
 
 
-def test_a_run_that_artdaqdb_has_no_more_is_read_from_ucondb(site: Site) -> None:
+def test_a_run_that_artdaqdb_lost_is_read_from_ucondb(site: Site) -> None:
     shutil.rmtree(site.root / "artdaqdb")
 
     frame = rra_state.parameters(site.config, None, ["boot.debug_level"])
@@ -133,7 +133,7 @@ def test_parameters_are_printed_as_text_csv_and_json(site: Site) -> None:
     assert values[0] == {"run": 3, "boot.debug_level": 3, "reader01.daq.fragment_receiver.rate": 2.5}
 
 
-def test_a_pattern_or_run_that_does_not_exist_is_an_error(site: Site) -> None:
+def test_an_unknown_pattern_or_run_is_an_error(site: Site) -> None:
     unknown = site.archive_runs("--parameters", "rate", status=1)
     run = site.archive_runs("--parameters", "*.rate", "--runs", "3,9", status=1)
 
@@ -229,7 +229,7 @@ def test_what_could_not_be_compared_is_not_called_equal(site: Site) -> None:
     assert (values["equal"], values["whole"]) == (True, False)
 
 
-def test_a_disk_that_cannot_be_looked_at_leads_to_the_stores(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_disk_leads_to_the_stores(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     exists = Path.exists
 
     def refused(path: Path) -> bool:

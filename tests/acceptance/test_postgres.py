@@ -40,7 +40,7 @@ def site(site: Site, server: Postgres) -> Site:
     return site
 
 
-def test_a_whole_cycle_over_postgresql_and_everything_an_operator_does_with_it(site: Site) -> None:
+def test_a_cycle_over_postgresql_and_an_operators_commands(site: Site) -> None:
     site.make(12)
 
     assert "artdaqDB: OK (artdaqDB in PostgreSQL" in site.archive_runs("--check").stdout
@@ -88,7 +88,7 @@ def test_case_b14_a_postgresql_that_stays_away_costs_no_run(site: Site, server: 
     site.assert_archived_once(range(1, 9))
 
 
-def test_runs_that_somebody_removed_from_the_database_are_told_and_taken_again(site: Site) -> None:
+def test_runs_removed_from_the_database_are_taken_again(site: Site) -> None:
     site.make(5)
     site.archive_runs()
     with psycopg.connect(site.database) as connection:
@@ -100,7 +100,7 @@ def test_runs_that_somebody_removed_from_the_database_are_told_and_taken_again(s
     site.assert_archived_once(range(1, 6))
 
 
-def test_a_role_that_may_not_write_is_told_what_to_grant(site: Site) -> None:
+def test_a_role_that_may_not_write_learns_the_grant(site: Site) -> None:
     site.make(1)
     with psycopg.connect(site.database, autocommit=True) as connection:
         connection.execute("CREATE ROLE guest LOGIN")

@@ -68,7 +68,7 @@ def copy_file_by_file(origin: Path, destination: Path) -> Iterator[str]:
             yield path.name
 
 
-def test_a_stop_time_appended_while_the_import_reads_is_not_missed(site: Site) -> None:
+def test_a_stop_time_appended_during_the_import_is_noticed(site: Site) -> None:
     site.make(120)
     for run in range(1, 121):
         without_stop_time(site, run)

@@ -34,7 +34,7 @@ def everything(site: Site) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in paths}
 
 
-def test_a_stop_time_that_came_later_is_a_new_version_in_both_stores_once(watched: Site) -> None:
+def test_a_later_stop_time_is_one_version_per_store(watched: Site) -> None:
     first, name = everything(watched), watched.archive.locate([2])[2].version.partition("/")[2]
     stop(watched, 2)
 
@@ -87,7 +87,7 @@ def test_case_a1c_what_comes_after_the_stop_time_is_in_both_stores(watched: Site
     assert "SAFE: " in watched.archive_runs("--report-status").stdout
 
 
-def test_a_record_that_lost_a_file_is_not_refreshed_until_a_person_says_so(site: Site) -> None:
+def test_a_record_that_lost_a_file_is_not_refreshed_unasked(site: Site) -> None:
     site.make(1)
     site.archive_runs()
     record = site.records / "1"
@@ -117,7 +117,7 @@ def test_a_record_that_did_not_change_is_not_archived_again(watched: Site) -> No
     assert refresh_markers(watched) == []
 
 
-def test_a_change_without_a_stop_time_is_archived_and_the_watch_goes_on(watched: Site) -> None:
+def test_without_a_stop_time_the_watch_goes_on(watched: Site) -> None:
     edit(watched, 2, lambda text: text + b"\nTotal events: 7\n")
     watched.archive_runs("--incremental")
     stop(watched, 2)
@@ -129,7 +129,7 @@ def test_a_change_without_a_stop_time_is_archived_and_the_watch_goes_on(watched:
     assert len(refresh_markers(watched)) == 2
 
 
-def test_a_record_that_goes_back_and_forth_is_archived_each_time(watched: Site) -> None:
+def test_a_record_that_alternates_is_archived_each_time(watched: Site) -> None:
     path = watched.records / "2" / "boot.txt"
     first, second = (path.read_bytes() + b"request_address: 10.0.0.%d\n" % last for last in (1, 2))
 
@@ -143,7 +143,7 @@ def test_a_record_that_goes_back_and_forth_is_archived_each_time(watched: Site) 
     assert "verified 3 runs: 3 equal" in watched.archive_runs("--verify").stdout
 
 
-def test_a_change_that_leaves_the_blob_as_it_is_is_archived_once(site: Site) -> None:
+def test_a_change_outside_the_blob_is_archived_once(site: Site) -> None:
     site.make(1)
     site.archive_runs()
     boot = site.records / "1" / "boot.txt"
@@ -193,7 +193,7 @@ def test_a_store_that_is_away_postpones_a_refresh(watched: Site) -> None:
     assert versions(watched, 2)[1] == 4
 
 
-def test_a_refresh_that_is_killed_is_completed_without_a_third_version(watched: Site) -> None:
+def test_a_killed_refresh_is_completed_without_a_third_version(watched: Site) -> None:
     stop(watched, 2)
     for pause in (0.9, 1.2, 1.5, 1.8, 2.1):
         cycle = watched.start(watched.command("--incremental"))
@@ -233,7 +233,7 @@ def test_a_refreshed_run_is_verified_against_its_newest_marker(watched: Site) ->
     assert "run 2: marker: sha256 is 0000" in watched.archive_runs("--verify", status=1).stdout
 
 
-def test_a_cycle_with_watched_runs_and_nothing_to_do_starts_no_workflow(watched: Site) -> None:
+def test_watched_runs_alone_start_no_workflow(watched: Site) -> None:
     done = watched.real_archive_runs("--incremental")
 
     assert "nothing to do" in done.stderr
@@ -241,7 +241,7 @@ def test_a_cycle_with_watched_runs_and_nothing_to_do_starts_no_workflow(watched:
     assert not (watched.work / ".snakemake").exists()
 
 
-def test_the_dry_run_tells_what_has_changed_and_named_runs_are_refreshed(watched: Site) -> None:
+def test_the_dry_run_names_changes_and_named_runs_are_refreshed(watched: Site) -> None:
     stop(watched, 2)
 
     dry = watched.archive_runs("--dry-run")
@@ -267,7 +267,7 @@ def test_a_plain_snakemake_call_refreshes_with_and_without_the_executor(
     assert len(refresh_markers(watched)) == 1
 
 
-def test_a_refresh_that_failed_is_tried_again_by_a_full_cycle(site: Site) -> None:
+def test_a_full_cycle_tries_a_failed_refresh_again(site: Site) -> None:
     site.configure(source_files={"watch_days": 0})
     site.make(1)
     site.archive_runs()
@@ -287,7 +287,7 @@ def test_a_refresh_that_failed_is_tried_again_by_a_full_cycle(site: Site) -> Non
     assert not list((site.work / "failures" / "refresh").iterdir())
 
 
-def test_a_power_cut_that_filled_a_file_with_nul_bytes_changes_no_store(site: Site) -> None:
+def test_a_file_of_nul_bytes_changes_no_store(site: Site) -> None:
     site.make(1)
     site.archive_runs()
     edit(site, 1, lambda text: bytes(len(text)), name="settings.txt")
@@ -339,7 +339,7 @@ def test_a_changed_run_that_ucondb_lost_is_archived_again_once(watched: Site) ->
     assert watched.versions() == 4
 
 
-def test_a_lost_run_that_changed_again_ends_as_its_record_is(watched: Site) -> None:
+def test_a_lost_run_that_changed_ends_as_its_record(watched: Site) -> None:
     stop(watched, 2)
     watched.archive_runs("--incremental")
     watched.ucondb.execute("delete from {folder}_versions where key = '2'")

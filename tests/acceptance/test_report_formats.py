@@ -41,7 +41,7 @@ def test_every_format_tells_the_same_archive_and_changes_nothing(site: Site) -> 
     assert snapshot(site) == before
 
 
-def test_what_the_stores_hold_without_a_marker_is_not_called_safe_in_any_format(site: Site) -> None:
+def test_what_has_no_marker_is_safe_in_no_format(site: Site) -> None:
     take(site, [1])
     site.archive_runs()
     forget(site)
@@ -83,7 +83,7 @@ def test_the_page_follows_the_cycles(site: Site) -> None:
     assert "the record holds no file to archive" not in second
 
 
-def test_a_page_that_cannot_be_written_does_not_fail_the_cycle(site: Site) -> None:
+def test_an_unwritable_page_does_not_fail_the_cycle(site: Site) -> None:
     (site.root / "www").write_text("a file in the way")
     site.configure(reporting={"html_file": str(site.root / "www" / "status.html")})
     take(site, [1])

@@ -87,7 +87,7 @@ def test_a_blob_without_originals_gives_values_and_says_so(site: Site) -> None:
     site.archive_runs("--restore", "1", str(site.root / "out"), "--from", "ucondb", "--allow-inexact")
 
 
-def test_the_page_shows_how_to_fetch_a_blob_without_the_archiver(site: Site) -> None:
+def test_a_blob_is_fetched_without_the_archiver_as_documented(site: Site) -> None:
     site.make(1, 12345)
     site.archive_runs()
     [line] = [line for line in PAGE.read_text().splitlines() if line.startswith("    curl")]
@@ -117,7 +117,7 @@ def test_what_is_there_is_never_overwritten(site: Site, archived: Files) -> None
     assert "(1 there before)" in again.stdout
 
 
-def test_best_takes_each_run_from_the_store_that_has_it_whole(site: Site, archived: Files) -> None:
+def test_best_takes_each_run_from_a_whole_store(site: Site, archived: Files) -> None:
     document(site, 1, "boot").unlink()
     text = document(site, 2, "setup").read_text()
     foreign = json.loads(text)
@@ -261,7 +261,7 @@ def test_without_a_fingerprint_nothing_is_called_exact(site: Site) -> None:
     assert restored(site.root / "unknown")[1] == found(site.records / "1")
 
 
-def test_no_record_is_restored_into_the_archive_or_among_the_records(site: Site, archived: Files) -> None:
+def test_no_record_is_restored_into_archive_or_source(site: Site, archived: Files) -> None:
     link = site.root / "link"
     link.symlink_to(site.records)
     before = sorted(site.records.iterdir())
@@ -294,9 +294,7 @@ def test_a_store_that_cannot_be_asked_is_named(site: Site, archived: Files) -> N
     assert "restore" not in nothing.stdout
 
 
-def test_what_is_there_and_cannot_be_read_costs_only_its_run(
-    site: Site, archived: Files, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_target_costs_only_its_run(site: Site, archived: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     place = site.root / "out" / "1"
     place.mkdir(parents=True)
     scandir = os.scandir

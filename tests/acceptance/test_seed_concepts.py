@@ -128,7 +128,7 @@ def test_seed_state_update_example(site: Site) -> None:
     assert site.failures("migrate") == []
 
 
-def test_seed_normal_execution_takes_all_available_runs_whatever_the_state_says(site: Site) -> None:
+def test_seed_normal_execution_takes_all_runs_whatever_the_state_says(site: Site) -> None:
     take(site, range(100, 104))
     write_state(site, 102, 102)
 

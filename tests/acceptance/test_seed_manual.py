@@ -89,7 +89,7 @@ def test_case_b20_a_number_that_no_run_has_is_refused(site: Site, number: int) -
     assert site.markers("import") == {5}
 
 
-def test_seed_a_directory_in_place_of_the_state_file_is_named_and_recovered(site: Site) -> None:
+def test_seed_a_directory_as_state_file_is_named_and_recovered(site: Site) -> None:
     take(site, [5, 6])
     site.archive_runs("--import-only")
     state_file(site).unlink()
@@ -111,7 +111,7 @@ def test_seed_a_directory_in_place_of_the_state_file_is_named_and_recovered(site
     assert (site.work / "importer_state.json.bak" / "note").read_text() == "mine"
 
 
-def test_seed_manual_editing_lines_added_to_a_failure_log_are_retried(site: Site) -> None:
+def test_seed_manual_editing_lines_added_to_a_log_are_retried(site: Site) -> None:
     take(site, [100, 101, 102])
     site.archive_runs("--import-only", "--runs", "100")
     with log_file(site).open("a") as log:
@@ -125,7 +125,7 @@ def test_seed_manual_editing_lines_added_to_a_failure_log_are_retried(site: Site
     assert "run 101: " not in idle.stderr
 
 
-def test_seed_recovery_is_not_hindered_by_a_damaged_ledger_or_failure_record(site: Site) -> None:
+def test_seed_recovery_passes_over_a_damaged_ledger_or_failure(site: Site) -> None:
     take(site, range(100, 106), broken=[102, 103])
     site.archive_runs("--import-only", status=1)
     (site.work / "state" / "import.json").write_text("[]")

@@ -58,7 +58,7 @@ def test_seed_practice_3_failure_logs_can_be_counted(site: Site) -> None:
     assert shell(alert) == "Alert: High failure count\n"
 
 
-def test_seed_practice_4_compare_state_finds_what_is_off_and_names_what_mends_it(site: Site) -> None:
+def test_seed_practice_4_compare_state_names_what_repairs(site: Site) -> None:
     take(site, [*range(100, 104), *range(106, 110)], broken=[108])
     site.archive_runs(status=1)
     good = site.archive_runs("--compare-state")
@@ -186,7 +186,7 @@ def test_seed_issue_state_file_will_not_write(site: Site, stage: str) -> None:
     site.assert_archived_once([100, 101, 102])
 
 
-def test_seed_issue_state_file_will_not_write_in_the_work_directory(site: Site) -> None:
+def test_seed_issue_state_file_will_not_write_in_work_dir(site: Site) -> None:
     take(site, [100])
     site.archive_runs()
     site.work.chmod(0o555)

@@ -149,7 +149,7 @@ def test_seed_recovery_with_an_empty_destination(site: Site) -> None:
     assert log_file(site).read_bytes() == log_file(site, "migrate").read_bytes() == b""
 
 
-def test_seed_recovery_keeps_the_old_files_and_prints_the_configured_names(site: Site) -> None:
+def test_seed_recovery_keeps_old_files_and_prints_configured_names(site: Site) -> None:
     names = {
         "import_state_file": "${work_dir}/import_state.json",
         "import_failure_log": "${work_dir}/import_failure.log",
@@ -168,7 +168,7 @@ def test_seed_recovery_keeps_the_old_files_and_prints_the_configured_names(site:
     assert (site.work / "import_failure.log").read_text() == ""
 
 
-def test_seed_recovery_and_a_full_cycle_write_nothing_to_either_store(site: Site) -> None:
+def test_seed_recovery_and_full_cycle_write_to_no_store(site: Site) -> None:
     take(site, range(100, 112), broken=[104])
     site.archive_runs(status=1)
     before = site.ucondb.stats()["puts"], numbers(site), numbers(site, "migrate"), archive_files(site)
@@ -219,7 +219,7 @@ def test_seed_recovery_changes_nothing_when_a_place_cannot_be_read(site: Site, s
     assert snapshot(site) == before
 
 
-def test_seed_recovery_changes_nothing_when_a_listing_comes_back_cut_off(site: Site) -> None:
+def test_seed_recovery_changes_nothing_after_a_cut_listing(site: Site) -> None:
     take(site, range(100, 110))
     site.archive_runs()
     before = snapshot(site)

@@ -86,7 +86,7 @@ def test_a_dry_run_lists_the_missing_runs_and_changes_nothing(site: Site) -> Non
     assert _everything(site.root) == before
 
 
-def test_a_dry_run_before_the_first_cycle_makes_no_work_directory(site: Site) -> None:
+def test_a_first_dry_run_makes_no_work_directory(site: Site) -> None:
     site.make(2)
 
     site.snakemake("-n")
@@ -119,7 +119,7 @@ def test_without_the_executor_the_same_tree_and_the_same_bytes(site: Site, tmp_p
     assert other.state("import") == {"last_contiguous_run": 6, "last_attempted_run": 6}
 
 
-def test_two_plain_calls_at_once_are_one_call_and_one_line(site: Site) -> None:
+def test_of_two_plain_calls_one_works(site: Site) -> None:
     site.make(120)
     first = site.start(site.snakemake_command())
     wait_until(lambda: len(site.markers("import")) >= 1)
@@ -137,9 +137,7 @@ def test_two_plain_calls_at_once_are_one_call_and_one_line(site: Site) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_plain_call_that_is_interrupted_finishes_what_is_in_hand_and_writes_the_state(
-    site: Site, number: int
-) -> None:
+def test_an_interrupted_plain_call_finishes_runs_and_writes_the_state(site: Site, number: int) -> None:
     site.make(200)
     plain = site.start(site.snakemake_command())
     wait_until(lambda: len(site.markers("import")) >= 20)
@@ -157,7 +155,7 @@ def test_a_plain_call_that_is_interrupted_finishes_what_is_in_hand_and_writes_th
     site.assert_archived_once(range(1, 201))
 
 
-def test_a_plain_call_that_was_killed_leaves_no_lock_for_the_command_line(site: Site) -> None:
+def test_a_killed_plain_call_leaves_no_lock(site: Site) -> None:
     site.make(60)
     plain = site.start(site.snakemake_command())
     wait_until(lambda: len(site.markers("import")) >= 10)

@@ -36,7 +36,7 @@ def _as_0_1_0_left_it(work: Path) -> None:
             path.unlink()
 
 
-def test_a_tree_of_0_1_0_is_compared_and_never_refreshed(site: Site) -> None:
+def test_an_old_tree_is_compared_and_never_refreshed(site: Site) -> None:
     take(site, [1, 2, 3])
     site.archive_runs()
     _as_0_1_0_left_it(site.work)

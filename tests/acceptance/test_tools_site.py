@@ -43,7 +43,7 @@ def test_runs_go_through_the_tools_into_both_stores(site: Site, tools: Tools) ->
             assert fhicl.dump(files[path.name]) == fhicl.dump(path.read_bytes())
 
 
-def test_a_run_the_tools_lost_files_of_fails_and_is_made_good_later(site: Site, tools: Tools) -> None:
+def test_a_run_with_lost_files_fails_and_is_repaired(site: Site, tools: Tools) -> None:
     site.make(2)
     tools.fault("bulkloader", "lose")
 
@@ -109,7 +109,7 @@ def test_case_d6c_the_advice_for_a_damaged_index_is_sound(site: Site, tools: Too
     assert "artdaqDB: OK" in site.archive_runs("--check").stdout
 
 
-def test_a_stop_time_that_came_later_is_loaded_under_the_next_name(site: Site, tools: Tools) -> None:
+def test_a_later_stop_time_is_loaded_under_another_name(site: Site, tools: Tools) -> None:
     site.make(2)
     without_stop_time(site, 2)
     site.archive_runs()
@@ -140,7 +140,7 @@ def test_a_record_that_lost_content_is_not_loaded_again(site: Site, tools: Tools
     assert (len(tools.calls), site.versions()) == (calls, 1)
 
 
-def test_what_a_killed_archiver_left_half_loaded_is_never_taken_for_archived(site: Site, tools: Tools) -> None:
+def test_what_is_half_loaded_is_never_taken_for_archived(site: Site, tools: Tools) -> None:
     site.make(2)
     site.configure(artdaq_db={"use_tools": True, "tools_dir": str(tools.directory), "tools_timeout_seconds": 30})
     tools.fault("bulkloader", "stall")

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.in_process
 NO_FOLDER = re.compile(r"has no folder new_folder\. Correct ucon_db\.folder_name, or create it: (curl .*?'[^']*')")
 
 
-def test_a_folder_that_is_not_there_is_created_with_the_command_that_is_told(site: Site) -> None:
+def test_the_command_of_the_message_creates_the_folder(site: Site) -> None:
     curl = needed("curl")
     site.make(2)
     site.configure(ucon_db={"folder_name": "new_folder"})
@@ -128,7 +128,7 @@ def test_all_workers_together_keep_to_max_connections(site: Site, most: int) -> 
     assert at_once[1] == most
 
 
-def test_verification_reads_by_sql_where_it_may_and_finds_a_flipped_bit(site: Site) -> None:
+def test_verification_by_sql_finds_a_flipped_bit(site: Site) -> None:
     site.make(3)
     site.configure(ucon_db={"database_uri": site.ucondb.server.pg()})
     site.archive_runs()

@@ -147,7 +147,7 @@ def test_an_untouched_archive_is_equal(archived: Site) -> None:
     assert done.stdout == "verified 6 runs: 6 equal\n"
 
 
-def test_a_subset_is_the_same_part_every_time_and_all_parts_are_everything(archived: Site) -> None:
+def test_subsets_are_stable_and_together_everything(archived: Site) -> None:
     parts = [archived.archive_runs("--verify", "--subset", f"{part}/3").stdout for part in (1, 2, 3)]
 
     assert parts == ["verified 2 runs: 2 equal\n"] * 3
@@ -157,7 +157,7 @@ def test_a_subset_is_the_same_part_every_time_and_all_parts_are_everything(archi
 
 
 @pytest.mark.parametrize("lost", ["settings.txt", None])
-def test_a_record_that_was_away_during_a_recovery_is_compared_once_back(archived: Site, lost: str | None) -> None:
+def test_a_record_away_during_recovery_is_compared_once_back(archived: Site, lost: str | None) -> None:
     record, away = archived.records / "2", archived.root / "away"
     record.rename(away)
     shutil.rmtree(archived.work)
@@ -178,7 +178,7 @@ def test_a_record_that_was_away_during_a_recovery_is_compared_once_back(archived
         assert archived.marker("migrate", 2)["fingerprint"] == archived.marker("import", 2)["fingerprint"]
 
 
-def test_a_cycle_killed_while_it_compares_a_record_that_came_back_is_repeated(archived: Site) -> None:
+def test_a_killed_comparison_of_a_returned_record_is_repeated(archived: Site) -> None:
     record, away, copy = archived.records / "2", archived.root / "away", archived.root / "copy of work"
     record.rename(away)
     shutil.rmtree(archived.work)
@@ -200,7 +200,7 @@ def test_a_cycle_killed_while_it_compares_a_record_that_came_back_is_repeated(ar
     assert step > 5
 
 
-def test_markers_of_a_recovery_are_filled_in_and_those_that_differ_are_not(archived: Site) -> None:
+def test_a_recoverys_markers_are_completed_unless_they_differ(archived: Site) -> None:
     for stage in ("import", "migrate"):
         for path in (archived.work / "markers" / stage).iterdir():
             path.unlink()
@@ -220,7 +220,7 @@ def test_markers_of_a_recovery_are_filled_in_and_those_that_differ_are_not(archi
 
 
 @pytest.mark.parametrize("stage", ["import", "migrate"])
-def test_a_marker_that_tells_nothing_is_found_whatever_the_other_one_tells(archived: Site, stage: str) -> None:
+def test_an_empty_marker_is_found_whatever_the_other_holds(archived: Site, stage: str) -> None:
     (archived.work / "markers" / stage / "2.json").write_text("{}")
 
     found = archived.archive_runs("--verify", status=1).stdout
@@ -237,7 +237,7 @@ def test_runs_that_are_not_archived_are_not_called_verified(archived: Site) -> N
     assert "verified 2 runs: 2 equal" in archived.archive_runs("--verify", "--runs", "5-9").stdout
 
 
-def test_runs_whose_record_is_gone_are_told_as_not_compared_with_it(archived: Site) -> None:
+def test_runs_without_a_record_are_reported_as_not_compared(archived: Site) -> None:
     archived.remove(2)
     write_record(archived.records / "3", {})
 
@@ -310,7 +310,7 @@ def test_names_in_a_store_reach_no_terminal_as_they_are(archived: Site) -> None:
         assert r"\x1B]0;owned\x07\xff.fcl" in done.stdout
 
 
-def test_show_tells_a_run_that_failed_and_one_that_nobody_has(site: Site) -> None:
+def test_show_knows_failed_runs_and_unknown_runs(site: Site) -> None:
     site.make(1)
     write_record(site.records / "1", {})
     site.archive_runs(status=1)
@@ -331,7 +331,7 @@ def _tool(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_blob_is_unpacked_into_a_directory_and_nothing_is_replaced(archived: Site, tmp_path: Path) -> None:
+def test_unpacking_a_blob_replaces_no_file(archived: Site, tmp_path: Path) -> None:
     blob, directory = tmp_path / "3.txt", tmp_path / "files"
     blob.write_bytes(archived.blobs()["3"])
 
@@ -346,7 +346,7 @@ def test_a_blob_is_unpacked_into_a_directory_and_nothing_is_replaced(archived: S
     assert _tool("show", "3", "--config", archived.config).stdout == archived.archive_runs("--show", "3").stdout
 
 
-def test_the_longest_name_that_a_file_can_have_comes_out_of_a_blob_again(tmp_path: Path) -> None:
+def test_the_longest_file_name_comes_back_from_a_blob(tmp_path: Path) -> None:
     files = {"x" * 251 + ".fcl": b"a: 1\n", "x" * 250 + "y.fcl": b"a: 2\n"}
     (tmp_path / "blob").write_bytes(blobs.pack(7, files))
 
@@ -356,7 +356,7 @@ def test_the_longest_name_that_a_file_can_have_comes_out_of_a_blob_again(tmp_pat
     assert {path.name: path.read_bytes() for path in (tmp_path / "files").iterdir()} == files
 
 
-def test_a_link_that_leads_nowhere_is_not_replaced_by_an_unpack(tmp_path: Path) -> None:
+def test_an_unpack_replaces_no_dangling_link(tmp_path: Path) -> None:
     (tmp_path / "blob").write_bytes(blobs.pack(7, {"a.fcl": b"a: 1\n"}))
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "a.fcl").symlink_to("nowhere")

@@ -29,7 +29,7 @@ def test_the_collection_and_the_example_inventory_are_sound(tmp_path: Path) -> N
     assert list(tmp_path.glob("run_record_archiver-deploy-*.tar.gz"))
 
 
-def test_check_mode_on_a_bare_host_tells_changes_and_makes_none(rollout: Rollout) -> None:
+def test_check_mode_on_a_bare_host_changes_nothing(rollout: Rollout) -> None:
     rollout.records(40, 5001)
 
     played = rollout.play("site.yml", "--check", "--diff")
@@ -89,7 +89,7 @@ def test_a_phase_alone_is_checked_true_to_life(rollout: Rollout, phase: str) -> 
     assert played.changed == {"daq": 0}
 
 
-def test_a_changed_setting_is_shown_by_check_mode_but_no_secret(rollout: Rollout) -> None:
+def test_check_mode_shows_a_changed_setting_without_secrets(rollout: Rollout) -> None:
     instance = rollout.instance("sbnd", "/daq/run_records", "/daq/artdaqdb")
     instance["settings"]["source_files"]["settle_seconds"] = 7
     open_ = rollout.play(
@@ -128,7 +128,7 @@ def test_another_default_instance_is_refused(rollout: Rollout) -> None:
         assert "this host's default instance is sbnd" in played.output
 
 
-def test_the_timer_archives_the_records_in_a_ucondb_on_another_host(rollout: Rollout) -> None:
+def test_the_timer_archives_into_another_hosts_ucondb(rollout: Rollout) -> None:
     wanted = set(range(5001, 5041))
 
     rollout.wait("40 runs archived", lambda: rollout.archived() == wanted)

@@ -12,7 +12,7 @@ from tests.deploy.rollout import OPT, PASSWORD, UNIT, WORK, Rollout
 pytestmark = pytest.mark.timeout(1500)
 
 
-def test_an_upgrade_in_the_middle_of_a_cycle_loses_no_run(rollout: Rollout) -> None:
+def test_an_upgrade_in_mid_cycle_loses_no_run(rollout: Rollout) -> None:
     wheel = rollout.wheel("0.9.0")
     rollout.records(400, 6001)
     rollout.wait("the new runs have begun", lambda: len(rollout.archived("import")) > 40)
@@ -65,7 +65,7 @@ def test_a_rollback_takes_the_release_before(rollout: Rollout) -> None:
 
 
 @pytest.mark.parametrize("way", ["reboot", "power cut"])
-def test_a_host_that_goes_down_in_the_middle_of_a_cycle_goes_on_by_itself(rollout: Rollout, way: str) -> None:
+def test_a_host_that_goes_down_goes_on_by_itself(rollout: Rollout, way: str) -> None:
     before = rollout.in_ucondb()
     new = rollout.records(300, 7001 if way == "reboot" else 8001)
     rollout.wait("the new runs have begun", lambda: len(rollout.archived("import") & set(new)) > 0)
@@ -81,7 +81,7 @@ def test_a_host_that_goes_down_in_the_middle_of_a_cycle_goes_on_by_itself(rollou
     rollout.wait("a cycle ended well", lambda: rollout.property("Result") == "success")
 
 
-def test_an_expired_password_is_told_and_a_new_one_is_taken(rollout: Rollout) -> None:
+def test_an_expired_password_is_reported_and_replaced(rollout: Rollout) -> None:
     rollout.stand.ssh("echo another > /etc/ucondb_dev.password; systemctl restart ucondb-dev")
     rollout.daq.ssh("rm -f /var/log/rra-alerts")
     (new,) = rollout.records(1, 9001)
@@ -144,7 +144,7 @@ def test_a_removed_instance_keeps_its_data(rollout: Rollout) -> None:
     assert rollout.look(rollout.daq).service("run-record-archiver.timer").is_running
 
 
-def test_a_host_without_state_is_refused_until_it_may_adopt_what_is_archived(rollout: Rollout) -> None:
+def test_a_host_without_state_is_refused_until_adoption(rollout: Rollout) -> None:
     rollout.daq.ssh(f"rm -r {WORK}-icarus")
     rollout.variables["rra_instances"][1]["state"] = "present"
 
@@ -234,7 +234,7 @@ def test_the_first_release_is_upgraded_with_its_archive(rollout: Rollout) -> Non
     assert "\nSAFE: " in rollout.daq.ssh("rra-status").stdout
 
 
-def test_the_old_name_of_a_variable_is_accepted_with_a_warning(rollout: Rollout) -> None:
+def test_a_variables_old_name_is_accepted_with_a_warning(rollout: Rollout) -> None:
     played = rollout.play("site.yml", "--limit", "archivers", rra_state="absent")
 
     assert "rra_state is deprecated: it is called rra_ensure now" in played.output

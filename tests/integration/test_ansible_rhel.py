@@ -70,7 +70,7 @@ def program(path: Path, text: str) -> Path:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason=f"{ALLOWED}root, who owns a release")
-def test_a_release_needs_no_umask_no_tmp_and_no_network_but_a_proxy(tmp_path: Path) -> None:
+def test_a_release_installs_under_a_closed_umask_by_proxy(tmp_path: Path) -> None:
     root, log = tmp_path / "opt", tmp_path / "pip.log"
     release = root / "releases/0.2.0"
     pip = program(tmp_path / "pip", PIP.format(log=log, python=sys.executable, release=release))

@@ -93,7 +93,7 @@ def test_the_same_again_loads_nothing(db: ArtdaqDB, tools: Tools, tmp_path: Path
     assert (files_of(tmp_path / "archive"), len(tools.calls)) == (before, calls)
 
 
-def test_other_content_gets_the_next_name_and_the_old_one_stays(db: ArtdaqDB) -> None:
+def test_other_content_gets_the_next_name(db: ArtdaqDB) -> None:
     put(db, 7)
     old = db.locate([7])[7]
 
@@ -153,7 +153,7 @@ def test_case_d6b_a_records_own_hashes_are_exported(db: ArtdaqDB) -> None:
     assert meaning(db.export(put(db, 7, files).location).files) == meaning(files)
 
 
-def test_the_schema_is_loaded_too_and_is_no_file_of_the_run(opened: Callable[..., ArtdaqDB], tmp_path: Path) -> None:
+def test_the_schema_is_loaded_and_no_file_of_the_run(opened: Callable[..., ArtdaqDB], tmp_path: Path) -> None:
     (tmp_path / "schema.fcl").write_text("collections: [RunHistory]\n")
     db = opened(fcl_conf_dir=tmp_path)
 
@@ -178,7 +178,7 @@ def test_the_schema_is_loaded_too_and_is_no_file_of_the_run(opened: Callable[...
         ("bulkdownloader", "other", "with another meaning"),
     ],
 )
-def test_a_load_that_went_wrong_is_told_hidden_and_made_good_by_the_next_try(
+def test_a_bad_load_is_hidden_and_repaired_by_the_next(
     opened: Callable[..., ArtdaqDB], tools: Tools, program: str, fault: str, words: str
 ) -> None:
     db = opened()
@@ -200,9 +200,7 @@ def test_a_load_that_went_wrong_is_told_hidden_and_made_good_by_the_next_try(
     assert meaning(db.export(location).files) == meaning(FILES)
 
 
-def test_a_tool_that_hangs_is_killed_with_its_children_and_ends_the_cycle(
-    opened: Callable[..., ArtdaqDB], tools: Tools
-) -> None:
+def test_a_hanging_tool_is_killed_with_its_children(opened: Callable[..., ArtdaqDB], tools: Tools) -> None:
     db = opened(tools_timeout_seconds=1.5)
     tools.fault("bulkloader", "hang")
     began = time.monotonic()
@@ -291,7 +289,7 @@ def test_a_path_that_the_tools_would_read_otherwise_is_refused(opened: Callable[
         opened(database_uri=f"filesystemdb://{path}")
 
 
-def test_an_archive_the_tools_cannot_list_is_refused_without_showing_it(opened: Callable[..., ArtdaqDB]) -> None:
+def test_an_archive_the_tools_cannot_list_is_refused(opened: Callable[..., ArtdaqDB]) -> None:
     with pytest.raises(ConfigError, match=r"works with filesystemdb:// only") as caught:
         opened(database_uri="mongodb://archiver:hush@host/db")
 

@@ -119,9 +119,7 @@ def test_a_host_that_is_not_known_is_never_trusted(opened: Callable[..., ArtdaqD
     assert (server.directory / "known_hosts").read_text() == ""
 
 
-def test_an_account_that_is_not_let_in_is_not_asked_for_a_password(
-    opened: Callable[..., ArtdaqDB], server: SshServer
-) -> None:
+def test_a_refused_account_is_asked_for_no_password(opened: Callable[..., ArtdaqDB], server: SshServer) -> None:
     server.refuse_the_key()
 
     with pytest.raises(StoreUnavailable, match=r"ssh failed: .*Permission denied"):
@@ -136,9 +134,7 @@ def test_a_missing_tool_over_there_names_the_key_to_set(opened: Callable[..., Ar
             ask()
 
 
-def test_a_damaged_index_over_there_is_not_taken_for_an_empty_one(
-    opened: Callable[..., ArtdaqDB], tmp_path: Path
-) -> None:
+def test_a_damaged_remote_index_is_not_an_empty_one(opened: Callable[..., ArtdaqDB], tmp_path: Path) -> None:
     put(opened(), 7)
     index = tmp_path / "archive/RunHistory/index.json"
     index.write_text('{ "ouid": [')
@@ -168,9 +164,7 @@ def test_case_d5_an_index_rewritten_over_there_is_waited_for(opened: Callable[..
     assert found == {7}
 
 
-def test_an_index_that_is_gone_over_there_is_not_taken_for_an_empty_one(
-    opened: Callable[..., ArtdaqDB], tmp_path: Path
-) -> None:
+def test_a_missing_remote_index_is_not_an_empty_one(opened: Callable[..., ArtdaqDB], tmp_path: Path) -> None:
     put(opened(), 7)
     (tmp_path / "archive/RunHistory/index.json").unlink()
 

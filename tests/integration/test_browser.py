@@ -103,7 +103,7 @@ def test_a_cell_tells_its_runs_under_the_mouse(browser: Browser, shown: Path) ->
     assert browser.run("return document.getElementById('tip').hidden") is True
 
 
-def test_a_cell_tells_its_runs_to_the_keyboard_and_to_a_screen_reader(browser: Browser, shown: Path) -> None:
+def test_a_cell_names_its_runs_to_keyboard_and_reader(browser: Browser, shown: Path) -> None:
     browser.open(shown)
     tab_to(browser, "map")
 
@@ -131,9 +131,7 @@ def test_a_block_of_runs_is_opened_and_closed_with_keys(browser: Browser, shown:
     assert browser.run("return [document.getElementById('closer').hidden, document.activeElement.id]") == [True, "map"]
 
 
-def test_everything_can_be_reached_with_the_tab_key_and_is_seen_to_have_the_focus(
-    browser: Browser, shown: Path
-) -> None:
+def test_the_tab_key_reaches_everything_with_visible_focus(browser: Browser, shown: Path) -> None:
     browser.open(shown)
     reached = []
     for _ in range(15):

@@ -67,7 +67,7 @@ def test_carbon_gets_a_line_per_number(site: Site, listener: tuple[int, list[str
     assert all(len(line.split(" ")) == 3 for line in lines)
 
 
-def test_a_carbon_that_is_down_costs_a_line_in_the_log(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_carbon_that_is_down_costs_one_line(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
 
@@ -77,7 +77,7 @@ def test_a_carbon_that_is_down_costs_a_line_in_the_log(site: Site, caplog: pytes
     assert f"metrics: Carbon at 127.0.0.1:{port} cannot be used: " in caplog.text
 
 
-def test_a_carbon_that_does_not_read_is_given_up_in_time(
+def test_a_carbon_that_hangs_is_given_up_in_time(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(metrics, "CARBON_SECONDS", 0.2)

@@ -69,9 +69,7 @@ def test_every_run_is_stored_whole_and_told_in_order(bench: WorkerContext) -> No
     assert all("already holds" in str(outcome.note) for outcome in migrate(bench))
 
 
-def test_the_next_run_is_read_while_ucondb_has_the_one_before(
-    bench: WorkerContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_next_run_is_read_during_a_put(bench: WorkerContext, monkeypatch: pytest.MonkeyPatch) -> None:
     read = {run: threading.Event() for run in RUNS}
     overlapped = []
     before(bench, "artdaqdb", "export", lambda run: read[run].set(), monkeypatch)
@@ -94,9 +92,7 @@ def test_beside_a_large_blob_no_other_run_is_read(bench: WorkerContext, monkeypa
     assert told == [(deed, run) for run in RUNS for deed in ("read", "put")]
 
 
-def test_a_place_that_is_away_leaves_the_run_read_meanwhile_untried(
-    bench: WorkerContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_outage_leaves_the_run_read_meanwhile_untried(bench: WorkerContext, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(run: int) -> None:
         if run == 2:
             raise StoreUnavailable("is away")
@@ -110,9 +106,7 @@ def test_a_place_that_is_away_leaves_the_run_read_meanwhile_untried(
     assert bench.ucondb.runs() == {1}
 
 
-def test_who_asks_to_stop_gets_the_run_in_hand_and_no_other(
-    bench: WorkerContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stop_finishes_the_run_in_hand_only(bench: WorkerContext, monkeypatch: pytest.MonkeyPatch) -> None:
     before(bench, "ucondb", "put", lambda run: bench._stop.set(), monkeypatch)
 
     outcomes = migrate(bench)
@@ -134,9 +128,7 @@ def test_a_run_without_documents_fails_alone(bench: WorkerContext) -> None:
     assert "artdaqDB does not show it" in str(outcomes[1].error)
 
 
-def test_a_run_is_not_blamed_for_memory_that_its_neighbour_has(
-    bench: WorkerContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_not_blamed_for_its_neighbours_memory(bench: WorkerContext, monkeypatch: pytest.MonkeyPatch) -> None:
     lacking = {2, 3}
 
     def short(run: int) -> None:

@@ -112,9 +112,7 @@ def test_mail_goes_with_and_without_starttls_and_login(
     assert box.logins == ([USER] if login else [])
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused_unless_told_otherwise(
-    site: Site, authority: trustme.CA
-) -> None:
+def test_an_unknown_certificate_is_refused_unless_configured(site: Site, authority: trustme.CA) -> None:
     with mailbox.mail_server(authority=authority) as box:
         with pytest.raises(NotSent, match=r"(?i)certificate"):
             channels.send(only(reporting(site, email=mail(box.port, smtp_use_tls=True))), BAD)
@@ -134,7 +132,7 @@ def test_a_wrong_password_is_told_without_it(site: Site) -> None:
     assert "wrong-secret" not in str(refused.value)
 
 
-def test_a_password_that_smtp_cannot_carry_is_named_as_the_reason(site: Site) -> None:
+def test_a_password_that_smtp_cannot_carry_is_named(site: Site) -> None:
     with mailbox.mail_server(login=True) as box:
         way = only(reporting(site, email=mail(box.port, smtp_user=USER, smtp_password="é")))
         with pytest.raises(NotSent, match="ASCII only"):
@@ -235,7 +233,7 @@ def test_an_address_that_is_none_is_told_without_its_secrets(site: Site) -> None
     assert "secret-token" not in str(refused.value)
 
 
-def test_a_refusal_and_a_dead_host_are_told_without_the_secrets(
+def test_refusals_and_dead_hosts_are_reported_without_secrets(
     site: Site, hook: tuple[int, list[dict[str, str]]]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -287,7 +285,7 @@ def test_a_changed_record_that_cannot_be_archived_again_is_told(site: Site) -> N
     assert "1 run failed (refresh): 1\n    run 1: UconDB holds another blob [Conflict]" in box.texts[0]
 
 
-def test_a_channel_that_fails_is_tried_again_and_the_other_is_not_told_twice(
+def test_only_the_channel_that_failed_is_sent_again(
     site: Site, hook: tuple[int, list[dict[str, str]]], caplog: pytest.LogCaptureFixture
 ) -> None:
     site.record(1)
@@ -310,7 +308,7 @@ def test_a_channel_that_fails_is_tried_again_and_the_other_is_not_told_twice(
     assert len(box.mails) == len(hook[1]) == 1
 
 
-def test_a_mail_server_that_never_answers_does_not_hold_the_cycle(
+def test_a_silent_mail_server_does_not_hold_the_cycle(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(channels, "LIMIT_SECONDS", 0.3)

@@ -58,7 +58,7 @@ ROWS: dict[str, tuple[str, str]] = {
     "unknown folder (404, or 500 for a read)": (FAULTS, "test_an_unknown_folder_is_reported_by_every_call"),
     "unknown folder: how to create it": (
         SITE,
-        "test_a_folder_that_is_not_there_is_created_with_the_command_that_is_told",
+        "test_the_command_of_the_message_creates_the_folder",
     ),
     "unknown object (404, or 500 for a read)": (CLIENT, "test_an_empty_folder_is_ready_for_its_first_cycle"),
     "keys that are null, empty or no run": (CLIENT, "test_keys_that_are_not_runs_are_not_listed"),

@@ -8,7 +8,7 @@ from rra_state.workers.import_stage import import_runs
 from tests.site import Site
 
 
-def test_a_pool_that_is_closed_lets_busy_workers_end_their_run(site: Site) -> None:
+def test_a_closed_pool_lets_workers_end_their_run(site: Site) -> None:
     """A worker that is killed while it returns a result would keep this process from ending."""
     site.make(30)
     pool = ProcessPool(loading.load(site.config), most=1)

@@ -28,7 +28,7 @@ def _archive(command: list[str], **variables: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_clock_set_back_or_forward_a_day_between_cycles_costs_no_run(site: Site) -> None:
+def test_a_clock_a_day_off_costs_no_run(site: Site) -> None:
     cycles = (("+0", "--incremental"), ("-1d", "--incremental"), ("+1d", "--import-only"), ("+0", "--incremental"))
     for number, (offset, option) in enumerate(cycles):
         site.make(2, first_run=1 + 2 * number)

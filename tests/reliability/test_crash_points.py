@@ -78,7 +78,7 @@ def make_world(ucondb: Folder, database: Callable[[], str | None], memory: Path)
 
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.parametrize(("database", "scenario"), [*_pairs()], indirect=["database"])
-def test_a_process_that_ends_at_any_step_costs_nothing_but_time(
+def test_a_process_that_ends_anywhere_costs_only_time(
     scenario: Scenario, make_world: Callable[[], World], request: pytest.FixtureRequest
 ) -> None:
     points = 0

@@ -98,7 +98,7 @@ def told_truly(site: Site) -> None:
 @pytest.mark.parametrize(
     ("disk", "place"), [(place, place) for place in PLACES], indirect=["disk"], ids=[place.name for place in PLACES]
 )
-def test_a_disk_that_is_full_costs_no_run_whatever_is_on_it(
+def test_a_full_disk_costs_no_run_whatever_it_holds(
     site: Site, disk: SmallDisk, place: Place, request: pytest.FixtureRequest
 ) -> None:
     site.make(RUNS)
@@ -129,7 +129,7 @@ def _log(site: Site, stage: str) -> set[int]:
     return {int(line) for line in path.read_text().split()}
 
 
-def test_an_index_that_does_not_fit_any_more_costs_no_run(site: Site, request: pytest.FixtureRequest) -> None:
+def test_an_index_that_does_not_fit_costs_no_run(site: Site, request: pytest.FixtureRequest) -> None:
     with mounted(site.root / "artdaqdb") as disk:
         site.make(RUNS)
         site.archive_runs("--import-only")

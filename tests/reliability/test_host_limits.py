@@ -101,7 +101,7 @@ OTHERS: tuple[tuple[tuple[Callable[[Site], None], Callable[[Site], None]], str],
 """What may belong to root although the archiver is another account, say since a cycle was once started by root."""
 
 
-def test_what_belongs_to_another_account_is_named_and_costs_no_run(strangers_site: Site) -> None:
+def test_what_another_account_owns_is_named(strangers_site: Site) -> None:
     site = strangers_site
     site.configure(app={"log_file": str(site.work / "archiver.log")})
     site.make(2)
@@ -165,9 +165,7 @@ def _archive(site: Site, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.in_process
-def test_work_directory_archive_and_temporary_folder_may_be_four_file_systems(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_directory_may_have_its_own_file_system(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is ever renamed or linked from one to another."""
     site.make(4)
     with mounted(site.work), mounted(site.root / "artdaqdb"), mounted(site.root / "t"), mounted(site.root / "states"):

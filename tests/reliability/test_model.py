@@ -324,7 +324,7 @@ class Archive(Expectations, RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(3 * 3600)
-def test_no_history_makes_the_archiver_lose_double_or_misreport_a_run(ucondb: Folder, memory: Path) -> None:
+def test_no_history_loses_doubles_or_misreports_a_run(ucondb: Folder, memory: Path) -> None:
     with psycopg.connect(ucondb.server.pg(), autocommit=True) as connection:
         machine = type("Archive", (Archive,), {"ucondb": ucondb, "connection": connection, "memory": memory})
         run_state_machine_as_test(machine, settings=reliability_settings())

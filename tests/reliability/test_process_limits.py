@@ -31,7 +31,7 @@ MEGABYTES = range(40, 240, 10) if LONG else (60, 100, 115)
     ],
     ids=["open files", "memory"],
 )
-def test_a_process_under_a_limit_says_which_and_costs_no_run(
+def test_a_limit_of_the_process_is_named(
     site: Site, option: str, sizes: list[int], remedies: tuple[str, ...], request: pytest.FixtureRequest
 ) -> None:
     site.make(RUNS)

@@ -40,9 +40,7 @@ def _writer(directory: Path, log: Path) -> Iterator[None]:
             process.kill()
 
 
-def test_a_reader_sees_a_record_as_it_was_at_one_moment_or_says_that_it_changed(
-    tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_record_is_read_as_at_one_moment_or_refused(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     place, log = tmp_path / "records", tmp_path / "log"
     for run in (1, 2):
         restless.make(place / str(run))
@@ -69,7 +67,7 @@ def test_a_reader_sees_a_record_as_it_was_at_one_moment_or_says_that_it_changed(
     count(request, "records read while they were written", len(read) + outcomes["changed"])
 
 
-def test_a_cycle_over_records_that_change_archives_moments_and_leaves_the_rest_to_the_next(
+def test_a_cycle_over_changing_records_archives_single_moments(
     site: Site, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     for run in RUNS:

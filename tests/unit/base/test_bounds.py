@@ -22,7 +22,7 @@ from rra_state.workers.worker import WorkerContext
 from scripts.make_run_records import make_records
 
 
-def test_a_lack_of_memory_is_the_runs_failure_and_names_the_remedy() -> None:
+def test_a_lack_of_memory_fails_the_run_with_remedy() -> None:
     def hungry() -> None:
         raise MemoryError
 
@@ -108,9 +108,7 @@ def _short_of_memory_once_it_holds(
     return stored
 
 
-def test_a_run_is_not_blamed_for_the_memory_of_its_neighbours(
-    bench: WorkerContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_not_blamed_for_others_memory(bench: WorkerContext, monkeypatch: pytest.MonkeyPatch) -> None:
     stored = _short_of_memory_once_it_holds(bench, 4, monkeypatch)
 
     outcomes = import_runs([1, 2, 3, 4, 5, 6], bench, {})
@@ -135,9 +133,7 @@ def test_a_run_that_is_too_large_by_itself_fails_alone(bench: WorkerContext, mon
     assert isinstance(outcomes[2].error, RecordTooLarge)
 
 
-def test_runs_that_are_too_large_together_are_stored_one_by_one(
-    bench: WorkerContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_runs_too_large_together_are_stored_singly(bench: WorkerContext, monkeypatch: pytest.MonkeyPatch) -> None:
     real = bench.artdaqdb.stage
 
     def stage(records: Any, known: Any) -> list[Staged | ArchiverError]:

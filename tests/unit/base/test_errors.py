@@ -43,7 +43,7 @@ def test_every_error_has_words_of_its_own(kind: type[ArchiverError]) -> None:
     assert not text.endswith((".", "!"))
 
 
-def test_a_fault_of_the_place_stops_the_cycle_and_a_runs_fault_does_not() -> None:
+def test_an_outage_stops_the_cycle_a_failed_run_does_not() -> None:
     stopping = {kind.__name__ for kind in EVERY if kind.stops_cycle}
 
     assert stopping == {

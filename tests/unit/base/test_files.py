@@ -44,17 +44,13 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     assert names(tmp_path) == ["f"]
 
 
-def test_content_is_durable_before_the_name_and_the_name_before_the_call_returns(
-    tmp_path: Path, calls: list[str]
-) -> None:
+def test_content_is_durable_before_its_name(tmp_path: Path, calls: list[str]) -> None:
     fsio.write_atomic(tmp_path / "f", b"x")
 
     assert calls == ["sync .f.tmp", "rename .f.tmp", f"sync {tmp_path.name}"]
 
 
-def test_a_crash_before_the_rename_leaves_the_old_content_and_the_next_try_takes_its_rest_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crash_before_the_rename_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fsio.write_atomic(tmp_path / "f", b"old")
 
     def crash(*_: object) -> None:
@@ -90,7 +86,7 @@ def test_a_full_disk_leaves_the_old_content_and_nothing_else(
     assert names(tmp_path) == ["f"]
 
 
-def test_a_batch_that_ends_in_a_bug_leaves_no_temporary_files(tmp_path: Path) -> None:
+def test_a_batch_that_fails_leaves_no_temporary_files(tmp_path: Path) -> None:
     def files() -> object:
         yield tmp_path / "f", b"new"
         raise LookupError("the caller's fault")
@@ -124,7 +120,7 @@ def test_an_empty_batch_is_nothing_to_do() -> None:
     fsio.remove_batch([])
 
 
-def test_a_link_planted_in_place_of_the_temporary_file_is_not_written_through(tmp_path: Path) -> None:
+def test_a_link_as_temporary_file_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "precious").write_bytes(b"keep")
     (tmp_path / ".f.tmp").symlink_to(tmp_path / "precious")
 
@@ -161,7 +157,7 @@ def test_removing_takes_what_is_there_and_makes_that_durable(tmp_path: Path, cal
     assert calls == [f"sync {tmp_path.name}"]
 
 
-def test_directories_are_made_with_their_parents_and_an_existing_one_is_fine(tmp_path: Path, calls: list[str]) -> None:
+def test_directories_are_made_with_their_parents(tmp_path: Path, calls: list[str]) -> None:
     fsio.make_directory(tmp_path / "a" / "b")
     fsio.make_directory(tmp_path / "a" / "b")
 

@@ -52,7 +52,7 @@ def another_process(places: tuple[Path, Path]) -> Iterator[subprocess.Popen[str]
             process.kill()
 
 
-def test_a_second_instance_is_kept_out_and_told_who_holds_the_lock(places: tuple[Path, Path]) -> None:
+def test_a_second_instance_learns_who_holds_the_lock(places: tuple[Path, Path]) -> None:
     with another_process(places) as holder, pytest.raises(LockHeld) as caught:
         Lock(*places).acquire()
 
@@ -67,9 +67,7 @@ def test_removing_the_lock_file_lets_no_second_instance_in(places: tuple[Path, P
             Lock(*places).acquire()
 
 
-def test_the_lock_file_alone_keeps_an_instance_with_another_work_directory_out(
-    places: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_the_lock_file_alone_keeps_another_instance_out(places: tuple[Path, Path], tmp_path: Path) -> None:
     with another_process(places), pytest.raises(LockHeld, match=r"\.archiver\.lock"):
         Lock(tmp_path / "other", places[1]).acquire()
 
@@ -92,7 +90,7 @@ def test_a_dead_holder_does_not_block(places: tuple[Path, Path]) -> None:
     assert places[1].read_text() == f"{os.getpid()}\n"
 
 
-def test_a_killed_holders_child_is_waited_for_until_it_gives_the_lock_back(places: tuple[Path, Path]) -> None:
+def test_a_killed_holders_child_is_waited_for(places: tuple[Path, Path]) -> None:
     with another_process(places) as orphan:
         for path in (places[0] / "markers" / ".lock", places[1]):
             path.write_text(f"{_ended_process()}\n")
@@ -119,7 +117,7 @@ def _ended_process() -> int:
     return process.pid
 
 
-def test_a_released_lock_can_be_taken_again_and_its_files_stay(places: tuple[Path, Path]) -> None:
+def test_a_released_lock_can_be_taken_again(places: tuple[Path, Path]) -> None:
     first = Lock(*places).acquire()
 
     first.release()
@@ -202,7 +200,7 @@ def test_case_b11_the_cause_and_its_remedy_are_named(
         assert "owner and mode" not in said
 
 
-def test_a_link_in_place_of_the_lock_file_is_not_followed(places: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_link_as_lock_file_is_not_followed(places: tuple[Path, Path], tmp_path: Path) -> None:
     places[0].mkdir()
     (tmp_path / "precious").write_text("keep")
     places[1].symlink_to(tmp_path / "precious")
@@ -214,7 +212,7 @@ def test_a_link_in_place_of_the_lock_file_is_not_followed(places: tuple[Path, Pa
 
 
 @pytest.mark.parametrize("content", ["debug level: 1\n", "7001\n7002\n", "\n" * 5000 + "a: 1\n", "1" * 5000])
-def test_a_file_of_another_purpose_is_refused_and_left_as_it_is(places: tuple[Path, Path], content: str) -> None:
+def test_a_file_of_another_purpose_is_left_alone(places: tuple[Path, Path], content: str) -> None:
     places[0].mkdir()
     places[1].write_text(content)
 

@@ -46,7 +46,7 @@ def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("far_from_greenwich")
-def test_the_file_has_utc_times_levels_and_what_is_important_enough(make_site: Callable[..., Site]) -> None:
+def test_the_log_has_utc_times_and_levels(make_site: Callable[..., Site]) -> None:
     site = make_site(log_file="logs/archiver.log", log_level="WARNING")
 
     log.setup(site.settings.app.log_file, site.settings.app.log_level, console_level=None)
@@ -84,7 +84,7 @@ def test_without_a_log_file_none_is_made(site: Site) -> None:
     assert sorted(site.root.rglob("*")) == before
 
 
-def test_a_log_file_that_cannot_be_written_is_named_with_its_key(make_site: Callable[..., Site]) -> None:
+def test_an_unwritable_log_file_is_named_with_its_key(make_site: Callable[..., Site]) -> None:
     site = make_site(log_file="a-file/archiver.log")
     (site.root / "a-file").write_text("")
 

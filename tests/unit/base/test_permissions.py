@@ -45,7 +45,7 @@ def test_markers_that_another_user_made_first_are_refused(tree: Tree) -> None:
         tree.prepare()
 
 
-def test_a_directory_above_that_anybody_may_write_to_is_refused_unless_it_is_sticky(tree: Tree) -> None:
+def test_an_open_directory_above_is_refused_unless_sticky(tree: Tree) -> None:
     tree.root.parent.chmod(0o777)
     with pytest.raises(WorkDirError, match=r"anybody may write here"):
         tree.prepare()
@@ -55,7 +55,7 @@ def test_a_directory_above_that_anybody_may_write_to_is_refused_unless_it_is_sti
 
 
 @needs_root
-def test_a_work_directory_that_another_user_made_where_anybody_may_is_refused(tree: Tree) -> None:
+def test_a_work_directory_made_by_another_user_is_refused(tree: Tree) -> None:
     tree.root.parent.chmod(0o1777)
     for path in (tree.root, *tree.root.rglob("*")):
         os.chown(path, 12345, -1)
@@ -82,7 +82,7 @@ def test_a_secret_that_others_may_read_or_change_is_exposed(tmp_path: Path, mode
 
 @needs_root
 @pytest.mark.parametrize(("owner", "exposed"), [(0, False), (12345, True)])
-def test_only_a_file_of_roots_may_be_read_by_its_group(tmp_path: Path, owner: int, *, exposed: bool) -> None:
+def test_only_roots_file_may_be_read_by_its_group(tmp_path: Path, owner: int, *, exposed: bool) -> None:
     (tmp_path / "secret").touch()
     (tmp_path / "secret").chmod(0o640)
     os.chown(tmp_path / "secret", owner, -1)

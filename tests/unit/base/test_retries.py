@@ -39,7 +39,7 @@ def test_a_passing_fault_is_tried_again_after_the_delay() -> None:
     assert waits == [3, 3]
 
 
-def test_a_lasting_fault_gives_up_after_the_retries_and_says_how_often_it_tried() -> None:
+def test_a_lasting_error_ends_after_the_configured_retries() -> None:
     last = RecordChanged("the last")
 
     with pytest.raises(RecordChanged, match="the last") as caught:

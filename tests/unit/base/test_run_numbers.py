@@ -47,7 +47,7 @@ def test_of_many_file_names_the_same_ones_are_runs() -> None:
 
 
 @given(st.lists(st.sampled_from(["1", "12", "9" * 18, "9" * 19, "007", "0", "3,4", "1e5", "-7", "x", ""])))
-def test_what_is_a_run_does_not_depend_on_what_lies_beside_it(stems: list[str]) -> None:
+def test_a_run_is_one_whatever_lies_beside_it(stems: list[str]) -> None:
     found = run_numbers.numbers([f"{stem}.json" for stem in stems], ".json")
 
     assert found == {run for stem in stems if (run := run_numbers.number(stem)) is not None}
@@ -67,7 +67,7 @@ def test_what_is_written_can_be_read(chosen: set[int]) -> None:
 
 
 @given(SETS)
-def test_gaps_are_what_is_missing_between_the_lowest_and_the_highest(chosen: set[int]) -> None:
+def test_gaps_lie_between_the_lowest_and_the_highest(chosen: set[int]) -> None:
     missing = {run for low, high in run_numbers.gaps(chosen) for run in range(low, high + 1)}
 
     assert missing == set(range(min(chosen, default=0), max(chosen, default=-1) + 1)) - chosen
@@ -87,7 +87,7 @@ def test_any_iterable_of_runs_will_do() -> None:
 
 
 @pytest.mark.parametrize("selection", ["x", "5-", "-5", "7-5", "0", "0-3", "1-2-3", "1 - 2", "1..3", "1-99999999999"])
-def test_a_selection_that_makes_no_sense_is_told_with_an_example(selection: str) -> None:
+def test_a_bad_selection_is_refused_with_an_example(selection: str) -> None:
     with pytest.raises(UsageError, match=r"is no run or range of runs \(write 100-200,305\)"):
         run_numbers.parse(f"1,{selection}")
 

@@ -10,7 +10,7 @@ from rra_state.base.errors import UsageError
 from rra_state.cli.verify import Subset
 
 
-def test_weekly_turns_get_round_in_as_many_weeks_as_there_are_parts_over_the_end_of_a_year() -> None:
+def test_weekly_parts_get_round_over_the_end_of_a_year() -> None:
     begin = date(2026, 11, 30)
 
     turns = [Subset.parse("week/8", begin + timedelta(weeks=week)).number for week in range(16)]

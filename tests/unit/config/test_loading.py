@@ -119,9 +119,7 @@ def test_the_smallest_file_has_the_documented_defaults(tmp_path: Path) -> None:
     assert settings.path == tmp_path / "config.yaml"
 
 
-def test_relative_paths_count_from_the_file_and_not_from_the_current_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_relative_paths_count_from_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "etc").mkdir()
     monkeypatch.chdir(tmp_path)
     (tmp_path / "etc" / "config.yaml").write_text(SMALL)
@@ -138,7 +136,7 @@ def test_a_file_without_sections_says_where_to_start(tmp_path: Path, text: str) 
 
 
 @pytest.mark.parametrize("data", [b"app: \xff\n", b"app: \x07\n"])
-def test_bytes_that_are_no_text_are_an_error_and_no_traceback(tmp_path: Path, data: bytes) -> None:
+def test_bytes_that_are_no_text_are_an_error(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "config.yaml").write_bytes(data)
 
     with pytest.raises(ConfigError, match=r"not UTF-8|not YAML"):
@@ -159,13 +157,13 @@ def test_a_key_without_a_value_counts_as_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["log_file", "batch_size"])
-def test_an_optional_key_with_an_empty_variable_counts_as_left_out(tmp_path: Path, key: str) -> None:
+def test_an_optional_key_with_an_empty_variable_is_absent(tmp_path: Path, key: str) -> None:
     settings = load(tmp_path, SMALL.replace("work_dir: work", f'work_dir: work\n    {key}: "${{NOT_SET:-}}"'))
 
     assert getattr(settings.app, key) is None
 
 
-def test_an_empty_folder_for_schema_fcl_is_not_the_current_one(tmp_path: Path) -> None:
+def test_an_empty_folder_for_schema_fcl_is_none(tmp_path: Path) -> None:
     settings = load(tmp_path, SMALL.replace("artdaq_db:\n", 'artdaq_db:\n    fcl_conf_dir: ""\n'))
 
     assert settings.artdaq_db.fcl_conf_dir is None

@@ -85,7 +85,7 @@ def test_case_b16_each_misspelt_key_has_its_line(tmp_path: Path) -> None:
     assert said.endswith(": metrix is not known; the nearest known key is metrics")
 
 
-def test_a_choice_of_types_is_named_under_the_key_people_wrote(tmp_path: Path) -> None:
+def test_a_choice_of_types_is_named_by_its_key(tmp_path: Path) -> None:
     message = complaint(tmp_path, SMALL + "reporting:\n    email:\n        recipient_email: 5\n")
 
     assert message.startswith("config.yaml line 12: reporting.email.recipient_email must be a text (put it in quotes)")

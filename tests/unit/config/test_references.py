@@ -58,13 +58,13 @@ def test_what_a_variable_holds_is_not_expanded_again() -> None:
     assert value("${V}", {"V": "${dir} $HOME"}) == "${dir} $HOME"
 
 
-def test_values_in_lists_and_sub_tables_are_expanded_and_others_kept() -> None:
+def test_values_in_lists_and_tables_are_expanded() -> None:
     mapping = {"list": ["${V}", 1, None], "table": {"inner": "${V}"}, "flag": True}
 
     assert expand(mapping, {"V": "x"}, FILE) == {"list": ["x", 1, None], "table": {"inner": "x"}, "flag": True}
 
 
-def test_an_unset_variable_is_an_error_that_names_key_and_variable() -> None:
+def test_an_unset_variable_is_named_with_its_key() -> None:
     with pytest.raises(ConfigError) as caught:
         value("${NOT}/x")
 
@@ -72,13 +72,13 @@ def test_an_unset_variable_is_an_error_that_names_key_and_variable() -> None:
 
 
 @pytest.mark.parametrize("text", ["${NOT:-${ALSO_NOT}}", "${NOT:-${ALSO_NOT}/x}"])
-def test_an_unset_variable_inside_a_default_is_an_error_as_well(text: str) -> None:
+def test_an_unset_variable_inside_a_default_is_an_error(text: str) -> None:
     with pytest.raises(ConfigError, match=r"\$\{ALSO_NOT\} is not set"):
         value(text)
 
 
 @pytest.mark.parametrize("name", ["writer_password", "smtp_password", "bot_token"])
-def test_an_unset_password_is_empty_so_that_a_report_can_be_read_without(name: str) -> None:
+def test_an_unset_password_is_empty(name: str) -> None:
     assert expand({"s": {name: "${NOT}"}}, {}, FILE) == {"s": {name: ""}}
 
 
@@ -88,6 +88,6 @@ def test_a_circle_is_told() -> None:
 
 
 @pytest.mark.parametrize("text", ["${NOT", "${dir}/${", "${}", "${a b}", "${app.nope}/x", "${1}"])
-def test_what_cannot_be_expanded_is_an_error_and_not_a_strange_path(text: str) -> None:
+def test_what_cannot_be_expanded_is_an_error(text: str) -> None:
     with pytest.raises(ConfigError, match=r"/etc/rra\.yaml: app\.key: .*cannot be expanded"):
         value(text)

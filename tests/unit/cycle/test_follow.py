@@ -75,7 +75,7 @@ def test_a_lock_file_that_nobody_holds_is_no_cycle(site: Site, cycle: Lock) -> N
     assert current_cycle.at_work(site.tree) is False
 
 
-def test_without_a_terminal_it_tells_in_lines_until_the_cycle_ends(site: Site, cycle: Lock) -> None:
+def test_without_a_terminal_it_prints_lines_until_the_end(site: Site, cycle: Lock) -> None:
     out = io.StringIO()
     thread = end_soon(site, cycle)
 

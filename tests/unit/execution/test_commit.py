@@ -60,7 +60,7 @@ def test_content_that_is_visible_already_is_not_published_again(site: Site) -> N
     assert site.tree.archived("import") == {1, 2}
 
 
-def test_a_failed_run_gets_a_record_and_no_marker_and_harms_no_other(site: Site) -> None:
+def test_a_failed_run_gets_a_failure_and_no_marker(site: Site) -> None:
     outcomes = [imported(1), Outcome(2, error=RecordError("bad", run=2), tries=3)]
 
     final = committer(site, Store(site)).commit("import", outcomes)
@@ -78,7 +78,7 @@ def test_a_run_not_tried_gets_neither_marker_nor_record(site: Site) -> None:
     assert (site.tree.archived("migrate"), site.tree.failed("migrate")) == (set(), set())
 
 
-def test_an_index_that_cannot_be_written_leaves_all_of_the_chunk_untried(site: Site) -> None:
+def test_an_unwritable_index_leaves_the_chunk_untried(site: Site) -> None:
     fault = IndexDamaged("cannot be written")
 
     final = committer(site, Store(site, fault)).commit("import", [imported(1), imported(2)])
@@ -125,7 +125,7 @@ def test_a_migrations_marker_tells_what_the_import_knew(site: Site) -> None:
     )
 
 
-def test_a_migration_without_an_import_marker_is_settled_all_the_same(site: Site) -> None:
+def test_a_migration_without_an_import_marker_is_committed(site: Site) -> None:
     committer(site, Store(site)).commit("migrate", [Outcome(7, facts=Facts(verified=True))])
 
     assert site.tree.archived("migrate") == {7}
@@ -155,7 +155,7 @@ def test_a_run_whose_marker_is_durable_is_not_called_untried(site: Site, monkeyp
     assert final[0].archived
 
 
-def test_a_record_that_kept_changing_is_no_failure_of_its_run(site: Site) -> None:
+def test_a_record_that_kept_changing_is_no_failure(site: Site) -> None:
     final = committer(site, Store(site)).commit("import", [imported(1), Outcome(2, error=RecordChanged(run=2))])
 
     assert [outcome.untried for outcome in final] == [False, True]

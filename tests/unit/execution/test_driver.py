@@ -54,7 +54,7 @@ def test_stages_overlap() -> None:
     assert third.stage == "migrate"
 
 
-def test_where_artdaqdb_has_just_put_a_run_is_not_looked_up_once_more() -> None:
+def test_a_run_just_imported_is_not_looked_up_again() -> None:
     given: list[object] = []
     location = Location(7, "7/standard", "7/standard", ())
 
@@ -122,7 +122,7 @@ def test_one_bad_run_does_not_fail_its_chunk() -> None:
     assert listener.reasons == []
 
 
-def test_a_fault_of_the_place_drops_the_rest_without_outcomes_and_stops() -> None:
+def test_an_outage_drops_the_rest_without_outcomes() -> None:
     fault = StoreUnavailable("no answer")
     pool = FakePool(size=1)
 

@@ -16,7 +16,7 @@ from tests.unit.execution.driver_fakes import (
 )
 
 
-def test_when_a_worker_dies_only_the_run_that_kills_it_twice_is_blamed() -> None:
+def test_only_a_run_that_kills_twice_is_blamed() -> None:
     pool = FakePool(size=2, work=lambda task: BrokenExecutor("died") if 7 in task.runs else good(task.runs))
 
     with driving(pool) as (driver, listener):
@@ -28,7 +28,7 @@ def test_when_a_worker_dies_only_the_run_that_kills_it_twice_is_blamed() -> None
     assert (7,) in [task.runs for task in pool.tasks]
 
 
-def test_a_run_whose_worker_died_by_accident_is_archived_by_the_next_one() -> None:
+def test_a_dead_workers_run_is_archived_by_another() -> None:
     deaths = iter([BrokenExecutor("out of memory")])
     pool = FakePool(work=lambda task: next(deaths, None) or good(task.runs))
 
@@ -40,7 +40,7 @@ def test_a_run_whose_worker_died_by_accident_is_archived_by_the_next_one() -> No
     assert pool.renewed == 1
 
 
-def test_all_chunks_that_a_dead_worker_takes_with_it_cost_one_renewal() -> None:
+def test_all_chunks_of_a_dead_worker_cost_one_renewal() -> None:
     pool = FakePool(size=2)
 
     with driving(pool) as (driver, listener):
@@ -81,7 +81,7 @@ def test_a_suspect_is_tried_while_nothing_else_is_in_hand() -> None:
     assert beside == []
 
 
-def test_a_pool_that_breaks_when_a_chunk_is_handed_out_costs_no_run() -> None:
+def test_a_pool_that_breaks_at_submission_costs_no_run() -> None:
     pool = FakePool(work=lambda task: good(task.runs))
     pool.refuse = BrokenExecutor("died a moment ago")
 
@@ -93,7 +93,7 @@ def test_a_pool_that_breaks_when_a_chunk_is_handed_out_costs_no_run() -> None:
     assert pool.renewed == 1
 
 
-def test_a_worker_that_dies_during_a_stop_costs_its_runs_nothing() -> None:
+def test_a_worker_that_dies_during_a_stop_fails_no_run() -> None:
     pool = FakePool()
 
     with driving(pool) as (driver, listener):
@@ -108,7 +108,7 @@ def test_a_worker_that_dies_during_a_stop_costs_its_runs_nothing() -> None:
     assert listener.begun_not == [("import", 1)]
 
 
-def test_workers_that_cannot_start_at_all_are_not_the_fault_of_any_run() -> None:
+def test_workers_that_cannot_start_fail_no_run() -> None:
     pool = FakePool(work=lambda task: BrokenExecutor("killed"))
     pool.cannot_start = True
 

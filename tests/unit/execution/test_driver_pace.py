@@ -38,7 +38,7 @@ def test_a_chunk_does_not_wait_for_another_that_takes_long() -> None:
             task.ends()
 
 
-def test_what_is_staged_is_published_before_a_cycle_is_called_stopped() -> None:
+def test_what_is_staged_is_published_before_a_stop() -> None:
     pool = FakePool(size=1)
     committer = SlowCommitter(2 * SHORT_SECONDS)
 

@@ -50,7 +50,7 @@ OUTCOMES = [
 ]
 
 
-def test_the_command_line_hears_which_runs_are_archived_and_which_failed(pipe: tuple[int, int]) -> None:
+def test_the_command_line_learns_what_became_of_each_run(pipe: tuple[int, int]) -> None:
     event_sink({VARIABLE: str(pipe[1])}, {}).committed("import", OUTCOMES)
 
     (event,) = events(pipe)
@@ -83,7 +83,7 @@ def test_an_event_larger_than_the_pipe_arrives_whole(pipe: tuple[int, int]) -> N
     assert received[0]["failed"] == list(range(300))
 
 
-def test_file_names_that_are_not_utf8_do_not_break_an_event(pipe: tuple[int, int]) -> None:
+def test_names_that_are_not_utf8_break_no_event(pipe: tuple[int, int]) -> None:
     EventSender(pipe[1]).committed("import", [Outcome(1, error=RecordError("bad", run=1, path="a\udcff.fcl"))])
 
     assert events(pipe)[0]["failed"] == [1]
@@ -118,7 +118,7 @@ def test_the_command_line_gets_the_number_of_runs_being_finished(pipe: tuple[int
     assert events(pipe) == [{"stopping": 12}]
 
 
-def test_a_percent_sign_in_a_message_is_only_a_percent_sign(messages: pytest.LogCaptureFixture) -> None:
+def test_a_percent_sign_in_a_message_stays_one(messages: pytest.LogCaptureFixture) -> None:
     EventLogger({"import": 1, "migrate": 0}).committed("import", [Outcome(1, error=RecordError("100%s of it", run=1))])
 
     assert "run 1: 100%s of it" in messages.messages
@@ -179,7 +179,7 @@ def test_without_a_command_line_nobody_is_watched() -> None:
     assert threading.active_count() == before
 
 
-def test_a_record_that_kept_changing_is_told_with_what_happens_next() -> None:
+def test_a_record_that_kept_changing_is_reported() -> None:
     ((level, text),) = lines("import", Outcome(7, error=RecordChanged(run=7)))
 
     assert level == logging.WARNING

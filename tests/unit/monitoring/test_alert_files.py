@@ -25,7 +25,7 @@ def metrics_in(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("arguments", [("check", "rules", str(ALERTS)), ("test", "rules", str(ALERTS_TEST))])
-def test_prometheus_accepts_the_alerts_and_they_go_off_when_they_should(arguments: tuple[str, ...]) -> None:
+def test_prometheus_accepts_and_raises_the_alerts(arguments: tuple[str, ...]) -> None:
     done = subprocess.run(
         [needed("promtool"), *arguments], capture_output=True, text=True, timeout=scaled(60), check=False
     )
@@ -55,7 +55,7 @@ def test_every_metric_is_on_the_page() -> None:
     assert metrics_in(PAGE.read_text()) == set(FAMILIES)
 
 
-def test_the_dashboard_fits_its_grid_and_asks_the_source_that_is_chosen() -> None:
+def test_the_dashboard_fits_its_grid_and_data_source() -> None:
     panels = json.loads(DASHBOARD.read_text())["panels"]
 
     assert len({panel["id"] for panel in panels}) == len(panels)

@@ -50,7 +50,7 @@ def test_nothing_new_is_no_news() -> None:
     assert not changes.since(Delivered().after(now), now)
 
 
-def test_a_new_failure_is_told_with_ranges_reason_and_the_command() -> None:
+def test_a_new_failure_has_ranges_reason_and_command() -> None:
     delivered = Delivered(failed({7}))
 
     found = changes.since(delivered, Condition(failed({7, 101, 102, 103}, {9})))
@@ -64,7 +64,7 @@ def test_a_new_failure_is_told_with_ranges_reason_and_the_command() -> None:
     assert said.bad
 
 
-def test_a_refresh_that_failed_is_told_with_the_command_that_tries_it_again() -> None:
+def test_a_failed_refresh_is_reported_with_its_command() -> None:
     found = changes.since(Delivered(failed({7})), Condition(failed({7}, refreshes={5})))
 
     assert "1 run failed (refresh): 5" in words(found).text
@@ -139,7 +139,7 @@ def test_another_fault_is_told_though_one_is_known() -> None:
     assert found.over is None
 
 
-def test_a_cycle_of_one_stage_does_not_end_the_fault_of_the_other() -> None:
+def test_a_cycle_of_one_stage_ends_no_other_outage() -> None:
     known = episode("StoreUnavailable", ("migrate",))
     delivered = Delivered(episode=replace(known, well=NOW))
     imported = Condition(failed(), judged=("import",), at=NOW + HOUR)
@@ -173,9 +173,7 @@ def test_runs_that_cannot_be_counted_are_neither_failed_nor_recovered() -> None:
 
 
 @pytest.mark.parametrize(("began", "stuck"), [(NOW - 100 * HOUR, True), (NOW - 10 * HOUR, False)])
-def test_a_run_that_waits_too_long_is_stuck_counted_from_when_the_archiver_began(
-    site: Site, began: float, stuck: bool
-) -> None:
+def test_a_run_that_waits_too_long_is_stuck(site: Site, began: float, stuck: bool) -> None:
     site.record(1, age=0)
     late = (site.records / "1" / "metadata.txt").stat().st_mtime
     ended = Ended(BOTH, 1, at=late + 25 * HOUR)
@@ -195,7 +193,7 @@ def test_a_run_that_waits_too_long_is_stuck_counted_from_when_the_archiver_began
         assert "No run waits too long any more (import)." in words(end).text
 
 
-def test_cycles_that_do_not_go_well_for_long_are_told_once_more() -> None:
+def test_a_long_outage_is_reported_once_more() -> None:
     history = History(NOW - 100 * HOUR, {"import": NOW - 30 * HOUR, "migrate": NOW - 30 * HOUR})
     broken = changes.condition(Ended(BOTH, 1, fault=StoreUnavailable(), at=NOW), history, None, 24)
     delivered = Delivered(episode=episode("StoreUnavailable", BOTH))

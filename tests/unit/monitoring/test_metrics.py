@@ -58,7 +58,7 @@ def test_runs_are_told_by_stage_state_and_class_of_failure(site: Site) -> None:
     assert found["rra_cycle_good",] == 1
 
 
-def test_the_oldest_waiting_run_is_told_by_the_time_since_when_it_waits(site: Site) -> None:
+def test_the_oldest_waiting_run_has_its_time(site: Site) -> None:
     site.record(1, age=7200)
     site.record(2)
     written = (site.records / "1" / "metadata.txt").stat().st_mtime
@@ -69,7 +69,7 @@ def test_the_oldest_waiting_run_is_told_by_the_time_since_when_it_waits(site: Si
     assert ("rra_oldest_waiting_timestamp_seconds", "migrate") not in found
 
 
-def test_totals_grow_over_cycles_and_a_fault_keeps_the_last_success(site: Site) -> None:
+def test_totals_grow_and_an_outage_keeps_the_last_success(site: Site) -> None:
     tally = Tally()
     tally.add("migrate", [Outcome(1, facts=Facts(verified=True, size=100), tries=3), Outcome(2, facts=Facts(True))])
     record(site.tree, Ended(("import", "migrate"), 1, tally, at=NOW))
@@ -121,7 +121,7 @@ def test_odd_characters_in_a_label_survive() -> None:
     assert found == {("rra_info", odd): 1}
 
 
-def test_carbon_gets_the_documented_prefix_and_ages_in_place_of_times() -> None:
+def test_carbon_gets_the_documented_prefix_and_ages() -> None:
     found = [
         Sample("rra_stage_runs", 3, {"stage": "import", "state": "failed"}),
         Sample("rra_success_timestamp_seconds", NOW - 60, {"stage": "migrate"}),

@@ -77,7 +77,7 @@ def test_a_text_known_by_value_only_is_compared_by_value() -> None:
     assert "boot.txt" not in by_name(other)
 
 
-def test_a_file_that_becomes_no_fhicl_is_compared_by_its_bytes() -> None:
+def test_what_is_no_fhicl_is_compared_by_its_bytes() -> None:
     assert compared({"a.fcl": b"x: 1\n"}, {"a.fcl": b"x: {\n"}).files == (FileChange("a.fcl", "changed", fhicl=False),)
 
 

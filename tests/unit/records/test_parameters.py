@@ -41,7 +41,7 @@ def test_a_document_without_definitions_has_no_parameter() -> None:
     assert named(b"BEGIN_PROLOG\na: 1\nEND_PROLOG\n") == {}
 
 
-def test_an_empty_table_is_not_the_text_that_stands_for_it() -> None:
+def test_an_empty_table_is_not_its_text() -> None:
     found = dict(parameters.parameters("x", b'a: {} b: "{}"'))
 
     assert found["x.a"] != found["x.b"] == Scalar("string", '"{}"')
@@ -92,7 +92,7 @@ def test_brackets_in_a_glob_are_an_index() -> None:
         ("*.x", "boot", True),
     ],
 )
-def test_a_pattern_that_names_a_component_asks_for_its_document_only(glob: str, stem: str, may: bool) -> None:
+def test_a_components_pattern_asks_for_its_document_only(glob: str, stem: str, may: bool) -> None:
     assert Patterns([glob]).may_match_in(stem) is may
 
 

@@ -60,7 +60,7 @@ def test_failures_are_counted_by_class_with_the_never_attempted_ones(site: Site)
     assert (found.waiting, found.failed, len(found.derived.log)) == (3, 2, 5)
 
 
-def test_a_failure_record_that_cannot_be_read_is_counted_as_damaged(site: Site) -> None:
+def test_an_unreadable_failure_is_counted_as_damaged(site: Site) -> None:
     site.record(1)
     site.tree.failure_path("import", 1).write_text("{")
 
@@ -69,7 +69,7 @@ def test_a_failure_record_that_cannot_be_read_is_counted_as_damaged(site: Site) 
     assert (found.classes, found.oldest_failed) == ({"Damaged": 1}, None)
 
 
-def test_the_oldest_waiting_run_waits_since_its_record_was_last_written(site: Site) -> None:
+def test_a_run_waits_since_its_record_was_written(site: Site) -> None:
     site.record(7, 8)
     site.record(9, age=3600)
     written = (site.records / "9" / "metadata.txt").stat().st_mtime
@@ -108,7 +108,7 @@ def test_nothing_waits_in_an_empty_archive(site: Site) -> None:
     assert (sum(found.numbers.values()), found.oldest, found.source_error) == (0, None, None)
 
 
-def test_a_disk_that_is_away_is_told_and_what_was_imported_is_counted(site: Site) -> None:
+def test_without_the_disk_imported_runs_are_counted(site: Site) -> None:
     site.archive("import", 1, 2)
     site.archive("migrate", 1)
     site.records.rmdir()

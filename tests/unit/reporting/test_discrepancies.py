@@ -89,7 +89,7 @@ def test_new_runs_that_wait_are_no_discrepancy() -> None:
     assert list(discrepancies(records([5, 6, 7, 8, 9], [5, 6]))) == []
 
 
-def test_a_run_still_being_written_is_not_missed_in_the_log() -> None:
+def test_the_log_needs_no_run_still_being_written() -> None:
     right = records([5, 6, 7], [5, 7])
     still_open = Known(right.known.source, right.known.archived, frozenset(), is_open=lambda run: run == 6)
 
@@ -115,7 +115,7 @@ def test_what_another_program_archived_counts_as_attempted() -> None:
     )
 
 
-def test_a_marker_that_cannot_be_read_does_not_agree_with_anything() -> None:
+def test_an_unreadable_marker_agrees_with_nothing() -> None:
     right = records([5, 6], [5, 6])
     assert list(discrepancies(right)) == []
 

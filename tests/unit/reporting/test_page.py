@@ -89,7 +89,7 @@ def test_the_same_fault_of_many_runs_is_one_reason(site: Site) -> None:
     assert reason.option == "--retry-failed-import"
 
 
-def test_a_places_fault_and_the_cycle_that_ended_early_are_told(site: Site) -> None:
+def test_an_outage_and_the_ended_cycle_are_shown(site: Site) -> None:
     site.records.rmdir()
 
     text = words(html(site, cycle=render.Cycle("UconDB did not answer", good=False)))
@@ -99,7 +99,7 @@ def test_a_places_fault_and_the_cycle_that_ended_early_are_told(site: Site) -> N
     assert "filesystem: " in text
 
 
-def test_what_the_places_themselves_said_is_shown_if_they_were_asked(site: Site) -> None:
+def test_what_the_sites_said_is_shown_if_asked(site: Site) -> None:
     site.record(1)
     snapshot = Snapshot.take(site.settings)
 
@@ -110,7 +110,7 @@ def test_what_the_places_themselves_said_is_shown_if_they_were_asked(site: Site)
     assert "Not compared: a site cannot be read." in text
 
 
-def test_state_files_that_do_not_agree_are_shown_with_the_command(site: Site) -> None:
+def test_state_files_that_disagree_have_the_command(site: Site) -> None:
     site.record(1, 2)
     site.archive("import", 1, 2)
 
@@ -120,7 +120,7 @@ def test_state_files_that_do_not_agree_are_shown_with_the_command(site: Site) ->
     assert "--recover-import-state" in text
 
 
-def test_a_record_that_changed_and_was_not_archived_again_is_told_with_its_command(site: Site) -> None:
+def test_a_change_not_archived_again_has_its_command(site: Site) -> None:
     site.record(1)
     site.archive("import", 1)
     site.archive("migrate", 1)
@@ -137,7 +137,7 @@ def test_a_record_that_changed_and_was_not_archived_again_is_told_with_its_comma
 # ---- the numbers behind it -----------------------------------------------------------------------------------------
 
 
-def test_states_go_into_the_page_as_ranges_with_the_gaps_between(site: Site) -> None:
+def test_states_are_ranges_with_the_gaps_between(site: Site) -> None:
     site.record(1, 2, 3, 7, 9)
     site.archive("import", 1, 2, 3)
     site.archive("migrate", 1, 2)
@@ -156,7 +156,7 @@ def test_states_go_into_the_page_as_ranges_with_the_gaps_between(site: Site) -> 
     ]
 
 
-def test_columns_are_as_long_as_there_are_runs_and_give_times_back(site: Site) -> None:
+def test_columns_have_a_value_per_run(site: Site) -> None:
     site.record(1, 2, 3)
     site.archive("import", 1, 3, configuration="standard")
     site.archive("migrate", 3, size=10)
@@ -226,7 +226,7 @@ def test_every_cycle_leaves_the_page_behind(site: Site, target: Path) -> None:
     assert "1 run on disk not in UconDB." in words(target.read_text())
 
 
-def test_a_cycle_that_ended_early_is_on_the_page_and_the_next_good_one_is_too(site: Site, target: Path) -> None:
+def test_an_ended_and_the_next_good_cycle_are_shown(site: Site, target: Path) -> None:
     site.record(1)
 
     after_cycle.run(site.settings, ended(StoreUnavailable("UconDB at http://x did not answer")))
@@ -261,7 +261,7 @@ def test_a_page_without_failures_and_gaps_has_no_empty_section(site: Site) -> No
         assert title not in text
 
 
-def test_a_page_that_cannot_be_written_is_told_and_fails_nothing(
+def test_an_unwritable_page_is_reported_and_fails_nothing(
     site: Site, target: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     target.parent.write_text("a file in the way")

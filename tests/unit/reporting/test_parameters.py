@@ -42,7 +42,7 @@ def test_an_empty_text_is_not_printed_like_a_missing_one() -> None:
     assert [line.split() for line in parameters.text(frame, "text").splitlines()[1:]] == [["1", '""'], ["2", "-"]]
 
 
-def test_every_kind_of_value_is_printed_and_no_name_moves_the_cursor() -> None:
+def test_every_value_is_printed_without_control_characters() -> None:
     columns = {"a\x1b[2J.x": ["b\x1b", None], "on": [True, None], "most": [float("inf"), 0.1234567891]}
     frame = pd.DataFrame({"run": [1, 2], **{name: parameters._typed(values, 2) for name, values in columns.items()}})
 

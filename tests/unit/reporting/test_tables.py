@@ -83,7 +83,7 @@ def test_a_failed_run_tells_where_why_and_since_when(busy: Site) -> None:
     assert run["missing_since"] == run["failed_first"]
 
 
-def test_a_run_in_the_log_that_was_never_tried_says_so(busy: Site) -> None:
+def test_a_logged_run_never_tried_says_so(busy: Site) -> None:
     busy.fail("import", 8)
 
     run = row(rra_state.runs(busy.settings), 5)
@@ -91,7 +91,7 @@ def test_a_run_in_the_log_that_was_never_tried_says_so(busy: Site) -> None:
     assert (run["state"], run["failed_stage"], run["error_class"]) == ("waiting", "import", "NotAttempted")
 
 
-def test_stages_are_counted_and_name_the_run_that_is_missing_longest(busy: Site) -> None:
+def test_stages_name_the_run_missing_longest(busy: Site) -> None:
     frame = rra_state.stages(busy.settings).set_index("stage")
 
     assert frame.loc["import", ["archived", "waiting", "failed", "in_log"]].tolist() == [3, 2, 1, 1]
@@ -177,7 +177,7 @@ def test_a_run_archived_again_shows_its_newest_version(busy: Site) -> None:
     assert run["refreshed_at"] >= run["migrated_at"]
 
 
-def test_a_run_whose_record_changed_and_could_not_be_archived_again_has_failed(busy: Site) -> None:
+def test_a_change_that_could_not_be_archived_has_failed(busy: Site) -> None:
     message = "run 1: UconDB holds another blob"
     busy.tree.write_failed_refresh(Failure(1, "refresh", "Conflict", message, 2, FIRST, LAST), "1-0123abcd")
 
@@ -254,7 +254,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_what_it_costs_grows_with_the_number_of_runs_and_no_faster(tmp_path: Path) -> None:
+def test_the_cost_grows_with_the_number_of_runs(tmp_path: Path) -> None:
     def cost(number: int) -> float:
         directory = tmp_path / str(number)
         directory.mkdir()

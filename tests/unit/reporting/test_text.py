@@ -66,7 +66,7 @@ def test_all_archived_is_safe_and_nothing_is_to_do(site: Site) -> None:
     assert to_do(text) == ["nothing"]
 
 
-def test_a_run_not_yet_in_ucondb_is_not_safe_and_says_what_to_type(site: Site, command: str) -> None:
+def test_a_run_not_in_ucondb_has_its_command(site: Site, command: str) -> None:
     text = report.report(assessed(site, {1, 2, 3}, {1, 2}, {1}))
 
     assert verdict(text) == "NOT SAFE: 2 runs on disk not in UconDB."
@@ -78,7 +78,7 @@ def test_a_run_not_yet_in_ucondb_is_not_safe_and_says_what_to_type(site: Site, c
     ]
 
 
-def test_a_run_still_being_written_does_not_make_the_rest_unsafe(site: Site) -> None:
+def test_an_open_run_does_not_make_the_rest_unsafe(site: Site) -> None:
     text = report.report(assessed(site, {1, 2}, {1}, {1}, still_open={2}))
 
     assert verdict(text) == "SAFE: every complete run on disk (1) is in UconDB."
@@ -279,7 +279,7 @@ def test_runs_that_were_never_compared_are_not_sure(site: Site, command: str) ->
     assert to_do(text) == [f"{command} --verify", "    runs were only seen in a listing"]
 
 
-def test_runs_below_the_numbers_of_a_hand_edited_state_need_a_full_cycle(site: Site, command: str) -> None:
+def test_runs_below_a_hand_edit_need_a_full_cycle(site: Site, command: str) -> None:
     edit_state(site, 100, 100)
 
     text = report.report(assessed(site, {21, 22}))

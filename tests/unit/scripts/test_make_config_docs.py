@@ -20,7 +20,7 @@ def test_the_files_in_the_repository_are_up_to_date() -> None:
     assert maker.main(["--check"]) == 0, "run scripts/make_config_docs.py"
 
 
-def test_a_stale_file_is_named_left_alone_by_check_and_renewed_without_it(
+def test_a_stale_file_is_named_by_check_and_renewed_otherwise(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "README.md").write_text(f"before\n{maker.BEGIN}\nstale words\n{maker.END}\nafter\n")
@@ -54,7 +54,7 @@ def _keys(definition: dict[str, Any], whole: dict[str, Any], prefix: str = "") -
     return found
 
 
-def test_every_key_has_a_description_and_a_default_or_is_required() -> None:
+def test_every_key_has_description_and_default_or_is_required() -> None:
     schema = maker.schema()
 
     keys = _keys(schema, schema)

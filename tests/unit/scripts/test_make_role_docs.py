@@ -43,9 +43,7 @@ def test_every_default_is_specified_and_every_specified_default_is_set(role: str
         ({"rra_purge": None}, "rra_purge"),
     ],
 )
-def test_a_default_that_is_not_the_specified_one_is_an_error(
-    tmp_path: Path, changed: dict[str, object], told: str
-) -> None:
+def test_a_default_unlike_the_specified_one_is_an_error(tmp_path: Path, changed: dict[str, object], told: str) -> None:
     role = tmp_path / "run_record_archiver"
     shutil.copytree(make_role_docs.ROLES / "run_record_archiver", role)
     found = yaml.safe_load((role / "defaults/main.yml").read_text())

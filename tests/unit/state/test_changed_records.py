@@ -60,7 +60,7 @@ def refreshed(site: Site, run: int, *, stop_time: str | None) -> None:
     site.tree.write_refresh(Marker.of("refresh", run, facts), f"{run}-{fingerprint[:8]}")
 
 
-def test_a_record_that_got_its_stop_time_is_to_be_archived_again(site: Site) -> None:
+def test_a_record_with_a_new_stop_time_is_archived_again(site: Site) -> None:
     archived(site, 1, 2)
     append(site, 2, STOP)
 
@@ -70,7 +70,7 @@ def test_a_record_that_got_its_stop_time_is_to_be_archived_again(site: Site) -> 
     assert fingerprint_of(site, 2).startswith(changed.fingerprint)
 
 
-def test_a_record_that_is_being_written_again_waits_until_it_has_settled(site: Site) -> None:
+def test_a_record_written_again_waits_until_it_is_quiet(site: Site) -> None:
     archived(site, 1)
     append(site, 1, LATER)
 
@@ -102,7 +102,7 @@ def test_only_what_changed_since_the_last_look_is_read(site: Site) -> None:
     assert read.call_count == 1
 
 
-def test_a_run_that_is_not_in_both_stores_is_not_looked_at(site: Site) -> None:
+def test_a_run_not_in_both_stores_is_passed_over(site: Site) -> None:
     site.record(1, ended=False)
     site.tree.write_markers([Marker.of("import", 1, Facts(verified=True))], watch=[1])
     append(site, 1, STOP)
@@ -129,7 +129,7 @@ def test_a_run_is_watched_for_some_days_after_its_import(site: Site) -> None:
     assert site.tree.watched() == {2}
 
 
-def test_a_run_without_a_stop_time_is_watched_until_it_has_one(site: Site) -> None:
+def test_without_a_stop_time_a_run_stays_watched(site: Site) -> None:
     archived(site, 1)
     look(site).remember(site.tree)
     look(site, hours=24 * 400).remember(site.tree)
@@ -154,7 +154,7 @@ def test_a_refresh_begins_the_watch_anew(site: Site) -> None:
     assert site.tree.watched_since(1) > long_ago + 86400
 
 
-def test_a_record_that_vanished_or_cannot_be_read_keeps_what_is_archived_of_it(site: Site) -> None:
+def test_a_vanished_record_keeps_what_is_archived(site: Site) -> None:
     archived(site, 1, 2, 3)
     for path in (site.records / "2").iterdir():
         path.unlink()
@@ -196,7 +196,7 @@ def test_a_damaged_note_costs_only_time(site: Site) -> None:
     assert look(site).changed == ()
 
 
-def test_a_refresh_that_failed_waits_for_a_full_cycle_or_its_name(site: Site) -> None:
+def test_a_failed_refresh_waits_for_a_full_cycle(site: Site) -> None:
     archived(site, 1)
     append(site, 1, STOP)
     [changed] = look(site).changed

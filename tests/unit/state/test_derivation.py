@@ -27,7 +27,7 @@ def test_the_contiguous_run_of_the_guides_examples(runs: list[int], contiguous: 
     assert derive(known(runs, runs), Ledger()).state.last_contiguous_run == contiguous
 
 
-def test_the_attempted_run_of_the_guides_example_is_the_highest_regardless_of_outcome() -> None:
+def test_the_guides_attempted_run_is_the_highest_tried() -> None:
     derived = derive(known(range(100, 107), [100, 101, 102, 105, 106], [103, 104]), Ledger())
 
     assert derived == Derived(State(102, 106), (103, 104), frozenset())
@@ -76,7 +76,7 @@ FATES = st.sampled_from(["archived", "failed", "late", "open"])
 
 
 @given(st.dictionaries(RUNS, FATES), st.integers(0, 40), st.data())
-def test_every_run_up_to_the_attempted_one_is_archived_or_logged_or_open(
+def test_runs_up_to_attempted_are_archived_logged_or_open(
     fates: dict[int, str], base: int, data: st.DataObject
 ) -> None:
     attempted = data.draw(st.one_of(st.none(), st.integers(0, 50)))
@@ -117,7 +117,7 @@ def test_named_runs_push_no_other_run_into_the_failure_log(source: set[int], nam
     assert derive(known(source, tried), Ledger(attempted=after)).not_attempted == set()
 
 
-def test_a_gap_stops_the_contiguous_run_and_filling_it_lets_it_go_on() -> None:
+def test_a_gap_stops_the_contiguous_run_until_filled() -> None:
     assert derive(known([1, 2, 3], [1, 3]), Ledger()).state == State(1, 3)
     assert derive(known([1, 2, 3], [1, 2, 3]), Ledger()).state == State(3, 3)
 
@@ -128,7 +128,7 @@ def test_a_run_that_appears_late_is_logged_as_never_attempted() -> None:
     assert (derived.log, derived.not_attempted) == ((6,), {6})
 
 
-def test_a_run_still_being_written_is_not_in_the_log_until_it_is_ready() -> None:
+def test_an_open_run_is_not_in_the_log() -> None:
     assert derive(known([5, 6, 7], [5, 7], still_open=[6]), Ledger(attempted=7)).log == ()
     assert derive(known([5, 6, 7], [5, 7]), Ledger(attempted=7)).log == (6,)
 
@@ -137,7 +137,7 @@ def test_runs_above_the_attempted_one_are_no_failures() -> None:
     assert derive(known(range(100, 200), [100, 101]), Ledger()).log == ()
 
 
-def test_only_runs_at_or_below_the_attempted_one_are_looked_into() -> None:
+def test_only_runs_up_to_the_attempted_one_count() -> None:
     asked = []
     runs = Known(frozenset(range(1000)), frozenset(), frozenset(), lambda run: bool(asked.append(run)))
 
@@ -146,7 +146,7 @@ def test_only_runs_at_or_below_the_attempted_one_are_looked_into() -> None:
     assert sorted(asked) == [11, 12]
 
 
-def test_a_failed_run_that_is_no_longer_on_disk_stays_in_the_log() -> None:
+def test_a_failed_run_without_record_stays_logged() -> None:
     assert derive(known([], [], [7]), Ledger()).log == (7,)
 
 
@@ -158,10 +158,10 @@ def test_the_attempted_run_never_falls_by_itself(site: Site) -> None:
     assert written(site)[0]["last_attempted_run"] == 9
 
 
-def test_a_named_run_raises_the_attempted_one_only_up_to_the_first_untried_run() -> None:
+def test_a_named_run_raises_attempted_only_to_untried_runs() -> None:
     assert raised(known([5, 6, 7, 9], [5, 6, 9]), 4, explicit=True) == 6
     assert raised(known([5, 6, 7, 9], [5, 6, 9], still_open=[7]), 4, explicit=True) == 9
 
 
-def test_a_cycle_raises_the_attempted_run_to_the_highest_one_it_tried() -> None:
+def test_a_cycle_raises_attempted_to_its_highest_run() -> None:
     assert raised(known([5, 6, 7, 9], [5, 6, 9]), 4, explicit=False) == 9

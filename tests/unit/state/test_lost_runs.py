@@ -31,7 +31,7 @@ def test_case_a8_a_record_that_vanishes_before_it_is_read_is_lost(site: Site) ->
     assert look(site).lost == {2}
 
 
-def test_a_run_that_was_only_seen_is_noticed_when_it_vanishes(site: Site) -> None:
+def test_a_run_only_seen_is_missed_when_it_vanishes(site: Site) -> None:
     site.record(1, 2)
     assert lost_runs.notice(look(site)) == set()
     vanish(site, 2)
@@ -55,7 +55,7 @@ def test_a_run_that_is_given_up_leaves_records_and_logs(site: Site) -> None:
     assert site.settings.app.import_failure_log.read_text() == ""
 
 
-def test_a_run_whose_record_comes_back_is_no_longer_given_up(site: Site) -> None:
+def test_a_forgotten_run_whose_record_returns_counts_again(site: Site) -> None:
     site.record(1)
     site.fail("import", 2)
     lost_runs.give_up(look(site), frozenset({2}))
@@ -73,7 +73,7 @@ def test_nothing_is_lost_while_the_disk_cannot_be_read(site: Site) -> None:
     assert look(site).lost == frozenset()
 
 
-def test_a_run_that_is_archived_is_not_lost_without_its_record(site: Site) -> None:
+def test_an_archived_run_without_record_is_not_lost(site: Site) -> None:
     site.archive("import", 1)
     site.archive("migrate", 2)
 

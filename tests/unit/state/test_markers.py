@@ -19,7 +19,7 @@ from tests.unit.archive_site import Site
 REMARKS = (Remark("a.fcl", 3, "no value; kept as text"), Remark("link", None, "is a link; not archived"))
 
 
-def test_an_archived_run_has_a_marker_with_all_an_audit_needs(site: Site) -> None:
+def test_a_marker_has_all_an_audit_needs(site: Site) -> None:
     facts = Facts(verified=True, configuration="standard", fingerprint="ab", remarks=REMARKS, size=10)
 
     site.tree.write_markers([Marker.of("import", 7, facts)])
@@ -77,7 +77,7 @@ def test_what_is_no_run_in_the_tree_is_not_counted(site: Site) -> None:
     assert site.tree.archived("import") == {7}
 
 
-def test_a_tree_that_is_not_there_is_empty_and_reading_makes_nothing(tmp_path: Path) -> None:
+def test_reading_an_absent_tree_makes_nothing(tmp_path: Path) -> None:
     tree = Tree(tmp_path / "none")
 
     assert (tree.archived("import"), tree.failed("migrate"), tree.watched()) == (set(), set(), set())
@@ -117,7 +117,7 @@ def test_a_full_disk_is_a_fault_of_the_place(site: Site, monkeypatch: pytest.Mon
     assert site.tree.archived("import") == set()
 
 
-def test_a_failure_record_is_kept_if_the_marker_cannot_be_written(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_stays_if_the_marker_cannot_be_written(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.fail("import", 7)
     monkeypatch.setattr(files, "write_batch", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
 
@@ -152,7 +152,7 @@ def test_many_markers_are_read_in_one_go_and_in_order(site: Site) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{},{}", '{"run": 2}, {"run": 3}', "\xff", "[" * 100_000])
-def test_a_damaged_marker_among_many_is_told_by_name_and_spoils_no_other(site: Site, text: str) -> None:
+def test_a_damaged_marker_is_named_and_spoils_no_other(site: Site, text: str) -> None:
     site.archive("import", 1, 2, 3)
     site.tree.marker_path("import", 2).write_text(text)
 
@@ -261,7 +261,7 @@ def test_a_marker_of_an_older_version_is_read(site: Site) -> None:
     assert not_read(None, marker) == {"rc_info_start.txt"}
 
 
-def test_a_field_that_only_a_newer_version_has_is_left_out(site: Site) -> None:
+def test_a_field_of_a_newer_version_is_left_out(site: Site) -> None:
     values = json.loads(OF_2911493) | {"of_tomorrow": [1]}
     site.tree.marker_path("migrate", 7).write_text(json.dumps(values))
 

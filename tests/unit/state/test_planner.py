@@ -74,7 +74,7 @@ def test_nothing_to_do_is_no_window(site: Site) -> None:
     assert windows(site) == []
 
 
-def test_a_run_archived_earlier_is_migrated_although_its_record_is_gone_from_disk(site: Site) -> None:
+def test_an_imported_run_is_migrated_without_its_record(site: Site) -> None:
     site.archive("import", 5)
 
     assert taken(site) == (set(), {5})
@@ -89,7 +89,7 @@ def test_runs_still_being_written_are_left_for_later(site: Site) -> None:
     assert planner.windows(later, FULL)[0].imports == {1, 2, 4}
 
 
-def test_a_record_without_metadata_is_taken_once_settled_so_that_its_fault_is_named(site: Site) -> None:
+def test_a_quiet_record_without_metadata_is_taken(site: Site) -> None:
     site.record(1)
     (site.records / "1" / "metadata.txt").unlink()
 
@@ -155,7 +155,7 @@ def test_runs_below_numbers_written_by_hand_follow_later(site: Site) -> None:
     assert taken(site, INCREMENTAL)[0] == {113, 114}
 
 
-def test_a_retry_takes_the_runs_of_the_failure_log_and_no_other(site: Site) -> None:
+def test_a_retry_takes_the_logged_runs_only(site: Site) -> None:
     site.record(*range(1, 8))
     site.archive("import", 1)
     site.fail("import", 2)
@@ -178,7 +178,7 @@ def test_a_retry_of_migrations_takes_those_of_its_own_log(site: Site) -> None:
     assert taken(site, Selection(stages=("migrate",), mode="retry")) == (set(), {2})
 
 
-def test_a_retry_offers_no_run_for_migration_that_is_not_in_artdaqdb(site: Site) -> None:
+def test_a_retry_migrates_only_runs_in_artdaqdb(site: Site) -> None:
     site.settings.app.migrate_failure_log.write_text("900\n")
 
     assert taken(site, Selection(stages=("migrate",), mode="retry")) == (set(), set())
@@ -199,9 +199,7 @@ def test_named_runs_that_exist_nowhere_are_told(site: Site) -> None:
 
 
 @pytest.mark.parametrize(("mode", "number"), [(INCREMENTAL, 3), (FULL, 30)])
-def test_batch_size_limits_each_stage_and_counts_tenfold_in_full_mode(
-    make_site: Callable[..., Site], mode: Selection, number: int
-) -> None:
+def test_batch_size_counts_tenfold_in_full_mode(make_site: Callable[..., Site], mode: Selection, number: int) -> None:
     site = make_site(batch_size=3)
     site.record(*range(1, 41))
     site.archive("import", *range(101, 141))
@@ -229,7 +227,7 @@ def test_runs_not_ready_use_nothing_of_the_limit(make_site: Callable[..., Site])
     assert taken(site, INCREMENTAL)[0] == {3, 4}
 
 
-def test_never_tried_runs_go_first_so_that_old_failures_do_not_use_up_the_limit(
+def test_never_tried_runs_go_before_old_failures(
     make_site: Callable[..., Site],
 ) -> None:
     site = make_site(batch_size=1)
@@ -356,7 +354,7 @@ def test_only_the_last_marker_of_a_run_is_asked_for() -> None:
     assert window.targets("migrate") == ["markers/migrate/2.json", "markers/migrate/3.json"]
 
 
-def test_a_plain_snakemake_does_the_first_window_of_a_full_cycle(make_site: Callable[..., Site]) -> None:
+def test_a_plain_snakemake_does_the_first_full_window(make_site: Callable[..., Site]) -> None:
     site = make_site(window_size=2)
     site.record(1, 2, 3)
 

@@ -57,9 +57,7 @@ def written(site: Site, stage: str = "import") -> tuple[tuple[int, int], list[in
 
 
 @given(st.permutations(range(1, 15)), RUNS, st.data())
-def test_cycle_and_recovery_give_the_same_numbers_for_any_order_of_arrival(
-    order: list[int], broken: set[int], data: st.DataObject
-) -> None:
+def test_cycle_and_recovery_agree_for_any_order(order: list[int], broken: set[int], data: st.DataObject) -> None:
     """But for failures above the highest archived run: no store knows that they were tried."""
     arriving = order[: data.draw(st.integers(1, len(order)))]
     good = [run for run in arriving if run not in broken]
@@ -97,7 +95,7 @@ def test_markers_that_agree_are_left_alone_and_others_made_anew(site: Site) -> N
         assert facts[run] == Facts(verified=False, configuration="standard", version=f"{run}/standard")
 
 
-def test_a_migration_recovery_says_what_the_server_holds_and_makes_import_markers(site: Site) -> None:
+def test_a_migration_recovery_makes_import_markers(site: Site) -> None:
     site.archive("migrate", 5, ucondb_id=99, size=9000, adler32=35)
 
     recovered(site, places(site, [], [5, 6], [5]), "migrate")
@@ -130,7 +128,7 @@ def test_failure_records_stay_only_for_runs_that_are_missing(site: Site) -> None
     assert written(site) == ((5, 7), [6])
 
 
-def test_an_operators_reset_and_lines_are_forgotten_but_kept_as_bak(site: Site) -> None:
+def test_an_operators_edits_are_kept_as_bak(site: Site) -> None:
     keeper = site.keeper()
     keeper.state_file.write_text('{"last_contiguous_run": 12000, "last_attempted_run": 12000}')
     keeper.log_file.write_text("777\n")
@@ -142,7 +140,7 @@ def test_an_operators_reset_and_lines_are_forgotten_but_kept_as_bak(site: Site) 
     assert keeper.log_file.with_name("import_failures.log.bak").read_text() == "777\n"
 
 
-def test_a_directory_in_place_of_the_log_is_moved_aside_twice(site: Site) -> None:
+def test_a_directory_as_log_is_moved_aside_twice(site: Site) -> None:
     keeper = site.keeper()
     for _ in range(2):
         keeper.log_file.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ from tests.unit.archive_site import Site
         (range(1, 101), range(11, 101), True),
     ],
 )
-def test_one_in_ten_and_at_least_five_are_a_loss_of_the_site(marked: range, held: range, shrank: bool) -> None:
+def test_one_in_ten_and_five_runs_are_a_loss(marked: range, held: range, shrank: bool) -> None:
     found = shrunk_sites.store("artdaqDB", "import", set(marked), set(held))
 
     assert (found is not None) == shrank

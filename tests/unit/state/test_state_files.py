@@ -33,7 +33,7 @@ def test_a_reset_state_is_held_until_something_is_attempted(site: Site) -> None:
     assert written(site)[0] == {"last_contiguous_run": 12000, "last_attempted_run": 12000}
 
 
-def test_after_a_reset_the_sequence_is_counted_from_the_operators_number(site: Site) -> None:
+def test_a_reset_counts_from_the_operators_number(site: Site) -> None:
     source = [11000, 11001, *range(12001, 12011)]
     site.keeper().update(known(source, [11000], [11001]), attempted=True)
     edit_state(site, 12000, 12000)
@@ -52,7 +52,7 @@ def test_nothing_below_a_reset_is_touched(site: Site) -> None:
     assert derived.log == ()
 
 
-def test_a_state_reset_to_zero_counts_from_the_lowest_run_again(site: Site) -> None:
+def test_a_reset_to_zero_counts_from_the_lowest_run(site: Site) -> None:
     site.keeper().update(known([5, 6], [5, 6]), attempted=True)
     edit_state(site, 0, 0)
 
@@ -71,7 +71,7 @@ def test_the_same_numbers_in_other_words_are_an_edit_too(site: Site) -> None:
     assert json.loads((site.tree.ledger_path("import")).read_text())["base"] == 6
 
 
-def test_a_line_an_operator_added_stays_until_its_run_is_archived(site: Site) -> None:
+def test_an_added_line_stays_until_its_run_is_archived(site: Site) -> None:
     log = site.settings.app.import_failure_log
     site.keeper().update(known([5, 6], [5], [6]), attempted=True)
     log.write_text("6\n900\n 4 \n\n")
@@ -85,7 +85,7 @@ def test_a_line_an_operator_added_stays_until_its_run_is_archived(site: Site) ->
     assert written(site)[1] == [4, 6]
 
 
-def test_a_line_an_operator_removed_comes_back_as_long_as_the_run_is_missing(site: Site) -> None:
+def test_a_removed_line_comes_back_while_its_run_misses(site: Site) -> None:
     site.keeper().update(known([5, 6], [5], [6]), attempted=True)
     site.settings.app.import_failure_log.write_text("")
 
@@ -129,7 +129,7 @@ def test_a_missing_state_file_is_derived_again(site: Site) -> None:
         b"\xff\xfe{}",
     ],
 )
-def test_an_invalid_state_file_is_named_with_its_recovery_and_nothing_is_written(site: Site, text: bytes) -> None:
+def test_an_invalid_state_file_is_named_with_its_recovery(site: Site, text: bytes) -> None:
     site.keeper().update(known([5, 6], [5], [6]), attempted=True)
     site.settings.app.import_state_file.write_bytes(text)
     before = {name: (site.settings.app.work_dir / name).read_bytes() for name in FILES}
@@ -149,7 +149,7 @@ def test_the_migration_names_its_own_recovery(site: Site) -> None:
         site.keeper("migrate").update(known([], []))
 
 
-def test_a_failure_log_that_holds_no_number_is_named_with_the_line(site: Site) -> None:
+def test_a_bad_line_of_a_failure_log_is_named(site: Site) -> None:
     site.settings.app.import_failure_log.write_text("12101\nrun 12103\n")
 
     with pytest.raises(StateFileError, match=r'import_failures\.log line 2: "run 12103" is no run number'):
@@ -169,7 +169,7 @@ def test_a_failure_log_that_holds_no_number_is_named_with_the_line(site: Site) -
         '{"added": [], "base": "5"}',
     ],
 )
-def test_a_damaged_ledger_is_an_error_and_not_a_fresh_start(site: Site, text: str) -> None:
+def test_a_damaged_ledger_is_no_fresh_start(site: Site, text: str) -> None:
     site.tree.ledger_path("import").write_text(text)
 
     with pytest.raises(StateFileError, match=r"state/import\.json"):
@@ -196,9 +196,7 @@ def test_files_elsewhere_get_their_directories(make_site: Callable[..., Site], t
     assert (tmp_path / "elsewhere" / "log" / "failed.txt").read_text() == "5\n"
 
 
-def test_a_state_file_that_cannot_be_written_is_told_as_the_guide_has_it(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unwritable_state_file_has_the_guides_message(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path, data: bytes) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -209,9 +207,7 @@ def test_a_state_file_that_cannot_be_written_is_told_as_the_guide_has_it(
 
 
 @pytest.mark.parametrize("survivors", [0, 1, 2, 3])
-def test_a_crash_between_two_writes_is_put_right_and_is_not_taken_for_an_edit(
-    site: Site, monkeypatch: pytest.MonkeyPatch, survivors: int
-) -> None:
+def test_a_crash_between_two_writes_is_no_edit(site: Site, monkeypatch: pytest.MonkeyPatch, survivors: int) -> None:
     first, second = known([3, 4, 5, 6], [5], [3]), known([3, 4, 5, 6], [5, 6], [3, 4])
     site.keeper().update(first, attempted=True)
     write, count = files.write_atomic, iter(range(99))
@@ -230,7 +226,7 @@ def test_a_crash_between_two_writes_is_put_right_and_is_not_taken_for_an_edit(
     assert written(site) == ({"last_contiguous_run": 6, "last_attempted_run": 6}, [3, 4])
 
 
-def test_after_a_kill_the_attempted_run_is_not_below_the_contiguous_one(site: Site) -> None:
+def test_after_a_kill_attempted_is_not_below_contiguous(site: Site) -> None:
     site.keeper().update(known([5, 6, 7], [5]), attempted=True)
 
     after_kill = site.keeper().update(known([5, 6, 7], [5, 6, 7]))

@@ -31,7 +31,7 @@ def test_the_page_has_every_row_of_the_bench() -> None:
     assert [line.split("|")[5].strip() for line in lines] == [table._target(row.target) for row in rows]
 
 
-def test_the_page_says_when_and_on_what_its_figures_were_taken() -> None:
+def test_the_page_says_when_its_figures_were_taken() -> None:
     text = table.block(PAGE.read_text())
 
     occasions = [line for line in text.splitlines() if line.startswith("- ")]

@@ -17,26 +17,26 @@ def saying(text: str, status: int) -> list[str]:
 
 
 @needs_root
-def test_what_the_kernel_refuses_even_root_skips_for_a_reason_that_ci_cannot_cure() -> None:
+def test_what_the_kernel_refuses_root_is_skipped() -> None:
     with pytest.raises(pytest.skip.Exception, match=r"^not here: the kernel refuses even root"):
         privileged(*saying("mount: Operation not permitted", 32))
 
 
 @needs_root
-def test_any_other_failure_of_the_command_is_no_reason_to_skip() -> None:
+def test_another_failure_of_the_command_is_no_skip() -> None:
     with pytest.raises(RuntimeError, match="bad option"):
         privileged(*saying("mount: bad option", 32))
 
 
 @needs_root
-def test_a_program_that_could_be_installed_is_no_reason_that_ci_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_to_install_is_no_skip_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name, **_: "/usr/bin/apt-get" if name == "apt-get" else None)
 
     with pytest.raises(pytest.skip.Exception, match=r"^no-such-program is missing: make debian"):
         privileged("no-such-program")
 
 
-def test_somebody_else_than_root_is_told_what_root_would_have_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_others_than_root_learn_what_root_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
 
     with pytest.raises(pytest.skip.Exception, match=r"^not here: only root mounts a file system"):

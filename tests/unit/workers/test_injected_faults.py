@@ -44,7 +44,7 @@ def test_as_many_tries_are_spoilt_as_asked_for(key: str, kind: type[ArchiverErro
 
 
 @pytest.mark.parametrize("key", ["random_skip", "random_error"])
-def test_a_run_is_tried_again_in_this_execution_unless_that_is_switched_off(key: str) -> None:
+def test_a_run_is_tried_again_unless_switched_off(key: str) -> None:
     again = outcomes(**{f"{key}_percent": 100})
     final = outcomes(**{f"{key}_percent": 100, f"{key}_retry": True})
 

@@ -74,7 +74,7 @@ def test_a_run_that_artdaqdb_does_not_show_differs(site: Site, artdaq: Artdaq) -
     assert verified(site).kind == DIFFERS
 
 
-def test_a_finding_counts_on_and_names_no_more_than_it_has_to() -> None:
+def test_a_finding_counts_on_and_stays_short() -> None:
     first = Finding.found(7, DIFFERS, [f"UconDB: {number}" for number in range(25)], None)
     second = Finding.found(7, DIFFERS, ["artdaqDB: x"], first)
 

@@ -162,7 +162,7 @@ def test_of_two_equal_names_the_later_wins() -> None:
     assert fhicl.snippet(b"a: {b: 1} a: {c: 2}").data["main"] == {"a": {"c": "2"}}
 
 
-def test_a_checked_snippet_is_of_a_document_that_the_parser_takes() -> None:
+def test_a_checked_snippet_is_of_a_valid_document() -> None:
     assert fhicl.checked_snippet(b"a: 1") == fhicl.snippet(b"a: 1")
     with pytest.raises(FhiclError, match=r'line 2: "a-b" is not a FHiCL value \(quote it\)'):
         fhicl.checked_snippet(b"a: 1\nb: a-b")
