@@ -72,7 +72,7 @@ class App(ConfigSection):
     retry_delay_seconds: Seconds = 3
     """Seconds between two tries of a run."""
     verify_per_cycle: Annotated[int, Field(ge=0)] = 200
-    """Runs that were only seen in a listing, read back and compared at the end of a cycle at most. 0: none."""
+    """Runs that were not compared yet, read back and compared at the end of a cycle at most. 0: none."""
     window_size: Annotated[int, Field(ge=1, le=5000)] = 2000
     """Runs that one Snakemake process handles; the command line starts one process after another."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -1,6 +1,6 @@
 """Verify archived runs in worker processes, and write the findings, and the markers that are now `verified`.
 
-For `--verify`, and for the end of a cycle, which verifies runs that were only seen in a listing.
+For `--verify`, and for the end of a cycle, which verifies runs that were not compared yet.
 Source: docs/design/state.md, Verification and findings.
 """
 

@@ -139,7 +139,7 @@ def _unsure(
         text = f"UconDB lists these, but they have no marker or are in a failure log: {ranges(unproven)}"
         yield Verdict("unsure", "NOT SURE", text)
     if unverified := snapshot.unverified:
-        text = f"{count(len(unverified), 'run')} only seen in a listing, not read back and compared."
+        text = f"{count(len(unverified), 'run')} not read back and compared yet."
         yield Verdict("unsure", "NOT SURE", text)
     if uncompared := snapshot.uncompared | (snapshot.returned - snapshot.unverified):
         text = (
@@ -215,6 +215,6 @@ def _further_steps(
         if group.stage == "verify":
             yield Step(group.option, group.remedy, person=True)
     if snapshot.unverified:
-        yield Step("--verify", "runs were only seen in a listing")
+        yield Step("--verify", "runs were not read back and compared yet")
     elif snapshot.uncompared:
         yield Step("--verify", "records came back after their runs were verified")

@@ -75,7 +75,7 @@ def test_runs_only_seen_in_a_listing_are_told(site: Site) -> None:
 
     text = words(html(site))
 
-    assert "NOT SURE 1 run only seen in a listing, not read back and compared." in " ".join(text.split())
+    assert "NOT SURE 1 run not read back and compared yet." in " ".join(text.split())
     assert f"./run_archiver.sh {site.settings.path} --verify" in text
 
 

@@ -275,8 +275,8 @@ def test_runs_that_were_never_compared_are_not_sure(site: Site, command: str) ->
 
     text = report.report(assessed(site, {1}, {1}, {1}))
 
-    assert verdict(text) == "NOT SURE: 1 run only seen in a listing, not read back and compared."
-    assert to_do(text) == [f"{command} --verify", "    runs were only seen in a listing"]
+    assert verdict(text) == "NOT SURE: 1 run not read back and compared yet."
+    assert to_do(text) == [f"{command} --verify", "    runs were not read back and compared yet"]
 
 
 def test_runs_below_a_hand_edit_need_a_full_cycle(site: Site, command: str) -> None:
