@@ -27,7 +27,7 @@ from rra_state.monitoring import cycle_history
 from rra_state.records import blob, convert, source
 from rra_state.records.model import RunDocuments
 from rra_state.state import changed_records, index_losses, newer_versions
-from rra_state.state.markers import SEEN, UNVERIFIED, Tree
+from rra_state.state.markers import ON_DISK, SEEN, UNVERIFIED, Tree
 from rra_state.state.outcome import STAGES, Facts, Marker, Stage
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.state_files import Ledger, StateFiles
@@ -222,7 +222,8 @@ def make_state(settings: Settings, tree: Tree) -> None:
         StateFiles(settings, stage).write(known, Ledger(attempted=max(known.archived, default=0)))
     stamp = artdaqdb.open_store(settings.artdaq_db).stamp()
     tree.write_note(index_losses.NOTE, {"stamp": stamp})
-    tree.write_note(newer_versions.NOTE, {"stamp": stamp, "versions": {}})
+    tree.write_note(newer_versions.NOTE, {"stamp": stamp, "versions": {}, "unfinished": {}})
+    tree.write_noted_runs(ON_DISK, snapshot.records)
     tree.write_noted_runs(SEEN, ())
     tree.write_noted_runs(UNVERIFIED, ())
     cycle_history.record(tree, Ended(STAGES, 1.0))

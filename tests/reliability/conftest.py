@@ -6,13 +6,13 @@ The default profile takes the same examples every time, so that the gate is stab
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+from tests.servers import temporary_directory
 
 _COMMON = settings(
     deadline=None,
@@ -35,7 +35,5 @@ def reliability_settings() -> settings:
 @pytest.fixture
 def memory() -> Iterator[Path]:
     """A directory that costs no disk, for tests in which the order of things counts and not their speed."""
-    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    directory = Path(tempfile.mkdtemp(prefix="rra-", dir=place))
-    yield directory
-    shutil.rmtree(directory)
+    with temporary_directory(in_memory=True) as directory:
+        yield directory
