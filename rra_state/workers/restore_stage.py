@@ -130,13 +130,15 @@ class _RestoringChunk:
         done = RestoredRun(run, replace(copy, files={}), refused=bool(refused), sentences=sentences)
         place = self._directory / str(run)
         if os.path.lexists(place):
+            hint = "choose another directory, or move that one away"
             try:
                 there = read_directory(place)
             except OSError as error:
                 text = f"{place} is there already and cannot be read: {host_limits.plain(error)}; left alone"
-                raise VerificationError(text, run=run) from error
+                raise VerificationError(text, run=run, hint=hint) from error
             if there != copy.files:
-                raise VerificationError(f"{place} is there already and holds something else; left alone", run=run)
+                text = f"{place} is there already and holds something else; left alone"
+                raise VerificationError(text, run=run, hint=hint)
             return replace(done, already=True)
         part = self._directory / PARTIAL / str(run)
         try:
