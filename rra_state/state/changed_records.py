@@ -126,13 +126,8 @@ def look(snapshot: Snapshot) -> Look:
             ended.add(run)
         elif not same:
             record = _read(snapshot.settings, run) if snapshot.is_ready(run) else None
-            before = archived.fingerprint if archived is not None else None
-            if (
-                record
-                and before
-                and not unfinished
-                and before in (record.fingerprint, _as_read_before(snapshot, run, newest))
-            ):
+            before = archived.fingerprint if archived is not None and not unfinished else None
+            if record and before and before in (record.fingerprint, _as_read_before(snapshot, run, newest)):
                 unchanged[str(run)] = str(signature)
             elif record and (again := snapshot.next_refresh(run, record.fingerprint)):
                 changed.append(again)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from unittest import mock
@@ -10,6 +11,7 @@ import pytest
 
 from rra_state.records.model import Document
 from rra_state.state import planner
+from rra_state.state.markers import Tree
 from rra_state.stores.ucondb.client import UconDB
 from tests.acceptance.guide import take
 from tests.acceptance.test_verdict import follow_the_advice, report
@@ -143,6 +145,9 @@ def test_a_version_that_the_index_lost_is_stored_again(archived: Site) -> None:
 def test_a_refreshed_run_is_whole_in_a_new_archive(archived: Site) -> None:
     late_file(archived, 2)
     archived.archive_runs()
+    marker = refresh_marker(archived)
+    # Markers of one second are ordered by their version, and a new archive counts from the first one again.
+    marker.write_text(json.dumps(json.loads(marker.read_text()) | {"archived": "2026-10-17T10:08:25Z"}))
     shutil.rmtree(archived.root / "artdaqdb")
 
     typed = follow_the_advice(archived)
@@ -259,3 +264,21 @@ def test_another_run_of_an_archived_number_is_compared(archived: Site) -> None:
     assert between == "NOT SURE: 1 record came back, and not compared with the archive yet: 2"
     assert follow_the_advice(archived) == ["--incremental"]
     assert b"late: 1" in archived.blobs()["2"]
+
+
+@pytest.mark.parametrize("step", ["write_markers", "write_noted_runs"])
+def test_a_returned_number_survives_a_kill_while_it_is_noted(archived: Site, step: str) -> None:
+    archived.remove(2)
+    archived.archive_runs("--incremental")
+    unwatch(archived)
+    take(archived, [2])
+    late_file(archived, 2)
+    with mock.patch.object(Tree, step, side_effect=KeyboardInterrupt):
+        archived.archive_runs("--incremental", status=130)
+
+    between = level(archived)
+    archived.archive_runs("--incremental")
+
+    assert between != "safe"
+    assert b"late: 1" in archived.blobs()["2"]
+    assert level(archived) == "safe"

@@ -15,7 +15,7 @@ def test_the_pages_are_up_to_date() -> None:
     assert make_role_docs.main(["--check"]) == 0
 
 
-def test_an_outdated_page_is_told(
+def test_an_outdated_page_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(make_role_docs.ROLES, tmp_path / "roles")
@@ -36,18 +36,20 @@ def test_every_default_is_specified_and_every_specified_default_is_set(role: str
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"rra_keep_releases": 4}, "rra_keep_releases is 4 by default"),
         ({"rra_keep_relaeses": 3}, "rra_keep_relaeses has a default and no specification"),
         ({"rra_purge": None}, "rra_purge"),
     ],
 )
-def test_a_default_unlike_the_specified_one_is_an_error(tmp_path: Path, changed: dict[str, object], told: str) -> None:
+def test_a_default_that_differs_from_its_specification_is_refused(
+    tmp_path: Path, changed: dict[str, object], message: str
+) -> None:
     role = tmp_path / "run_record_archiver"
     shutil.copytree(make_role_docs.ROLES / "run_record_archiver", role)
     found = yaml.safe_load((role / "defaults/main.yml").read_text())
     (role / "defaults/main.yml").write_text(yaml.safe_dump(found | changed))
 
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         make_role_docs.defaults(role)
