@@ -19,8 +19,8 @@ from rra_state.base.errors import ArchiverError, LockHeld, WorkDirError
 VARIABLE = "RRA_LOCK_FD"
 """Environment variable with the descriptor of the lock that the command line passes to its Snakemake process."""
 
-ORPHAN_SECONDS = 5.0
-"""Longest wait for the children of a killed holder to end."""
+ORPHAN_SECONDS = 20.0
+"""Longest wait for the children of a killed holder to end. They give their workers 5 s to finish the runs in hand."""
 
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _MAX_BYTES = 4096
@@ -114,10 +114,13 @@ def _open_and_lock(path: Path) -> int:
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
-            if time.monotonic() < deadline and _is_gone(holder):
+            gone = _is_gone(holder)
+            if gone and time.monotonic() < deadline:
                 time.sleep(0.05)  # just killed: its children are about to end and release the lock
                 continue
             who = f"process {holder}" if holder else "another process"
+            if gone:
+                who = f"a child of {who}, which was killed,"
             raise LockHeld(f"the archiver is already running: {who} holds {path}", hint="wait for it to end") from None
         try:
             if os.path.samestat(os.fstat(descriptor), path.stat()):

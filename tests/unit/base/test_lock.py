@@ -105,9 +105,10 @@ def test_a_killed_holders_child_is_not_waited_for_for_ever(
 ) -> None:
     monkeypatch.setattr(lock, "ORPHAN_SECONDS", 0.0)
     with another_process(places):
-        (places[0] / "markers" / ".lock").write_text(f"{_ended_process()}\n")
+        ended = _ended_process()
+        (places[0] / "markers" / ".lock").write_text(f"{ended}\n")
 
-        with pytest.raises(LockHeld):
+        with pytest.raises(LockHeld, match=f"a child of process {ended}, which was killed, holds "):
             Lock(*places).acquire()
 
 
