@@ -142,9 +142,8 @@ def _unsure(
         text = f"{count(len(unverified), 'run')} not read back and compared yet."
         yield Verdict("unsure", "NOT SURE", text)
     if uncompared := snapshot.uncompared | (snapshot.returned - snapshot.unverified):
-        text = (
-            f"{count(len(uncompared), 'record')} came back, and not compared with the archive yet: {ranges(uncompared)}"
-        )
+        records = count(len(uncompared), "record")
+        text = f"{records} came back or moved, not compared with the archive yet: {ranges(uncompared)}"
         yield Verdict("unsure", "NOT SURE", text)
 
 
@@ -201,7 +200,7 @@ def _further_steps(
     elif snapshot.changed - snapshot.differing - snapshot.outdated:
         yield Step("--incremental", "records changed since their runs were archived")
     elif snapshot.returned - snapshot.uncompared:
-        yield Step("--incremental", "records came back after their runs were archived")
+        yield Step("--incremental", "records came back or moved after their runs were archived")
     if differing := snapshot.differing - snapshot.outdated:
         text = (
             "if these records are right as they are now; else put back what they lost, or wait until they are complete"

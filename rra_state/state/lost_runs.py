@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from rra_state.base.errors import ArchiverError
-from rra_state.base.wording import ranges
-from rra_state.state.markers import ON_DISK, SEEN, UNVERIFIED, WITHOUT_RECORD, Tree
+from rra_state.base.wording import count, ranges
+from rra_state.state.markers import SEEN, UNVERIFIED, WITHOUT_RECORD, Tree
 from rra_state.state.outcome import STAGES, Failure, Outcome
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.state_files import StateFiles
@@ -43,10 +43,13 @@ def notice(snapshot: Snapshot) -> set[int]:
         tree.write_noted_runs(SEEN, waiting)
     if back := snapshot.forgotten & snapshot.records:
         tree.remove_from("forgotten", back)
-    if snapshot.records != tree.noted_runs(ON_DISK):
+    directory = snapshot.settings.source_files.run_records_dir
+    if snapshot.records != tree.on_disk_before(directory):
         never_compared = (tree.noted_runs(each) or frozenset() for each in (UNVERIFIED, WITHOUT_RECORD))
-        tree.write_markers((), watch=snapshot.returned.difference(*never_compared))
-        tree.write_noted_runs(ON_DISK, snapshot.records)
+        if again := snapshot.returned.difference(*never_compared):
+            log.info("comparing %s whose record was away, or in another directory", count(len(again), "archived run"))
+            tree.watch_again(again)
+        tree.write_on_disk(directory, snapshot.records)
     return gone
 
 

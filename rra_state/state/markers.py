@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from rra_state.state.tree_files import SUFFIX, encode
 SEEN = "seen"
 """Name of the note with the runs that were on disk and not imported when the last cycle began: `state/seen.json`."""
 ON_DISK = "on_disk"
-"""Name of the note with all runs that were on disk when the last cycle began: `state/on_disk.json`."""
+"""Name of the note with the records' directory and its runs when the last cycle began: `state/on_disk.json`."""
 UNVERIFIED = "unverified"
 """Name of the note with the runs of which a marker may say `verified: false`: `state/unverified.json`."""
 WITHOUT_RECORD = "without_record"
@@ -153,6 +153,17 @@ class Tree:
             fsio.write_batch(files())
             for stage, done in written.items():
                 fsio.remove_batch(self.failure_path(stage, run) for run in done & self.failed(stage))
+
+    def watch_again(self, runs: Collection[int]) -> None:
+        """Watch archived runs again, as if since they were archived. Raises WorkDirError.
+
+        So a record that is as it was archived long ago is compared once, and not looked at for `watch_days` more.
+        """
+        self.write_markers((), watch=runs)
+        with tree_files.writing(self.root):
+            for run in runs:
+                archived = self.marker_path("migrate", run).stat().st_mtime
+                os.utime(self.root / "watch" / str(run), (archived, archived))
 
     def _note_unverified(self, markers: Iterable[Marker]) -> None:
         unverified, noted = {marker.run for marker in markers if not marker.facts.verified}, self.noted_runs(UNVERIFIED)
@@ -292,6 +303,18 @@ class Tree:
     def write_noted_runs(self, name: str, runs: Iterable[int]) -> None:
         """Write a note that lists runs, durably. Raises WorkDirError."""
         self.write_note(name, {"runs": run_numbers.text(runs)})
+
+    def on_disk_before(self, directory: Path) -> frozenset[int] | None:
+        """The runs that the last cycle saw in this directory of records; None without a usable note."""
+        runs = self.noted_runs(ON_DISK)
+        if runs is None:
+            return None
+        looked_into = (self.note(ON_DISK) or {}).get("directory", str(directory))  # older notes do not say it
+        return runs if looked_into == str(directory) else frozenset()
+
+    def write_on_disk(self, directory: Path, runs: Iterable[int]) -> None:
+        """Note the runs in this directory of records, durably. Raises WorkDirError."""
+        self.write_note(ON_DISK, {"directory": str(directory), "runs": run_numbers.text(runs)})
 
     def _finding(self, run: int) -> Path:
         return self.root / "findings" / f"{run}{SUFFIX}"

@@ -20,7 +20,7 @@ from rra_state.records import source
 from rra_state.records.listing import Listing, listing
 from rra_state.state import changed_records, newer_versions, shrunk_sites
 from rra_state.state.changed_records import Look, NamedRuns, Refresh
-from rra_state.state.markers import ARRIVING, ON_DISK, SEEN, Tree
+from rra_state.state.markers import ARRIVING, SEEN, Tree
 from rra_state.state.outcome import STAGES, Damaged, Failure, Marker, MarkerColumns, Stage
 from rra_state.state.state_files import Derived, Known, StateFiles, Written, derive
 
@@ -181,8 +181,11 @@ class Snapshot:
 
     @cached_property
     def returned(self) -> frozenset[int]:
-        """Archived runs whose record was away when the last cycle began; it may be another run's of the same number."""
-        before = self.tree.noted_runs(ON_DISK)
+        """Archived runs whose record was away, or in another directory, when the last cycle began.
+
+        It may be another run's of the same number.
+        """
+        before = self.tree.on_disk_before(self.settings.source_files.run_records_dir)
         if before is None:
             return frozenset()
         return self.on_disk & self.archived["import"] & self.archived["migrate"] - before - self.watched

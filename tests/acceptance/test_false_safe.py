@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from unittest import mock
@@ -261,12 +262,12 @@ def test_another_run_of_an_archived_number_is_compared(archived: Site) -> None:
 
     between = report(archived)["verdict"]["text"]
 
-    assert between == "NOT SURE: 1 record came back, and not compared with the archive yet: 2"
+    assert between == "NOT SURE: 1 record came back or moved, not compared with the archive yet: 2"
     assert follow_the_advice(archived) == ["--incremental"]
     assert b"late: 1" in archived.blobs()["2"]
 
 
-@pytest.mark.parametrize("step", ["write_markers", "write_noted_runs"])
+@pytest.mark.parametrize("step", ["watch_again", "write_on_disk"])
 def test_a_returned_number_survives_a_kill_while_it_is_noted(archived: Site, step: str) -> None:
     archived.remove(2)
     archived.archive_runs("--incremental")
@@ -282,3 +283,21 @@ def test_a_returned_number_survives_a_kill_while_it_is_noted(archived: Site, ste
     assert between != "safe"
     assert b"late: 1" in archived.blobs()["2"]
     assert level(archived) == "safe"
+
+
+def test_records_in_another_directory_are_compared_again(archived: Site) -> None:
+    for path in (*(archived.work / "watch").iterdir(), *(archived.work / "markers" / "migrate").iterdir()):
+        os.utime(path, (0, 0))  # archived long ago
+    archived.archive_runs("--incremental")
+    unwatch(archived)
+    late_file(archived, 2)
+    other = shutil.copytree(archived.records, archived.root / "other records")
+    archived.configure(source_files={"run_records_dir": str(other)})
+
+    between = report(archived)["verdict"]["text"]
+
+    assert "3 records came back or moved, not compared with the archive yet: 1-3" in between
+    assert follow_the_advice(archived) == ["--incremental"]
+    assert b"late: 1" in archived.blobs()["2"]
+    archived.archive_runs("--incremental")
+    assert [path.name for path in (archived.work / "watch").iterdir()] == ["2"]
