@@ -168,3 +168,12 @@ def test_without_the_kernels_list_the_process_in_the_lock_counts(
         (site.settings.app.work_dir / "markers" / ".lock").write_text(holder)
 
     assert current_cycle.at_work(site.tree) is expected
+
+
+def test_the_number_of_a_process_is_no_lock(site: Site, cycle: Lock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inodes can be as small as the numbers of processes."""
+    inode = (site.settings.app.work_dir / "markers" / ".lock").stat().st_ino
+    monkeypatch.setattr(current_cycle, "_LOCKS", site.root / "locks")
+    (site.root / "locks").write_text(f"1: FLOCK  ADVISORY  WRITE {inode} fe:00:1{inode} 0 EOF\n")
+
+    assert current_cycle.at_work(site.tree) is False
