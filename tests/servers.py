@@ -236,6 +236,16 @@ class Folder:
     def stop(self) -> None:
         self.server.stop()
 
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Nothing is answered meanwhile, so that no cycle ends; its limit is `timeout_seconds`."""
+        assert self.server.process is not None
+        self.server.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.server.process.send_signal(signal.SIGCONT)
+
     def start(self) -> None:
         self.before = {}
         self.server.start()
