@@ -31,13 +31,13 @@ __all__ = [
     "ucondb_server",
 ]
 
-# How long an example takes says nothing here: the machine is shared, and many examples write files. The gate takes the
-# same examples every time; new ones are looked for elsewhere.
+# How long an example takes says nothing here: the machine is shared, and many examples write files. `make test` takes
+# the same examples every time, `make test-long` looks for new ones.
 settings.register_profile(
     "project",
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
-    derandomize=os.environ.get("CI") == "true",
+    derandomize=os.environ.get("HYPOTHESIS_PROFILE") != "long",
 )
 settings.load_profile("project")
 

@@ -15,10 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from wsgiref.types import WSGIApplication
 
-from tests.servers import PASSWORD, USER
+from tests.servers import PASSWORD, USER, free_port
 from tests.waiting import scaled
 
-_START_SECONDS = 30
 KEEP_ALIVE_SECONDS = 1
 
 
@@ -33,8 +32,7 @@ def application() -> WSGIApplication:
 @contextmanager
 def gunicorn(pg_uri: str, processes: int = 2) -> Iterator[str]:
     """Serve it on a free port; the URL."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     options = f"--bind 127.0.0.1:{port} --workers {processes} --threads 4 --keep-alive {KEEP_ALIVE_SECONDS}"
     command = [sys.executable, "-m", "gunicorn", *options.split(), "--no-control-socket", f"{__name__}:application()"]
     process = subprocess.Popen(
@@ -54,7 +52,7 @@ def gunicorn(pg_uri: str, processes: int = 2) -> Iterator[str]:
 
 
 def _wait_for(port: int, process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + _START_SECONDS
+    end = time.monotonic() + scaled(30)
     while time.monotonic() < end:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

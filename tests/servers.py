@@ -57,6 +57,21 @@ def running_postgres() -> Iterator[str]:
             server.stop("immediate")
 
 
+def free_port() -> int:
+    """A port of the loopback interface on which a program that is about to start can listen.
+
+    The kernel gives it to nobody else for a minute: a connection that was just closed keeps it, and that hinders no
+    server (all set SO_REUSEADDR). A port that was merely found free may be another test's a moment later.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address: tuple[str, int] = listener.getsockname()
+        with socket.create_connection(address) as client:
+            accepted, _ = listener.accept()
+            accepted.close()  # who closes first keeps the port
+            client.recv(1)
+    return address[1]
+
+
 def new_database(uri: str, name: str) -> str:
     """Create a database on this PostgreSQL; its URI."""
     with psycopg.connect(uri, autocommit=True) as connection:
@@ -221,6 +236,16 @@ class Folder:
     def stop(self) -> None:
         self.server.stop()
 
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Nothing is answered meanwhile, so that no cycle ends; its limit is `timeout_seconds`."""
+        assert self.server.process is not None
+        self.server.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.server.process.send_signal(signal.SIGCONT)
+
     def start(self) -> None:
         self.before = {}
         self.server.start()
@@ -293,16 +318,24 @@ class Line:
 
 
 def _request(client: socket.socket) -> bytes:
-    """One whole request, by its Content-Length."""
+    """One whole request, by its Content-Length. Raises ConnectionError if the client hangs up before its end."""
     data = b""
     while b"\r\n\r\n" not in data:
-        data += client.recv(65536)
+        data += received(client)
     head, _, body = data.partition(b"\r\n\r\n")
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             while len(body) < int(line.split(b":")[1]):
-                body += client.recv(65536)
+                body += received(client)
     return head + b"\r\n\r\n" + body
+
+
+def received(client: socket.socket) -> bytes:
+    """What came, at least a byte. Raises ConnectionError at the end: who went on reading would never stop."""
+    data = client.recv(65536)
+    if not data:
+        raise ConnectionError
+    return data
 
 
 @contextmanager

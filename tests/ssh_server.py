@@ -13,6 +13,8 @@ from pathlib import Path
 
 from tests.programs import needed
 from tests.rights import as_root
+from tests.servers import free_port
+from tests.waiting import scaled
 
 HOST = "daqhost"
 
@@ -41,8 +43,7 @@ def running(directory: Path) -> Iterator[SshServer]:
     directory.mkdir()
     for name in ("host", "user"):
         subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     (directory / "authorized_keys").write_bytes((directory / "user.pub").read_bytes())
     (directory / "known_hosts").write_text(f"[127.0.0.1]:{port} {(directory / 'host.pub').read_text()}")
     (directory / "sshd_config").write_text(
@@ -70,7 +71,7 @@ def running(directory: Path) -> Iterator[SshServer]:
         yield SshServer(directory, wrapper.parent)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(scaled(10))
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

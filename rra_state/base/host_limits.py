@@ -24,7 +24,8 @@ T = TypeVar("T")
 
 _FILES = "raise the limit of open files: ulimit -n 1024, or LimitNOFILE= of the systemd unit"
 _MEMORY = "free memory, raise ulimit -v or MemoryMax= of the systemd unit, or lower app.parallel_workers"
-_TASKS = "raise ulimit -u and -v, or TasksMax= and MemoryMax= of the systemd unit, or lower app.parallel_workers"
+TASKS = "raise ulimit -u and -v, or TasksMax= and MemoryMax= of the systemd unit, or lower app.parallel_workers"
+"""Remedy where threads or processes do not start."""
 _SPACE = "free space (df -h) or inodes (df -i) on this file system"
 _INODES_OR_QUOTA = "raise the account's quota or free space"
 _NO_LOCKS = (
@@ -51,7 +52,7 @@ _SIGNS = tuple(
     (re.compile(sign, re.IGNORECASE), remedy)
     for sign, remedy in (
         (r"Too many open files", _FILES),
-        (r"can't start new thread|Resource temporarily unavailable", _TASKS),
+        (r"can't start new thread|Resource temporarily unavailable", TASKS),
         (
             r"MemoryError|Cannot allocate memory|memory allocation (still )?failed|failed to map segment"
             r"|failed to allocate memory|out of memory",

@@ -66,7 +66,13 @@ def at_work(tree: Tree) -> bool:
         held = [line.split() for line in _LOCKS.read_text(encoding="ascii").splitlines()]
     except OSError:
         return _holder_lives(lock)
-    return any("FLOCK" in entry and inode in {field.rpartition(":")[2] for field in entry} for entry in held)
+    # Such a line has the file as MAJOR:MINOR:INODE. The numbers of the device differ from those of stat on Btrfs.
+    return any("FLOCK" in entry and any(_inode(field) == inode for field in entry) for entry in held)
+
+
+def _inode(field: str) -> str | None:
+    """The inode in a field of the kernel's list; None if the field is another, such as the number of a process."""
+    return field.rpartition(":")[2] if field.count(":") == 2 else None
 
 
 def _holder_lives(lock: Path) -> bool:

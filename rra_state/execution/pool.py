@@ -168,6 +168,9 @@ def _starting() -> Iterator[None]:
     except (BrokenExecutor, OSError, EOFError, RuntimeError, MemoryError) as error:
         if refusal := host_limits.refusal(error):
             raise refusal from error
+        if isinstance(error, TimeoutError):  # an OSError too, but one without words
+            hint = f"is the host overloaded? Otherwise {host_limits.TASKS}"
+            raise WorkersUnusable(f"worker processes did not start within {START_SECONDS} s", hint=hint) from error
         if isinstance(error, OSError):  # such as "AF_UNIX path too long" under a long TMPDIR
             hint = "TMPDIR has to be a short path that this account can write to"
             raise WorkersUnusable(f"worker processes cannot be started: {error}", hint=hint) from error

@@ -18,7 +18,7 @@ from tests.namespaces import HOME, Network
 from tests.paths import REPOSITORY
 from tests.servers import temporary_directory
 from tests.site import Site, environment
-from tests.waiting import scaled, wait_until
+from tests.waiting import scaled, slowness, wait_until
 
 SOON = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "11s"}
 """After how long Dask takes a silent connection for a broken one: 30 s unless set, and it starts with no less."""
@@ -85,7 +85,7 @@ def farm(site: Site) -> Iterator[Farm]:
     ):
         cluster = Cluster(directory, network.addresses["scheduler"], SOON)
         url = f"http://{network.addresses[HOME]}:{forwarded}/ucondb"
-        site.configure(app={"workers": cluster.address}, ucon_db={"server_url": url, "timeout_seconds": 3})
+        site.configure(app={"workers": cluster.address}, ucon_db={"server_url": url, "timeout_seconds": 3 * slowness()})
         site.make(len(RUNS))
         cluster.start_scheduler(*network.at("scheduler"))
         found = Farm(site, network, cluster)

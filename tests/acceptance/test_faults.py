@@ -189,7 +189,7 @@ def test_three_signals_end_at_once_and_the_next_cycle_completes(site: Site) -> N
     cycle.communicate(timeout=scaled(30))
 
     assert cycle.returncode == 130
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < scaled(2)
     site.real_archive_runs()
     site.assert_archived_once(range(1, 201))
 
@@ -207,20 +207,22 @@ def test_a_killed_worker_costs_no_run(site: Site) -> None:
 
 
 def test_two_instances_at_once_do_not_disturb_each_other(site: Site) -> None:
-    site.make(150)
-    first = site.start(site.command())
-    wait_until(lambda: len(site.markers("import")) >= 1)
+    site.make(60)
+    site.configure(ucon_db={"timeout_seconds": 600})
+    with site.ucondb.standing_still():
+        first = site.start(site.command())
+        wait_until(lambda: len(site.markers("import")) >= 1)
 
-    (site.work / ".archiver.lock").unlink()
-    second = site.real_archive_runs(status=1)
-    third = site.snakemake(status=1)
+        (site.work / ".archiver.lock").unlink()
+        second = site.real_archive_runs(status=1)
+        third = site.snakemake(status=1)
 
     for refused in (second.stderr, third.stderr):
         assert f"process {first.pid}" in refused
         assert "Traceback" not in refused
     output, _ = first.communicate(timeout=scaled(90))
     assert first.returncode == 0, output
-    site.assert_archived_once(range(1, 151))
+    site.assert_archived_once(range(1, 61))
 
 
 def test_case_b14_a_killed_workflow_process_is_named_in_plain_words(site: Site) -> None:
@@ -229,7 +231,7 @@ def test_case_b14_a_killed_workflow_process_is_named_in_plain_words(site: Site) 
     wait_until(lambda: len(site.markers("import")) >= 20)
 
     os.kill(_windows_of(cycle.pid)[0], signal.SIGKILL)
-    output, _ = cycle.communicate(timeout=60)
+    output, _ = cycle.communicate(timeout=scaled(30))
 
     assert cycle.returncode == 1, output
     assert "the workflow's process was ended by SIGKILL" in output

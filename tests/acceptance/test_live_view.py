@@ -6,13 +6,12 @@ import os
 import pty
 import re
 import subprocess
-import time
 from contextlib import suppress
 
 from scripts.make_run_records import write_record
 from tests.paths import REPOSITORY
 from tests.site import Site, environment
-from tests.waiting import scaled
+from tests.waiting import scaled, wait_until
 
 
 def screen(command: list[str]) -> tuple[int, str]:
@@ -50,14 +49,20 @@ def test_a_terminal_shows_bars_below_whole_lines_of_failures(site: Site) -> None
 
 def test_another_terminal_can_follow_the_cycle_to_its_end(site: Site) -> None:
     site.make(60)
-    cycle = site.start(site.command())
-    wait_for_the_plan(site)
+    site.configure(ucon_db={"timeout_seconds": 600})
+    with site.ucondb.standing_still():  # so that the cycle has not ended before it is followed
+        cycle = site.start(site.command())
+        wait_until((site.work / "state" / "running.json").exists, what="the cycle never began")
 
-    followed = site.archive_runs("--follow")
+        follower = site.start(site.command("--follow"))
+        assert follower.stdout is not None
+        first = follower.stdout.readline()
 
     told, _ = cycle.communicate(timeout=scaled(60))
     assert cycle.returncode == 0, told
-    lines = followed.stdout.splitlines()
+    rest, _ = follower.communicate(timeout=scaled(60))
+    assert follower.returncode == 0, rest
+    lines = [first.rstrip("\n"), *rest.splitlines()]
     assert re.fullmatch(r"\d+ of 60 runs into artdaqDB, \d+ of 60 runs into UconDB", lines[0])
     assert lines[-1] == "the cycle has ended: 60 of 60 runs into artdaqDB, 60 of 60 runs into UconDB"
 
@@ -65,11 +70,3 @@ def test_another_terminal_can_follow_the_cycle_to_its_end(site: Site) -> None:
 def test_following_nothing_says_so(site: Site) -> None:
     assert site.archive_runs("--follow").stdout == f"no cycle is running in {site.work}\n"
     assert not site.work.exists()
-
-
-def wait_for_the_plan(site: Site) -> None:
-    for _ in range(500):
-        if (site.work / "state" / "running.json").exists():
-            return
-        time.sleep(0.02)
-    raise AssertionError("the cycle never began")

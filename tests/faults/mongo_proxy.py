@@ -7,9 +7,11 @@ worded as MongoDB's server does (Error Codes; Server Discovery And Monitoring, "
 from __future__ import annotations
 
 import contextlib
+import gc
 import socket
 import struct
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -56,6 +58,18 @@ Given: TypeAlias = "dict[int, dict[str, Any] | Literal['cut']]"
 """What to give in place of the server's answers, by the id of the command's message."""
 
 
+@contextlib.contextmanager
+def collected_by_hand() -> Iterator[None]:
+    """No garbage is collected by itself: a driver that is collected in a proxy's thread waits for the proxy there."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
 class MongoProxy:
     """Stands before a server. `answers` are used up in their order."""
 
@@ -65,15 +79,20 @@ class MongoProxy:
         self._target = host
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._left: list[tuple[Answer, int]] = []
+        self._until_closed = contextlib.ExitStack()
         self.commands: list[str] = []
         """Every command that came, but for those by which drivers look after the connection."""
 
     def __enter__(self) -> MongoProxy:
+        self._until_closed.enter_context(collected_by_hand())
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in accept; close alone does not
         self._listener.close()
+        self._until_closed.close()
 
     @property
     def uri(self) -> str:
@@ -102,19 +121,27 @@ class MongoProxy:
         given: Given = {}
         with contextlib.suppress(OSError, EOFError), client, socket.create_connection((host, int(port))) as server:
             threading.Thread(target=self._answers, args=(server, client, given), daemon=True).start()
-            while True:
-                number, _, message = _read(client)
-                chosen = self._chosen(_command(message))
-                if chosen is None:
-                    server.sendall(message)
-                    continue
-                if chosen.passed_on:
-                    given[number] = chosen.reply
-                    server.sendall(message)
-                elif chosen.reply == "cut":
-                    return
-                else:
-                    client.sendall(_reply(number, chosen.reply))
+            try:
+                self._requests(client, server, given)
+            finally:
+                with contextlib.suppress(OSError):
+                    server.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for its answers
+
+    def _requests(self, client: socket.socket, server: socket.socket, given: Given) -> None:
+        """Pass on what the client asks until it hangs up, which raises EOFError, or is to be cut off."""
+        while True:
+            number, _, message = _read(client)
+            chosen = self._chosen(_command(message))
+            if chosen is None:
+                server.sendall(message)
+                continue
+            if chosen.passed_on:
+                given[number] = chosen.reply
+                server.sendall(message)
+            elif chosen.reply == "cut":
+                return
+            else:
+                client.sendall(_reply(number, chosen.reply))
 
     def _answers(self, server: socket.socket, client: socket.socket, given: Given) -> None:
         with contextlib.suppress(OSError, EOFError):

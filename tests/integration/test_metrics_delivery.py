@@ -21,6 +21,7 @@ from rra_state.monitoring import after_cycle, metrics
 from rra_state.monitoring.metrics import Sample
 from rra_state.state.tally import Ended
 from tests.programs import needed
+from tests.servers import free_port
 from tests.unit.archive_site import Site
 from tests.waiting import scaled
 
@@ -137,8 +138,7 @@ def test_case_b9_node_exporter_can_read_the_file_whatever_the_umask(site: Site, 
 @contextmanager
 def _carbon_cache(root: Path) -> Iterator[int]:
     """Debian's carbon-cache on a free port of loopback, with its files below `root`."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     (root / "storage-schemas.conf").write_text("[all]\npattern = .*\nretentions = 1s:1h\n")
     (root / "carbon.conf").write_text(
         "[cache]\n"

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from rra_state.base.errors import ArchiverError, Conflict, NotListed, StoreUnavailable, VerificationError
 from rra_state.stores.ucondb.client import UconDB
 from tests.servers import Folder, Line
+from tests.waiting import slowness
 
 BLOB = b"Start of Record\nRun Number: 7\nPacked on Oct 17 10:08 UTC\n" + b"a: 1\n" * 4000
 
@@ -250,12 +251,14 @@ def test_case_d10_a_key_whose_only_row_is_deleted_fails_alone(ucondb: Folder, st
 
 
 def test_a_put_that_timed_out_is_found_by_the_next(ucondb: Folder, store: UconDB) -> None:
+    limit = 0.6 * slowness()  # enough for the requests before it
+
     def slow(asked: bytes, answer: bytes) -> bytes:
-        time.sleep(1 if b"key=7" in asked else 0)
+        time.sleep(3 * limit if b"key=7" in asked else 0)
         return answer
 
     with Line(ucondb.url, slow) as line, pytest.raises(StoreUnavailable, match="no answer"):
-        UconDB(ucondb.settings(server_url=line.url, timeout_seconds=0.3)).put(7, BLOB)
+        UconDB(ucondb.settings(server_url=line.url, timeout_seconds=limit)).put(7, BLOB)
 
     assert store.put(7, BLOB).already
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import traceback
 import warnings
@@ -59,6 +60,7 @@ def life(action: Callable[[], object], listener: Listener | None = None) -> int:
         child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    gc.freeze()  # the parent's garbage stays: a driver collected here would wait for threads that only the parent has
     status = 1
     try:
         with mock.patch.object(files, "announce", listener or files.announce):

@@ -14,6 +14,7 @@ import pytest
 
 from rra_state.base.concurrency import Slots
 from rra_state.base.errors import WorkDirError
+from tests.waiting import scaled
 
 _processes = multiprocessing.get_context("spawn")
 
@@ -51,7 +52,7 @@ def test_more_processes_than_turns_never_hold_more_than_there_are(tmp_path: Path
 
 def test_threads_of_one_process_take_turns_too(tmp_path: Path) -> None:
     slots, at_once, most = Slots(tmp_path, "x", 3), 0, 0
-    guard = threading.Lock()
+    guard, all_taken = threading.Lock(), threading.Barrier(3, timeout=scaled(10))
 
     def work(_: int) -> None:
         nonlocal at_once, most
@@ -59,7 +60,7 @@ def test_threads_of_one_process_take_turns_too(tmp_path: Path) -> None:
             with guard:
                 at_once += 1
                 most = max(most, at_once)
-            time.sleep(0.002)
+            all_taken.wait()
             with guard:
                 at_once -= 1
 

@@ -6,7 +6,7 @@ import io
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from rra_state.base.lock import Lock
 from rra_state.cycle import current_cycle, follow
 from rra_state.state.planner import Window
 from tests.unit.archive_site import Site
+from tests.waiting import wait_until
 
 
 class Terminal(io.StringIO):
@@ -45,21 +46,25 @@ def snapshot(root: Path) -> dict[str, tuple[float, bytes]]:
     return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in root.rglob("*") if path.is_file()}
 
 
-def end_soon(site: Site, lock: Lock) -> threading.Thread:
-    """Fail run 2, archive 3 and 4, migrate run 1, and end."""
+def once(out: io.StringIO, text: str, *actions: Callable[[], object]) -> threading.Thread:
+    """Do all of this as soon as the text was shown."""
 
     def work() -> None:
-        time.sleep(0.2)
-        site.fail("import", 2)
-        time.sleep(0.1)
-        site.archive("import", 3, 4)
-        site.archive("migrate", 1)
-        time.sleep(0.1)
-        lock.release()
+        try:
+            wait_until(lambda: text in out.getvalue(), 10, f"{text} is not shown")
+        finally:
+            for action in actions:
+                action()
 
     thread = threading.Thread(target=work)
     thread.start()
     return thread
+
+
+def archive_the_rest(site: Site) -> None:
+    """What is left of the cycle, but for run 2, which has failed."""
+    site.archive("import", 3, 4)
+    site.archive("migrate", 1)
 
 
 def test_it_says_when_no_cycle_is_at_work(site: Site) -> None:
@@ -77,11 +82,15 @@ def test_a_lock_file_that_nobody_holds_is_no_cycle(site: Site, cycle: Lock) -> N
 
 def test_without_a_terminal_it_prints_lines_until_the_end(site: Site, cycle: Lock) -> None:
     out = io.StringIO()
-    thread = end_soon(site, cycle)
+    threads = [
+        once(out, "1 of 4 runs into artdaqDB", lambda: site.fail("import", 2)),
+        once(out, "(1 failed)", lambda: archive_the_rest(site), cycle.release),
+    ]
 
     assert follow.follow(site.settings, out) is True
 
-    thread.join()
+    for thread in threads:
+        thread.join()
     lines = out.getvalue().splitlines()
     assert lines[0] == "1 of 4 runs into artdaqDB, 0 of 2 runs into UconDB"
     assert "2 of 4 runs into artdaqDB (1 failed), 0 of 2 runs into UconDB" in lines
@@ -91,7 +100,8 @@ def test_without_a_terminal_it_prints_lines_until_the_end(site: Site, cycle: Loc
 def test_on_a_terminal_it_shows_bars(site: Site, cycle: Lock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     out = Terminal()
-    thread = end_soon(site, cycle)
+    site.fail("import", 2)
+    thread = once(out, "into artdaqDB", lambda: archive_the_rest(site), cycle.release)
 
     follow.follow(site.settings, out)
 
@@ -103,11 +113,12 @@ def test_on_a_terminal_it_shows_bars(site: Site, cycle: Lock, monkeypatch: pytes
 
 
 def test_watching_touches_nothing(site: Site, cycle: Lock) -> None:
-    before = snapshot(site.root)
-    threading.Timer(0.2, cycle.release).start()
+    before, out = snapshot(site.root), io.StringIO()
+    thread = once(out, "1 of 4 runs", cycle.release)
 
-    follow.follow(site.settings, io.StringIO())
+    assert follow.follow(site.settings, out) is True
 
+    thread.join()
     assert snapshot(site.root) == before
 
 
@@ -130,10 +141,11 @@ def test_the_plan_of_an_earlier_cycle_is_not_this_ones(site: Site, cycle: Lock) 
     time.sleep(0.05)
     again = Lock(site.settings.app.work_dir, site.settings.app.lock_file).acquire()
     out = io.StringIO()
-    threading.Timer(0.2, again.release).start()
+    thread = once(out, "still plans", again.release)
 
     follow.follow(site.settings, out)
 
+    thread.join()
     assert out.getvalue().splitlines() == [
         "a cycle is running and still plans which runs it takes",
         "the cycle has ended",
@@ -156,3 +168,12 @@ def test_without_the_kernels_list_the_process_in_the_lock_counts(
         (site.settings.app.work_dir / "markers" / ".lock").write_text(holder)
 
     assert current_cycle.at_work(site.tree) is expected
+
+
+def test_the_number_of_a_process_is_no_lock(site: Site, cycle: Lock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inodes can be as small as the numbers of processes."""
+    inode = (site.settings.app.work_dir / "markers" / ".lock").stat().st_ino
+    monkeypatch.setattr(current_cycle, "_LOCKS", site.root / "locks")
+    (site.root / "locks").write_text(f"1: FLOCK  ADVISORY  WRITE {inode} fe:00:1{inode} 0 EOF\n")
+
+    assert current_cycle.at_work(site.tree) is False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -88,9 +89,19 @@ def test_case_f_the_search_works_in_pages_opened_from_the_disk(site: dict[Path, 
     with browser.running() as window:
         window.open(page)
         window.run("document.querySelector('.md-search__input').focus()")
-        window.driver.switch_to.active_element.send_keys("quiet_seconds")
+        field = window.driver.switch_to.active_element
+        typed: list[float] = []
 
-        wait_until(lambda: window.run(results), 10, "nothing was found")
+        def found() -> object:
+            """Type it, and again if nothing comes of it: what is typed before the search is ready is lost."""
+            if not typed or time.monotonic() - typed[-1] > scaled(1):
+                if typed:
+                    field.clear()
+                field.send_keys("quiet_seconds")
+                typed.append(time.monotonic())
+            return window.run(results)
+
+        wait_until(found, 10, "nothing was found")
 
 
 def test_every_page_can_be_reached_from_the_menu() -> None:

@@ -6,6 +6,7 @@ import time
 
 from rra_state.records import fhicl
 from rra_state.records.convert import boardreaders, boot, environment, metadata, ranks, settings, setup
+from tests.waiting import scaled
 
 
 def values(text: bytes) -> dict[str, object]:
@@ -165,11 +166,11 @@ def test_list_items_are_unchanged() -> None:
 
 
 def test_a_hostile_list_costs_no_time() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
 
     settings.to_fhicl(b"a: [ b" + b" " * 200_000 + b"c, " + b"'" * 50_000 + b'"x' * 50_000 + b"\n")
 
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < scaled(1)
 
 
 def test_settings_keys_and_values() -> None:

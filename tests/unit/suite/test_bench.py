@@ -106,7 +106,7 @@ def test_an_older_version_gets_a_column_of_what_is_judged() -> None:
 
 
 def test_cpu_of_a_process_that_nobody_waits_for_counts() -> None:
-    spin = "import time\nwhile time.process_time() < 0.5: pass"
+    spin = "import time\nwhile time.process_time() < 0.6: pass"
     start = (
         "import signal, subprocess, sys\n"
         "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
@@ -117,8 +117,7 @@ def test_cpu_of_a_process_that_nobody_waits_for_counts() -> None:
         [sys.executable, "-I", "-S", "-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {start!r}])"]
     )
 
-    assert used.cpu > 0.4
-    assert used.driver_cpu < 0.4
+    assert used.cpu - used.driver_cpu > 0.3  # half of it may have passed when it was last looked at, on a busy machine
 
 
 @pytest.mark.parametrize("part", MEASURES if LONG else ["cycles"])

@@ -40,9 +40,9 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
     return made
 
 
-def refusal(url: str) -> str:
+def refusal(url: str, **changes: object) -> str:
     with pytest.raises(StoreError) as caught:
-        UconDB(settings(url, timeout_seconds=1)).runs()
+        UconDB(settings(url, **changes)).runs()
     return str(caught.value)
 
 
@@ -86,7 +86,8 @@ def test_case_b7_a_port_without_tls_has_its_own_remedy(answer: bytes, words: str
 
         thread = threading.Thread(target=serve)
         thread.start()
-        said = refusal(f"https://127.0.0.1:{listener.getsockname()[1]}/x")
+        hurried = {} if answer else {"timeout_seconds": 1}
+        said = refusal(f"https://127.0.0.1:{listener.getsockname()[1]}/x", **hurried)
         thread.join()
 
     assert words in said

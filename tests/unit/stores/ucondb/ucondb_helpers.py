@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 from pydantic import SecretStr
 
+from tests.waiting import scaled
+
 PASSWORD = "unguessable-4711"
 
 
@@ -14,7 +16,7 @@ def settings(url: str = "http://127.0.0.1:1/x/app", **changes: object) -> Simple
         "server_url": url,
         "folder_name": "run_records",
         "object_name": "configuration",
-        "timeout_seconds": 5.0,
+        "timeout_seconds": scaled(5),
         "writer_user": "archiver",
         "writer_password": SecretStr(PASSWORD),
         "verify_tls": True,
