@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from tests import ports
 from tests.paths import REPOSITORY
 from tests.site import environment
-from tests.waiting import wait_until
+from tests.waiting import scaled, wait_until
 
 
 class Cluster:
@@ -25,8 +25,7 @@ class Cluster:
     def __init__(self, directory: Path, host: str = "127.0.0.1", environ: Mapping[str, str] | None = None) -> None:
         self._directory = directory
         self._host, self._environ = host, environ or {}
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = ports.kept_for(self)
         self.scheduler: subprocess.Popen[bytes] | None = None
         self.workers: list[subprocess.Popen[bytes]] = []
 
@@ -52,7 +51,7 @@ class Cluster:
             if process is not None and process.poll() is None:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-                process.wait(10)
+                process.wait(scaled(10))
 
     def _listens(self, before: tuple[str, ...]) -> bool:
         code = f"import socket; socket.create_connection(({self._host!r}, {self.port}), timeout=1)"

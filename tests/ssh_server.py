@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import ports
 from tests.programs import needed
 from tests.rights import as_root
+from tests.waiting import scaled
 
 HOST = "daqhost"
 
@@ -36,13 +38,17 @@ class SshServer:
 @contextmanager
 def running(directory: Path) -> Iterator[SshServer]:
     """Start it. Skips the test where there is no sshd."""
+    with ports.reserved() as port, _started(directory, port) as server:
+        yield server
+
+
+@contextmanager
+def _started(directory: Path, port: int) -> Iterator[SshServer]:
     as_root("starts sshd")
     sshd, ssh, keygen = map(needed, ("sshd", "ssh", "ssh-keygen"))
     directory.mkdir()
     for name in ("host", "user"):
         subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
     (directory / "authorized_keys").write_bytes((directory / "user.pub").read_bytes())
     (directory / "known_hosts").write_text(f"[127.0.0.1]:{port} {(directory / 'host.pub').read_text()}")
     (directory / "sshd_config").write_text(
@@ -70,7 +76,7 @@ def running(directory: Path) -> Iterator[SshServer]:
         yield SshServer(directory, wrapper.parent)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(scaled(10))
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
