@@ -184,12 +184,10 @@ def test_three_signals_end_at_once_and_the_next_cycle_completes(site: Site) -> N
 
     for _ in range(3):
         os.kill(cycle.pid, signal.SIGINT)
-        wait_until(lambda: True)
-    began = time.monotonic()
-    cycle.communicate(timeout=scaled(30))
+        time.sleep(0.1)  # of equal signals at once a process gets one
+    cycle.communicate(timeout=scaled(10))
 
     assert cycle.returncode == 130
-    assert time.monotonic() - began < 10
     site.real_archive_runs()
     site.assert_archived_once(range(1, 201))
 
@@ -207,20 +205,22 @@ def test_a_killed_worker_costs_no_run(site: Site) -> None:
 
 
 def test_two_instances_at_once_do_not_disturb_each_other(site: Site) -> None:
-    site.make(150)
+    site.configure(ucon_db={"timeout_seconds": scaled(60)})
+    site.make(60)
     first = site.start(site.command())
     wait_until(lambda: len(site.markers("import")) >= 1)
 
     (site.work / ".archiver.lock").unlink()
-    second = site.real_archive_runs(status=1)
-    third = site.snakemake(status=1)
+    with site.ucondb.frozen():  # so that the first is still at work
+        second = site.real_archive_runs(status=1)
+        third = site.snakemake(status=1)
 
     for refused in (second.stderr, third.stderr):
         assert f"process {first.pid}" in refused
         assert "Traceback" not in refused
     output, _ = first.communicate(timeout=scaled(90))
     assert first.returncode == 0, output
-    site.assert_archived_once(range(1, 151))
+    site.assert_archived_once(range(1, 61))
 
 
 def test_case_b14_a_killed_workflow_process_is_named_in_plain_words(site: Site) -> None:
@@ -229,7 +229,7 @@ def test_case_b14_a_killed_workflow_process_is_named_in_plain_words(site: Site) 
     wait_until(lambda: len(site.markers("import")) >= 20)
 
     os.kill(_windows_of(cycle.pid)[0], signal.SIGKILL)
-    output, _ = cycle.communicate(timeout=60)
+    output, _ = cycle.communicate(timeout=scaled(60))
 
     assert cycle.returncode == 1, output
     assert "the workflow's process was ended by SIGKILL" in output

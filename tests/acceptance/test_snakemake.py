@@ -120,20 +120,22 @@ def test_without_the_executor_the_same_tree_and_the_same_bytes(site: Site, tmp_p
 
 
 def test_of_two_plain_calls_one_works(site: Site) -> None:
-    site.make(120)
+    site.configure(ucon_db={"timeout_seconds": scaled(60)})
+    site.make(60)
     first = site.start(site.snakemake_command())
     wait_until(lambda: len(site.markers("import")) >= 1)
 
-    others = [site.start(command) for command in (site.snakemake_command(), site.command())]
+    with site.ucondb.frozen():  # so that the first is still at work
+        others = [site.start(command) for command in (site.snakemake_command(), site.command())]
+        told = [refused.communicate(timeout=scaled(90))[0] for refused in others]
 
-    for refused in others:
-        said, _ = refused.communicate(timeout=scaled(90))
+    for refused, said in zip(others, told, strict=True):
         assert refused.returncode == 1, said
         assert sum("already running" in line for line in said.splitlines()) == 1
         assert "Traceback" not in said
     output, _ = first.communicate(timeout=scaled(90))
     assert first.returncode == 0, output
-    site.assert_archived_once(range(1, 121))
+    site.assert_archived_once(range(1, 61))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
