@@ -6,13 +6,12 @@ import os
 import pty
 import re
 import subprocess
-import time
 from contextlib import suppress
 
 from scripts.make_run_records import write_record
 from tests.paths import REPOSITORY
 from tests.site import Site, environment
-from tests.waiting import scaled
+from tests.waiting import scaled, wait_until
 
 
 def screen(command: list[str]) -> tuple[int, str]:
@@ -68,8 +67,4 @@ def test_following_nothing_says_so(site: Site) -> None:
 
 
 def wait_for_the_plan(site: Site) -> None:
-    for _ in range(500):
-        if (site.work / "state" / "running.json").exists():
-            return
-        time.sleep(0.02)
-    raise AssertionError("the cycle never began")
+    wait_until((site.work / "state" / "running.json").exists, what="the cycle never began")

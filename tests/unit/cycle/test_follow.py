@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import re
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from rra_state.base.lock import Lock
 from rra_state.cycle import current_cycle, follow
 from rra_state.state.planner import Window
 from tests.unit.archive_site import Site
+from tests.waiting import wait_until
 
 
 class Terminal(io.StringIO):
@@ -45,21 +47,35 @@ def snapshot(root: Path) -> dict[str, tuple[float, bytes]]:
     return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in root.rglob("*") if path.is_file()}
 
 
-def end_soon(site: Site, lock: Lock) -> threading.Thread:
-    """Fail run 2, archive 3 and 4, migrate run 1, and end."""
+@contextmanager
+def ending(site: Site, lock: Lock, out: io.StringIO, *shown: str) -> Iterator[None]:
+    """Fail run 2, archive 3 and 4, migrate run 1, and end. shown: what each step but the last waits for to be seen."""
 
     def work() -> None:
-        time.sleep(0.2)
-        site.fail("import", 2)
-        time.sleep(0.1)
-        site.archive("import", 3, 4)
-        site.archive("migrate", 1)
-        time.sleep(0.1)
+        steps = (lambda: site.fail("import", 2), lambda: (site.archive("import", 3, 4), site.archive("migrate", 1)))
+        for text, step in zip(shown, steps, strict=True):
+            wait_until(lambda text=text: text in out.getvalue())  # type: ignore[misc]
+            step()
         lock.release()
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    return thread
+    with ThreadPoolExecutor(1) as threads:
+        done = threads.submit(work)
+        yield
+    done.result()
+
+
+@contextmanager
+def released_once(out: io.StringIO, lock: Lock) -> Iterator[None]:
+    """End the cycle when something of it was shown."""
+
+    def work() -> None:
+        wait_until(out.getvalue)
+        lock.release()
+
+    with ThreadPoolExecutor(1) as threads:
+        done = threads.submit(work)
+        yield
+    done.result()
 
 
 def test_it_says_when_no_cycle_is_at_work(site: Site) -> None:
@@ -77,11 +93,10 @@ def test_a_lock_file_that_nobody_holds_is_no_cycle(site: Site, cycle: Lock) -> N
 
 def test_without_a_terminal_it_prints_lines_until_the_end(site: Site, cycle: Lock) -> None:
     out = io.StringIO()
-    thread = end_soon(site, cycle)
 
-    assert follow.follow(site.settings, out) is True
+    with ending(site, cycle, out, "1 of 4 runs into artdaqDB", "2 of 4 runs into artdaqDB (1 failed)"):
+        assert follow.follow(site.settings, out) is True
 
-    thread.join()
     lines = out.getvalue().splitlines()
     assert lines[0] == "1 of 4 runs into artdaqDB, 0 of 2 runs into UconDB"
     assert "2 of 4 runs into artdaqDB (1 failed), 0 of 2 runs into UconDB" in lines
@@ -91,11 +106,10 @@ def test_without_a_terminal_it_prints_lines_until_the_end(site: Site, cycle: Loc
 def test_on_a_terminal_it_shows_bars(site: Site, cycle: Lock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     out = Terminal()
-    thread = end_soon(site, cycle)
 
-    follow.follow(site.settings, out)
+    with ending(site, cycle, out, "into artdaqDB", "into artdaqDB"):
+        follow.follow(site.settings, out)
 
-    thread.join()
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())
     assert "into artdaqDB" in plain
     assert "4/4" in plain
@@ -103,10 +117,10 @@ def test_on_a_terminal_it_shows_bars(site: Site, cycle: Lock, monkeypatch: pytes
 
 
 def test_watching_touches_nothing(site: Site, cycle: Lock) -> None:
-    before = snapshot(site.root)
-    threading.Timer(0.2, cycle.release).start()
+    before, out = snapshot(site.root), io.StringIO()
 
-    follow.follow(site.settings, io.StringIO())
+    with released_once(out, cycle):
+        follow.follow(site.settings, out)
 
     assert snapshot(site.root) == before
 
@@ -130,9 +144,9 @@ def test_the_plan_of_an_earlier_cycle_is_not_this_ones(site: Site, cycle: Lock) 
     time.sleep(0.05)
     again = Lock(site.settings.app.work_dir, site.settings.app.lock_file).acquire()
     out = io.StringIO()
-    threading.Timer(0.2, again.release).start()
 
-    follow.follow(site.settings, out)
+    with released_once(out, again):
+        follow.follow(site.settings, out)
 
     assert out.getvalue().splitlines() == [
         "a cycle is running and still plans which runs it takes",
