@@ -7,6 +7,7 @@ worded as MongoDB's server does (Error Codes; Server Discovery And Monitoring, "
 from __future__ import annotations
 
 import contextlib
+import gc
 import socket
 import struct
 import threading
@@ -69,11 +70,14 @@ class MongoProxy:
         """Every command that came, but for those by which drivers look after the connection."""
 
     def __enter__(self) -> MongoProxy:
+        gc.collect()
+        gc.disable()  # a driver that is collected in a thread of this proxy would wait there for the proxy itself
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._listener.close()
+        gc.enable()
 
     @property
     def uri(self) -> str:

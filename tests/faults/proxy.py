@@ -13,6 +13,8 @@ import threading
 from dataclasses import dataclass
 from typing import Literal
 
+from tests.waiting import scaled
+
 Kind = Literal[
     "latency",
     "bandwidth",
@@ -58,13 +60,13 @@ class Proxy:
 
     def __enter__(self) -> Proxy:
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(scaled(10))
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(scaled(10))
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(scaled(10))
         self._loop.close()
 
     def set(self, fault: Fault | None) -> None:
