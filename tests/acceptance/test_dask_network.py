@@ -85,7 +85,7 @@ def farm(site: Site) -> Iterator[Farm]:
     ):
         cluster = Cluster(directory, network.addresses["scheduler"], SOON)
         url = f"http://{network.addresses[HOME]}:{forwarded}/ucondb"
-        site.configure(app={"workers": cluster.address}, ucon_db={"server_url": url, "timeout_seconds": 3})
+        site.configure(app={"workers": cluster.address}, ucon_db={"server_url": url, "timeout_seconds": scaled(0.6)})
         site.make(len(RUNS))
         cluster.start_scheduler(*network.at("scheduler"))
         found = Farm(site, network, cluster)

@@ -20,10 +20,11 @@ from tests.reliability.horrors import HORRORS, METADATA, OF_ROOT
 from tests.reliability.test_spoilt_records import LONG, _spoilt, _stored, _write
 from tests.reliability.vitals import Watch
 from tests.site import Site
+from tests.waiting import scaled
 
 MEMORY = 512 * 2**20
 SPOILT = 5000 if LONG else 60
-SECONDS = 3600.0 if LONG else 300.0
+SECONDS = scaled(720 if LONG else 60)
 TEXT_NAMES = {f"{stem}.txt" for stem in TEXTS}
 
 pytestmark = [pytest.mark.timeout(2 * SECONDS), pytest.mark.in_process]

@@ -21,8 +21,9 @@ from rra_state.state.outcome import Facts, Outcome, Stage
 from rra_state.workers.import_stage import import_runs
 from rra_state.workers.migrate_stage import migrate_runs
 from rra_state.workers.refresh_stage import replace_blobs, stage_changed
+from tests.waiting import scaled
 
-PATIENCE = 10.0
+PATIENCE = scaled(2)
 _STAGES: dict[Callable[..., Any], Stage] = {
     import_runs: "import",
     migrate_runs: "migrate",

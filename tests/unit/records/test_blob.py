@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rra_state.base.errors import BlobError
 from rra_state.records import blob
 from rra_state.records.model import SourceFile
+from tests.waiting import scaled
 
 METADATA = b'config_name: "demo"\ncomponents: ["a"]\nsbndaq_commit_or_version: "v1"\n'
 DATED = METADATA + b'daqinterface_stop_time: "Thu Oct 17 10:08:25 UTC 2024"\n'
@@ -133,7 +134,7 @@ def test_unpacking_is_linear() -> None:
 
     started = time.perf_counter()
     assert blob.unpack(packed).files["a.fcl"] == hostile
-    assert time.perf_counter() - started < 5
+    assert time.perf_counter() - started < scaled(1)
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "..", ".", "a/b", ".a.fcl.tmp"])

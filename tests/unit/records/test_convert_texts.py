@@ -6,6 +6,7 @@ import time
 
 from rra_state.records import fhicl
 from rra_state.records.convert import boardreaders, boot, environment, metadata, ranks, settings, setup
+from tests.waiting import scaled
 
 
 def values(text: bytes) -> dict[str, object]:
@@ -169,7 +170,7 @@ def test_a_hostile_list_costs_no_time() -> None:
 
     settings.to_fhicl(b"a: [ b" + b" " * 200_000 + b"c, " + b"'" * 50_000 + b'"x' * 50_000 + b"\n")
 
-    assert time.perf_counter() - started < 5
+    assert time.perf_counter() - started < scaled(1)
 
 
 def test_settings_keys_and_values() -> None:

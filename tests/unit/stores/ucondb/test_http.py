@@ -20,8 +20,10 @@ import requests
 from rra_state.base.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
 from rra_state.stores.ucondb.client import UconDB
 from rra_state.stores.ucondb.http import Transport, said_by
+from tests import ports
 from tests.servers import canned
 from tests.unit.stores.ucondb.ucondb_helpers import CHALLENGE, PASSWORD, response, settings
+from tests.waiting import scaled
 
 # ---- what goes over the line -----------------------------------------------------------------------------------------
 
@@ -213,10 +215,10 @@ def test_a_blob_too_large_fails_its_run_only() -> None:
 
 
 def test_a_server_that_is_not_there_is_unavailable() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-
-    with pytest.raises(StoreUnavailable, match=rf"127\.0\.0\.1:{port}/x: connection refused"):
+    with (
+        ports.reserved() as port,
+        pytest.raises(StoreUnavailable, match=rf"127\.0\.0\.1:{port}/x: connection refused"),
+    ):
         UconDB(settings(f"http://127.0.0.1:{port}/x")).runs()
 
 
@@ -249,7 +251,8 @@ def test_an_unreachable_server_is_given_up_after_the_timeout() -> None:
 
 
 def test_an_answer_that_comes_slowly_but_steadily_is_waited_for() -> None:
-    pieces = [b"HTTP/1.1 200 OK\r\nContent-Type: text/json\r\n\r\n[", *[b" "] * 8, b"]"]
+    longest = scaled(0.1)
+    pieces = [b"HTTP/1.1 200 OK\r\nContent-Type: text/json\r\n\r\n[", *[b" "] * 20, b"]"]
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -259,12 +262,13 @@ def test_an_answer_that_comes_slowly_but_steadily_is_waited_for() -> None:
                 client.recv(65536)
                 for piece in pieces:
                     client.sendall(piece)
-                    time.sleep(0.1)
+                    time.sleep(longest / 15)
 
         thread = threading.Thread(target=serve)
         thread.start()
 
-        assert UconDB(settings(f"http://127.0.0.1:{listener.getsockname()[1]}/x", timeout_seconds=0.5)).runs() == set()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
+        assert UconDB(settings(url, timeout_seconds=longest)).runs() == set()
         thread.join()
 
 
@@ -348,6 +352,6 @@ def test_a_missing_ca_file_names_its_key(tmp_path: Path) -> None:
 def test_an_error_page_becomes_one_short_line() -> None:
     page = b"<html><body><h3>Version of object o with key 1 already exists</h3>" + b"x" * 10_000
     with canned(response("500 No", page)) as (url, _):
-        answer = requests.get(url, timeout=5)
+        answer = requests.get(url, timeout=scaled(5))
 
     assert said_by(answer) == "Version of object o with key 1 already exists"
