@@ -168,6 +168,9 @@ def _starting() -> Iterator[None]:
     except (BrokenExecutor, OSError, EOFError, RuntimeError, MemoryError) as error:
         if refusal := host_limits.refusal(error):
             raise refusal from error
+        if isinstance(error, TimeoutError):
+            message = f"worker processes do not start within {START_SECONDS} s"
+            raise WorkersUnusable(message, hint=host_limits.remedy("MemoryError")) from error
         if isinstance(error, OSError):  # such as "AF_UNIX path too long" under a long TMPDIR
             hint = "TMPDIR has to be a short path that this account can write to"
             raise WorkersUnusable(f"worker processes cannot be started: {error}", hint=hint) from error

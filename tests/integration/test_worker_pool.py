@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rra_state.base.errors import WorkersUnusable
 from rra_state.config import loading
 from rra_state.execution import pool as execution
 from rra_state.execution.pool import ProcessPool
@@ -23,3 +24,10 @@ def test_a_closed_pool_lets_workers_end_their_run(site: Site, monkeypatch: pytes
 
     begun = [outcome for outcome in future.result(0) if outcome.staged is not None]
     assert len(begun) < 30
+
+
+def test_workers_that_do_not_start_in_time_have_a_remedy(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "START_SECONDS", 0)
+
+    with pytest.raises(WorkersUnusable, match=r"worker processes do not start within 0 s \(free memory, .*ulimit -v"):
+        ProcessPool(loading.load(site.config))
