@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from tests import ports
 from tests.paths import REPOSITORY
-from tests.servers import free_port
 from tests.site import environment
 from tests.waiting import scaled, wait_until
 
@@ -25,7 +25,7 @@ class Cluster:
     def __init__(self, directory: Path, host: str = "127.0.0.1", environ: Mapping[str, str] | None = None) -> None:
         self._directory = directory
         self._host, self._environ = host, environ or {}
-        self.port = free_port()
+        self.port = ports.kept_for(self)
         self.scheduler: subprocess.Popen[bytes] | None = None
         self.workers: list[subprocess.Popen[bytes]] = []
 

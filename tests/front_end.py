@@ -15,9 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from wsgiref.types import WSGIApplication
 
-from tests.servers import PASSWORD, USER, free_port
+from tests import ports
+from tests.servers import PASSWORD, USER
 from tests.waiting import scaled
 
+_START_SECONDS = 30
 KEEP_ALIVE_SECONDS = 1
 
 
@@ -32,7 +34,12 @@ def application() -> WSGIApplication:
 @contextmanager
 def gunicorn(pg_uri: str, processes: int = 2) -> Iterator[str]:
     """Serve it on a free port; the URL."""
-    port = free_port()
+    with ports.reserved() as port, _served(pg_uri, port, processes) as url:
+        yield url
+
+
+@contextmanager
+def _served(pg_uri: str, port: int, processes: int) -> Iterator[str]:
     options = f"--bind 127.0.0.1:{port} --workers {processes} --threads 4 --keep-alive {KEEP_ALIVE_SECONDS}"
     command = [sys.executable, "-m", "gunicorn", *options.split(), "--no-control-socket", f"{__name__}:application()"]
     process = subprocess.Popen(
@@ -52,7 +59,7 @@ def gunicorn(pg_uri: str, processes: int = 2) -> Iterator[str]:
 
 
 def _wait_for(port: int, process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + scaled(30)
+    end = time.monotonic() + scaled(_START_SECONDS)
     while time.monotonic() < end:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

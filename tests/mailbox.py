@@ -19,7 +19,7 @@ import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from tests.servers import received
+from tests.waiting import scaled
 
 USER = "archiver@example.org"
 PASSWORD = "p@ss:/ %41 #?&\"'\\$ {x}"
@@ -76,7 +76,7 @@ def mail_server(*, authority: trustme.CA | None = None, login: bool = False) -> 
         options |= {"tls_context": context, "require_starttls": True}
     if login:
         options |= {"authenticator": box.authenticate, "auth_required": True, "auth_require_tls": authority is not None}
-    controller = _Controller(box, hostname="localhost", port=0, **options)
+    controller = _Controller(box, hostname="localhost", port=0, ready_timeout=scaled(5), **options)
     controller.start()
     box.port = controller.port
     try:
@@ -108,7 +108,7 @@ def slack(authority: trustme.CA) -> Iterator[Slack]:
             yield told
         finally:
             server.shutdown(socket.SHUT_RDWR)
-            thread.join(10)
+            thread.join(scaled(10))
 
 
 def _serve(server: socket.socket, context: ssl.SSLContext, told: Slack) -> None:
@@ -118,7 +118,7 @@ def _serve(server: socket.socket, context: ssl.SSLContext, told: Slack) -> None:
         except OSError:
             return
         with connection, suppress(OSError):
-            connection.settimeout(10)
+            connection.settimeout(scaled(10))
             asked = _head(connection)
             assert asked.startswith(b"CONNECT slack.com:443 "), asked
             connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -131,7 +131,10 @@ def _answer(secure: ssl.SSLSocket, told: Slack) -> None:
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
     body = b""
     while len(body) < int(headers["content-length"]):
-        body += received(secure)
+        part = secure.recv(65536)
+        if not part:
+            raise ConnectionError
+        body += part
     told.requests.append((lines[0], headers["authorization"], json.loads(body)))
     answer = json.dumps(told.answer).encode()
     head = ("HTTP/1.1 200 OK", "Content-Type: application/json", f"Content-Length: {len(answer)}", "Connection: close")

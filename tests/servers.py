@@ -28,6 +28,7 @@ import requests
 from pydantic import SecretStr
 
 from scripts.ucondb_dev.postgres import Postgres
+from tests import ports
 from tests.waiting import scaled
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "ucondb_dev_server.py"
@@ -55,21 +56,6 @@ def running_postgres() -> Iterator[str]:
             yield server.start()
         finally:
             server.stop("immediate")
-
-
-def free_port() -> int:
-    """A port of the loopback interface on which a program that is about to start can listen.
-
-    The kernel gives it to nobody else for a minute: a connection that was just closed keeps it, and that hinders no
-    server (all set SO_REUSEADDR). A port that was merely found free may be another test's a moment later.
-    """
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address: tuple[str, int] = listener.getsockname()
-        with socket.create_connection(address) as client:
-            accepted, _ = listener.accept()
-            accepted.close()  # who closes first keeps the port
-            client.recv(1)
-    return address[1]
 
 
 def new_database(uri: str, name: str) -> str:
@@ -138,6 +124,7 @@ class DevServer:
 
     def start(self) -> str:
         """Start it, on the same port as before; the line it says."""
+        self.port = self.port or ports.kept_for(self)
         environment = os.environ | {"UCONDB_PASSWORD": PASSWORD, "PYTHONWARNINGS": "default"}
         command = self.command("--port", str(self.port))
         self.process = subprocess.Popen(
@@ -146,7 +133,6 @@ class DevServer:
         line = self.process.stdout.readline()
         if "UconDB development server at" not in line:
             raise RuntimeError(line + self.process.communicate()[0])
-        self.port = urlsplit(line.split()[4]).port
         return line
 
     def stop(self, number: int = signal.SIGTERM) -> int | None:
@@ -164,7 +150,7 @@ class DevServer:
         return self.pg_uri or json.loads((self.directory / "server.json").read_text())["pg_uri"]
 
     def stats(self) -> dict[str, int]:
-        with urllib.request.urlopen(f"{self.url}/stats", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.url}/stats", timeout=scaled(10)) as answer:
             return json.load(answer)
 
     def create_folder(self, folder: str) -> None:
@@ -172,7 +158,7 @@ class DevServer:
             f"{self.url}/create_folder",
             params={"folder": folder},
             auth=requests.auth.HTTPDigestAuth(USER, PASSWORD),
-            timeout=10,
+            timeout=scaled(10),
         )
         answer.raise_for_status()
 
@@ -215,7 +201,7 @@ class Folder:
             "server_url": self.url,
             "folder_name": self.folder,
             "object_name": "configuration",
-            "timeout_seconds": 10.0,
+            "timeout_seconds": scaled(10),
             "writer_user": self.user,
             "writer_password": SecretStr(self.password),
             "verify_tls": True,
@@ -236,19 +222,19 @@ class Folder:
     def stop(self) -> None:
         self.server.stop()
 
+    def start(self) -> None:
+        self.before = {}
+        self.server.start()
+
     @contextmanager
-    def standing_still(self) -> Iterator[None]:
-        """Nothing is answered meanwhile, so that no cycle ends; its limit is `timeout_seconds`."""
+    def frozen(self) -> Iterator[None]:
+        """The server answers nothing until the block ends: whoever needs it waits, and cannot end before."""
         assert self.server.process is not None
         self.server.process.send_signal(signal.SIGSTOP)
         try:
             yield
         finally:
             self.server.process.send_signal(signal.SIGCONT)
-
-    def start(self) -> None:
-        self.before = {}
-        self.server.start()
 
     def execute(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """Run SQL in the database behind; `{folder}` in it is the folder. Rows, if there are any."""
@@ -318,20 +304,19 @@ class Line:
 
 
 def _request(client: socket.socket) -> bytes:
-    """One whole request, by its Content-Length. Raises ConnectionError if the client hangs up before its end."""
+    """One whole request, by its Content-Length. Raises ConnectionError if the client is gone before."""
     data = b""
     while b"\r\n\r\n" not in data:
-        data += received(client)
+        data += _more(client)
     head, _, body = data.partition(b"\r\n\r\n")
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             while len(body) < int(line.split(b":")[1]):
-                body += received(client)
+                body += _more(client)
     return head + b"\r\n\r\n" + body
 
 
-def received(client: socket.socket) -> bytes:
-    """What came, at least a byte. Raises ConnectionError at the end: who went on reading would never stop."""
+def _more(client: socket.socket) -> bytes:
     data = client.recv(65536)
     if not data:
         raise ConnectionError

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import ports
 from tests.programs import needed
 from tests.rights import as_root
-from tests.servers import free_port
 from tests.waiting import scaled
 
 HOST = "daqhost"
@@ -38,12 +38,17 @@ class SshServer:
 @contextmanager
 def running(directory: Path) -> Iterator[SshServer]:
     """Start it. Skips the test where there is no sshd."""
+    with ports.reserved() as port, _started(directory, port) as server:
+        yield server
+
+
+@contextmanager
+def _started(directory: Path, port: int) -> Iterator[SshServer]:
     as_root("starts sshd")
     sshd, ssh, keygen = map(needed, ("sshd", "ssh", "ssh-keygen"))
     directory.mkdir()
     for name in ("host", "user"):
         subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True)
-    port = free_port()
     (directory / "authorized_keys").write_bytes((directory / "user.pub").read_bytes())
     (directory / "known_hosts").write_text(f"[127.0.0.1]:{port} {(directory / 'host.pub').read_text()}")
     (directory / "sshd_config").write_text(

@@ -106,10 +106,13 @@ def begin(
     """Load the configuration, take the lock unless Snakemake will only read, and plan this window.
 
     mapping, files: Snakemake's `config` and `--configfile`s. On an ArchiverError it prints one line and ends the
-    process: Snakemake would add a traceback to an exception.
+    process: Snakemake would add a traceback to an exception. It also ends the process if the command line that started
+    it was killed: the next cycle waits for the lock, which both have.
     """
     global _session  # noqa: PLW0603 - hooks and executor have no other way to the Snakefile's values
     started_by_us = events.VARIABLE in os.environ
+    if events.parent_is_gone(os.environ):
+        os._exit(130)
     try:
         settings = _settings(mapping, files)
         _refuse_other_directory(settings, arguments)

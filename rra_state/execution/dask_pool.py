@@ -51,7 +51,6 @@ class DaskPool:
         self._in_hand: dict[Future[Any], distributed.Future[Any]] = {}
         self._closed = threading.Event()
         self._client = self._connected()
-        self._set_stop(stop=False)
         threading.Thread(target=self._watch, name="rra-dask-watch", daemon=True).start()
 
     def submit(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future[Any]:
@@ -71,18 +70,18 @@ class DaskPool:
         self._give_up("renewed")
         self._client.close(timeout=2)
         self._client = self._connected()
-        self._set_stop(stop=self._stopped)
 
     def ask_to_stop(self) -> None:
         """See Pool."""
         self._stopped = True
         try:
-            self._set_stop(stop=True)
+            self._set_stop(self._client, seconds=2)
         except _UNREACHABLE:
             return  # without a scheduler no worker has a chunk
 
-    def _set_stop(self, *, stop: bool) -> None:
-        distributed.Variable(self._stop, client=self._client).set(stop, timeout="2s")
+    def _set_stop(self, client: distributed.Client, seconds: float) -> None:
+        """Say on the scheduler whether workers are to stop. Raises one of _UNREACHABLE."""
+        distributed.Variable(self._stop, client=client).set(self._stopped, timeout=seconds)
 
     def close(self) -> None:
         """See Pool. The workers keep running: they belong to the cluster."""
@@ -95,6 +94,7 @@ class DaskPool:
         try:
             client = distributed.Client(self._address, timeout=self._seconds, set_as_default=False)
             client.wait_for_workers(1, timeout=self._seconds)
+            self._set_stop(client, self._seconds)
         except _LOST as error:
             raise WorkersUnusable(
                 f"no Dask worker can be had at {self._address} within {self._seconds:g} s",
@@ -133,8 +133,11 @@ class DaskPool:
             return 0
 
     def _give_up(self, why: str) -> None:
-        while self._in_hand:
-            future, task = self._in_hand.popitem()
+        while True:
+            try:
+                future, task = self._in_hand.popitem()
+            except KeyError:  # empty: the last one may have been done just now, in Dask's thread
+                return
             task.release()
             future.set_exception(BrokenExecutor(why))
 

@@ -107,18 +107,29 @@ def event_sink(environ: Mapping[str, str], totals: Mapping[Stage, int]) -> Event
     return EventSender(int(environ[VARIABLE])) if VARIABLE in environ else EventLogger(totals)
 
 
+def parent_is_gone(environ: Mapping[str, str]) -> bool:
+    """Whether the command line that started this process was killed; False if no command line did."""
+    return VARIABLE in environ and bool(_other_end(environ).poll(0))
+
+
 def when_parent_ends(environ: Mapping[str, str], action: Callable[[], None]) -> None:
     """Call `action` if the command line that started this process is killed: the workflow must not go on without it."""
     if VARIABLE not in environ:
         return
-    poll = select.poll()
-    poll.register(int(environ[VARIABLE]), 0)  # no events: poll returns when the other end is closed
+    poll = _other_end(environ)
 
     def watch() -> None:
         poll.poll()
         action()
 
     threading.Thread(target=watch, name="rra-parent-watch", daemon=True).start()
+
+
+def _other_end(environ: Mapping[str, str]) -> select.poll:
+    """Polls the pipe of events without any event: it returns something once the other end is closed."""
+    poll = select.poll()
+    poll.register(int(environ[VARIABLE]), 0)
+    return poll
 
 
 def stopping_message(number: int) -> str:

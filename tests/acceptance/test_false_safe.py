@@ -148,7 +148,7 @@ def test_a_refreshed_run_is_whole_in_a_new_archive(archived: Site) -> None:
     archived.archive_runs()
     marker = refresh_marker(archived)
     # Markers of one second are ordered by their version, and a new archive counts from the first one again.
-    marker.write_text(json.dumps(json.loads(marker.read_text()) | {"archived": "2026-10-17T10:08:25Z"}))
+    marker.write_text(json.dumps(json.loads(marker.read_text()) | {"archived": "2024-10-17T10:08:25Z"}))
     shutil.rmtree(archived.root / "artdaqdb")
 
     typed = follow_the_advice(archived)

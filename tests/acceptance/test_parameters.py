@@ -15,12 +15,14 @@ from uuid import uuid4
 import pytest
 
 import rra_state
+from rra_state.reporting.page import run_changes
 from rra_state.stores.ucondb.client import UconDB
 from scripts.make_run_records import write_record
 from tests.acceptance.guide import METADATA
 from tests.paths import REPOSITORY
 from tests.servers import new_database
 from tests.site import Site
+from tests.waiting import scaled
 
 pytestmark = pytest.mark.in_process
 
@@ -249,7 +251,8 @@ def test_a_run_that_is_nowhere_is_an_error(site: Site) -> None:
     site.archive_runs("--diff", "1", status=2)
 
 
-def test_the_page_has_what_changed_in_the_newest_runs(site: Site) -> None:
+def test_the_page_has_what_changed_in_the_newest_runs(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_changes, "SECONDS", scaled(run_changes.SECONDS))
     path = site.root / "www" / "status.html"
     site.configure(reporting={"html_file": str(path)})
 

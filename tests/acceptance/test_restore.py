@@ -198,14 +198,11 @@ def test_a_restore_that_was_killed_is_taken_up(site: Site) -> None:
 
 def test_an_interrupted_restore_leaves_no_run_half(site: Site, archived: Files) -> None:
     command, out = ["--restore", "1-3", str(site.root / "out"), "--from", "ucondb"], site.root / "out"
-    server = site.ucondb.server.process
-    assert server is not None
 
-    server.send_signal(signal.SIGSTOP)  # so that no run can be there before the interruption
-    process = site.start(site.command(*command))
-    wait_until((out / ".partial" / "lock").exists, what="the restore does not begin")
-    process.send_signal(signal.SIGINT)
-    server.send_signal(signal.SIGCONT)
+    with site.ucondb.frozen():  # so that no run can be there before the interruption
+        process = site.start(site.command(*command))
+        wait_until((out / ".partial" / "lock").exists, what="the restore does not begin")
+        process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=scaled(60))
 
     assert process.returncode == 130, printed

@@ -122,7 +122,7 @@ def test_without_the_executor_the_same_tree_and_the_same_bytes(site: Site, tmp_p
 def test_of_two_plain_calls_one_works(site: Site) -> None:
     site.make(60)
     site.configure(ucon_db={"timeout_seconds": 600})
-    with site.ucondb.standing_still():
+    with site.ucondb.frozen():
         first = site.start(site.snakemake_command())
         wait_until(lambda: len(site.markers("import")) >= 1)
 

@@ -15,6 +15,7 @@ from tests.in_process import InProcessSite
 from tests.programs import needed
 from tests.servers import Folder, Line
 from tests.site import Site
+from tests.waiting import scaled
 
 pytestmark = pytest.mark.in_process
 
@@ -110,10 +111,16 @@ def test_all_workers_together_keep_to_max_connections(site: Site, most: int) -> 
     at_once: list[int] = [0, 0]  # now, most
     guard = threading.Lock()
 
+    met = threading.Event()
+
     def counted(asked: bytes, answer: bytes) -> bytes:
         with guard:
             at_once[0] += 1
             at_once[1] = max(at_once)
+            if at_once[1] == most:
+                met.set()
+        if b"key=" in asked.partition(b"\r\n")[0] and asked.startswith(b"POST"):
+            met.wait(scaled(2))  # a put is of a worker: there will be another one's
         time.sleep(0.02)
         with guard:
             at_once[0] -= 1

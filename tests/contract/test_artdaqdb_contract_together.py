@@ -12,6 +12,7 @@ import pytest
 from rra_state.records.model import RunDocuments
 from tests.contract.kinds import EVERY_KIND, SCHEMA, Archive, resolved
 from tests.unit.stores.artdaqdb.artdaqdb_helpers import record, store
+from tests.waiting import scaled
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload([__name__])
@@ -96,7 +97,7 @@ def _start(target: Any, archive: Archive, argument: Any) -> Any:
 
 
 def _joined(process: Any) -> int:
-    process.join(60)
+    process.join(scaled(60))
     code: int = process.exitcode
     return code
 

@@ -19,6 +19,7 @@ from rra_state.state.snapshot import Snapshot
 from tests import browser as browsers
 from tests.browser import Browser
 from tests.unit.archive_site import Site
+from tests.waiting import scaled
 
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
 TIME = "2026-11-20T00:00:00Z"
@@ -259,7 +260,7 @@ def test_a_hundred_thousand_runs_do_not_freeze_it(browser: Browser, shown: Path)
         "return performance.now() - begin"
     )
 
-    assert spent < 3000
+    assert spent < 1000 * scaled(0.6)
     assert "is archived" in browser.text("answer")
     assert browser.messages() == []
 
@@ -277,7 +278,7 @@ def test_a_stray_number_far_away_does_no_harm(browser: Browser, tmp_path: Path) 
 
 def test_a_page_that_nobody_renews_says_so(browser: Browser, shown: Path) -> None:
     old = shown.with_name("old.html")
-    old.write_text(re.sub(r'(As of <time datetime=")[^"]*', r"\g<1>2026-01-01T00:00:00Z", shown.read_text()))
+    old.write_text(re.sub(r'(As of <time datetime=")[^"]*', r"\g<1>2024-01-01T00:00:00Z", shown.read_text()))
 
     browser.open(old)
 

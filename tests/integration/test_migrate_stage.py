@@ -18,6 +18,7 @@ from rra_state.workers.migrate_stage import migrate_runs
 from rra_state.workers.worker import WorkerContext
 from scripts.make_run_records import make_records
 from tests.servers import Folder
+from tests.waiting import scaled
 
 RUNS = (1, 2, 3, 4)
 
@@ -73,7 +74,9 @@ def test_the_next_run_is_read_during_a_put(bench: WorkerContext, monkeypatch: py
     read = {run: threading.Event() for run in RUNS}
     overlapped = []
     before(bench, "artdaqdb", "export", lambda run: read[run].set(), monkeypatch)
-    before(bench, "ucondb", "put", lambda run: overlapped.append(run == 4 or read[run + 1].wait(20)), monkeypatch)
+    before(
+        bench, "ucondb", "put", lambda run: overlapped.append(run == 4 or read[run + 1].wait(scaled(20))), monkeypatch
+    )
 
     outcomes = migrate(bench)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 import zlib
 
@@ -13,7 +14,7 @@ from pydantic import SecretStr
 from rra_state.base.errors import ArchiverError, Conflict, NotListed, StoreUnavailable, VerificationError
 from rra_state.stores.ucondb.client import UconDB
 from tests.servers import Folder, Line
-from tests.waiting import slowness
+from tests.waiting import scaled
 
 BLOB = b"Start of Record\nRun Number: 7\nPacked on Oct 17 10:08 UTC\n" + b"a: 1\n" * 4000
 
@@ -251,14 +252,16 @@ def test_case_d10_a_key_whose_only_row_is_deleted_fails_alone(ucondb: Folder, st
 
 
 def test_a_put_that_timed_out_is_found_by_the_next(ucondb: Folder, store: UconDB) -> None:
-    limit = 0.6 * slowness()  # enough for the requests before it
+    given_up = threading.Event()
 
     def slow(asked: bytes, answer: bytes) -> bytes:
-        time.sleep(3 * limit if b"key=7" in asked else 0)
+        if b"key=7" in asked:
+            given_up.wait(scaled(10))
         return answer
 
     with Line(ucondb.url, slow) as line, pytest.raises(StoreUnavailable, match="no answer"):
-        UconDB(ucondb.settings(server_url=line.url, timeout_seconds=limit)).put(7, BLOB)
+        UconDB(ucondb.settings(server_url=line.url, timeout_seconds=scaled(0.1))).put(7, BLOB)
+    given_up.set()
 
     assert store.put(7, BLOB).already
 
@@ -355,7 +358,7 @@ def break_the_tags_of_run_5(ucondb: Folder) -> None:
 def test_a_listing_the_database_did_not_finish_is_no_listing(ucondb: Folder, store: UconDB) -> None:
     break_the_tags_of_run_5(ucondb)
 
-    answer = requests.get(f"{ucondb.url}/versions?folder={ucondb.folder}&object=configuration", timeout=10)
+    answer = requests.get(f"{ucondb.url}/versions?folder={ucondb.folder}&object=configuration", timeout=scaled(10))
     with pytest.raises(StoreUnavailable, match="listing came back cut off"):
         store.runs()
 

@@ -13,6 +13,7 @@ from rra_state.stores.ucondb.client import UconDB
 from rra_state.stores.ucondb.sql import Tables
 from scripts.ucondb_dev.storage import Storage
 from tests.servers import Folder, database, running
+from tests.waiting import scaled
 
 BLOB = b"Start of Record\nRun Number: 7\nPacked on Oct 17 10:08 UTC\n" + b"a: 1\n" * 4000
 READER = "rra_reader"
@@ -199,7 +200,7 @@ def test_a_broken_connection_is_opened_again(ucondb: Folder, direct: UconDB) -> 
 
 
 def test_a_slow_database_is_given_up_after_the_configured_time(ucondb: Folder) -> None:
-    store = UconDB(ucondb.settings(database_uri=SecretStr(ucondb.server.pg()), timeout_seconds=0.3))
+    store = UconDB(ucondb.settings(database_uri=SecretStr(ucondb.server.pg()), timeout_seconds=scaled(0.1)))
 
     with psycopg.connect(ucondb.server.pg()) as other:
         other.execute(f"lock table {ucondb.folder}_versions in access exclusive mode")

@@ -172,6 +172,8 @@ class Executor(RealExecutor):
         current = snakemake_session.current()
         if not current.lock_held:
             raise WorkflowError(f"the archive's lock ({lock.VARIABLE}) is not held; use workflow/Snakefile as it is")
+        if events.parent_is_gone(os.environ):
+            os._exit(130)  # before it starts workers
         current.tried = False
         settings = current.settings
         self._events = events.event_sink(os.environ, self._totals())

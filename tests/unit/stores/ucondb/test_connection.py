@@ -17,6 +17,7 @@ from rra_state.base.errors import StoreError
 from rra_state.stores.ucondb.client import UconDB
 from tests.servers import canned
 from tests.unit.stores.ucondb.ucondb_helpers import response, settings
+from tests.waiting import scaled
 
 TODAY = datetime.now(UTC)
 
@@ -40,9 +41,10 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
     return made
 
 
-def refusal(url: str, **changes: object) -> str:
+def refusal(url: str, seconds: float | None = None) -> str:
+    """What is said of a server. seconds: longest wait for it, long enough for one that answers unless given."""
     with pytest.raises(StoreError) as caught:
-        UconDB(settings(url, **changes)).runs()
+        UconDB(settings(url, timeout_seconds=seconds or scaled(1))).runs()
     return str(caught.value)
 
 
@@ -86,8 +88,7 @@ def test_case_b7_a_port_without_tls_has_its_own_remedy(answer: bytes, words: str
 
         thread = threading.Thread(target=serve)
         thread.start()
-        hurried = {} if answer else {"timeout_seconds": 1}
-        said = refusal(f"https://127.0.0.1:{listener.getsockname()[1]}/x", **hurried)
+        said = refusal(f"https://127.0.0.1:{listener.getsockname()[1]}/x", None if answer else 1)
         thread.join()
 
     assert words in said

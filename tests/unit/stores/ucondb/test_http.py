@@ -20,9 +20,10 @@ import requests
 from rra_state.base.errors import AccessDenied, ArchiverError, RecordError, StoreError, StoreUnavailable
 from rra_state.stores.ucondb.client import UconDB
 from rra_state.stores.ucondb.http import Transport, said_by
+from tests import ports
 from tests.servers import canned
 from tests.unit.stores.ucondb.ucondb_helpers import CHALLENGE, PASSWORD, response, settings
-from tests.waiting import scaled, slowness
+from tests.waiting import scaled
 
 # ---- what goes over the line -----------------------------------------------------------------------------------------
 
@@ -214,10 +215,10 @@ def test_a_blob_too_large_fails_its_run_only() -> None:
 
 
 def test_a_server_that_is_not_there_is_unavailable() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-
-    with pytest.raises(StoreUnavailable, match=rf"127\.0\.0\.1:{port}/x: connection refused"):
+    with (
+        ports.reserved() as port,
+        pytest.raises(StoreUnavailable, match=rf"127\.0\.0\.1:{port}/x: connection refused"),
+    ):
         UconDB(settings(f"http://127.0.0.1:{port}/x")).runs()
 
 
@@ -250,8 +251,8 @@ def test_an_unreachable_server_is_given_up_after_the_timeout() -> None:
 
 
 def test_an_answer_that_comes_slowly_but_steadily_is_waited_for() -> None:
+    longest = scaled(0.1)
     pieces = [b"HTTP/1.1 200 OK\r\nContent-Type: text/json\r\n\r\n[", *[b" "] * 20, b"]"]
-    limit = 1.0 * slowness()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -261,14 +262,13 @@ def test_an_answer_that_comes_slowly_but_steadily_is_waited_for() -> None:
                 client.recv(65536)
                 for piece in pieces:
                     client.sendall(piece)
-                    time.sleep(limit / 20)
+                    time.sleep(longest / 15)
 
         thread = threading.Thread(target=serve)
         thread.start()
 
-        assert (
-            UconDB(settings(f"http://127.0.0.1:{listener.getsockname()[1]}/x", timeout_seconds=limit)).runs() == set()
-        )
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
+        assert UconDB(settings(url, timeout_seconds=longest)).runs() == set()
         thread.join()
 
 
