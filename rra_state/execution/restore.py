@@ -18,7 +18,6 @@ from rra_state.base import files, host_limits
 from rra_state.base.errors import StoreError, UsageError
 from rra_state.config.loading import Settings
 from rra_state.execution.pool import Pool, in_chunks
-from rra_state.records import blob
 from rra_state.state.markers import Tree
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.base import ArtdaqDB, Location
@@ -49,11 +48,7 @@ def archived(settings: Settings, named: Collection[int], sources: Sequence[Sourc
     refused = []
     for source in sources if rest else ():
         try:
-            store = (
-                UconDB(settings.ucon_db, same=blob.same)
-                if source == "ucondb"
-                else artdaqdb.open_store(settings.artdaq_db)
-            )
+            store = UconDB(settings.ucon_db) if source == "ucondb" else artdaqdb.open_store(settings.artdaq_db)
             known |= rest & store.runs()
         except StoreError as error:
             log.warning("%s; runs that only %s has cannot be restored", error, NAMES[source])

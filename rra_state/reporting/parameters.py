@@ -123,7 +123,7 @@ def _read(
     settings: Settings, runs: Iterable[int] | None, patterns: Patterns
 ) -> Iterator[tuple[int, Mapping[str, Scalar]]]:
     """Each archived run, ascending, with its parameters that match. Raises StoreError, VerificationError."""
-    store, ucondb = artdaqdb.open_store(settings.artdaq_db), UconDB(settings.ucon_db, same=blob.same)
+    store, ucondb = artdaqdb.open_store(settings.artdaq_db), UconDB(settings.ucon_db)
     held = store.runs()
     archived = held | Tree(settings.app.work_dir).archived("migrate")
     ordered = sorted(archived if runs is None else archived.intersection(runs))

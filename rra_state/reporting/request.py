@@ -10,7 +10,6 @@ from typing import Literal, TextIO
 
 from rra_state.base.errors import ArchiverError
 from rra_state.config.loading import Settings
-from rra_state.records import blob
 from rra_state.reporting.assessment import Assessment, assess
 from rra_state.reporting.part import WHOLE, Part
 from rra_state.reporting.verdict import Listing, Listings
@@ -58,7 +57,7 @@ def ask(snapshot: Snapshot) -> Listings:
     settings = snapshot.settings
     return Listings(
         _listed(snapshot, "import", lambda: artdaqdb.open_store(settings.artdaq_db)),
-        _listed(snapshot, "migrate", lambda: UconDB(settings.ucon_db, same=blob.same)),
+        _listed(snapshot, "migrate", lambda: UconDB(settings.ucon_db)),
     )
 
 

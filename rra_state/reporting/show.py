@@ -89,7 +89,7 @@ def _artdaqdb(settings: Settings, run: int) -> _Site:
 
 
 def _ucondb(settings: Settings, run: int) -> _Site:
-    found = UconDB(settings.ucon_db, same=blob.same).get(run)
+    found = UconDB(settings.ucon_db).get(run)
     if found is None:
         return _Site("nothing")
     content, version = found

@@ -19,7 +19,6 @@ from rra_state.base.errors import ArchiverError, StateFileError
 from rra_state.base.lock import Lock
 from rra_state.base.wording import count, ranges
 from rra_state.config.loading import Settings
-from rra_state.records import blob
 from rra_state.state import lost_runs, shrunk_sites
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import MARKER_DIFFERS, STAGES, STORES, Damaged, Facts, Failure, Marker, Stage
@@ -98,7 +97,7 @@ class RecoverySites:
     @cached_property
     def ucondb(self) -> Mapping[int, BlobVersion]:
         """Runs in UconDB."""
-        store = UconDB(self.settings.ucon_db, same=blob.same)
+        store = UconDB(self.settings.ucon_db)
         listed = store.versions()
         self._not_shrunk(store.describe(), "migrate", listed.keys())
         return listed

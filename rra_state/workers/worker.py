@@ -65,7 +65,7 @@ class WorkerContext:
     @cached_property
     def ucondb(self) -> UconDB:
         """The UconDB client, opened on first use."""
-        return UconDB(self.settings.ucon_db, same=blob.same, slots=ucondb_slots(self.settings))
+        return UconDB(self.settings.ucon_db, slots=ucondb_slots(self.settings))
 
     def export(self, location: Location) -> Export:
         """Read a run from artdaqDB, with retries."""
