@@ -20,13 +20,14 @@ from rra_state.base.errors import (
 )
 from rra_state.base.host_limits import within_memory
 from rra_state.records import blob
+from rra_state.records.fhicl import meaning
 from rra_state.records.model import RunDocuments
 from rra_state.state.changed_records import Refresh, newest_marker, not_read
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import DIFFERS, MARKER_DIFFERS, RECORD_DIFFERS, STAGES, Facts, Marker, Stage
 from rra_state.stores.artdaqdb.base import Export, Location
 from rra_state.stores.ucondb.values import BlobVersion
-from rra_state.workers.foreign_versions import differences_by_meaning, differing_files, meaning
+from rra_state.workers.foreign_versions import differences_by_meaning, differing_files
 from rra_state.workers.import_stage import read, source_facts
 from rra_state.workers.worker import WorkerContext
 

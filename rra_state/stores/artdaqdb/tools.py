@@ -115,7 +115,7 @@ class ToolsDB(ArtdaqDB):
         if known is None:
             known = lookup.locate(self._reader.read_indexes(), [record.run], self._unfinished()).get(record.run)
         if known is not None:
-            stored = {name: _dumped(text) for name, text in self._reader.export(known).files.items()}
+            stored = {name: fhicl.meaning(text) for name, text in self._reader.export(known).files.items()}
             if stored == meaning:
                 return Staged(known, changed=False, assigned=now)
         config = self._free_name(record)
@@ -179,7 +179,7 @@ class ToolsDB(ArtdaqDB):
             raise VerificationError(message, run=record.run, hint=_RETRY)
         given = {path.name: text for path, text in files.items()}
         for name, wanted in meaning.items():
-            if name not in given or _dumped(given[name]) != wanted:
+            if name not in given or fhicl.meaning(given[name]) != wanted:
                 raise VerificationError(
                     f"artdaq's tools give back {name} with another meaning", run=record.run, hint=_RETRY
                 )
@@ -239,11 +239,3 @@ def _meaning_of(record: RunDocuments) -> dict[str, str]:
             error.run, error.path = record.run, document.name
             raise
     return meaning
-
-
-def _dumped(text: bytes) -> str | None:
-    """The evaluated text; None if it is not FHiCL."""
-    try:
-        return fhicl.dump(text)
-    except FhiclError:
-        return None
