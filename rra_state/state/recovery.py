@@ -192,10 +192,9 @@ def _rebuild(settings: Settings, stage: Stage, sites: RecoverySites, say: Say) -
     tree.prepare()
     for path in (written.state_file, written.log_file):
         _keep_old(path)
-    if (
-        _content(tree.ledger_path(stage)) is None
-    ):  # a damaged ledger is overwritten; what is no file would be in the way
-        _keep_old(tree.ledger_path(stage))
+    ledger = tree.note_path(stage)
+    if _content(ledger) is None:  # a damaged one is overwritten; what is no file would be in the way
+        _keep_old(ledger)
     if stage == "migrate":
         tree.remove_refreshes(sites.wrong_markers | sites.outdated_refreshes)
         _make_markers(tree, "import", sites)
@@ -310,7 +309,10 @@ def _keep_old(path: Path) -> None:
         if content is not None:
             files.write_atomic(kept, content)
         elif path.is_symlink() or path.exists():
-            _move(path, kept)
+            number = 2
+            while kept.is_symlink() or kept.exists():
+                kept, number = path.with_name(f"{path.name}.bak{number}"), number + 1
+            files.move(path, kept)
     except OSError as error:
         reason = error.strerror or str(error)
         raise StateFileError(f"cannot be kept as {kept.name}: {reason}", path=path, hint="move it away") from error
@@ -322,13 +324,6 @@ def _content(path: Path) -> bytes | None:
         return path.read_bytes() if path.is_file() else None
     except OSError:
         return None
-
-
-def _move(path: Path, kept: Path) -> None:
-    number = 2
-    while kept.is_symlink() or kept.exists():
-        kept, number = path.with_name(f"{path.name}.bak{number}"), number + 1
-    files.move(path, kept)
 
 
 def _update_other_stage(settings: Settings, stage: Stage) -> None:
