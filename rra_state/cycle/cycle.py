@@ -219,17 +219,11 @@ def _windows(snapshot: Snapshot, windows: list[Window], held: Lock, options: Opt
             if error is not None:
                 result.faults.append(error)
                 break
-        outages = [_outage(stage, text) for stage, text in display.stopped_stages.items()]
+        outages = [ArchiverError(text, stage=stage) for stage, text in display.stopped_stages.items()]
         result.faults = [*outages, *result.faults]
         if snapshot.source_error is not None and "import" in result.sound(STAGES):
             result.faults.append(snapshot.source_error)
         result.problems += display.problems
-
-
-def _outage(stage: str, text: str) -> ArchiverError:
-    error = ArchiverError(text)
-    error.stage = stage
-    return error
 
 
 class _WindowRunner:
