@@ -28,7 +28,7 @@ from rra_state.base.wording import by_text, count, minute, printable, ranges, se
 from rra_state.config.loading import Settings
 from rra_state.reporting.assessment import Assessment, assess
 from rra_state.reporting.failures import FailureGroup
-from rra_state.reporting.page import map_data, plots, run_changes
+from rra_state.reporting.page import map_data, run_changes
 from rra_state.reporting.verdict import DISK, Listings
 from rra_state.state.outcome import STAGES
 from rra_state.state.snapshot import Snapshot
@@ -76,6 +76,7 @@ def html(snapshot: Snapshot, assessment: Assessment, cycle: Cycle | None = None)
 
 def values(snapshot: Snapshot, assessment: Assessment, cycle: Cycle | None) -> dict[str, Any]:
     """Every name that `page.html` may use, with its value."""
+    ages = map_data.ages(snapshot, assessment.counts)
     return {
         **_judgement(snapshot, assessment),
         **_tables(assessment),
@@ -83,8 +84,9 @@ def values(snapshot: Snapshot, assessment: Assessment, cycle: Cycle | None) -> d
         "cycle": cycle,
         "written": utc(assessment.counts.at),
         "asked": assessment.asked,
-        "throughput": plots.throughput(assessment.days, utc(assessment.counts.at).date()),
-        "ages": plots.ages(map_data.ages(snapshot, assessment.counts)),
+        "days": map_data.last_days(assessment.days, utc(assessment.counts.at).date()),
+        "ages": ages,
+        "longest_age": max(sum(numbers.values()) for numbers in ages.values()),
         "data": _searched(snapshot, assessment),
         "script": Markup(_script()),  # noqa: S704 - made of files of this package
         "script_digest": _digest(_script()),

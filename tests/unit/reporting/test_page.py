@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from rra_state.monitoring import after_cycle
 from rra_state.reporting import failures, request
 from rra_state.reporting.assessment import Day, assess
 from rra_state.reporting.counts import count_runs
-from rra_state.reporting.page import map_data, plots, render
+from rra_state.reporting.page import map_data, render
 from rra_state.state.outcome import Facts, Failure, Marker
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.tally import Ended
@@ -190,14 +191,17 @@ def test_missing_runs_are_counted_by_age(site: Site) -> None:
 
 
 def test_days_without_work_are_empty_bars(site: Site) -> None:
-    days = [Day(day=utc(86400.0 * 20000).date(), imported=4, migrated=2, failed=1)]
+    snapshot = Snapshot.take(site.settings)
+    days = (Day(day=utc(snapshot.at - 86400).date(), imported=4, migrated=2, failed=1),)
 
-    shown = plots.throughput(days, utc(86400.0 * 20001).date())
+    text = render.html(snapshot, replace(assess(snapshot), days=days))
 
-    assert (len(shown.bars), shown.most, shown.total) == (plots.DAYS, 4, 2)
-    assert [bar.height for bar in shown.bars[-3:]] == [0, 50, 0]
-    assert shown.bars[-2].failed == 1
-    assert shown.bars[-1].left + shown.bars[-1].width < 100
+    bars = re.findall(r'class="done" x="(.*?)" width="(.*?)" y=".*?" height="(.*?)"/>(<rect class="failed")?', text)
+    assert len(bars) == map_data.DAYS
+    assert [float(height) for _, _, height, _ in bars[-3:]] == [0, 50, 0]
+    assert [bool(failed) for *_, failed in bars[-3:]] == [False, True, False]
+    assert float(bars[-1][0]) + float(bars[-1][1]) < 100
+    assert "last 60 days: 2" in words(text)
 
 
 # ---- the file that every cycle leaves behind -----------------------------------------------------------------------
