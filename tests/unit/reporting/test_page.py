@@ -19,7 +19,7 @@ from rra_state.reporting import failures, request
 from rra_state.reporting.assessment import Day, assess
 from rra_state.reporting.counts import count_runs
 from rra_state.reporting.page import map_data, render
-from rra_state.state.outcome import Facts, Failure, Marker
+from rra_state.state.outcome import STAGES, Facts, Failure, Marker
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.tally import Ended
 from tests.unit.archive_site import Site
@@ -93,7 +93,7 @@ def test_the_same_fault_of_many_runs_is_one_reason(site: Site) -> None:
 def test_an_outage_and_the_ended_cycle_are_shown(site: Site) -> None:
     site.records.rmdir()
 
-    text = words(html(site, cycle=render.Cycle("UconDB did not answer", good=False)))
+    text = words(html(site, cycle=Ended(STAGES, 1.0, fault=StoreUnavailable("UconDB did not answer"))))
 
     assert "NOT KNOWN" in text
     assert "The last cycle ended early: UconDB did not answer" in text
