@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Annotated
 
+from pydantic import BeforeValidator, PlainSerializer
+
+from rra_state.base import run_numbers
 from rra_state.base.errors import ArchiverError
 from rra_state.monitoring.cycle_history import History
 from rra_state.reporting.counts import Counts, Oldest
@@ -16,7 +20,13 @@ from rra_state.reporting.failures import EVERY_STAGE
 from rra_state.state.outcome import STAGES, Stage
 from rra_state.state.tally import Ended
 
-Runs = Mapping[Stage, frozenset[int]]
+_Numbers = Annotated[
+    frozenset[int],
+    BeforeValidator(lambda value: run_numbers.parse(value) if isinstance(value, str) else value),
+    PlainSerializer(run_numbers.text),
+]
+"""Runs, as ranges in JSON."""
+Runs = Mapping[Stage, _Numbers]
 WELL_SECONDS = 3600
 """A fault is over once cycles have gone well for so long: a fault that returns earlier is no news."""
 REMINDER_SECONDS = 86400
