@@ -79,7 +79,7 @@ class MongoDB(ArtdaqDB):
             counts = [self._collection(name).estimated_document_count() for name in COLLECTIONS]
             if not any(counts):
                 return ""
-            counts += [self._collection(name).count_documents(layout.staged_filter()) for name in COLLECTIONS]
+            counts += [self._collection(name).count_documents(layout.NOT_SHOWN) for name in COLLECTIONS]
             newest = self._collection(RUN_HISTORY).find({"_id": {"$lte": until}}, {"_id": 1}).sort("_id", -1)
             return "-".join(map(str, (*counts, *(each["_id"] for each in newest.limit(_NEWEST)))))
 
@@ -189,7 +189,7 @@ class MongoDB(ArtdaqDB):
                 left = list(self._collection(collection).find(ours, layout.HEAD))
                 if collection == RUN_HISTORY and (shown := layout.whole(left)):
                     raise self._another(wanted[min(shown)])
-                staged = self._collection(collection).distinct("version", layout.staged_filter())
+                staged = self._collection(collection).distinct("version", layout.NOT_SHOWN)
                 broken = [version for version in staged if layout.version_of(version) in wanted]
                 if left or broken:
                     either = [{"_id": {"$in": [tree["_id"] for tree in left]}}, {"version": {"$in": broken}}]
