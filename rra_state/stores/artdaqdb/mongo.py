@@ -21,11 +21,11 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection as MongoCollection
 
 from rra_state.base import files, run_numbers
-from rra_state.base.errors import ArchiverError, RecordError, StoreUnavailable, VerificationError
+from rra_state.base.errors import ArchiverError, RecordError, StoreUnavailable
 from rra_state.records.model import KEPT, Remark, RunDocuments
 from rra_state.stores.artdaqdb import lookup, versions
 from rra_state.stores.artdaqdb import mongo_layout as layout
-from rra_state.stores.artdaqdb.base import COLLECTIONS, RUN_HISTORY, ArtdaqDB, Export, Item, Location, Staged
+from rra_state.stores.artdaqdb.base import COLLECTIONS, RUN_HISTORY, ArtdaqDB, Export, Location, Staged
 from rra_state.stores.artdaqdb.document import Tree
 from rra_state.stores.artdaqdb.mongo_session import MongoSession
 
@@ -262,13 +262,7 @@ class MongoDB(ArtdaqDB):
                     {"_id": {"$in": ids}, "version": {"$ne": location.version}}
                 )
         found = layout.documents_of(location, history)
-
-        def read(item: Item) -> Tree:
-            if item not in found:
-                raise VerificationError(f"document {item.entity} is missing")
-            return found[item]
-
-        return versions.export(location, read, lambda item: f"{item.collection}/{item.oid}")
+        return versions.export(location, found.get, lambda item: f"{item.collection}/{item.oid}")
 
 
 def _within_depth(
