@@ -41,8 +41,9 @@ def segments(counts: Counts) -> list[Segment]:
 def columns(snapshot: Snapshot, assessment: Assessment) -> dict[str, Any]:
     """What the search shows of each run, in the order of the runs that are no gap.
 
-    imported: seconds after the run before; migrated: seconds after its import; size: bytes; configuration: index into
-    `configurations`. Joined by commas, empty where there is none: a tenth of what JSON objects would take.
+    imported: seconds after the run before; migrated: seconds after its import, or since 1970 without one; size: bytes;
+    configuration: index into `configurations`. Joined by commas, empty where there is none: a tenth of what JSON
+    objects would take.
     """
     imports, migrations = (snapshot.columns(stage) for stage in STAGES)
     imported, migrated = (each.by_run(each.archived) for each in (imports, migrations))
@@ -51,7 +52,7 @@ def columns(snapshot: Snapshot, assessment: Assessment) -> dict[str, Any]:
     names = {name: index for index, name in enumerate(dict.fromkeys(configuration.values()))}
     return {
         "imported": _joined(_differences([imported.get(run) for run in order])),
-        "migrated": _joined(_delay(imported.get(run), migrated.get(run)) for run in order),
+        "migrated": _joined(migrated[run] - imported.get(run, 0) if run in migrated else None for run in order),
         "size": _joined(size.get(run) for run in order),
         "configuration": _joined(names.get(configuration.get(run, "")) for run in order),
         "configurations": list(names),
@@ -67,11 +68,6 @@ def _differences(values: Sequence[int | None]) -> Iterator[int | None]:
         else:
             yield value - before
             before = value
-
-
-def _delay(begin: int | None, end: int | None) -> int | None:
-    """Seconds from begin to end; without a begin, the end itself."""
-    return None if end is None else end - (begin or 0)
 
 
 def _joined(values: Iterable[object]) -> str:
