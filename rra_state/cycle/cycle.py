@@ -60,8 +60,7 @@ class Result:
     @property
     def total(self) -> int:
         """Runs archived or failed, and changed records archived again or failed."""
-        refreshed = self.tally.refreshed + self.tally.not_refreshed
-        return sum(self.tally.archived.values()) + sum(self.tally.failed.values()) + refreshed
+        return self.tally.tried + self.tally.refreshed + self.tally.not_refreshed
 
     @property
     def stopped(self) -> Exception | None:
@@ -215,7 +214,7 @@ def _windows(snapshot: Snapshot, windows: list[Window], held: Lock, options: Opt
             before = display.begin_window()
             error = runner.run(settings, window, held, display, options)
             result.snapshot = snapshot = snapshot.again()
-            snakemake_session.update_state(snapshot, attempted=display.tried > before, explicit=window.explicit)
+            snakemake_session.update_state(snapshot, attempted=display.tally.tried > before, explicit=window.explicit)
             if error is not None:
                 result.faults.append(error)
                 break

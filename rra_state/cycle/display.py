@@ -32,15 +32,10 @@ class Display:
         self._bars: dict[Stage, TaskID] = {}
         self._progress: Progress | None = None
 
-    @property
-    def tried(self) -> int:
-        """Runs archived or failed so far."""
-        return sum(self.tally.archived.values()) + sum(self.tally.failed.values())
-
     def begin_window(self) -> int:
         """Start to count a window's runs; return the number of runs tried before."""
         self.tried_in_window = _zeros()
-        return self.tried
+        return self.tally.tried
 
     def __enter__(self) -> Self:
         """Show the bars if standard error is a terminal."""

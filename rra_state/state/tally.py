@@ -32,6 +32,11 @@ class Tally:
     not_refreshed: int = 0
 
     @property
+    def tried(self) -> int:
+        """Runs archived or failed."""
+        return sum(self.archived.values()) + sum(self.failed.values())
+
+    @property
     def stages(self) -> tuple[Stage, ...]:
         """The stages in which a run was tried."""
         return tuple(stage for stage in STAGES if self.archived[stage] or self.failed[stage])
