@@ -236,17 +236,14 @@ class StateFiles:
         if attempted:
             ledger = replace(ledger, held=None)
         else:
-            self._check_writable()
+            for path in (self.state_file, self.log_file):
+                with self._writing(path):
+                    files.make_directory(path.parent)
+                    files.check_replaceable(path)
         if ledger.held is None and ledger.attempted is not None:
             highest = raised(known, ledger.attempted, explicit=explicit or not attempted)
             ledger = replace(ledger, attempted=highest)
         return self.write(known, ledger)
-
-    def _check_writable(self) -> None:
-        for path in (self.state_file, self.log_file):
-            with self._writing(path):
-                files.make_directory(path.parent)
-                files.check_replaceable(path)
 
     @contextmanager
     def _writing(self, path: Path) -> Iterator[None]:

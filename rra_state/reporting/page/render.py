@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -174,12 +174,9 @@ def _searched(snapshot: Snapshot, assessment: Assessment) -> Markup:
     ]
     segments, columns = map_data.segments(assessment.counts), map_data.columns(snapshot, assessment)
     compared = run_changes.noted(snapshot.tree)
-    return _embedded({"segments": segments, "runs": columns, "reasons": reasons, "changes": compared})
-
-
-def _embedded(values: Mapping[str, Any]) -> Markup:
-    """JSON that cannot end the script element around it."""
-    text = json.dumps(values, separators=(",", ":")).replace("<", "\\u003c").replace("&", "\\u0026")
+    found = {"segments": segments, "runs": columns, "reasons": reasons, "changes": compared}
+    # So it cannot end the script element around it.
+    text = json.dumps(found, separators=(",", ":")).replace("<", "\\u003c").replace("&", "\\u0026")
     return Markup(text)  # noqa: S704 - escaped just above
 
 
