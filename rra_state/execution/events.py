@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from rra_state.base.errors import ArchiverError, Interrupted
-from rra_state.base.wording import count, done_of, first_of
+from rra_state.base.wording import count, first_of
 from rra_state.records.model import KEPT
 from rra_state.state.outcome import STORES, Outcome, Stage
 from rra_state.state.tally import Tally, retries, stored
@@ -87,7 +87,7 @@ class EventLogger:
         if stage == "refresh":
             return
         failed = f", {self._tally.failed[stage]} failed" if self._tally.failed[stage] else ""
-        done = done_of(self._tally.archived[stage], self._totals[stage], "run")
+        done = f"{self._tally.archived[stage]} of {count(self._totals[stage], 'run')}"
         log.info("%s: %s in %s%s", stage, done, STORES[stage], failed)
 
     def stopping(self, number: int) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, PlainSerializer
 
 from rra_state.base import run_numbers
-from rra_state.base.errors import ArchiverError
+from rra_state.base.errors import ArchiverError, Interrupted
 from rra_state.monitoring.cycle_history import History
 from rra_state.reporting.counts import Counts, Oldest
 from rra_state.reporting.failures import EVERY_STAGE
@@ -188,7 +188,7 @@ def since(delivered: Delivered, now: Condition) -> Changes:
 
 def _fault(ended: Ended) -> Fault | None:
     """None for a cycle that a person or the system stopped."""
-    if ended.fault is None or ended.interrupted:
+    if ended.fault is None or isinstance(ended.fault, Interrupted):
         return None
     known = isinstance(ended.fault, ArchiverError)
     text = str(ended.fault) if known else f"unexpected error: {ended.fault!r}"
