@@ -18,5 +18,5 @@ def write_page(settings: Settings) -> Path:
 
 if __name__ == "__main__":
     given = loading.load(sys.argv[1])
-    request.show(given, request.Request())
+    request.show(given)
     print(f"page: {write_page(given)}")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rra_state.config.loading import Settings, load
-from rra_state.records import blob
 from rra_state.stores.ucondb.client import UconDB
 from scripts.make_run_records import make_records
 from tests.in_process import InProcessSite
@@ -198,6 +197,6 @@ def _add_too_large_file(site: Site, run: int) -> None:
 
 def _store_something_else(site: Site, run: int) -> None:
     """Another program stores other content under this run."""
-    store = UconDB(site.ucondb.settings(), same=blob.same)
+    store = UconDB(site.ucondb.settings())
     held = store.get(run)
     store.put(run, b"something else\n", override_of=held and held[1])

@@ -29,12 +29,14 @@ class ArchiverError(Exception):
         path: str | PathLike[str] | None = None,
         line: int | None = None,
         hint: str | None = None,
+        stage: str | None = None,
     ) -> None:
         self.message = message or (type(self).__doc__ or "").strip()
         self.run = run
         self.path = None if path is None else str(path)
         self.line = line
         self.hint = hint
+        self.stage = stage or self.stage
         self.tries = 1
         super().__init__(self.message)
 

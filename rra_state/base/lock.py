@@ -114,7 +114,7 @@ def _open_and_lock(path: Path) -> int:
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
-            gone = _is_gone(holder)
+            gone = is_alive(holder) is False
             if gone and time.monotonic() < deadline:
                 time.sleep(0.05)  # just killed: its children are about to end and release the lock
                 continue
@@ -130,12 +130,14 @@ def _open_and_lock(path: Path) -> int:
         os.close(descriptor)  # removed between opening and locking: lock the new file instead
 
 
-def _is_gone(process: str) -> bool:
-    """True if no process has this id any more."""
+def is_alive(process: str) -> bool | None:
+    """Whether a process has this id, of the text in a lock file; None if that is no process id."""
     try:
         os.kill(int(process), 0)
     except ProcessLookupError:
-        return True
-    except (ValueError, OverflowError, PermissionError):
         return False
-    return False
+    except PermissionError:
+        return True
+    except (ValueError, OverflowError):
+        return None
+    return True

@@ -20,15 +20,6 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
 
 
-def done_of(done: int, total: int, noun: str) -> str:
-    """How much of a known total is done.
-
-    >>> done_of(1, 2, "run"), done_of(0, 1, "run")
-    ('1 of 2 runs', '0 of 1 run')
-    """
-    return f"{done} of {count(total, noun)}"
-
-
 def ranges(runs: Iterable[int], most: int = MOST_RANGES) -> str:
     """The first ranges of these runs, and how many more there are.
 

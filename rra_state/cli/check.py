@@ -31,7 +31,6 @@ from rra_state.base.wording import count
 from rra_state.config.loading import Settings
 from rra_state.config.warnings import cautions
 from rra_state.execution.pool import open_pool
-from rra_state.records import blob
 from rra_state.state import index_losses
 from rra_state.state.outcome import STAGES
 from rra_state.state.snapshot import Snapshot
@@ -142,7 +141,7 @@ class _Checks:
         return "; ".join((f"{store.describe()}, {count(number, 'run')}", *advice))
 
     def ucondb(self) -> str:
-        store, section = UconDB(self.settings.ucon_db, same=blob.same), self.settings.ucon_db
+        store, section = UconDB(self.settings.ucon_db), self.settings.ucon_db
         found = store.check()
         if not section.writer_user or not section.writer_password.get_secret_value():
             raise AccessDenied(

@@ -209,16 +209,12 @@ def _dry_run(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _report(settings: Settings, options: argparse.Namespace) -> int:
-    from rra_state.reporting import request as reporting  # noqa: PLC0415 - not needed by a cycle
-    from rra_state.reporting.part import Part  # noqa: PLC0415 - nor this
+    from rra_state.reporting import assessment, request  # noqa: PLC0415 - not needed by a cycle
 
-    request = reporting.Request(
-        report=options.report_status,
-        comparison=options.compare_state,
-        format=options.format or "text",
-        part=Part(None if options.since is None else moment(options.since, time.time()), options.stage),
-    )
-    return 0 if reporting.show(settings, request) else 1
+    part = assessment.Part(None if options.since is None else moment(options.since, time.time()), options.stage)
+    report, comparison = options.report_status, options.compare_state
+    good = request.show(settings, report=report, comparison=comparison, form=options.format or "text", part=part)
+    return 0 if good else 1
 
 
 def _follow(settings: Settings, _options: argparse.Namespace) -> int:

@@ -19,7 +19,6 @@ from rra_state.config.loading import Settings
 from rra_state.cycle import display
 from rra_state.execution import verification
 from rra_state.execution.verification import Verified
-from rra_state.records import blob
 from rra_state.state.markers import Tree
 from rra_state.state.snapshot import Snapshot
 from rra_state.stores.ucondb.client import UconDB
@@ -69,7 +68,7 @@ def verify(settings: Settings, wanted: Callable[[int], bool], print_line: Callab
     """
     snapshot = Snapshot.take(settings)
     chosen = sorted(filter(wanted, snapshot.archived["import"] | snapshot.archived["migrate"]))
-    listed = UconDB(settings.ucon_db, same=blob.same).runs() if chosen else set[int]()
+    listed = UconDB(settings.ucon_db).runs() if chosen else set[int]()
     done, without_record = Verified(snapshot.failures("verify")), set[int]()
     with display.progress("verified") as advance:
         for found in verification.results(settings, chosen, listed):

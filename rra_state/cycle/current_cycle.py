@@ -6,14 +6,15 @@ is held is read from the kernel's list of locks: to take the lock for a test cou
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from rra_state.base import run_numbers
 from rra_state.base.errors import UsageError
+from rra_state.base.lock import is_alive
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, Stage
 from rra_state.state.planner import Window
@@ -64,8 +65,10 @@ def at_work(tree: Tree) -> bool:
     try:
         inode = str(lock.stat().st_ino)
         held = [line.split() for line in _LOCKS.read_text(encoding="ascii").splitlines()]
-    except OSError:
-        return _holder_lives(lock)
+    except OSError:  # a kernel without a list of locks: whether the process named in the lock file exists
+        with suppress(OSError, ValueError):
+            return is_alive(lock.read_text(encoding="ascii")) is True
+        return False
     # Such a line has the file as MAJOR:MINOR:INODE. The numbers of the device differ from those of stat on Btrfs.
     return any("FLOCK" in entry and any(_inode(field) == inode for field in entry) for entry in held)
 
@@ -73,21 +76,6 @@ def at_work(tree: Tree) -> bool:
 def _inode(field: str) -> str | None:
     """The inode in a field of the kernel's list; None if the field is another, such as the number of a process."""
     return field.rpartition(":")[2] if field.count(":") == 2 else None
-
-
-def _holder_lives(lock: Path) -> bool:
-    """For kernels without a list of locks: True if the process named in the lock file exists."""
-    try:
-        process = int(lock.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return False
-    try:
-        os.kill(process, 0)
-    except PermissionError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return True
 
 
 def _lock(tree: Tree) -> Path:

@@ -60,8 +60,7 @@ class Result:
     @property
     def total(self) -> int:
         """Runs archived or failed, and changed records archived again or failed."""
-        refreshed = self.tally.refreshed + self.tally.not_refreshed
-        return sum(self.tally.archived.values()) + sum(self.tally.failed.values()) + refreshed
+        return self.tally.tried + self.tally.refreshed + self.tally.not_refreshed
 
     @property
     def stopped(self) -> Exception | None:
@@ -215,21 +214,15 @@ def _windows(snapshot: Snapshot, windows: list[Window], held: Lock, options: Opt
             before = display.begin_window()
             error = runner.run(settings, window, held, display, options)
             result.snapshot = snapshot = snapshot.again()
-            snakemake_session.update_state(snapshot, attempted=display.tried > before, explicit=window.explicit)
+            snakemake_session.update_state(snapshot, attempted=display.tally.tried > before, explicit=window.explicit)
             if error is not None:
                 result.faults.append(error)
                 break
-        outages = [_outage(stage, text) for stage, text in display.stopped_stages.items()]
+        outages = [ArchiverError(text, stage=stage) for stage, text in display.stopped_stages.items()]
         result.faults = [*outages, *result.faults]
         if snapshot.source_error is not None and "import" in result.sound(STAGES):
             result.faults.append(snapshot.source_error)
         result.problems += display.problems
-
-
-def _outage(stage: str, text: str) -> ArchiverError:
-    error = ArchiverError(text)
-    error.stage = stage
-    return error
 
 
 class _WindowRunner:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
-from rra_state.base.wording import done_of
+from rra_state.base.wording import count
 from rra_state.execution.events import log, stopping_message
 from rra_state.state.outcome import STAGES, STORES, Stage
 from rra_state.state.tally import Tally
@@ -32,15 +32,10 @@ class Display:
         self._bars: dict[Stage, TaskID] = {}
         self._progress: Progress | None = None
 
-    @property
-    def tried(self) -> int:
-        """Runs archived or failed so far."""
-        return sum(self.tally.archived.values()) + sum(self.tally.failed.values())
-
     def begin_window(self) -> int:
         """Start to count a window's runs; return the number of runs tried before."""
         self.tried_in_window = _zeros()
-        return self.tried
+        return self.tally.tried
 
     def __enter__(self) -> Self:
         """Show the bars if standard error is a terminal."""
@@ -49,7 +44,7 @@ class Display:
             for stage in STAGES:
                 if self._totals[stage]:
                     total = self._totals[stage]
-                    self._bars[stage] = self._progress.add_task(describe(stage), total=total, rate="")
+                    self._bars[stage] = self._progress.add_task(f"into {STORES[stage]}", total=total, rate="")
             self._progress.start()
             self._log_to(sys.stderr)  # rich has replaced it: lines appear above the bars
         return self
@@ -98,7 +93,7 @@ class Display:
         if self._progress is None:
             done = self.tally.archived[stage] + self.tally.failed[stage]
             failed = f", {self.tally.failed[stage]} failed" if self.tally.failed[stage] else ""
-            log.info("%s: %s%s", stage, done_of(done, self._totals[stage], "run"), failed)
+            log.info("%s: %d of %s%s", stage, done, count(self._totals[stage], "run"), failed)
             return
         bar = self._bars[stage]
         self._progress.update(bar, advance=number, rate=rate(self._progress, bar))
@@ -132,11 +127,6 @@ def progress(label: str, total: int | None = None) -> Iterator[Callable[[], None
     with bars(sys.stderr) as shown:
         task = shown.add_task(label, total=total, rate="")
         yield lambda: shown.update(task, advance=1, rate=rate(shown, task))
-
-
-def describe(stage: Stage) -> str:
-    """The label of a stage's bar."""
-    return f"into {STORES[stage]}"
 
 
 def rate(progress: Progress, bar: TaskID) -> str:

@@ -10,11 +10,11 @@ from typing import TextIO
 
 from rich.progress import TaskID
 
-from rra_state.base.wording import done_of
+from rra_state.base.wording import count
 from rra_state.config.loading import Settings
 from rra_state.cycle import current_cycle
 from rra_state.cycle.current_cycle import CyclePlan
-from rra_state.cycle.display import bars, describe, rate
+from rra_state.cycle.display import bars, rate
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import STAGES, STORES, Stage
 
@@ -36,7 +36,7 @@ class CycleProgress:
         if self.plan is None:
             return "a cycle is running and still plans which runs it takes"
         parts = [
-            f"{done_of(archived + failed, len(self.plan.runs[stage]), 'run')} into {STORES[stage]}"
+            f"{archived + failed} of {count(len(self.plan.runs[stage]), 'run')} into {STORES[stage]}"
             + (f" ({failed} failed)" if failed else "")
             for stage, (archived, failed) in self.done.items()
             if self.plan.runs[stage]
@@ -87,6 +87,7 @@ def _watch_bars(tree: Tree, out: TextIO) -> CycleProgress:
                 if seen.plan is None or not seen.plan.runs[stage]:
                     continue
                 if stage not in shown:
-                    shown[stage] = progress.add_task(describe(stage), total=len(seen.plan.runs[stage]), rate="")
+                    total = len(seen.plan.runs[stage])
+                    shown[stage] = progress.add_task(f"into {STORES[stage]}", total=total, rate="")
                 progress.update(shown[stage], completed=archived + failed, rate=rate(progress, shown[stage]))
     return seen

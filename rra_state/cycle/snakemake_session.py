@@ -29,7 +29,7 @@ from rra_state.execution import events
 from rra_state.monitoring import after_cycle
 from rra_state.state import index_losses, newer_versions, planner
 from rra_state.state.outcome import STAGES
-from rra_state.state.planner import Window
+from rra_state.state.planner import Selection, Window
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.state_files import StateFiles
 from rra_state.state.tally import Ended, Tally
@@ -61,7 +61,7 @@ READ_ONLY_FLAGS = frozenset(
 
 @dataclass
 class SnakemakeSession:
-    """Settings, window and lock of this process.
+    """Settings, window and lock of this process. lock: held by it, or by the command line that started it.
 
     explicit_target: Snakemake was asked for single runs, or for the report. fault: what ended the cycle early.
     tried: whether a run was tried. Without the executor plugin this is not known: it is True if the window has runs,
@@ -77,11 +77,6 @@ class SnakemakeSession:
     tried: bool = True
     tally: Tally = field(default_factory=Tally)
     began: float = field(default_factory=time.monotonic)
-
-    @property
-    def lock_held(self) -> bool:
-        """True if this process, or the command line that started it, holds the archive's lock."""
-        return self.lock is not None
 
     def command(self, script: str) -> list[str]:
         """The command of a job: a script in an isolated process.
@@ -138,10 +133,12 @@ def begin(
             _filter_messages(started_by_us=started_by_us)
             if fault is not None:
                 _log.error("%s", fault)
-        named = _named_runs(arguments)
+        # The runs whose markers are targets of this process.
+        named = frozenset(int(match[1]) for argument in arguments if (match := _TARGET.fullmatch(argument)))
         if named:
             window = replace(window, explicit=True)
-            _refuse_unknown(settings, named)
+            if unknown := planner.not_found(Snapshot.take(settings), Selection(only=named)):
+                raise UsageError(f"run {min(unknown)} is neither on disk nor in artdaqDB", hint="see --report-status")
     except ArchiverError as error:
         print(printable(str(error)), file=sys.stderr)  # noqa: T201 - logging may not be set up yet
         sys.exit(1)
@@ -207,18 +204,6 @@ def _refuse_other_directory(settings: Settings, arguments: Sequence[str]) -> Non
             raise ConfigError(
                 f"--directory {value}: the work directory is app.work_dir", path=settings.path, hint="leave it out"
             )
-
-
-def _named_runs(arguments: Sequence[str]) -> set[int]:
-    """The runs whose markers are targets of this process."""
-    return {int(match[1]) for argument in arguments if (match := _TARGET.fullmatch(argument))}
-
-
-def _refuse_unknown(settings: Settings, named: set[int]) -> None:
-    snapshot = Snapshot.take(settings)
-    unknown = named - snapshot.records - snapshot.archived["import"]
-    if unknown:
-        raise UsageError(f"run {min(unknown)} is neither on disk nor in artdaqDB", hint="see --report-status")
 
 
 def _only_reads(arguments: Sequence[str]) -> bool:

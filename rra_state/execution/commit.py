@@ -35,7 +35,11 @@ class Committer:
         try:
             if stage == "import":
                 self._artdaqdb.publish([o.staged for o in outcomes if o.archived and o.staged and o.staged.changed])
-            self._mark(stage, [outcome for outcome in outcomes if outcome.archived])
+            archived = [(o.run, self._complete(stage, o.run, o.facts)) for o in outcomes if o.archived and o.facts]
+            self.tree.write_markers(
+                (Marker.of(stage, run, facts) for run, facts in archived),
+                watch=[run for run, facts in archived if stage == "import" and facts.verified],
+            )
         except ArchiverError as error:
             final |= _untried([outcome for outcome in outcomes if outcome.archived], error)
         failed = [outcome for outcome in outcomes if not outcome.archived and not outcome.untried]
@@ -87,13 +91,6 @@ class Committer:
         arriving = (noted - tried) | {each.run for each in outcomes if isinstance(each.error, StillArriving)}
         if arriving != noted:
             self.tree.write_noted_runs(ARRIVING, arriving)
-
-    def _mark(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
-        archived = [(o.run, self._complete(stage, o.run, o.facts)) for o in outcomes if o.facts]
-        self.tree.write_markers(
-            (Marker.of(stage, run, facts) for run, facts in archived),
-            watch=[run for run, facts in archived if stage == "import" and facts.verified],
-        )
 
     def _complete(self, stage: Stage, run: int, facts: Facts) -> Facts:
         """Add to a migration's facts what only the marker of the same version in artdaqDB holds."""

@@ -201,7 +201,10 @@ class Driver:
                 self._halt(error)
         if self._fault is not None:
             self._drop(_STAGES)
-            self._end_if_idle(self._fault)
+            at_work = self._in_hand or self._staged.wait() is not None
+            if not at_work and not self._stopped:
+                self._stopped = True
+                self._listener.stopped(self._fault)
 
     def _next(self) -> _Chunk | None:
         """The next chunk, if there is one and a worker is free. The stage with the fewest chunks at work goes first."""
@@ -368,9 +371,3 @@ class Driver:
         for stage, run in [each for each in self._suspects if each[0] in stages]:
             self._suspects.remove((stage, run))
             self._listener.dropped(stage, [run])
-
-    def _end_if_idle(self, fault: ArchiverError) -> None:
-        at_work = self._in_hand or self._staged.wait() is not None
-        if not at_work and not self._stopped:
-            self._stopped = True
-            self._listener.stopped(fault)

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from rra_state.base.errors import ArchiverError, Interrupted
-from rra_state.base.wording import count, done_of, first_of
+from rra_state.base.wording import count, first_of
 from rra_state.records.model import KEPT
-from rra_state.state.outcome import STAGES, STORES, Outcome, Stage
-from rra_state.state.tally import retries, stored
+from rra_state.state.outcome import STORES, Outcome, Stage
+from rra_state.state.tally import Tally, retries, stored
 
 VARIABLE = "RRA_EVENTS_FD"
 """Environment variable with the descriptor of the pipe for events."""
@@ -76,21 +76,18 @@ class EventLogger:
     """Logs a message per event, and the counts after each chunk."""
 
     def __init__(self, totals: Mapping[Stage, int]) -> None:
-        self._totals = totals
-        self._done: dict[Stage, int] = dict.fromkeys(STAGES, 0)
-        self._failed: dict[Stage, int] = dict.fromkeys(STAGES, 0)
+        self._totals, self._tally = totals, Tally()
 
     def committed(self, stage: Stage, outcomes: Sequence[Outcome]) -> None:
         """See EventSink."""
         for outcome in outcomes:
             for level, text in lines(stage, outcome):
                 log.log(level, "%s", text)
+        self._tally.add(stage, outcomes)
         if stage == "refresh":
             return
-        self._done[stage] += sum(outcome.archived for outcome in outcomes)
-        self._failed[stage] += sum(not outcome.archived and not outcome.untried for outcome in outcomes)
-        failed = f", {self._failed[stage]} failed" if self._failed[stage] else ""
-        done = done_of(self._done[stage], self._totals[stage], "run")
+        failed = f", {self._tally.failed[stage]} failed" if self._tally.failed[stage] else ""
+        done = f"{self._tally.archived[stage]} of {count(self._totals[stage], 'run')}"
         log.info("%s: %s in %s%s", stage, done, STORES[stage], failed)
 
     def stopping(self, number: int) -> None:

@@ -12,16 +12,16 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 
 from rra_state.base import files, host_limits
 from rra_state.base.errors import StoreError, UsageError
 from rra_state.config.loading import Settings
 from rra_state.execution.pool import Pool, in_chunks
-from rra_state.records import blob
 from rra_state.state.markers import Tree
 from rra_state.stores import artdaqdb
-from rra_state.stores.artdaqdb.base import ArtdaqDB, Location
+from rra_state.stores.artdaqdb.base import Location
 from rra_state.stores.ucondb.client import UconDB
 from rra_state.workers.record_copies import NAMES, Source
 from rra_state.workers.restore_stage import PARTIAL, RestoredRun, restore_runs
@@ -49,11 +49,7 @@ def archived(settings: Settings, named: Collection[int], sources: Sequence[Sourc
     refused = []
     for source in sources if rest else ():
         try:
-            store = (
-                UconDB(settings.ucon_db, same=blob.same)
-                if source == "ucondb"
-                else artdaqdb.open_store(settings.artdaq_db)
-            )
+            store = UconDB(settings.ucon_db) if source == "ucondb" else artdaqdb.open_store(settings.artdaq_db)
             known |= rest & store.runs()
         except StoreError as error:
             log.warning("%s; runs that only %s has cannot be restored", error, NAMES[source])
@@ -71,42 +67,25 @@ def results(
     Raises ArchiverError as soon as no store can be asked any more, or the directory cannot be written.
     """
     _refuse_site(settings, directory)
-    located = _Locations(settings, optional=len(sources) > 1) if "artdaqdb" in sources else None
+    usable, opened = list(sources), cache(partial(artdaqdb.open_store, settings.artdaq_db))
 
     def submit(pool: Pool, numbers: Sequence[int]) -> Future[list[RestoredRun]]:
-        locations = located.of(numbers) if located else {}
-        usable = sources if locations is not None else [each for each in sources if each != "artdaqdb"]
-        return pool.submit(restore_runs, numbers, locations or {}, directory=directory, sources=usable)
+        located: dict[int, Location] = {}
+        try:
+            if "artdaqdb" in usable:
+                located = opened().locate(numbers)
+        except StoreError as error:
+            if len(sources) == 1:
+                raise
+            usable.remove("artdaqdb")
+            log.warning("%s; restoring from UconDB only", error)
+        return pool.submit(restore_runs, numbers, located, directory=directory, sources=tuple(usable))
 
     with _prepared(directory):
         for found in in_chunks(settings, chosen, CHUNK, submit):
             if found.error is not None:
                 raise found.error
             yield found
-
-
-class _Locations:
-    """Where artdaqDB holds runs. optional: if it cannot be asked, that is logged once: there is another store."""
-
-    def __init__(self, settings: Settings, *, optional: bool) -> None:
-        self._settings = settings
-        self._optional = optional
-        self._store: ArtdaqDB | None = None
-        self._refused = False
-
-    def of(self, numbers: Sequence[int]) -> dict[int, Location] | None:
-        """Of these runs; None if artdaqDB cannot be asked. Raises StoreError if it is the only store."""
-        if self._refused:
-            return None
-        try:
-            self._store = self._store or artdaqdb.open_store(self._settings.artdaq_db)
-            return self._store.locate(numbers)
-        except StoreError as error:
-            if not self._optional:
-                raise
-            self._refused = True
-            log.warning("%s; restoring from UconDB only", error)
-            return None
 
 
 def _refuse_site(settings: Settings, directory: Path) -> None:

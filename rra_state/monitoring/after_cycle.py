@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rra_state.base import host_limits
 from rra_state.base.concurrency import run_within
-from rra_state.base.errors import ArchiverError, SiteShrank
+from rra_state.base.errors import ArchiverError
 from rra_state.config.loading import Settings
 from rra_state.monitoring import changes, channels, cycle_history, metrics
 from rra_state.monitoring.cycle_history import History
@@ -92,9 +92,8 @@ def _page(settings: Settings, path: Path, ended: Ended, snapshot: Snapshot | Non
             run_changes.renew(snapshot)
         except ArchiverError as error:
             log.warning("status page: what changed between runs is not known: %s", error)
-    fault = ended.fault if isinstance(ended.fault, SiteShrank) and ended.fault.stage is None else None
     try:
-        render.write(settings, path, snapshot, render.Cycle(ended.text, ended.fault is None, artdaqdb_error=fault))
+        render.write(settings, path, snapshot, ended)
     except OSError as error:
         log.warning("status page: %s cannot be written: %s", path, host_limits.reason(error))
 

@@ -8,15 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Annotated
 
-from rra_state.base.errors import ArchiverError
+from pydantic import BeforeValidator, PlainSerializer
+
+from rra_state.base import run_numbers
+from rra_state.base.errors import ArchiverError, Interrupted
 from rra_state.monitoring.cycle_history import History
 from rra_state.reporting.counts import Counts, Oldest
 from rra_state.reporting.failures import EVERY_STAGE
 from rra_state.state.outcome import STAGES, Stage
 from rra_state.state.tally import Ended
 
-Runs = Mapping[Stage, frozenset[int]]
+_Numbers = Annotated[
+    frozenset[int],
+    BeforeValidator(lambda value: run_numbers.parse(value) if isinstance(value, str) else value),
+    PlainSerializer(run_numbers.text),
+]
+"""Runs, as ranges in JSON."""
+Runs = Mapping[Stage, _Numbers]
 WELL_SECONDS = 3600
 """A fault is over once cycles have gone well for so long: a fault that returns earlier is no news."""
 REMINDER_SECONDS = 86400
@@ -178,7 +188,7 @@ def since(delivered: Delivered, now: Condition) -> Changes:
 
 def _fault(ended: Ended) -> Fault | None:
     """None for a cycle that a person or the system stopped."""
-    if ended.fault is None or ended.interrupted:
+    if ended.fault is None or isinstance(ended.fault, Interrupted):
         return None
     known = isinstance(ended.fault, ArchiverError)
     text = str(ended.fault) if known else f"unexpected error: {ended.fault!r}"

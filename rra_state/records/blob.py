@@ -47,6 +47,7 @@ _POSITION = {
     name: position
     for position, name in enumerate((*(f"{stem}.fcl" for stem in _LAST), *(f"{stem}.txt" for stem in TEXTS)), 1)
 }
+"""The known files and the originals come last, in fixed order; the others before them, by lower-cased name."""
 _METADATA_NAMES = ("metadata.fcl", "metadata_txt.fcl")
 
 _NO_DATE = "Jan 01 00:00"
@@ -93,7 +94,7 @@ def pack(run: int, files: Mapping[str, bytes], originals: Iterable[SourceFile] =
     escaped = any(_must_escape(content) for content in files.values())
     stamp = b"Run Number: %d\nPacked on %s UTC\n" % (run, packed_on(files).encode())
     parts = [b"Start of Record\n", stamp, _ESCAPED if escaped else b""]
-    for name in sorted(files, key=_order):
+    for name in sorted(files, key=lambda name: (_POSITION.get(name, 0), name.lower(), name)):
         content = _ESCAPABLE.sub(b"# ", files[name]) if escaped else files[name]
         parts += [b"\n#####\n", name.encode("utf-8", "surrogateescape"), b":\n#####\n", content]
     return b"".join([*parts, b"\nEnd of Record\n", stamp])
@@ -217,11 +218,6 @@ def _check_name(name: str, run: int) -> None:
         raise BlobError(
             f'"{printable(name)}" is not a valid file name in a record', run=run, hint="nothing was written"
         )
-
-
-def _order(name: str) -> tuple[int, str, str]:
-    """Sort key of a file: the known ones and the originals last, in fixed order, the others by lower-cased name."""
-    return (_POSITION.get(name, 0), name.lower(), name)
 
 
 def _values(text: bytes, key: str) -> list[str]:

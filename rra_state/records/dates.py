@@ -28,7 +28,7 @@ def moment(text: str) -> datetime | None:
     >>> moment("Thu Oct 17 10:08:25 JST 2024") is None
     True
     """
-    match = _matched(text)
+    match = whole(text)
     if match is None or match["zone"] not in _ZONES:
         return None
     hour, minute, second, day, year = map(int, match.group("hour", "minute", "second", "day", "year"))
@@ -39,11 +39,6 @@ def moment(text: str) -> datetime | None:
         return local - timedelta(hours=_ZONES[match["zone"]])
     except (ValueError, OverflowError):
         return None
-
-
-def is_whole(text: str) -> bool:
-    """Whether `text` has all parts of a date, whatever the time zone."""
-    return _matched(text) is not None
 
 
 def month_day_minute(text: str) -> str | None:
@@ -66,5 +61,6 @@ def timestamp(text: str) -> int | None:
     return None if time is None else int(time.timestamp())
 
 
-def _matched(text: str) -> re.Match[str] | None:
+def whole(text: str) -> re.Match[str] | None:
+    """The parts of a date, whatever the time zone; None unless `text` has all of them."""
     return next((match for form in _FORMS if (match := form.fullmatch(text.strip()))), None)

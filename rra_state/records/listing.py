@@ -41,7 +41,13 @@ def listing(run_records_dir: Path, earlier: Listing | None = None) -> Listing:
             if earlier is not None and earlier.signature == signature:
                 return earlier
             settled = not signatures.just_changed([signature], time.time())
-            directories, ignored = _entries(descriptor)
+            directories, ignored = list[str](), list[Skipped]()
+            with os.scandir(descriptor) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        directories.append(entry.name)
+                    else:
+                        ignored.append(Skipped(entry.name, _why_no_run(entry)))
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -51,19 +57,6 @@ def listing(run_records_dir: Path, earlier: Listing | None = None) -> Listing:
         ignored += (Skipped(name, _NO_NUMBER) for name in directories if run_numbers.number(name) is None)
     in_order = tuple(sorted(ignored, key=lambda skipped: skipped.name))
     return Listing(frozenset(found), in_order, signature if settled else None)
-
-
-def _entries(descriptor: int) -> tuple[list[str], list[Skipped]]:
-    """The sub directories, and the other entries."""
-    directories: list[str] = []
-    others: list[Skipped] = []
-    with os.scandir(descriptor) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                directories.append(entry.name)
-            else:
-                others.append(Skipped(entry.name, _why_no_run(entry)))
-    return directories, others
 
 
 def _why_no_run(entry: os.DirEntry[str]) -> str:

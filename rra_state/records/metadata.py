@@ -52,7 +52,7 @@ def read(data: bytes) -> RunMetadata:
             config = value or config
         elif key.startswith("Component"):
             components.append(value)
-        elif value and (match[3] or dates.is_whole(value)):
+        elif value and (match[3] or dates.whole(value)):
             times.append((key, value))
     last = dict(times)
     start, stop = (readable(last[key]) if key in last else None for key in (START, STOP))

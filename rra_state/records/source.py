@@ -73,7 +73,7 @@ def readiness(settings: SourceSettings, run: int, now: float, before: Sighting |
             judged = {
                 name: _read_file(opened, name, _MOST_JUDGED) for name in completeness.JUDGED if name in found.files
             }
-            needed = _needed(settings, completeness.gaps(judged, found.names))
+            needed = _needed(settings, completeness.gaps(judged, list(map(_utf8, found.files))))
             found = _inventory(opened, settings.max_other_file_bytes)
     except RecordChanged:
         return Readiness(ready=False)
@@ -142,10 +142,8 @@ def _files(
         try:
             data = _read_file(opened, name, settings.max_file_bytes if required else settings.max_other_file_bytes)
             files.append(SourceFile(_utf8(name), data))
-        except RecordChanged:
-            raise
         except RecordError as error:
-            if required:
+            if required or isinstance(error, RecordChanged):
                 raise
             skipped.append(Skipped(readable(name), error.message))
     return tuple(files), tuple(sorted(skipped, key=lambda entry: entry.name))
@@ -272,11 +270,6 @@ class _Inventory:
     files: dict[str, Signature]
     skipped: tuple[Skipped, ...]
     newest: float
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the files, UTF-8 whatever the encoding of the file system."""
-        return [_utf8(name) for name in self.files]
 
     @property
     def signature(self) -> str:

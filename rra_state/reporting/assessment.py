@@ -8,12 +8,12 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
 from rra_state.base import run_numbers
-from rra_state.base.wording import seconds
+from rra_state.base.wording import seconds, utc
 from rra_state.records.model import Remark
 from rra_state.reporting import counts, failures
 from rra_state.reporting.counts import Counts
@@ -113,6 +113,42 @@ class Assessment:
     def command(self, options: str) -> str:
         """The whole command line."""
         return f"./run_archiver.sh {shlex.quote(str(self.config))} {options}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The part of a report that is asked for: verdict and sites are always those of the whole archive.
+
+    since: seconds since 1970. stage: only this one.
+    """
+
+    since: float | None = None
+    stage: Stage | None = None
+
+    def of(self, assessment: Assessment, snapshot: Snapshot) -> Assessment:
+        """The assessment without older entries, and without those of the other stage."""
+        found = assessment
+        if self.since is not None:
+            columns, first = snapshot.columns("import"), utc(self.since).date()
+            archived, of_runs = columns.by_run(columns.archived), found.remarks.of_runs
+            late = {run: each for run, each in of_runs.items() if archived.get(run, self.since) >= self.since}
+            found = replace(
+                found,
+                failures=failures.groups(snapshot, self.since),
+                days=tuple(day for day in found.days if day.day >= first),
+                remarks=replace(found.remarks, of_runs=late),
+            )
+        if self.stage is not None:
+            found = replace(
+                found,
+                gaps=tuple(gap for gap in found.gaps if gap.place in (DISK, STORES[self.stage])),
+                failures=tuple(group for group in found.failures if group.stage == self.stage),
+                counts=replace(found.counts, stages={self.stage: found.counts.stages[self.stage]}),
+            )
+        return found
+
+
+WHOLE = Part()
 
 
 def assess(snapshot: Snapshot, listings: Listings | None = None) -> Assessment:

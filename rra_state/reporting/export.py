@@ -11,8 +11,7 @@ from rra_state.base import run_numbers
 from rra_state.base.version import __version__
 from rra_state.base.wording import printable, second, utc
 from rra_state.reporting import tables
-from rra_state.reporting.assessment import Assessment
-from rra_state.reporting.part import Part
+from rra_state.reporting.assessment import Assessment, Part
 from rra_state.reporting.verdict import Site
 from rra_state.state.snapshot import Snapshot
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -21,7 +21,6 @@ from rra_state.records.fhicl.values import Scalar
 from rra_state.records.parameters import Patterns, python, stem_of
 from rra_state.state.markers import Tree
 from rra_state.stores import artdaqdb
-from rra_state.stores.artdaqdb.base import ArtdaqDB
 from rra_state.stores.ucondb.client import UconDB
 
 RUNS_AT_ONCE = 50
@@ -86,21 +85,17 @@ class _Period:
 def text(frame: pd.DataFrame, form: str) -> str:
     """A frame of `table` as the command line prints it: text, csv or json."""
     if form == "json":
-        return json.dumps([_row(row) for row in frame.astype(object).to_dict("records")], indent=1) + "\n"
-    shown = frame.astype(object).map(_shown, na_action="ignore")
+        # Without missing values. JSON has no infinite numbers: they become texts.
+        rows = [
+            {name: _INFINITE.get(value, value) for name, value in row.items() if not pd.isna(value)}
+            for row in frame.astype(object).to_dict("records")
+        ]
+        return json.dumps(rows, indent=1) + "\n"
+    shown = frame.astype(object).map(lambda value: printable(value) if isinstance(value, str) else value)
     shown.columns = [printable(name) for name in shown.columns]
     if form == "csv":
         return str(shown.to_csv(index=False))
     return shown.map(lambda value: str(value) or '""', na_action="ignore").to_string(index=False, na_rep="-") + "\n"
-
-
-def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """The row without missing values. JSON has no infinite numbers: they become texts."""
-    return {name: _INFINITE.get(value, value) for name, value in row.items() if not pd.isna(value)}
-
-
-def _shown(value: object) -> object:
-    return printable(value) if isinstance(value, str) else value
 
 
 # ---- values --------------------------------------------------------------------------------------------------------
@@ -123,14 +118,16 @@ def _read(
     settings: Settings, runs: Iterable[int] | None, patterns: Patterns
 ) -> Iterator[tuple[int, Mapping[str, Scalar]]]:
     """Each archived run, ascending, with its parameters that match. Raises StoreError, VerificationError."""
-    store, ucondb = artdaqdb.open_store(settings.artdaq_db), UconDB(settings.ucon_db, same=blob.same)
+    store, ucondb = artdaqdb.open_store(settings.artdaq_db), UconDB(settings.ucon_db)
     held = store.runs()
     archived = held | Tree(settings.app.work_dir).archived("migrate")
     ordered = sorted(archived if runs is None else archived.intersection(runs))
     chooser = _Chooser(patterns)
     for first in range(0, len(ordered), RUNS_AT_ONCE):
         some = ordered[first : first + RUNS_AT_ONCE]
-        exported = _exported(store, held.intersection(some), patterns)
+        # Only the files in which a parameter could match.
+        parts = [each.only(patterns.may_match_in) for each in store.locate(held.intersection(some)).values()]
+        exported = {each.run: each.files for each in store.exports(parts)}
         for run in some:
             yield run, chooser.chosen(run, exported[run] if run in exported else _of_ucondb(ucondb, run))
     chooser.log_unread()
@@ -145,12 +142,6 @@ def _of_ucondb(ucondb: UconDB, run: int) -> Mapping[str, bytes]:
         return blob.of_run(run, found[0]).files
     except BlobError as error:
         raise VerificationError(f"UconDB: {error.message}", run=run) from error
-
-
-def _exported(store: ArtdaqDB, runs: Collection[int], patterns: Patterns) -> dict[int, Mapping[str, bytes]]:
-    """The files of these runs in which a parameter could match."""
-    parts = [each.only(patterns.may_match_in) for each in store.locate(runs).values()]
-    return {each.run: each.files for each in store.exports(parts)}
 
 
 class _Chooser:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from io import TextIOWrapper
 from typing import Literal, TextIO
 
 from rra_state.base.errors import ArchiverError
 from rra_state.config.loading import Settings
-from rra_state.records import blob
-from rra_state.reporting.assessment import Assessment, assess
-from rra_state.reporting.part import WHOLE, Part
+from rra_state.reporting.assessment import WHOLE, Assessment, Part, assess
 from rra_state.reporting.verdict import Listing, Listings
 from rra_state.state import shrunk_sites
 from rra_state.state.outcome import Stage
@@ -24,32 +21,30 @@ from rra_state.stores.ucondb.client import UconDB
 Format = Literal["text", "json", "csv", "html"]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to show: report, comparison or both, in which format. part: of the report."""
+def show(
+    settings: Settings,
+    out: TextIO | None = None,
+    *,
+    report: bool = True,
+    comparison: bool = False,
+    form: Format = "text",
+    part: Part = WHOLE,
+) -> bool:
+    """Write the report, the comparison or both; True if that is all right: the verdict SAFE, the comparison consistent.
 
-    report: bool = True
-    comparison: bool = False
-    format: Format = "text"
-    part: Part = WHOLE
-
-
-def show(settings: Settings, request: Request, out: TextIO | None = None) -> bool:
-    """Write the report; True if what was asked for is all right: the verdict SAFE, the comparison consistent.
-
-    A new archive, with nothing anywhere, is all right too. Raises WorkDirError.
+    part: of the report. A new archive, with nothing anywhere, is all right too. Raises WorkDirError.
     """
-    out = _standard_output(request.format) if out is None else out
+    out = _standard_output(form) if out is None else out
     snapshot = Snapshot.take(settings)
     assessment = assess(snapshot, ask(snapshot))
-    if request.report:
-        _report(snapshot, assessment, request, out)
-    if request.comparison and request.format == "text":
+    if report:
+        _report(snapshot, assessment, form, part, out, compared=comparison)
+    if comparison and form == "text":
         from rra_state.reporting import text  # noqa: PLC0415 - see _report
 
         out.write(text.comparison(assessment))
-    consistent = not (request.comparison and assessment.discrepancies)
-    safe = assessment.safe or not request.report
+    consistent = not (comparison and assessment.discrepancies)
+    safe = assessment.safe or not report
     return assessment.readable and not assessment.unusable and consistent and safe
 
 
@@ -58,7 +53,7 @@ def ask(snapshot: Snapshot) -> Listings:
     settings = snapshot.settings
     return Listings(
         _listed(snapshot, "import", lambda: artdaqdb.open_store(settings.artdaq_db)),
-        _listed(snapshot, "migrate", lambda: UconDB(settings.ucon_db, same=blob.same)),
+        _listed(snapshot, "migrate", lambda: UconDB(settings.ucon_db)),
     )
 
 
@@ -79,16 +74,17 @@ def _standard_output(form: Format) -> TextIO:
     return out
 
 
-def _report(snapshot: Snapshot, assessment: Assessment, request: Request, out: TextIO) -> None:
+def _report(
+    snapshot: Snapshot, assessment: Assessment, form: Format, part: Part, out: TextIO, *, compared: bool
+) -> None:
     # Each format loads what it needs: pandas and the template engine take half a second each.
     from rra_state.reporting import text  # noqa: PLC0415
 
-    part = request.part
-    if request.format == "html":
+    if form == "html":
         from rra_state.reporting.page import render  # noqa: PLC0415
 
         out.write(render.html(snapshot, assessment))
-    elif request.format == "text":
+    elif form == "text":
         written = text.report(part.of(assessment, snapshot), part)
         if out.isatty():
             text.show(written, out)
@@ -98,7 +94,7 @@ def _report(snapshot: Snapshot, assessment: Assessment, request: Request, out: T
         from rra_state.reporting import export  # noqa: PLC0415
 
         narrowed = part.of(assessment, snapshot)
-        if request.format == "json":
-            out.write(export.json_text(snapshot, narrowed, part, compared=request.comparison))
+        if form == "json":
+            out.write(export.json_text(snapshot, narrowed, part, compared=compared))
         else:
             out.write(export.csv_text(snapshot, narrowed, part))

@@ -12,6 +12,7 @@ from rra_state.base.errors import ArchiverError, UsageError, WorkDirError
 from rra_state.base.wording import count, printable, second
 from rra_state.config.loading import Settings
 from rra_state.records import blob, convert, source
+from rra_state.records.fhicl import meaning
 from rra_state.records.model import Document
 from rra_state.state.changed_records import Refresh
 from rra_state.state.markers import Tree
@@ -19,7 +20,6 @@ from rra_state.state.outcome import STAGES, Damaged, Failure, Marker, Stage
 from rra_state.stores import artdaqdb
 from rra_state.stores.artdaqdb.document import shown_by_tools
 from rra_state.stores.ucondb.client import UconDB
-from rra_state.workers.foreign_versions import meaning
 
 T = TypeVar("T")
 _ABSENT = "-"
@@ -89,7 +89,7 @@ def _artdaqdb(settings: Settings, run: int) -> _Site:
 
 
 def _ucondb(settings: Settings, run: int) -> _Site:
-    found = UconDB(settings.ucon_db, same=blob.same).get(run)
+    found = UconDB(settings.ucon_db).get(run)
     if found is None:
         return _Site("nothing")
     content, version = found

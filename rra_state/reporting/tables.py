@@ -6,7 +6,7 @@ Columns, types and units are `COLUMNS`; docs/report.md shows them, and a test ke
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -197,15 +197,8 @@ def gaps(assessment: Assessment) -> pd.DataFrame:
     return _of_rows(
         "gaps",
         [
-            {
-                "place": gap.place,
-                "first": gap.first,
-                "last": gap.last,
-                "runs": gap.runs,
-                "failed": gap.failed,
-                "since": gap.since,
-                "age": None if gap.since is None else max(0.0, assessment.counts.at - gap.since),
-            }
+            asdict(gap)
+            | {"runs": gap.runs, "age": None if gap.since is None else max(0.0, assessment.counts.at - gap.since)}
             for gap in assessment.gaps
         ],
     )
@@ -233,19 +226,7 @@ def failures(assessment: Assessment) -> pd.DataFrame:
 
 def throughput(assessment: Assessment) -> pd.DataFrame:
     """One row per day (UTC)."""
-    return _of_rows(
-        "throughput",
-        [
-            {
-                "day": pd.Timestamp(each.day),
-                "imported": each.imported,
-                "migrated": each.migrated,
-                "size": each.size,
-                "failed": each.failed,
-            }
-            for each in assessment.days
-        ],
-    )
+    return _of_rows("throughput", [asdict(each) | {"day": pd.Timestamp(each.day)} for each in assessment.days])
 
 
 # ---- columns -------------------------------------------------------------------------------------------------------

@@ -12,9 +12,8 @@ from rich.text import Text
 
 from rra_state.base import run_numbers
 from rra_state.base.wording import by_text, count, minute, printable, ranges, second, utc, which_runs
-from rra_state.reporting.assessment import Assessment, Gap
+from rra_state.reporting.assessment import WHOLE, Assessment, Gap, Part
 from rra_state.reporting.failures import LISTED, FailureGroup
-from rra_state.reporting.part import WHOLE, Part
 from rra_state.state.outcome import STORES, Stage
 
 WIDTH = 80

@@ -65,11 +65,6 @@ class Refresh:
         """`7027-1f2e3d4c`, the name of its marker."""
         return f"{self.run}-{self.fingerprint}"
 
-    @property
-    def target(self) -> str:
-        """Its marker, for Snakemake."""
-        return f"markers/refresh/{self}.json"
-
 
 @dataclass(frozen=True, slots=True)
 class Look:

@@ -55,10 +55,6 @@ class Tree:
         """`failures/<stage>/<run>.json`, likewise."""
         return self._failures[stage] / f"{run}{SUFFIX}"
 
-    def ledger_path(self, stage: Stage) -> Path:
-        """`state/<stage>.json`."""
-        return self.root / "state" / f"{stage}{SUFFIX}"
-
     @property
     def directories(self) -> list[Path]:
         """Every directory in which a cycle writes."""
@@ -278,7 +274,7 @@ class Tree:
     # ---- notes ----
 
     def note_path(self, name: str) -> Path:
-        """`state/<name>.json`."""
+        """`state/<name>.json`. The ledger of a stage has the stage's name."""
         return self.root / "state" / f"{name}{SUFFIX}"
 
     def note(self, name: str) -> dict[str, Any] | None:

@@ -61,7 +61,7 @@ class Window:
         last = dict.fromkeys(self.imports, "import") if stage in (None, "import") else {}
         last |= dict.fromkeys(self.migrations, "migrate") if stage in (None, "migrate") else {}
         targets = [f"markers/{last[run]}/{run}.json" for run in self.sorted(last)]
-        return targets if stage else [*targets, *(refresh.target for refresh in self.refreshes)]
+        return targets if stage else [*targets, *(f"markers/refresh/{each}.json" for each in self.refreshes)]
 
     def sorted(self, chosen: Iterable[int]) -> list[int]:
         """Runs in the order in which they are to be taken."""

@@ -19,7 +19,6 @@ from rra_state.base.errors import ArchiverError, StateFileError
 from rra_state.base.lock import Lock
 from rra_state.base.wording import count, ranges
 from rra_state.config.loading import Settings
-from rra_state.records import blob
 from rra_state.state import lost_runs, shrunk_sites
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import MARKER_DIFFERS, STAGES, STORES, Damaged, Facts, Failure, Marker, Stage
@@ -98,7 +97,7 @@ class RecoverySites:
     @cached_property
     def ucondb(self) -> Mapping[int, BlobVersion]:
         """Runs in UconDB."""
-        store = UconDB(self.settings.ucon_db, same=blob.same)
+        store = UconDB(self.settings.ucon_db)
         listed = store.versions()
         self._not_shrunk(store.describe(), "migrate", listed.keys())
         return listed
@@ -193,10 +192,9 @@ def _rebuild(settings: Settings, stage: Stage, sites: RecoverySites, say: Say) -
     tree.prepare()
     for path in (written.state_file, written.log_file):
         _keep_old(path)
-    if (
-        _content(tree.ledger_path(stage)) is None
-    ):  # a damaged ledger is overwritten; what is no file would be in the way
-        _keep_old(tree.ledger_path(stage))
+    ledger = tree.note_path(stage)
+    if _content(ledger) is None:  # a damaged one is overwritten; what is no file would be in the way
+        _keep_old(ledger)
     if stage == "migrate":
         tree.remove_refreshes(sites.wrong_markers | sites.outdated_refreshes)
         _make_markers(tree, "import", sites)
@@ -311,7 +309,10 @@ def _keep_old(path: Path) -> None:
         if content is not None:
             files.write_atomic(kept, content)
         elif path.is_symlink() or path.exists():
-            _move(path, kept)
+            number = 2
+            while kept.is_symlink() or kept.exists():
+                kept, number = path.with_name(f"{path.name}.bak{number}"), number + 1
+            files.move(path, kept)
     except OSError as error:
         reason = error.strerror or str(error)
         raise StateFileError(f"cannot be kept as {kept.name}: {reason}", path=path, hint="move it away") from error
@@ -323,13 +324,6 @@ def _content(path: Path) -> bytes | None:
         return path.read_bytes() if path.is_file() else None
     except OSError:
         return None
-
-
-def _move(path: Path, kept: Path) -> None:
-    number = 2
-    while kept.is_symlink() or kept.exists():
-        kept, number = path.with_name(f"{path.name}.bak{number}"), number + 1
-    files.move(path, kept)
 
 
 def _update_other_stage(settings: Settings, stage: Stage) -> None:

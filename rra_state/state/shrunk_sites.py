@@ -28,13 +28,12 @@ def source(directory: Path, listing: Listing, known: int) -> SiteShrank | None:
     """
     if not known or listing.runs or {entry.name for entry in listing.ignored} - _ALWAYS_THERE:
         return None
-    error = SiteShrank(
+    return SiteShrank(
         f"the directory of run records is empty, and {count(known, 'run')} came from it",
         path=directory,
         hint="is it mounted? If all records were removed on purpose, leave a file in it",
+        stage="import",
     )
-    error.stage = "import"
-    return error
 
 
 def store(name: str, stage: Stage, marked: Set[int], held: Set[int]) -> SiteShrank | None:

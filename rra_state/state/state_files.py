@@ -147,7 +147,7 @@ class StateFiles:
         self.stage = stage
         self.state_file = app.import_state_file if stage == "import" else app.migrate_state_file
         self.log_file = app.import_failure_log if stage == "import" else app.migrate_failure_log
-        self._ledger_file = Tree(app.work_dir).ledger_path(stage)
+        self._ledger_file = Tree(app.work_dir).note_path(stage)
 
     def read_log(self) -> set[int]:
         """The runs in the failure log as it stands. A missing log is empty. Raises StateFileError."""
@@ -221,7 +221,9 @@ class StateFiles:
             (self._ledger_file, _encode(final)),
         ):
             if _read(path) != text:
-                self._write(path, text)
+                with self._writing(path):
+                    files.make_directory(path.parent)
+                    files.write_atomic(path, text)
         return derived
 
     def update(self, known: Known, *, attempted: bool = False, explicit: bool = False) -> Derived:
@@ -231,25 +233,17 @@ class StateFiles:
         untried run lies below; and what could not be written afterwards is not begun: both files have to be writable.
         """
         ledger = self.read(known)
-        if not attempted:
-            self._check_writable()
         if attempted:
             ledger = replace(ledger, held=None)
+        else:
+            for path in (self.state_file, self.log_file):
+                with self._writing(path):
+                    files.make_directory(path.parent)
+                    files.check_replaceable(path)
         if ledger.held is None and ledger.attempted is not None:
             highest = raised(known, ledger.attempted, explicit=explicit or not attempted)
             ledger = replace(ledger, attempted=highest)
         return self.write(known, ledger)
-
-    def _check_writable(self) -> None:
-        for path in (self.state_file, self.log_file):
-            with self._writing(path):
-                files.make_directory(path.parent)
-                files.check_replaceable(path)
-
-    def _write(self, path: Path, text: bytes) -> None:
-        with self._writing(path):
-            files.make_directory(path.parent)
-            files.write_atomic(path, text)
 
     @contextmanager
     def _writing(self, path: Path) -> Iterator[None]:

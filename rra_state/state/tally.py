@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rra_state.base import wording
-from rra_state.base.errors import Interrupted
 from rra_state.state.outcome import STAGES, STORES, Outcome, Stage
 
 
@@ -30,6 +29,11 @@ class Tally:
     found: int = 0
     refreshed: int = 0
     not_refreshed: int = 0
+
+    @property
+    def tried(self) -> int:
+        """Runs archived or failed."""
+        return sum(self.archived.values()) + sum(self.failed.values())
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -99,8 +103,3 @@ class Ended:
             return str(self.fault)
         parts = self.tally.lines(self.tally.stages)
         return f"{', '.join(parts)} in {self.seconds:.1f} s" if parts else "nothing to do"
-
-    @property
-    def interrupted(self) -> bool:
-        """True if a person or the system stopped it: then no message is sent."""
-        return isinstance(self.fault, Interrupted)

@@ -10,9 +10,9 @@ import re
 import time
 from collections.abc import Mapping
 
-from rra_state.base.errors import FhiclError, StillArriving
+from rra_state.base.errors import StillArriving
 from rra_state.base.wording import first_of
-from rra_state.records import fhicl
+from rra_state.records.fhicl import meaning
 from rra_state.records.model import RunDocuments, entity_of
 from rra_state.stores.artdaqdb import lookup
 from rra_state.stores.artdaqdb.base import Export, Location
@@ -70,11 +70,3 @@ def differing_files(one: str, first: Mapping[str, object], other: str, second: M
         if first[name] != second[name]
     ]
     return lines
-
-
-def meaning(text: bytes) -> str | bytes:
-    """The evaluated FHiCL; of anything else the text itself."""
-    try:
-        return fhicl.dump(text)
-    except FhiclError:
-        return text

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from rra_state.base.errors import Conflict, Interrupted, NotFinished, RecordChanged, RecordShrank, WorkDirError
+from rra_state.records.fhicl import meaning
 from rra_state.records.model import RunDocuments
 from rra_state.state.changed_records import Refresh, newest_marker
 from rra_state.state.markers import Tree
@@ -18,7 +19,6 @@ from rra_state.state.outcome import Facts, Outcome
 from rra_state.stores.artdaqdb.base import Export, Location, Staged
 from rra_state.stores.artdaqdb.document import shown_by_tools
 from rra_state.stores.ucondb.values import BlobVersion
-from rra_state.workers.foreign_versions import meaning
 from rra_state.workers.import_stage import facts_of, read, take_over
 from rra_state.workers.worker import WorkerContext, attempt, shown
 

@@ -20,13 +20,14 @@ from rra_state.base.errors import (
 )
 from rra_state.base.host_limits import within_memory
 from rra_state.records import blob
+from rra_state.records.fhicl import meaning
 from rra_state.records.model import RunDocuments
 from rra_state.state.changed_records import Refresh, newest_marker, not_read
 from rra_state.state.markers import Tree
 from rra_state.state.outcome import DIFFERS, MARKER_DIFFERS, RECORD_DIFFERS, STAGES, Facts, Marker, Stage
 from rra_state.stores.artdaqdb.base import Export, Location
 from rra_state.stores.ucondb.values import BlobVersion
-from rra_state.workers.foreign_versions import differences_by_meaning, differing_files, meaning
+from rra_state.workers.foreign_versions import differences_by_meaning, differing_files
 from rra_state.workers.import_stage import read, source_facts
 from rra_state.workers.worker import WorkerContext
 
@@ -73,17 +74,15 @@ def _verify(run: int, context: WorkerContext, location: Location | None) -> RunV
     A cycle may store a new version meanwhile: if one appeared, a run that differs is read again.
     """
     held = _held(run, context, location)
-    if not held.differences:
-        facts = dict(_facts(held))
-        return RunVerification(run, facts=facts, on_disk=held.record is not None, passed_over=held.passed_over)
-    again = context.artdaqdb.locate([run]).get(run)
-    if again != location or _marker(partial(newest_marker, context.tree, run), []) != held.newest:
-        held = _held(run, context, again)
-    found = dict(_facts(held)) if not held.differences else None
+    if held.differences:
+        again = context.artdaqdb.locate([run]).get(run)
+        if again != location or _marker(partial(newest_marker, context.tree, run), []) != held.newest:
+            held = _held(run, context, again)
+    facts = dict(_facts(held)) if not held.differences else None
     marker = all(each.startswith("marker:") for each in held.differences)
     kind = RECORD_DIFFERS if held.sound else MARKER_DIFFERS if marker else DIFFERS
     on_disk = held.record is not None
-    return RunVerification(run, held.differences, found, on_disk=on_disk, kind=kind, passed_over=held.passed_over)
+    return RunVerification(run, held.differences, facts, on_disk=on_disk, kind=kind, passed_over=held.passed_over)
 
 
 @dataclass(frozen=True, slots=True)

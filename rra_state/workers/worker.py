@@ -15,12 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
+
+import tenacity
 
 from rra_state.base import host_limits
 from rra_state.base.concurrency import Slots
 from rra_state.base.errors import ArchiverError, StoreError, VerificationError
-from rra_state.base.retries import with_retries
 from rra_state.config import loading
 from rra_state.records import blob
 from rra_state.records.model import SourceFile
@@ -65,7 +66,7 @@ class WorkerContext:
     @cached_property
     def ucondb(self) -> UconDB:
         """The UconDB client, opened on first use."""
-        return UconDB(self.settings.ucon_db, same=blob.same, slots=ucondb_slots(self.settings))
+        return UconDB(self.settings.ucon_db, slots=ucondb_slots(self.settings))
 
     def export(self, location: Location) -> Export:
         """Read a run from artdaqDB, with retries."""
@@ -113,11 +114,25 @@ class WorkerContext:
         return self._stop.is_set()
 
     def with_retries(self, action: Callable[[], T]) -> tuple[T, int]:
-        """See `retries.with_retries`. A wait ends early when the driver stops."""
+        """Call `action`, and again while its error may pass; return its result and the number of calls.
+
+        A wait ends early when the driver stops. Raises what the last call raised, with the number of calls as its
+        attribute `tries`.
+        """
         app = self.settings.app
-        return with_retries(
-            action, retries=app.run_process_retries, delay=app.retry_delay_seconds, sleep=self._stop.wait
+        policy = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(app.run_process_retries + 1),
+            wait=tenacity.wait_fixed(app.retry_delay_seconds),
+            retry=tenacity.retry_if_exception(lambda error: isinstance(error, ArchiverError) and error.transient),
+            sleep=cast("Callable[[float], None]", self._stop.wait),
+            reraise=True,
         )
+        try:
+            result = policy(action)
+        except ArchiverError as error:
+            error.tries = policy.statistics.get("attempt_number", 1)
+            raise
+        return result, policy.statistics.get("attempt_number", 1)
 
 
 def attempt(run: int, action: Callable[[], T]) -> T | Outcome:

@@ -56,7 +56,7 @@ def main(runs: int) -> None:
             f"from rra_state.reporting.assessment import assess; s = loading.load({str(site.root / 'config.yaml')!r})\n"
             "snapshot = Snapshot.take(s); found = assess(snapshot)\n"
         )
-        part = "from rra_state.reporting.part import WHOLE\n"
+        part = "from rra_state.reporting.assessment import WHOLE\n"
         _measure("report as text", f"{look}from rra_state.reporting import text; text.report(found)")
         _measure("page", f"{look}from rra_state.reporting.page import render; render.html(snapshot, found)")
         _measure(

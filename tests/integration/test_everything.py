@@ -23,11 +23,10 @@ from rra_state.base.wording import ranges
 from rra_state.config.loading import Settings
 from rra_state.monitoring import after_cycle, cycle_history, metrics
 from rra_state.reporting import request, show, tables
-from rra_state.reporting.assessment import assess
+from rra_state.reporting.assessment import Part, assess
 from rra_state.reporting.counts import count_runs
 from rra_state.reporting.page import map_data, render
-from rra_state.reporting.part import Part
-from rra_state.reporting.request import Format, Request
+from rra_state.reporting.request import Format
 from rra_state.state.outcome import STAGES
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.tally import Ended
@@ -95,7 +94,7 @@ def site(request: pytest.FixtureRequest) -> SiteWithMail:
 def shown(settings: Settings, form: Format, **part: Any) -> str:
     """What `--report-status` prints."""
     out = io.StringIO()
-    request.show(settings, Request(format=form, comparison=form == "json", part=Part(**part)), out)
+    request.show(settings, out, form=form, comparison=form == "json", part=Part(**part))
     return out.getvalue()
 
 

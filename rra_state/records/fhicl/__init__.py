@@ -1,10 +1,11 @@
 """FHiCL, the language of the records: read, judge, evaluate and write it. Imports no other part of the archiver.
 
-`dump` and `values` evaluate a document; `snippet` and `checked_snippet` give what artdaqDB stores of it.
+`dump`, `meaning` and `values` evaluate a document; `snippet` and `checked_snippet` give what artdaqDB stores of it.
 """
 
 from __future__ import annotations
 
+from rra_state.base.errors import FhiclError
 from rra_state.records.fhicl.evaluate import evaluate
 from rra_state.records.fhicl.parse import parse
 from rra_state.records.fhicl.snippet import NO_COMMENTS, ORJSON_BYTES, Snippet, checked_snippet, from_snippet, snippet
@@ -18,6 +19,7 @@ __all__ = [
     "checked_snippet",
     "dump",
     "from_snippet",
+    "meaning",
     "name",
     "quote",
     "sequence",
@@ -34,6 +36,14 @@ def dump(text: str | bytes) -> str:
     Raises FhiclError, with the line, if the real parser would refuse the document.
     """
     return render(evaluate(parse(text)))
+
+
+def meaning(text: bytes) -> str | bytes:
+    """What `dump` gives; of anything that is not FHiCL the text itself."""
+    try:
+        return dump(text)
+    except FhiclError:
+        return text
 
 
 def values(text: str | bytes) -> dict[str, Plain]:

@@ -92,18 +92,14 @@ def path_of(name: str) -> Path:
     >>> path_of("a.b[2]")
     ('a', 'b', 2)
     """
-    return tuple(_index(part) if part[0].isdigit() else part for part in scan.NAME_PART.findall(name))
+    # Of an index that no sequence can have, as many digits as a message may show.
+    parts = scan.NAME_PART.findall(name)
+    return tuple(int(part.lstrip("0")[:40] or "0") if part[0].isdigit() else part for part in parts)
 
 
-def _index(digits: str) -> int:
-    """An index; of one that no sequence can have, as many digits as a message may show."""
-    return int(digits.lstrip("0")[:40] or "0")
-
-
-def parse(text: str | bytes | Source) -> FhiclDocument:
+def parse(text: str | bytes) -> FhiclDocument:
     """Read a document. Raises FhiclError, with the line, for everything the grammar does not allow."""
-    source = text if isinstance(text, Source) else Source(text)
-    return _Parser(source).run()
+    return _Parser(Source(text)).run()
 
 
 class _Parser:
@@ -172,7 +168,7 @@ class _Parser:
         text, frame = self.text, self.frame
         separated = False
         while True:
-            if frame.content or self._at_comma():
+            if frame.content or text.startswith(",", self._skip()):  # `[ , 1]`: the real parser accepts that
                 separated = True
                 separator = scan.SEPARATOR.match(text, self.position)
                 if separator is None:
@@ -198,10 +194,6 @@ class _Parser:
             if kind == "open":
                 self._open(value)
                 return
-
-    def _at_comma(self) -> bool:
-        """Whether a comma comes first, as in `[ , 1]`: the real parser accepts that."""
-        return self.text.startswith(",", self._skip())
 
     def _value(self, match: re.Match[str], kind: str) -> Node:  # noqa: PLR0911  # one return per kind of token
         raw, offset = match[kind], match.start(kind)

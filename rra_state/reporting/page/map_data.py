@@ -1,4 +1,4 @@
-"""Compact values for the page's map, search and waiting times. All other values of the page are in `render.py`.
+"""Compact values for the page's map, search and plots. All other values of the page are in `render.py`.
 
 100,000 runs have to fit into a page that a phone opens: states go as ranges, times as differences.
 """
@@ -6,17 +6,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, timedelta
 from typing import Any
 
 from rra_state.base import run_numbers
 from rra_state.reporting import failures
-from rra_state.reporting.assessment import Assessment
+from rra_state.reporting.assessment import Assessment, Day
 from rra_state.reporting.counts import Counts, RunState
 from rra_state.state.outcome import STAGES
 from rra_state.state.snapshot import Snapshot
 
 CODES = {"archived": 0, "waiting": 1, "failed": 2, "open": 3, "gap": 4, "lost": 5}
 """The number of each state in the page's data."""
+
+DAYS = 60
+"""Days that the throughput shows."""
 
 Segment = tuple[int, int, int]
 """First run, number of runs, code of their state."""
@@ -37,8 +41,9 @@ def segments(counts: Counts) -> list[Segment]:
 def columns(snapshot: Snapshot, assessment: Assessment) -> dict[str, Any]:
     """What the search shows of each run, in the order of the runs that are no gap.
 
-    imported: seconds after the run before; migrated: seconds after its import; size: bytes; configuration: index into
-    `configurations`. Joined by commas, empty where there is none: a tenth of what JSON objects would take.
+    imported: seconds after the run before; migrated: seconds after its import, or since 1970 without one; size: bytes;
+    configuration: index into `configurations`. Joined by commas, empty where there is none: a tenth of what JSON
+    objects would take.
     """
     imports, migrations = (snapshot.columns(stage) for stage in STAGES)
     imported, migrated = (each.by_run(each.archived) for each in (imports, migrations))
@@ -47,7 +52,7 @@ def columns(snapshot: Snapshot, assessment: Assessment) -> dict[str, Any]:
     names = {name: index for index, name in enumerate(dict.fromkeys(configuration.values()))}
     return {
         "imported": _joined(_differences([imported.get(run) for run in order])),
-        "migrated": _joined(_delay(imported.get(run), migrated.get(run)) for run in order),
+        "migrated": _joined(migrated[run] - imported.get(run, 0) if run in migrated else None for run in order),
         "size": _joined(size.get(run) for run in order),
         "configuration": _joined(names.get(configuration.get(run, "")) for run in order),
         "configurations": list(names),
@@ -65,13 +70,14 @@ def _differences(values: Sequence[int | None]) -> Iterator[int | None]:
             before = value
 
 
-def _delay(begin: int | None, end: int | None) -> int | None:
-    """Seconds from begin to end; without a begin, the end itself."""
-    return None if end is None else end - (begin or 0)
-
-
 def _joined(values: Iterable[object]) -> str:
     return ",".join("" if value is None else str(value) for value in values)
+
+
+def last_days(days: Iterable[Day], today: date) -> list[Day]:
+    """The last DAYS days up to today, also those on which nothing happened."""
+    known = {each.day: each for each in days}
+    return [known.get(day, Day(day)) for day in (today - timedelta(days=DAYS - 1 - n) for n in range(DAYS))]
 
 
 def ages(snapshot: Snapshot, counts: Counts) -> dict[str, dict[str, int]]:

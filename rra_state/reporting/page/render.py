@@ -11,8 +11,8 @@ import hashlib
 import json
 import re
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -22,16 +22,17 @@ import jinja2
 from markupsafe import Markup
 
 from rra_state.base import files, run_numbers
-from rra_state.base.errors import ArchiverError
+from rra_state.base.errors import ArchiverError, SiteShrank
 from rra_state.base.version import __version__
 from rra_state.base.wording import by_text, count, minute, printable, ranges, second, shortened, utc, which_runs
 from rra_state.config.loading import Settings
 from rra_state.reporting.assessment import Assessment, assess
 from rra_state.reporting.failures import FailureGroup
-from rra_state.reporting.page import map_data, plots, run_changes
+from rra_state.reporting.page import map_data, run_changes
 from rra_state.reporting.verdict import DISK, Listings
 from rra_state.state.outcome import STAGES
 from rra_state.state.snapshot import Snapshot
+from rra_state.state.tally import Ended
 
 _HERE = Path(__file__).parent
 MOST_ROWS = 400
@@ -41,27 +42,17 @@ MOST_SEARCHED = 2000
 _LONGEST_NOTE = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Cycle:
-    """How the cycle before this page ended. text: its last line. good: no fault ended it early.
-
-    artdaqdb_error: why artdaqDB does not hold what the markers say.
-    """
-
-    text: str
-    good: bool
-    artdaqdb_error: ArchiverError | None = None
-
-
-def write(settings: Settings, path: Path, snapshot: Snapshot | None = None, cycle: Cycle | None = None) -> None:
+def write(settings: Settings, path: Path, snapshot: Snapshot | None = None, cycle: Ended | None = None) -> None:
     """Replace the page at `path` atomically, from the marker tree alone. Raises OSError.
 
-    snapshot: taken after the last change, if there is one. A tree that cannot be read makes a page that says so.
+    snapshot: taken after the last change, if there is one. cycle: the one before this page; if artdaqDB had shrunk, it
+    does not hold what the markers say. A tree that cannot be read makes a page that says so.
     """
     try:
         found = snapshot or Snapshot.take(settings)
-        error = None if cycle is None else cycle.artdaqdb_error
-        assessment = assess(found, None if error is None else Listings(error, found.archived["migrate"]))
+        fault = None if cycle is None else cycle.fault
+        shrunk = fault if isinstance(fault, SiteShrank) and fault.stage is None else None
+        assessment = assess(found, Listings(shrunk, found.archived["migrate"]) if shrunk else None)
         text = html(found, replace(assessment, asked=False), cycle)
     except ArchiverError as error:
         text = unknown(settings, str(error))
@@ -69,13 +60,14 @@ def write(settings: Settings, path: Path, snapshot: Snapshot | None = None, cycl
     files.write_atomic(path, text.encode("utf-8", "backslashreplace"))
 
 
-def html(snapshot: Snapshot, assessment: Assessment, cycle: Cycle | None = None) -> str:
+def html(snapshot: Snapshot, assessment: Assessment, cycle: Ended | None = None) -> str:
     """The page."""
     return environment().get_template("page.html").render(values(snapshot, assessment, cycle))
 
 
-def values(snapshot: Snapshot, assessment: Assessment, cycle: Cycle | None) -> dict[str, Any]:
+def values(snapshot: Snapshot, assessment: Assessment, cycle: Ended | None) -> dict[str, Any]:
     """Every name that `page.html` may use, with its value."""
+    ages = map_data.ages(snapshot, assessment.counts)
     return {
         **_judgement(snapshot, assessment),
         **_tables(assessment),
@@ -83,8 +75,9 @@ def values(snapshot: Snapshot, assessment: Assessment, cycle: Cycle | None) -> d
         "cycle": cycle,
         "written": utc(assessment.counts.at),
         "asked": assessment.asked,
-        "throughput": plots.throughput(assessment.days, utc(assessment.counts.at).date()),
-        "ages": plots.ages(map_data.ages(snapshot, assessment.counts)),
+        "days": map_data.last_days(assessment.days, utc(assessment.counts.at).date()),
+        "ages": ages,
+        "longest_age": max(sum(numbers.values()) for numbers in ages.values()),
         "data": _searched(snapshot, assessment),
         "script": Markup(_script()),  # noqa: S704 - made of files of this package
         "script_digest": _digest(_script()),
@@ -181,12 +174,9 @@ def _searched(snapshot: Snapshot, assessment: Assessment) -> Markup:
     ]
     segments, columns = map_data.segments(assessment.counts), map_data.columns(snapshot, assessment)
     compared = run_changes.noted(snapshot.tree)
-    return _embedded({"segments": segments, "runs": columns, "reasons": reasons, "changes": compared})
-
-
-def _embedded(values: Mapping[str, Any]) -> Markup:
-    """JSON that cannot end the script element around it."""
-    text = json.dumps(values, separators=(",", ":")).replace("<", "\\u003c").replace("&", "\\u0026")
+    found = {"segments": segments, "runs": columns, "reasons": reasons, "changes": compared}
+    # So it cannot end the script element around it.
+    text = json.dumps(found, separators=(",", ":")).replace("<", "\\u003c").replace("&", "\\u0026")
     return Markup(text)  # noqa: S704 - escaped just above
 
 

@@ -345,7 +345,8 @@ def _check_identity(document: Tree, item: Item, location: Location) -> None:
     Source: docs/design/artdaqdb.md, Wrong document instead of not found.
     """
     version, entities, runs = document.get("version"), _names(document, "entities"), _names(document, "runs")
-    if isinstance(version, str) and version != location.version and not _is_of(location.configuration, version):
+    of_configuration = re.escape(location.configuration) + r"(v\d+)?"
+    if isinstance(version, str) and version != location.version and not re.fullmatch(of_configuration, version):
         raise VerificationError(f"document {item.entity} belongs to version {version}, not {location.version}")
     if entities and item.entity not in entities:
         raise VerificationError(f"document {item.oid} is entity {entities[0]}, not {item.entity}")
@@ -354,10 +355,6 @@ def _check_identity(document: Tree, item: Item, location: Location) -> None:
     oid = _at(document, "_id", "$oid")
     if oid is not None and oid != item.oid:
         raise VerificationError(f"document {item.entity} is object {oid}, not {item.oid}")
-
-
-def _is_of(configuration: str, version: str) -> bool:
-    return re.fullmatch(re.escape(configuration) + r"(v\d+)?", version) is not None
 
 
 def _our_file(rawdata: list[Any]) -> StoredFile:

@@ -36,10 +36,7 @@ def version_name(configuration: str, number: int) -> str:
 
 
 def locate(
-    indexes: dict[str, Index],
-    runs: Iterable[int],
-    hidden: Collection[str] = frozenset(),
-    below: int | None = None,
+    indexes: dict[str, Index], runs: Iterable[int], hidden: Collection[str] = frozenset(), below: int | None = None
 ) -> dict[int, Location]:
     """The newest version of each run that RunHistory's index lists; other runs are left out.
 
@@ -70,7 +67,7 @@ def locate(
 
 def last_assigned(location: Location) -> float:
     """When something was last stored in the configuration, seconds since 1970; 0 if that is not known."""
-    return max(map(_moment, location.assigned), default=_LONG_AGO).timestamp()
+    return _latest(location.assigned).timestamp()
 
 
 def is_all_ours(location: Location) -> bool:
@@ -91,7 +88,7 @@ def _configuration(index: Index, run: int, hidden: Collection[str]) -> tuple[str
     assigned = [name for name in shown if len(shown) > 1 and _is_only_assigned(index, run, name, shown)]
     stored = [name for name in shown if name not in assigned] or shown
     others = tuple(f"documents of it are assigned to {name} as well" for name in assigned if stored is not shown)
-    return max(stored, key=lambda name: (_last_assigned(index, name), name), default=None), others
+    return max(stored, key=lambda name: (_latest(index.oids(ASSIGNED, name)), name), default=None), others
 
 
 def _is_only_assigned(index: Index, run: int, configuration: str, others: Sequence[str]) -> bool:
@@ -102,8 +99,8 @@ def _is_only_assigned(index: Index, run: int, configuration: str, others: Sequen
     return any(documents.issubset(index.oids(CONFIGURATION, each)) for each in others if each != configuration)
 
 
-def _last_assigned(index: Index, configuration: str) -> datetime:
-    return max(map(_moment, index.oids(ASSIGNED, configuration)), default=_LONG_AGO)
+def _latest(times: Iterable[str]) -> datetime:
+    return max(map(_moment, times), default=_LONG_AGO)
 
 
 _LONG_AGO = datetime.fromtimestamp(0, UTC)

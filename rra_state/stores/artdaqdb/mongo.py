@@ -21,11 +21,11 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection as MongoCollection
 
 from rra_state.base import files, run_numbers
-from rra_state.base.errors import ArchiverError, RecordError, StoreUnavailable, VerificationError
+from rra_state.base.errors import ArchiverError, RecordError, StoreUnavailable
 from rra_state.records.model import KEPT, Remark, RunDocuments
 from rra_state.stores.artdaqdb import lookup, versions
 from rra_state.stores.artdaqdb import mongo_layout as layout
-from rra_state.stores.artdaqdb.base import COLLECTIONS, RUN_HISTORY, ArtdaqDB, Export, Item, Location, Staged
+from rra_state.stores.artdaqdb.base import COLLECTIONS, RUN_HISTORY, ArtdaqDB, Export, Location, Staged
 from rra_state.stores.artdaqdb.document import Tree
 from rra_state.stores.artdaqdb.mongo_session import MongoSession
 
@@ -79,7 +79,7 @@ class MongoDB(ArtdaqDB):
             counts = [self._collection(name).estimated_document_count() for name in COLLECTIONS]
             if not any(counts):
                 return ""
-            counts += [self._collection(name).count_documents(layout.staged_filter()) for name in COLLECTIONS]
+            counts += [self._collection(name).count_documents(layout.NOT_SHOWN) for name in COLLECTIONS]
             newest = self._collection(RUN_HISTORY).find({"_id": {"$lte": until}}, {"_id": 1}).sort("_id", -1)
             return "-".join(map(str, (*counts, *(each["_id"] for each in newest.limit(_NEWEST)))))
 
@@ -189,7 +189,7 @@ class MongoDB(ArtdaqDB):
                 left = list(self._collection(collection).find(ours, layout.HEAD))
                 if collection == RUN_HISTORY and (shown := layout.whole(left)):
                     raise self._another(wanted[min(shown)])
-                staged = self._collection(collection).distinct("version", layout.staged_filter())
+                staged = self._collection(collection).distinct("version", layout.NOT_SHOWN)
                 broken = [version for version in staged if layout.version_of(version) in wanted]
                 if left or broken:
                     either = [{"_id": {"$in": [tree["_id"] for tree in left]}}, {"version": {"$in": broken}}]
@@ -262,18 +262,10 @@ class MongoDB(ArtdaqDB):
                     {"_id": {"$in": ids}, "version": {"$ne": location.version}}
                 )
         found = layout.documents_of(location, history)
-
-        def read(item: Item) -> Tree:
-            if item not in found:
-                raise VerificationError(f"document {item.entity} is missing")
-            return found[item]
-
-        return versions.export(location, read, lambda item: f"{item.collection}/{item.oid}")
+        return versions.export(location, found.get, lambda item: f"{item.collection}/{item.oid}")
 
 
-def _within_depth(
-    plan: versions.PlannedVersion,
-) -> tuple[versions.PlannedVersion, list[Tree], tuple[Remark, ...]]:
+def _within_depth(plan: versions.PlannedVersion) -> tuple[versions.PlannedVersion, list[Tree], tuple[Remark, ...]]:
     """The plan, its documents, and a remark for each file that is kept as text since MongoDB takes no such depth."""
     trees = list(plan.trees())
     deep = {

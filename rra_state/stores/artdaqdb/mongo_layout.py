@@ -35,16 +35,14 @@ HEAD = {
     "origin.rawdata": {"$slice": [2, 8]},
 }
 """What is read of a document to find a version: its names, and what `document.manifest` needs, without the text."""
-ORIGIN = {
-    "rawdata": {"$cond": [{"$isArray": "$origin.rawdata"}, {"$slice": ["$origin.rawdata", 2, 8]}, []]},
-}
+ORIGIN = {"rawdata": {"$cond": [{"$isArray": "$origin.rawdata"}, {"$slice": ["$origin.rawdata", 2, 8]}, []]}}
 """The same of `origin`, as an expression for an aggregation."""
 OURS = {"origin.rawdata": "rra:base64"}
 """Filter for documents of this archiver, before and after artdaq's tools rewrote them."""
 STAGED = "rra:staged"
-"""Begin of the version of a document that is not shown yet."""
-_BELOW = "\x0b"
-"""The character after the newline that ends each part of a staged version."""
+"""Begin of the version of a document that is not shown yet; a newline ends each part of it."""
+NOT_SHOWN: Tree = {"version": {"$gte": f"{STAGED}\n", "$lt": f"{STAGED}\x0b"}}
+"""Filter for documents that are not shown yet: VT is the character after a newline."""
 
 
 # ---- documents that are not shown yet --------------------------------------------------------------------------------
@@ -53,12 +51,6 @@ _BELOW = "\x0b"
 def staged_version(version: str, assigned: str) -> str:
     """The version that a document has until it is shown. It differs between two tries to store the same version."""
     return f"{STAGED}\n{version}\n{assigned}"
-
-
-def staged_filter(version: str | None = None) -> Tree:
-    """Filter for documents that are not shown yet: all, or every try to store this version."""
-    prefix = STAGED if version is None else f"{STAGED}\n{version}"
-    return {"version": {"$gte": f"{prefix}\n", "$lt": f"{prefix}{_BELOW}"}}
 
 
 def version_of(staged: str) -> str:

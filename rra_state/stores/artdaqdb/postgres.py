@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import psycopg
 
 from rra_state.base import files
-from rra_state.base.errors import AccessDenied, ArchiverError, RecordError, StoreUnavailable, VerificationError
+from rra_state.base.errors import AccessDenied, ArchiverError, RecordError, StoreUnavailable
 from rra_state.records.model import RunDocuments
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import lookup, versions
@@ -137,14 +137,8 @@ class PostgresDB(ArtdaqDB):
         """Read these versions by one query."""
         oids = [item.oid for location in locations for item in location.items if item.collection == RUN_HISTORY]
         found: dict[str, documents.Tree] = dict(self._rows("documents", {"oids": oids}))
-
-        def read(item: Item) -> documents.Tree:
-            if item.oid not in found:
-                raise VerificationError(f"document {item.entity} is missing")
-            return found[item.oid]
-
-        for location in locations:
-            yield versions.export(location, read, lambda item: f"{item.collection}/{item.oid}")
+        for each in locations:
+            yield versions.export(each, lambda item: found.get(item.oid), lambda item: f"{item.collection}/{item.oid}")
 
 
 def _try_writing(connection: Connection) -> None:

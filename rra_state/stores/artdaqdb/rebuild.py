@@ -58,7 +58,9 @@ def rebuild(path: Path) -> Rebuilt:
                     skipped.append((f"{collection.name}/{each.oid}.json", "its version was never wholly written"))
             index = Index.empty()
             index.add(additions)
-            _replace(collection / NAME, index.serialise())
+            if (old := collection / NAME).exists():
+                files.write_atomic(collection / f"{NAME}.bak", old.read_bytes())
+            files.write_atomic(old, index.serialise())
             listed += len(additions.ouid)
             if collection.name == RUN_HISTORY:
                 shown = len(index.runs())
@@ -102,9 +104,3 @@ def add_entry(additions: Additions, entry: IndexEntry) -> None:
     additions.document(entry.oid, entry.version, entry.configurations)
     for section, name in entry.names:
         additions.name(section, name, entry.oid)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    if path.exists():
-        files.write_atomic(path.with_name(f"{NAME}.bak"), path.read_bytes())
-    files.write_atomic(path, data)

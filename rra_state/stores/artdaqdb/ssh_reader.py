@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 
-from rra_state.base.errors import IndexDamaged, VerificationError
+from rra_state.base.errors import IndexDamaged
 from rra_state.stores.artdaqdb import document as documents
 from rra_state.stores.artdaqdb import index, versions
 from rra_state.stores.artdaqdb.base import COLLECTIONS, RUN_HISTORY, Export, Item, Location
@@ -87,10 +87,8 @@ class SshReader:
         """Read a run from its documents."""
         found = self._remote.read(self._path, [_name(item) for item in location.items])
 
-        def read(item: Item) -> documents.Tree:
-            if _name(item) not in found:
-                raise VerificationError(f"document {item.entity} is missing")
-            return documents.decode(found[_name(item)])
+        def read(item: Item) -> documents.Tree | None:
+            return documents.decode(found[_name(item)]) if _name(item) in found else None
 
         return versions.export(location, read, lambda item: f"{self._host}:{self._path}/{_name(item)}")
 

@@ -89,9 +89,7 @@ class LocalTools:
         path = Path(self._directory or "", program)
         command = [*_within(self._limit), str(path), *_options(run, config), "-p", directory]
         environment = {"ARTDAQ_DATABASE_URI": self._uri}
-        result, _ = _run(program, command, b"", self._limit + _FINISH_SECONDS, environment=environment, keep=keep)
-        _raise_for(program, result, self._limit)
-        return result
+        return _run(program, command, b"", self._limit, environment=environment, keep=keep)[0]
 
 
 class RemoteTools:
@@ -161,13 +159,12 @@ class RemoteTools:
         connect = ("-o", f"ConnectTimeout={max(1, round(min(self._limit, 30)))}")
         command = ["ssh", *_SSH_OPTIONS, *connect, "--", self._host, f"sh -c {shlex.quote(whole)}"]
         given = self._uri.encode() + b"\n" + data
-        result, output = _run(program, command, given, self._limit + _FINISH_SECONDS, environment={}, keep=keep)
+        result, output = _run(program, command, given, self._limit, environment={}, keep=keep)
         if result.status == _SSH_FAILED:
             raise StoreUnavailable(
                 f"artdaq_db.remote_host {self._host}: ssh failed: {result.said}",
                 hint="try ssh there by hand as this account: key without passphrase, known host key",
             )
-        _raise_for(program, result, self._limit)
         return result, output
 
 
@@ -177,14 +174,6 @@ Tools = LocalTools | RemoteTools
 def _within(limit: float) -> list[str]:
     """The command `timeout`, which ends the program even if this process dies."""
     return ["timeout", "-k", "5", f"{limit:g}"]
-
-
-def _raise_for(program: str, result: ToolResult, limit: float) -> None:
-    """Raise StoreError for the exit statuses of `timeout`: not started, or ended by the limit."""
-    if result.status == _TIMED_OUT:
-        raise _too_slow(program, limit)
-    if result.status in (_NO_PROGRAM, _NOT_FOUND):
-        raise _not_found(program)
 
 
 def _options(run: int, config: str) -> list[str]:
@@ -208,7 +197,10 @@ def _run(
     environment: Mapping[str, str],
     keep: tuple[int, ...],
 ) -> tuple[ToolResult, bytes]:
-    """Run a command in its own process group, which is killed after `limit` seconds. Raises StoreError."""
+    """Run a command in its own process group, which is killed some seconds after its `limit`.
+
+    Raises StoreError, also for the exit statuses of `timeout`: not started, or ended by the limit.
+    """
     try:
         process = subprocess.Popen(
             command,
@@ -223,12 +215,16 @@ def _run(
         raise _not_found(command[0]) from error
     with process:
         try:
-            output, errors = process.communicate(data, timeout=limit)
+            output, errors = process.communicate(data, timeout=limit + _FINISH_SECONDS)
         except subprocess.TimeoutExpired as error:
-            raise _too_slow(program, limit) from error
+            raise _too_slow(program, limit + _FINISH_SECONDS) from error
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # also its children that still run
+    if process.returncode == _TIMED_OUT:
+        raise _too_slow(program, limit)
+    if process.returncode in (_NO_PROGRAM, _NOT_FOUND):
+        raise _not_found(program)
     lines = errors.decode("utf-8", "replace").strip().splitlines() or [""]
     return ToolResult(program, process.returncode, shortened(" ".join(lines[-1].split()), 200)), output
 

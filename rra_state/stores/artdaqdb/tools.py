@@ -109,13 +109,14 @@ class ToolsDB(ArtdaqDB):
         return versions.each_by_itself(records, stage)
 
     def _stage(self, record: RunDocuments, known: Location | None, slot: int) -> Staged:
+        """The caller adds the run to errors."""
         documents.check_names(record)
         meaning = _meaning_of(record)
         now = documents.timestamp()
         if known is None:
             known = lookup.locate(self._reader.read_indexes(), [record.run], self._unfinished()).get(record.run)
         if known is not None:
-            stored = {name: _dumped(text) for name, text in self._reader.export(known).files.items()}
+            stored = {name: fhicl.meaning(text) for name, text in self._reader.export(known).files.items()}
             if stored == meaning:
                 return Staged(known, changed=False, assigned=now)
         config = self._free_name(record)
@@ -129,10 +130,7 @@ class ToolsDB(ArtdaqDB):
     def _free_name(self, record: RunDocuments) -> str:
         """The configuration's name, with the next vN if it was used: under a used name documents would be doubled."""
         pattern = re.compile(re.escape(record.configuration) + r"(?:v(\d{1,9}))?")
-        names = (
-            *self._reader.read_indexes()[RUN_HISTORY].of_run(CONFIGURATION, record.run),
-            *self._unfinished(),
-        )
+        names = (*self._reader.read_indexes()[RUN_HISTORY].of_run(CONFIGURATION, record.run), *self._unfinished())
         used = [int(match[1] or 0) for name in names if (match := pattern.fullmatch(name))]
         return f"{record.config_name}v{max(used) + 1}" if used else record.config_name
 
@@ -152,17 +150,12 @@ class ToolsDB(ArtdaqDB):
         names = index.names_of(ENTITY, oids)
         found = sorted(name for oid in oids for name in names.get(oid, ()))
         if found != wanted:
-            raise VerificationError(
-                f"artdaq's tools stored {len(found)} of {len(wanted)} files as {configuration} ({ended})",
-                run=record.run,
-                hint=_RETRY,
-            )
+            text = f"artdaq's tools stored {len(found)} of {len(wanted)} files as {configuration} ({ended})"
+            raise VerificationError(text, hint=_RETRY)
         hidden = self._unfinished() - {configuration}
         location = lookup.locate(self._reader.read_indexes(), [record.run], hidden).get(record.run)
         if location is None or location.configuration != configuration:
-            raise VerificationError(
-                f"artdaqDB shows another configuration than {configuration}", run=record.run, hint=_RETRY
-            )
+            raise VerificationError(f"artdaqDB shows another configuration than {configuration}", hint=_RETRY)
         return location
 
     def _compare(self, record: RunDocuments, config: str, meaning: Mapping[str, str]) -> None:
@@ -173,16 +166,14 @@ class ToolsDB(ArtdaqDB):
         folders = {path.parent for path in files}
         if len(folders) > 1 or any(len(path.parts) > 2 for path in files):
             where = ", ".join(sorted(map(str, folders)))
-            raise VerificationError(f"{DOWNLOADER} wrote into other folders ({where})", run=record.run, hint=_RETRY)
+            raise VerificationError(f"{DOWNLOADER} wrote into other folders ({where})", hint=_RETRY)
         if len(files) != len(meaning):
-            message = f"artdaq's tools give back {len(files)} of {len(meaning)} files ({ended})"
-            raise VerificationError(message, run=record.run, hint=_RETRY)
+            text = f"artdaq's tools give back {len(files)} of {len(meaning)} files ({ended})"
+            raise VerificationError(text, hint=_RETRY)
         given = {path.name: text for path, text in files.items()}
         for name, wanted in meaning.items():
-            if name not in given or _dumped(given[name]) != wanted:
-                raise VerificationError(
-                    f"artdaq's tools give back {name} with another meaning", run=record.run, hint=_RETRY
-                )
+            if name not in given or fhicl.meaning(given[name]) != wanted:
+                raise VerificationError(f"artdaq's tools give back {name} with another meaning", hint=_RETRY)
 
     def publish(self, staged: Sequence[Staged]) -> None:
         """Does nothing: what the tools load is visible at once, and `stage` checked it."""
@@ -218,32 +209,21 @@ def _meaning_of(record: RunDocuments) -> dict[str, str]:
         if document.kept and document.is_fcl:
             raise RecordError(
                 f"{document.name} {document.kept}; artdaq's tools take FHiCL only",
-                run=record.run,
                 hint="correct the file, or set artdaq_db.use_tools: false, which keeps it as text",
             )
         if document.entity.endswith(documents.SCHEMA):
             raise RecordError(
                 f"{document.name}: artdaq's tools take {document.entity}.fcl for the archive's {_SCHEMA_FILE}",
-                run=record.run,
                 hint="rename it, or set artdaq_db.use_tools: false",
             )
         try:
             if documents.is_taken_for_checksums(document):
                 raise RecordError(
                     f"{document.name} holds MD5 sums only: readers of the archive take it for the existing archiver's",
-                    run=record.run,
                     hint="rename it, or set artdaq_db.use_tools: false",
                 )
             meaning[f"{document.entity}.fcl"] = fhicl.dump(documents.shown_by_tools(document))
         except FhiclError as error:
-            error.run, error.path = record.run, document.name
+            error.path = document.name
             raise
     return meaning
-
-
-def _dumped(text: bytes) -> str | None:
-    """The evaluated text; None if it is not FHiCL."""
-    try:
-        return fhicl.dump(text)
-    except FhiclError:
-        return None

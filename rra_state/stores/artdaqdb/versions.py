@@ -118,11 +118,11 @@ def holds(export: Export, record: RunDocuments) -> bool:
     return export.files == {each.name: each.text for each in record.documents} and set(export.sources) == sources
 
 
-def export(location: Location, read: Callable[[Item], Tree], where: Callable[[Item], str]) -> Export:
+def export(location: Location, read: Callable[[Item], Tree | None], where: Callable[[Item], str]) -> Export:
     """The files of a version, from its documents. Raises VerificationError if a document is missing or damaged.
 
-    read: returns the document of an item; may raise VerificationError or StoreError. where: path of an item for
-    messages.
+    read: returns the document of an item, None if it is missing; may raise VerificationError or StoreError.
+    where: path of an item for messages.
     """
     items = [item for item in location.items if item.collection == RUN_HISTORY]
     stored = [file for item in items if not (file := _unpacked(item, location, read, where)).checksums]
@@ -177,9 +177,14 @@ def plan_each(
     return each_by_itself(records, planned), plans
 
 
-def _unpacked(item: Item, location: Location, read: Callable[[Item], Tree], where: Callable[[Item], str]) -> StoredFile:
+def _unpacked(
+    item: Item, location: Location, read: Callable[[Item], Tree | None], where: Callable[[Item], str]
+) -> StoredFile:
     try:
-        return documents.unpack(read(item), item, location)
+        tree = read(item)
+        if tree is None:
+            raise VerificationError(f"document {item.entity} is missing")
+        return documents.unpack(tree, item, location)
     except VerificationError as error:
         error.run, error.path = location.run, where(item)
         raise

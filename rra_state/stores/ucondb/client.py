@@ -7,10 +7,9 @@ A blob that is reported as stored was read back and compared. No retries: a put 
 from __future__ import annotations
 
 import json
-import operator
 import re
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from rra_state.base.errors import (
     StoreUnavailable,
     VerificationError,
 )
+from rra_state.records.blob import same
 from rra_state.stores.ucondb.answers import Answers
 from rra_state.stores.ucondb.http import Transport, said_by
 from rra_state.stores.ucondb.values import BlobVersion, StoredBlob
@@ -40,15 +40,12 @@ _KEYS_PER_LOOKUP = 500
 class UconDB:
     """One object of one folder of a UconDB server.
 
-    settings: the section `ucon_db`. same: whether two blobs have the same content; default: equal bytes.
-    slots: limits the requests that all processes have in progress. Raises ConfigError for a bad `database_uri`.
+    settings: the section `ucon_db`. slots: limits the requests that all processes have in progress. Raises ConfigError
+    for a bad `database_uri`.
     """
 
-    def __init__(
-        self, settings: UconDBSection, same: Callable[[bytes, bytes], bool] = operator.eq, slots: Slots | None = None
-    ) -> None:
+    def __init__(self, settings: UconDBSection, slots: Slots | None = None) -> None:
         self._folder, self._object = settings.folder_name, settings.object_name
-        self._same = same
         self._http = Transport(settings, slots)
         uri = settings.database_uri.get_secret_value() if settings.database_uri else None
         self._tables: Tables | None = None
@@ -281,7 +278,7 @@ class UconDB:
         if current is None:
             raise Conflict(f"{self.name}: the version to replace is gone", run=run, hint=_DECIDE)
         content, version = current
-        if self._same(content, blob):
+        if same(content, blob):
             return StoredBlob(version, already=True, content=content)
         if override_of is not None and (version.id, version.adler32) == (override_of.id, override_of.adler32):
             return None

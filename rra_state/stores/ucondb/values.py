@@ -31,7 +31,7 @@ class StoredBlob:
     """Outcome of a put.
 
     already: the server had this blob before. content: the server's blob, as read back; if `already`, it may differ from
-    the given blob where `same` ignores it.
+    the given blob where `blob.same` ignores it.
     """
 
     version: BlobVersion

@@ -19,8 +19,7 @@ from rra_state.cli.options import moment
 from rra_state.records.model import Remark
 from rra_state.reporting import export, request
 from rra_state.reporting import text as report
-from rra_state.reporting.assessment import Assessment, assess
-from rra_state.reporting.part import WHOLE, Part
+from rra_state.reporting.assessment import WHOLE, Assessment, Part, assess
 from rra_state.reporting.tables import COLUMNS
 from rra_state.state.outcome import Failure
 from rra_state.state.snapshot import Snapshot
@@ -157,7 +156,7 @@ def test_what_no_terminal_can_show_is_shown_by_its_bytes(busy: Site, capsys: pyt
     busy.tree.write_failures([Failure(5, "import", "RecordError", "run 5: bad\udcff name", 1, NEW, NEW)])
 
     for form in ("text", "json", "csv", "html"):
-        request.show(busy.settings, request.Request(format=form))  # type: ignore[arg-type]
+        request.show(busy.settings, form=form)  # type: ignore[arg-type]
         assert "bad" in capsys.readouterr().out.encode("utf-8", "backslashreplace").decode()
 
 
@@ -170,10 +169,10 @@ def test_colour_is_for_terminals_only(busy: Site, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("TERM", "xterm-256color")
     plain, terminal, without = io.StringIO(), Terminal(), Terminal()
 
-    request.show(busy.settings, request.Request(), plain)
-    request.show(busy.settings, request.Request(), terminal)
+    request.show(busy.settings, plain)
+    request.show(busy.settings, terminal)
     monkeypatch.setenv("NO_COLOR", "1")
-    request.show(busy.settings, request.Request(), without)
+    request.show(busy.settings, without)
 
     coloured = re.compile(r"\x1b\[[0-9;]*m")
     assert "\x1b" not in plain.getvalue()

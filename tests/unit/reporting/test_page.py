@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from rra_state.monitoring import after_cycle
 from rra_state.reporting import failures, request
 from rra_state.reporting.assessment import Day, assess
 from rra_state.reporting.counts import count_runs
-from rra_state.reporting.page import map_data, plots, render
-from rra_state.state.outcome import Facts, Failure, Marker
+from rra_state.reporting.page import map_data, render
+from rra_state.state.outcome import STAGES, Facts, Failure, Marker
 from rra_state.state.snapshot import Snapshot
 from rra_state.state.tally import Ended
 from tests.unit.archive_site import Site
@@ -91,7 +92,7 @@ def test_the_same_fault_of_many_runs_is_one_reason(site: Site) -> None:
 def test_an_outage_and_the_ended_cycle_are_shown(site: Site) -> None:
     site.records.rmdir()
 
-    text = words(html(site, cycle=render.Cycle("UconDB did not answer", good=False)))
+    text = words(html(site, cycle=Ended(STAGES, 1.0, fault=StoreUnavailable("UconDB did not answer"))))
 
     assert "NOT KNOWN" in text
     assert "The last cycle ended early: UconDB did not answer" in text
@@ -189,14 +190,17 @@ def test_missing_runs_are_counted_by_age(site: Site) -> None:
 
 
 def test_days_without_work_are_empty_bars(site: Site) -> None:
-    days = [Day(day=utc(86400.0 * 20000).date(), imported=4, migrated=2, failed=1)]
+    snapshot = Snapshot.take(site.settings)
+    days = (Day(day=utc(snapshot.at - 86400).date(), imported=4, migrated=2, failed=1),)
 
-    shown = plots.throughput(days, utc(86400.0 * 20001).date())
+    text = render.html(snapshot, replace(assess(snapshot), days=days))
 
-    assert (len(shown.bars), shown.most, shown.total) == (plots.DAYS, 4, 2)
-    assert [bar.height for bar in shown.bars[-3:]] == [0, 50, 0]
-    assert shown.bars[-2].failed == 1
-    assert shown.bars[-1].left + shown.bars[-1].width < 100
+    bars = re.findall(r'class="done" x="(.*?)" width="(.*?)" y=".*?" height="(.*?)"/>(<rect class="failed")?', text)
+    assert len(bars) == map_data.DAYS
+    assert [float(height) for _, _, height, _ in bars[-3:]] == [0, 50, 0]
+    assert [bool(failed) for *_, failed in bars[-3:]] == [False, True, False]
+    assert float(bars[-1][0]) + float(bars[-1][1]) < 100
+    assert "last 60 days: 2" in words(text)
 
 
 # ---- the file that every cycle leaves behind -----------------------------------------------------------------------

@@ -248,4 +248,4 @@ def test_refresh_of_a_record_that_is_gone_says_so(site: Site) -> None:
 
 def test_the_name_of_a_refresh_is_that_of_its_marker() -> None:
     assert str(Refresh.of("7027-1f2e3d4c")) == "7027-1f2e3d4c"
-    assert Refresh(7027, "1f2e3d4c").target == "markers/refresh/7027-1f2e3d4c.json"
+    assert planner.Window(refreshes=(Refresh(7027, "1f2e3d4c"),)).targets() == ["markers/refresh/7027-1f2e3d4c.json"]

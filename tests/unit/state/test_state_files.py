@@ -68,7 +68,7 @@ def test_the_same_numbers_in_other_words_are_an_edit_too(site: Site) -> None:
 
     site.keeper().update(known([5, 6], [6]))
 
-    assert json.loads((site.tree.ledger_path("import")).read_text())["base"] == 6
+    assert json.loads((site.tree.note_path("import")).read_text())["base"] == 6
 
 
 def test_an_added_line_stays_until_its_run_is_archived(site: Site) -> None:
@@ -170,7 +170,7 @@ def test_a_bad_line_of_a_failure_log_is_named(site: Site) -> None:
     ],
 )
 def test_a_damaged_ledger_is_no_fresh_start(site: Site, text: str) -> None:
-    site.tree.ledger_path("import").write_text(text)
+    site.tree.note_path("import").write_text(text)
 
     with pytest.raises(StateFileError, match=r"state/import\.json"):
         site.keeper().update(known([], []))

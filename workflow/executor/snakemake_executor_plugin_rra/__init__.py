@@ -170,7 +170,7 @@ class Executor(RealExecutor):
 
     def _start(self) -> Driver:
         current = snakemake_session.current()
-        if not current.lock_held:
+        if current.lock is None:
             raise WorkflowError(f"the archive's lock ({lock.VARIABLE}) is not held; use workflow/Snakefile as it is")
         if events.parent_is_gone(os.environ):
             os._exit(130)  # before it starts workers

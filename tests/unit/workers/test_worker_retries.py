@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
 from rra_state.base.errors import ArchiverError, RecordChanged, RecordError, StoreUnavailable
-from rra_state.base.retries import with_retries
+from rra_state.workers.worker import WorkerContext
 
 
 def failing(*errors: BaseException) -> Callable[[], str]:
@@ -23,17 +24,36 @@ def failing(*errors: BaseException) -> Callable[[], str]:
     return action
 
 
-def test_success_at_once_waits_for_nothing() -> None:
-    waits: list[float] = []
+class Waits(list[float]):
+    """The driver's request to stop, which never comes; notes how long it was waited for."""
 
-    assert with_retries(failing(), retries=2, delay=3, sleep=waits.append) == ("done", 1)
+    def is_set(self) -> bool:
+        return False
+
+    def wait(self, timeout: float) -> bool:
+        self.append(timeout)
+        return False
+
+    def __bool__(self) -> bool:
+        return True
+
+
+def with_retries(action: Callable[[], str], waits: Waits, *, retries: int, delay: float = 3) -> tuple[str, int]:
+    app = SimpleNamespace(run_process_retries=retries, retry_delay_seconds=delay)
+    return WorkerContext(SimpleNamespace(app=app), waits).with_retries(action)
+
+
+def test_success_at_once_waits_for_nothing() -> None:
+    waits = Waits()
+
+    assert with_retries(failing(), waits, retries=2) == ("done", 1)
     assert waits == []
 
 
 def test_a_passing_fault_is_tried_again_after_the_delay() -> None:
-    waits: list[float] = []
+    waits = Waits()
 
-    result = with_retries(failing(RecordChanged(), StoreUnavailable()), retries=2, delay=3, sleep=waits.append)
+    result = with_retries(failing(RecordChanged(), StoreUnavailable()), waits, retries=2)
 
     assert result == ("done", 3)
     assert waits == [3, 3]
@@ -43,7 +63,7 @@ def test_a_lasting_error_ends_after_the_configured_retries() -> None:
     last = RecordChanged("the last")
 
     with pytest.raises(RecordChanged, match="the last") as caught:
-        with_retries(failing(RecordChanged(), RecordChanged(), last), retries=2, delay=0, sleep=lambda _: None)
+        with_retries(failing(RecordChanged(), RecordChanged(), last), Waits(), retries=2, delay=0)
 
     assert caught.value is last
     assert caught.value.tries == 3
@@ -51,21 +71,25 @@ def test_a_lasting_error_ends_after_the_configured_retries() -> None:
 
 @pytest.mark.parametrize("error", [RecordError("bad"), ArchiverError("bad")])
 def test_a_bad_record_is_tried_once(error: ArchiverError) -> None:
-    waits: list[float] = []
+    waits = Waits()
 
     with pytest.raises(ArchiverError, match="bad") as caught:
-        with_retries(failing(error), retries=5, delay=3, sleep=waits.append)
+        with_retries(failing(error), waits, retries=5)
 
     assert (caught.value.tries, waits) == (1, [])
 
 
 def test_no_retries_means_one_try() -> None:
     with pytest.raises(StoreUnavailable) as caught:
-        with_retries(failing(StoreUnavailable()), retries=0, delay=3, sleep=lambda _: None)
+        with_retries(failing(StoreUnavailable()), Waits(), retries=0)
 
     assert caught.value.tries == 1
 
 
 def test_a_bug_is_not_retried() -> None:
+    waits = Waits()
+
     with pytest.raises(ZeroDivisionError):
-        with_retries(failing(ZeroDivisionError()), retries=5, delay=3, sleep=lambda _: pytest.fail("waited"))
+        with_retries(failing(ZeroDivisionError()), waits, retries=5)
+
+    assert waits == []
