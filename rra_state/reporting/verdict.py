@@ -86,7 +86,11 @@ def _site(name: str, listing: Listing) -> Site:
 
 
 def verdicts(
-    snapshot: Snapshot, sites: Sites, counted: Counts, lost: frozenset[int], unusable: tuple[str, ...]
+    snapshot: Snapshot,
+    sites: Sites,
+    counted: Counts,
+    lost: frozenset[int],
+    unusable: tuple[str, ...],
 ) -> Iterator[Verdict]:
     """Every verdict that applies, the worst first: the first one is the verdict on the archive."""
     disk, artdaqdb, ucondb = (site.runs for site in sites)
@@ -144,7 +148,11 @@ def _unsure(
 
 
 def steps(
-    snapshot: Snapshot, sites: Sites, records: list[StageRecords], counted: Counts, lost: frozenset[int]
+    snapshot: Snapshot,
+    sites: Sites,
+    records: list[StageRecords],
+    counted: Counts,
+    lost: frozenset[int],
 ) -> Iterator[Step]:
     """The steps, in the order in which they have to be done."""
     for each in records:

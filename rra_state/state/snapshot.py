@@ -57,7 +57,12 @@ class Snapshot:
 
     @classmethod
     def take(
-        cls, settings: Settings, now: float | None = None, earlier: Snapshot | None = None, *, accept_loss: bool = False
+        cls,
+        settings: Settings,
+        now: float | None = None,
+        earlier: Snapshot | None = None,
+        *,
+        accept_loss: bool = False,
     ) -> Snapshot:
         """List the directories. Raises WorkDirError.
 

@@ -20,7 +20,15 @@ from rra_state.records.fhicl.parse import (
     path_of,
 )
 from rra_state.records.fhicl.scan import Source, quoted
-from rra_state.records.fhicl.values import NIL, Scalar, SequenceValue, TableValue, Value, copied, share_items
+from rra_state.records.fhicl.values import (
+    NIL,
+    Scalar,
+    SequenceValue,
+    TableValue,
+    Value,
+    copied,
+    share_items,
+)
 from rra_state.records.fhicl.write import printed_string
 
 MAX_NIL_ITEMS = 1_000_000

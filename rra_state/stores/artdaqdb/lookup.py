@@ -36,7 +36,10 @@ def version_name(configuration: str, number: int) -> str:
 
 
 def locate(
-    indexes: dict[str, Index], runs: Iterable[int], hidden: Collection[str] = frozenset(), below: int | None = None
+    indexes: dict[str, Index],
+    runs: Iterable[int],
+    hidden: Collection[str] = frozenset(),
+    below: int | None = None,
 ) -> dict[int, Location]:
     """The newest version of each run that RunHistory's index lists; other runs are left out.
 

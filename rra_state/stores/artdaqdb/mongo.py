@@ -265,7 +265,9 @@ class MongoDB(ArtdaqDB):
         return versions.export(location, found.get, lambda item: f"{item.collection}/{item.oid}")
 
 
-def _within_depth(plan: versions.PlannedVersion) -> tuple[versions.PlannedVersion, list[Tree], tuple[Remark, ...]]:
+def _within_depth(
+    plan: versions.PlannedVersion,
+) -> tuple[versions.PlannedVersion, list[Tree], tuple[Remark, ...]]:
     """The plan, its documents, and a remark for each file that is kept as text since MongoDB takes no such depth."""
     trees = list(plan.trees())
     deep = {

@@ -35,7 +35,9 @@ HEAD = {
     "origin.rawdata": {"$slice": [2, 8]},
 }
 """What is read of a document to find a version: its names, and what `document.manifest` needs, without the text."""
-ORIGIN = {"rawdata": {"$cond": [{"$isArray": "$origin.rawdata"}, {"$slice": ["$origin.rawdata", 2, 8]}, []]}}
+ORIGIN = {
+    "rawdata": {"$cond": [{"$isArray": "$origin.rawdata"}, {"$slice": ["$origin.rawdata", 2, 8]}, []]},
+}
 """The same of `origin`, as an expression for an aggregation."""
 OURS = {"origin.rawdata": "rra:base64"}
 """Filter for documents of this archiver, before and after artdaq's tools rewrote them."""

@@ -130,7 +130,10 @@ class ToolsDB(ArtdaqDB):
     def _free_name(self, record: RunDocuments) -> str:
         """The configuration's name, with the next vN if it was used: under a used name documents would be doubled."""
         pattern = re.compile(re.escape(record.configuration) + r"(?:v(\d{1,9}))?")
-        names = (*self._reader.read_indexes()[RUN_HISTORY].of_run(CONFIGURATION, record.run), *self._unfinished())
+        names = (
+            *self._reader.read_indexes()[RUN_HISTORY].of_run(CONFIGURATION, record.run),
+            *self._unfinished(),
+        )
         used = [int(match[1] or 0) for name in names if (match := pattern.fullmatch(name))]
         return f"{record.config_name}v{max(used) + 1}" if used else record.config_name
 
