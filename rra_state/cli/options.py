@@ -91,7 +91,7 @@ def parser() -> argparse.ArgumentParser:
     instead.add_argument(
         "--restore-drill",
         metavar="N",
-        type=partial(run_number, what="number of runs: write 1 or more"),
+        type=number_of_runs,
         help="with --verify: also restore N random runs and compare",
     )
     instead.add_argument(
@@ -134,11 +134,19 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run_number(text: str, what: str = "run number") -> int:
-    """A run number, or what else is a number of 1 or more, as argparse takes it. Raises ArgumentTypeError."""
+def run_number(text: str) -> int:
+    """A run number as argparse takes it. Raises ArgumentTypeError."""
+    run = run_numbers.number(text)
+    if run is None:
+        raise argparse.ArgumentTypeError(f"{text} is no run number")
+    return run
+
+
+def number_of_runs(text: str) -> int:
+    """A number of runs, 1 or more, as argparse takes it. Raises ArgumentTypeError."""
     number = run_numbers.number(text)
     if number is None:
-        raise argparse.ArgumentTypeError(f"{text} is no {what}")
+        raise argparse.ArgumentTypeError(f"{text} is no number of runs: write 1 or more")
     return number
 
 
