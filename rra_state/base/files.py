@@ -109,7 +109,7 @@ def write_directory(directory: Path, contents: Mapping[str, bytes]) -> None:
         if name in ("", ".", "..") or "/" in name or "\0" in name:
             raise ValueError(f"{name!a} is no name of a file")
     announce("mkdir", directory)
-    directory.mkdir()
+    directory.mkdir(mode=0o755)
     for name, data in contents.items():
         with _naming(directory):
             _write(f"{directory}/{os.fsdecode(name.encode('utf-8', 'surrogateescape'))}", data, sync=False)

@@ -20,7 +20,7 @@ VARIABLE = "RRA_LOCK_FD"
 """Environment variable with the descriptor of the lock that the command line passes to its Snakemake process."""
 
 ORPHAN_SECONDS = 20.0
-"""Longest wait for the children of a killed holder to end. They give their workers 5 s to finish the runs in hand."""
+"""After `kill -9`, the longest wait for the children of the holder to end. They give their workers 5 s to finish."""
 
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _MAX_BYTES = 4096

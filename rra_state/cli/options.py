@@ -8,12 +8,13 @@ import re
 from datetime import UTC, datetime
 from functools import partial
 from itertools import combinations, product
+from typing import get_args
 
 from rra_state.base import run_numbers
 from rra_state.base.errors import UsageError
 from rra_state.base.version import __version__
 from rra_state.state.outcome import STAGES, Stage
-from rra_state.state.planner import Mode, Selection
+from rra_state.state.planner import Mode, Order, Selection
 
 FORMATS = ("text", "json", "csv", "html")
 _FORMATS = {"report_status": FORMATS, "parameters": ("text", "json", "csv"), "diff": ("text", "json")}
@@ -68,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     which.add_argument("--refresh", metavar="RANGES", help="archive these again as they are on disk now, however old")
     which.add_argument("--import-only", action="store_true", help="only into artdaqDB")
     which.add_argument("--migrate-only", action="store_true", help="only from artdaqDB into UconDB")
-    which.add_argument("--order", choices=("oldest", "newest"), default="oldest", help="which runs come first")
+    which.add_argument("--order", choices=get_args(Order), default="oldest", help="which runs come first")
     instead = parser.add_argument_group("instead of archiving")
     instead.add_argument("--report-status", action="store_true", help="show what is where and what to do")
     instead.add_argument("--compare-state", action="store_true", help="check state files and logs against the stores")

@@ -29,7 +29,10 @@ from rra_state.workers.migrate_stage import migrate_runs
 from rra_state.workers.refresh_stage import replace_blobs, stage_changed, version_to_replace, was_named
 
 CHUNK = 25
-"""Runs handed to a worker at once: enough to share an fsync and an index, few enough to stop within seconds."""
+"""Runs of an import or migration handed to a worker at once.
+
+Enough to share an fsync and an index, few enough to stop within seconds.
+"""
 SMALL_CHUNK = 4
 CHUNKS_PER_WORKER = 2
 

@@ -27,7 +27,7 @@ from rra_state.workers.record_copies import NAMES, Source
 from rra_state.workers.restore_stage import PARTIAL, RestoredRun, restore_runs
 
 CHUNK = 20
-"""Runs handed to a worker at once."""
+"""Runs handed to a worker at once by a restore."""
 SOURCES: Mapping[str, tuple[Source, ...]] = {
     "best": ("artdaqdb", "ucondb"),
     "artdaqdb": ("artdaqdb",),

@@ -22,7 +22,7 @@ from rra_state.stores import artdaqdb
 from rra_state.workers.verify_stage import RunVerification, verify_runs
 
 CHUNK = 20
-"""Runs handed to a worker at once."""
+"""Runs handed to a worker at once by a verification."""
 
 log = logging.getLogger("rra")
 

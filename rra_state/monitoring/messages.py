@@ -17,7 +17,7 @@ MOST_REASONS = 10
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is sent. bad: somebody has to do something."""
+    """What is sent. title: subject of the mail. bad: somebody has to do something."""
 
     title: str
     text: str

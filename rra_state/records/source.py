@@ -23,7 +23,10 @@ from rra_state.records.model import Record, Remark, Skipped, SourceFile, SourceS
 from rra_state.records.signatures import Signature
 
 TEXTS = ("boot", "known_boardreaders_list", "setup", "environment", "metadata", "settings", "ranks")
-"""Stems of the seven text files of a record. Source: docs/design/run_records.md, Files of a record."""
+"""Stems of the seven text files of a record; their converters: `records.convert`. Order of a blob: `records.blob`.
+
+Source: docs/design/run_records.md, Files of a record.
+"""
 TEXT_NAMES = frozenset(f"{stem}.txt" for stem in TEXTS)
 
 NOT_READ_BEFORE = (

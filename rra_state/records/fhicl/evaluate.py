@@ -1,4 +1,6 @@
-"""Syntax tree -> value tree: prologs, references, dotted and indexed names, `@erase` and protection.
+"""Syntax tree -> value tree: prologs, references, splices, dotted and indexed names, `@erase` and protection.
+
+References begin with `@local::`, splices with `@table::` or `@sequence::`.
 
 Values are copied on reference, lazily: a referenced table is marked as shared and copied when one side changes it.
 Source: docs/design/fhicl.md, Evaluation.

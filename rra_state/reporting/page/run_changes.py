@@ -21,6 +21,7 @@ from rra_state.state.snapshot import Snapshot
 
 NOTE = "changes"
 NEWEST = 50
+"""Runs that are compared with the run before."""
 SECONDS = 2.0
 """After this time no further comparison is begun: the next cycle makes the rest."""
 MOST_LINES = 30

@@ -22,7 +22,7 @@ _OLD_NAMES = {
     "sslallowinvalidhostnames": "tlsAllowInvalidHostnames",
 }
 """libmongoc's names of before 2019, and those of today. Source: libmongoc, mongoc_uri_t, TLS Options."""
-_OF_LIBMONGOC = ("serverselectiontryonce", "socketcheckintervalms")
+_IGNORED = ("serverselectiontryonce", "socketcheckintervalms")
 """Options by which libmongoc tunes its own way to look for servers; pymongo has another way."""
 _KEY = "artdaq_db.database_uri"
 _HINT = "mongodb://user@host:27017/database; @ : / and % in a user or password are written %40 %3A %2F %25"
@@ -70,7 +70,7 @@ def _with_todays_names(uri: str) -> str:
     options = [pair for pair in query.replace(";", "&").split("&") if pair]
     taken = []
     for given, equals, value in (pair.partition("=") for pair in options):
-        if given.lower() in _OF_LIBMONGOC:
+        if given.lower() in _IGNORED:
             continue
         name = _OLD_NAMES.get(given.lower(), given)
         _check(name, f"{name}{equals}{value}", value)

@@ -27,7 +27,10 @@ _THREADS = "1"
 """More than one loses documents of a directory archive, silently. Source: docs/design/artdaqdb.md, Concurrency."""
 _SSH_FAILED, _TIMED_OUT, _NO_PROGRAM, _NOT_FOUND = 255, 124, 126, 127
 _SSH_OPTIONS = ("-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ServerAliveInterval=10")
-_FINISH_SECONDS = 10
+_KILL_SECONDS = 5
+"""A program that has not ended so long after its limit, when it got SIGTERM, gets SIGKILL."""
+_GIVE_UP_SECONDS = 10
+"""So long after the limit the caller gives up, and kills what is left. More than `_KILL_SECONDS`."""
 _PART = "rra-part:"
 _BEGIN = (
     "umask 077; IFS= read -r ARTDAQ_DATABASE_URI; export ARTDAQ_DATABASE_URI; "
@@ -173,7 +176,7 @@ Tools = LocalTools | RemoteTools
 
 def _within(limit: float) -> list[str]:
     """The command `timeout`, which ends the program even if this process dies."""
-    return ["timeout", "-k", "5", f"{limit:g}"]
+    return ["timeout", "-k", f"{_KILL_SECONDS}", f"{limit:g}"]
 
 
 def _options(run: int, config: str) -> list[str]:
@@ -215,9 +218,9 @@ def _run(
         raise _not_found(command[0]) from error
     with process:
         try:
-            output, errors = process.communicate(data, timeout=limit + _FINISH_SECONDS)
+            output, errors = process.communicate(data, timeout=limit + _GIVE_UP_SECONDS)
         except subprocess.TimeoutExpired as error:
-            raise _too_slow(program, limit + _FINISH_SECONDS) from error
+            raise _too_slow(program, limit + _GIVE_UP_SECONDS) from error
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # also its children that still run

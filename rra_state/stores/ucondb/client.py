@@ -1,7 +1,8 @@
 """UconDB, the permanent store: one blob per run, with the run number as key, through the REST interface.
 
-A blob that is reported as stored was read back and compared. No retries: a put is done, or raises `Conflict` or
-`StoreUnavailable` (try again). Source: docs/design/ucondb.md, Rules of the client.
+A blob that is reported as stored was read back and compared. A put is done, or raises `Conflict` or
+`StoreUnavailable`, after which `workers.worker` tries the run again.
+Source: docs/design/ucondb.md, Rules of the client.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Send HTTP requests to UconDB: sessions, digest authentication, and the mapping of HTTP errors to StoreError.
 
-Knows nothing of versions and blobs. Repeats a request only after a digest challenge.
+Knows nothing of versions and blobs. Repeats a request only after a digest challenge: after an error that may pass, such
+as status 503, `workers.worker` tries the run again.
 """
 
 from __future__ import annotations
