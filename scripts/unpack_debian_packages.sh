@@ -55,12 +55,14 @@ programs | while read -r name _ place; do
     starter=$directory/bin/$name
     {
         echo '#!/bin/sh'
-        echo "export LD_LIBRARY_PATH='$libraries' PYTHONPATH='$root/usr/lib/python3/dist-packages'"
-        echo "export FONTCONFIG_FILE='$directory/fonts.conf'"
         if [ "$name" = faketime ]; then  # -f OFFSET COMMAND; it would look for its library below /usr only
             echo "export LD_PRELOAD='$(find "$root" -name libfaketime.so.1)' FAKETIME=\"\$2\""
-            echo 'shift 2; exec "$@"'
+            echo 'shift 2; exec "$@"'  # the command is not Debian's, and needs none of its libraries
         else
+            echo "export LD_LIBRARY_PATH='$libraries' FONTCONFIG_FILE='$directory/fonts.conf'"
+            if head -1 "$file" | grep -q '^#!.*python'; then
+                echo "export PYTHONPATH='$root/usr/lib/python3/dist-packages'"
+            fi
             echo "exec '$file' \"\$@\""
         fi
     } >"$starter"
