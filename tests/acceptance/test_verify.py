@@ -178,6 +178,24 @@ def test_a_record_away_during_recovery_is_compared_once_back(archived: Site, los
         assert archived.marker("migrate", 2)["fingerprint"] == archived.marker("import", 2)["fingerprint"]
 
 
+def test_a_returned_record_is_unsure_until_it_is_compared(archived: Site) -> None:
+    record, away = archived.records / "2", archived.root / "away"
+    record.rename(away)
+    shutil.rmtree(archived.work)
+    archived.archive_runs("--recover-import-state", "--recover-migrate-state")
+    archived.archive_runs("--incremental")  # verifies the run without its record
+    archived.configure(app={"verify_per_cycle": 0})
+    away.rename(record)
+
+    archived.archive_runs("--incremental")
+
+    report = archived.archive_runs("--report-status", status=1).stdout
+    assert "NOT SURE: 1 record came back or moved, not compared with the archive yet: 2" in report
+    assert "--verify" in report
+    archived.archive_runs("--verify")
+    assert "\nSAFE:" in archived.archive_runs("--report-status").stdout
+
+
 def test_a_killed_comparison_of_a_returned_record_is_repeated(archived: Site) -> None:
     record, away, copy = archived.records / "2", archived.root / "away", archived.root / "copy of work"
     record.rename(away)
