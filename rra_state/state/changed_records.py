@@ -107,7 +107,9 @@ def look(snapshot: Snapshot) -> Look:
         same = not unfinished and (gone or (signature is not None and signature == seen.get(str(run))))
         if same and signature is not None:
             unchanged[str(run)] = signature
-        over = tree.watched_since(run) <= since
+        began = tree.watched_since(run)
+        over = began <= since
+        left_unread = not files.watch_days and began > 0 and not unfinished
         if same and not over:
             continue
         try:
@@ -117,7 +119,7 @@ def look(snapshot: Snapshot) -> Look:
                 differing.add(run)
             continue
         archived = None if newest is None else newest.facts
-        if over and (same or not (files.watch_days or unfinished)) and archived is not None and archived.stop_time:
+        if over and (same or left_unread) and archived is not None and archived.stop_time:
             ended.add(run)
         elif not same:
             record = _read(snapshot.settings, run) if snapshot.is_ready(run) else None

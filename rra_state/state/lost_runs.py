@@ -48,7 +48,7 @@ def notice(snapshot: Snapshot) -> set[int]:
         never_compared = (tree.noted_runs(each) or frozenset() for each in (UNVERIFIED, WITHOUT_RECORD))
         if again := snapshot.returned.difference(*never_compared):
             log.info("comparing %s whose record was away, or in another directory", count(len(again), "archived run"))
-            tree.watch_again(again)
+            tree.compare_once(again)
         tree.write_on_disk(directory, snapshot.records)
     return gone
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +36,8 @@ WITHOUT_RECORD = "without_record"
 ARRIVING = "arriving"
 """Name of the note with the runs that another program is still storing in artdaqDB: `state/arriving.json`."""
 
+_ONCE = b"once\n"
+"""Content of `watch/<run>` if the record is to be compared once; else the file is empty."""
 _STAGES: tuple[Stage, ...] = (*STAGES, "refresh")
 
 
@@ -117,14 +119,15 @@ class Tree:
         return run_numbers.numbers(self.names("watch"))
 
     def watched_since(self, run: int) -> float:
-        """When the watch of a run began, seconds since 1970; 0 if it is not watched. Raises WorkDirError."""
+        """When the watch of a run began, seconds since 1970; 0 if it is to be compared once. Raises WorkDirError."""
         path = self.root / "watch" / str(run)
         try:
-            return path.stat().st_mtime
+            status = path.stat()
         except FileNotFoundError:
             return 0.0
         except OSError as error:
             raise tree_files.unreadable(path, error) from error
+        return 0.0 if status.st_size else status.st_mtime
 
     def write_markers(self, markers: Iterable[Marker], watch: Iterable[int] = ()) -> None:
         """Write markers durably, then drop the failure records of their runs. Raises WorkDirError."""
@@ -150,16 +153,10 @@ class Tree:
             for stage, done in written.items():
                 fsio.remove_batch(self.failure_path(stage, run) for run in done & self.failed(stage))
 
-    def watch_again(self, runs: Collection[int]) -> None:
-        """Watch archived runs again, as if since they were archived. Raises WorkDirError.
-
-        So a record that is as it was archived long ago is compared once, and not looked at for `watch_days` more.
-        """
-        self.write_markers((), watch=runs)
+    def compare_once(self, runs: Iterable[int]) -> None:
+        """Have the next look compare the records of archived runs, whatever `watch_days` is. Raises WorkDirError."""
         with tree_files.writing(self.root):
-            for run in runs:
-                archived = self.marker_path("migrate", run).stat().st_mtime
-                os.utime(self.root / "watch" / str(run), (archived, archived))
+            fsio.write_batch((self.root / "watch" / str(run), _ONCE) for run in runs)
 
     def _note_unverified(self, markers: Iterable[Marker]) -> None:
         unverified, noted = {marker.run for marker in markers if not marker.facts.verified}, self.noted_runs(UNVERIFIED)
