@@ -251,8 +251,8 @@ def test_an_unreachable_server_is_given_up_after_the_timeout() -> None:
 
 
 def test_an_answer_that_comes_slowly_but_steadily_is_waited_for() -> None:
-    longest = scaled(0.1)
-    pieces = [b"HTTP/1.1 200 OK\r\nContent-Type: text/json\r\n\r\n[", *[b" "] * 20, b"]"]
+    limit = scaled(0.2)
+    pieces = [b"HTTP/1.1 200 OK\r\nContent-Type: text/json\r\n\r\n[", *[b" "] * 60, b"]"]
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -262,13 +262,13 @@ def test_an_answer_that_comes_slowly_but_steadily_is_waited_for() -> None:
                 client.recv(65536)
                 for piece in pieces:
                     client.sendall(piece)
-                    time.sleep(longest / 15)
+                    time.sleep(limit / 50)  # each piece long before the limit, all of them together after it
 
         thread = threading.Thread(target=serve)
         thread.start()
 
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
-        assert UconDB(settings(url, timeout_seconds=longest)).runs() == set()
+        assert UconDB(settings(url, timeout_seconds=limit)).runs() == set()
         thread.join()
 
 
