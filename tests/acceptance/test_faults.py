@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from rra_state.state import planner
 from scripts.make_run_records import make_records
+from tests.servers import Line
 from tests.site import Site
 from tests.waiting import scaled, wait_until
 
@@ -177,11 +179,19 @@ def test_case_b13_a_signal_before_any_run_is_answered(site: Site, monkeypatch: p
 
 
 def test_three_signals_end_at_once_and_the_next_cycle_completes(site: Site) -> None:
-    site.make(200)
-    site.configure(ucon_db={"timeout_seconds": 3600})
-    with site.ucondb.frozen():  # so that no run in hand can be finished
+    site.make(60)
+    in_hand, released = threading.Event(), threading.Event()
+
+    def held(asked: bytes, answer: bytes) -> bytes:
+        if asked.startswith(b"POST"):
+            in_hand.set()
+            released.wait(scaled(120))
+        return answer
+
+    with Line(site.ucondb.url, held) as line:
+        site.configure(ucon_db={"server_url": line.url, "timeout_seconds": scaled(120)})
         cycle = site.start(site.command())
-        wait_until(lambda: len(site.markers("import")) >= 20)
+        wait_until(in_hand.is_set, what="no run came to UconDB")  # one signal would wait for this run
 
         def ended() -> bool:
             """Press Ctrl-C once more unless the workflow has ended: of equal signals at once a process gets one."""
@@ -189,12 +199,14 @@ def test_three_signals_end_at_once_and_the_next_cycle_completes(site: Site) -> N
                 os.kill(cycle.pid, signal.SIGINT)
             return not going_on
 
-        wait_until(ended, 20, "three signals do not end it", every=0.1)
+        wait_until(ended, 10, "three signals do not end it", every=0.1)
         cycle.communicate(timeout=scaled(10))
+        released.set()
 
     assert cycle.returncode == 130
+    site.configure()
     site.real_archive_runs()
-    site.assert_archived_once(range(1, 201))
+    site.assert_archived_once(range(1, 61))
 
 
 def test_a_killed_worker_costs_no_run(site: Site) -> None:

@@ -41,6 +41,7 @@ common_settings = CommonSettings(
     auto_deploy_default_storage_provider=False,
 )
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 IMPATIENT_SIGNALS = 3
 IMPATIENT_SECONDS = 2.0
 _STAGES: dict[str, Stage] = {"import_run": "import", "migrate_run": "migrate", "refresh_run": "refresh"}
@@ -183,7 +184,7 @@ class Executor(RealExecutor):
         committer = Committer(self._tree, self._store)
         pool = open_pool(settings, most=len(current.window))
         self._driver = Driver(pool, self._store, committer, self, validate=current.validate)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _SIGNALS:
             signal.signal(number, self._on_signal)
         events.when_parent_ends(os.environ, self._end_now)
         return self._driver
@@ -201,6 +202,8 @@ class Executor(RealExecutor):
         if self._driver is None:
             return
         if len(self._signals) >= IMPATIENT_SIGNALS:
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_IGN)  # each further one would begin the end anew
             self._end_now()
         self._driver.stop(Interrupted("interrupted; runs in hand were finished, the others wait for the next cycle"))
 
