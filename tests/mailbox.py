@@ -19,6 +19,7 @@ import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from tests.servers import received
 from tests.waiting import scaled
 
 USER = "archiver@example.org"
@@ -131,10 +132,7 @@ def _answer(secure: ssl.SSLSocket, told: Slack) -> None:
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
     body = b""
     while len(body) < int(headers["content-length"]):
-        part = secure.recv(65536)
-        if not part:
-            raise ConnectionError
-        body += part
+        body += received(secure)
     told.requests.append((lines[0], headers["authorization"], json.loads(body)))
     answer = json.dumps(told.answer).encode()
     head = ("HTTP/1.1 200 OK", "Content-Type: application/json", f"Content-Length: {len(answer)}", "Connection: close")

@@ -307,17 +307,18 @@ def _request(client: socket.socket) -> bytes:
     """One whole request, by its Content-Length. Raises ConnectionError if the client is gone before."""
     data = b""
     while b"\r\n\r\n" not in data:
-        data += _more(client)
+        data += received(client)
     head, _, body = data.partition(b"\r\n\r\n")
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             while len(body) < int(line.split(b":")[1]):
-                body += _more(client)
+                body += received(client)
     return head + b"\r\n\r\n" + body
 
 
-def _more(client: socket.socket) -> bytes:
-    data = client.recv(65536)
+def received(connection: socket.socket) -> bytes:
+    """What came next. Raises ConnectionError if the other side has hung up: to read on would never end."""
+    data = connection.recv(65536)
     if not data:
         raise ConnectionError
     return data

@@ -24,18 +24,18 @@ def failing(*errors: BaseException) -> Callable[[], str]:
     return action
 
 
-class Waits(list[float]):
-    """The driver's request to stop, which never comes; notes how long it was waited for."""
+class Waits:
+    """In place of the driver's request to stop, which never comes. seconds: of each wait for it."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
 
     def is_set(self) -> bool:
         return False
 
     def wait(self, timeout: float) -> bool:
-        self.append(timeout)
+        self.seconds.append(timeout)
         return False
-
-    def __bool__(self) -> bool:
-        return True
 
 
 def with_retries(action: Callable[[], str], waits: Waits, *, retries: int, delay: float = 3) -> tuple[str, int]:
@@ -47,7 +47,7 @@ def test_success_at_once_waits_for_nothing() -> None:
     waits = Waits()
 
     assert with_retries(failing(), waits, retries=2) == ("done", 1)
-    assert waits == []
+    assert waits.seconds == []
 
 
 def test_a_passing_fault_is_tried_again_after_the_delay() -> None:
@@ -56,7 +56,7 @@ def test_a_passing_fault_is_tried_again_after_the_delay() -> None:
     result = with_retries(failing(RecordChanged(), StoreUnavailable()), waits, retries=2)
 
     assert result == ("done", 3)
-    assert waits == [3, 3]
+    assert waits.seconds == [3, 3]
 
 
 def test_a_lasting_error_ends_after_the_configured_retries() -> None:
@@ -76,7 +76,7 @@ def test_a_bad_record_is_tried_once(error: ArchiverError) -> None:
     with pytest.raises(ArchiverError, match="bad") as caught:
         with_retries(failing(error), waits, retries=5)
 
-    assert (caught.value.tries, waits) == (1, [])
+    assert (caught.value.tries, waits.seconds) == (1, [])
 
 
 def test_no_retries_means_one_try() -> None:
@@ -92,4 +92,4 @@ def test_a_bug_is_not_retried() -> None:
     with pytest.raises(ZeroDivisionError):
         with_retries(failing(ZeroDivisionError()), waits, retries=5)
 
-    assert waits == []
+    assert waits.seconds == []
