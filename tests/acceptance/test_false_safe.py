@@ -269,7 +269,9 @@ def test_another_run_of_an_archived_number_is_compared(archived: Site, days: int
 
 
 @pytest.mark.parametrize("step", ["compare_once", "write_on_disk"])
-def test_a_returned_number_survives_a_kill_while_it_is_noted(archived: Site, step: str) -> None:
+@pytest.mark.parametrize("days", [7, 0])
+def test_a_returned_number_survives_a_kill_while_it_is_noted(archived: Site, step: str, days: int) -> None:
+    archived.configure(source_files={"watch_days": days})
     archived.remove(2)
     archived.archive_runs("--incremental")
     unwatch(archived)
@@ -301,3 +303,22 @@ def test_records_in_another_directory_are_compared_again(archived: Site, days: i
     assert b"late: 1" in archived.blobs()["2"]
     archived.archive_runs("--incremental")
     assert [path.name for path in (archived.work / "watch").iterdir()] == (["2"] if days else [])
+
+
+@pytest.mark.parametrize("days", [7, 0])
+def test_a_record_that_lost_a_file_on_its_move_stays_named(archived: Site, days: int) -> None:
+    unwatch(archived)
+    before = archived.blobs()
+    other = shutil.copytree(archived.records, archived.root / "other records")
+    (other / "2").chmod(0o755)
+    (other / "2" / "boot.txt").unlink()
+    archived.configure(source_files={"run_records_dir": str(other), "watch_days": days})
+
+    for _ in range(3):  # the first cycle notes the new directory
+        archived.archive_runs("--incremental", status=None)
+        assert report(archived)["verdict"]["text"].startswith("NOT SAFE: ")
+
+    assert archived.blobs() == before
+    shutil.copy(archived.records / "2" / "boot.txt", other / "2")
+    assert follow_the_advice(archived) == ["--runs 2"]
+    assert level(archived) == "safe"
