@@ -306,7 +306,7 @@ def test_records_in_another_directory_are_compared_again(archived: Site, days: i
 
 
 @pytest.mark.parametrize("days", [7, 0])
-def test_a_record_that_lost_a_file_on_its_move_stays_named(archived: Site, days: int) -> None:
+def test_a_record_that_lost_a_file_while_moved_is_named(archived: Site, days: int) -> None:
     unwatch(archived)
     before = archived.blobs()
     other = shutil.copytree(archived.records, archived.root / "other records")
