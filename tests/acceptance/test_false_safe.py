@@ -252,14 +252,19 @@ def test_a_text_left_out_comes_with_a_named_refresh(site: Site) -> None:
     assert "is archived as its record is now" in site.archive_runs("--refresh", "1").stderr
 
 
+def number_taken_again(site: Site, days: int) -> None:
+    """Have the record of run 2 removed, and another run 2 taken after its watch is over. days: `watch_days`."""
+    site.configure(source_files={"watch_days": days})
+    site.remove(2)
+    site.archive_runs("--incremental")
+    unwatch(site)
+    take(site, [2])
+    late_file(site, 2)
+
+
 @pytest.mark.parametrize("days", [7, 0])
 def test_another_run_of_an_archived_number_is_compared(archived: Site, days: int) -> None:
-    archived.configure(source_files={"watch_days": days})
-    archived.remove(2)
-    archived.archive_runs("--incremental")
-    unwatch(archived)
-    take(archived, [2])
-    late_file(archived, 2)
+    number_taken_again(archived, days)
 
     between = report(archived)["verdict"]["text"]
 
@@ -271,12 +276,7 @@ def test_another_run_of_an_archived_number_is_compared(archived: Site, days: int
 @pytest.mark.parametrize("step", ["compare_once", "write_on_disk"])
 @pytest.mark.parametrize("days", [7, 0])
 def test_a_returned_number_survives_a_kill_while_it_is_noted(archived: Site, step: str, days: int) -> None:
-    archived.configure(source_files={"watch_days": days})
-    archived.remove(2)
-    archived.archive_runs("--incremental")
-    unwatch(archived)
-    take(archived, [2])
-    late_file(archived, 2)
+    number_taken_again(archived, days)
     with mock.patch.object(Tree, step, side_effect=KeyboardInterrupt):
         archived.archive_runs("--incremental", status=130)
 
